@@ -1,0 +1,21 @@
+"""Frozen feature vectors of a modality, as the model library receives them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """Vectors of one modality in vocabulary order.
+
+    ``vectors`` float32 ``[N, d]``; ``mask`` bool ``[N]``, false where the entity lacks the modality (its row is zero and never used).
+    """
+
+    vectors: Tensor
+    mask: Tensor
+
+    @property
+    def dimension(self) -> int:
+        """Width d of the vectors."""
+        return self.vectors.shape[1]

@@ -1,0 +1,121 @@
+"""The graph as the model library sees it: vocabularies, integer triples, and a filter of known triples."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+HEAD, RELATION, TAIL = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Keys and human names of entities or relations; an id is a position."""
+
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Id by key."""
+        return {key: index for index, key in enumerate(self.keys)}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def no_triples() -> Tensor:
+    """An empty set of triples, int64 ``[0, 3]``."""
+    return torch.empty((0, 3), dtype=torch.long)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A multi-modal knowledge graph without its modalities.
+
+    Triples are int64 ``[T, 3]`` in the order head, relation, tail. ``valid`` is the clean development split: no triple of it is in
+    train or test. ``known`` holds further true triples (a contaminated split) that only the filter sees.
+    """
+
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+    known: Tensor = field(default_factory=no_triples)
+    types: tuple[str, ...] | None = None
+
+    @property
+    def all_triples(self) -> Tensor:
+        """Every triple that counts as true: train, valid, test and known, int64 ``[T, 3]``."""
+        return torch.cat([self.train, self.valid, self.test, self.known])
+
+
+class KnownTriples:
+    """Answers of every known query, for filters and for the rejection of false negatives.
+
+    Queries ``(h, r)`` and ``(r, t)`` are int64 codes; a sorted code array with offsets into sorted answers (CSR) takes
+    16 bytes a triple and side, and a batch is looked up with one binary search.
+    """
+
+    def __init__(self, triples: Tensor, n_entities: int, n_relations: int) -> None:
+        self.triples = torch.unique(triples, dim=0)
+        self.n_entities, self.n_relations = n_entities, n_relations
+        head, relation, tail = self.triples.unbind(1)
+        self._tails = _Answers(head * n_relations + relation, tail)
+        self._heads = _Answers(tail * n_relations + relation, head)
+
+    def to(self, device: torch.device | str) -> "KnownTriples":
+        """The same triples on another device."""
+        return KnownTriples(self.triples.to(device), self.n_entities, self.n_relations)
+
+    def tails(self, heads: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:
+        """Known tails of queries ``(h, r, ?)`` ``[B]``: pairs (row in the batch, entity), each ``[P]``."""
+        return self._tails.of(heads * self.n_relations + relations)
+
+    def heads(self, relations: Tensor, tails: Tensor) -> tuple[Tensor, Tensor]:
+        """Known heads of queries ``(?, r, t)`` ``[B]``: pairs (row in the batch, entity), each ``[P]``."""
+        return self._heads.of(tails * self.n_relations + relations)
+
+    def contains(self, triples: Tensor) -> Tensor:
+        """Which triples ``[..., 3]`` are known, bool ``[...]``."""
+        if not len(self.triples):
+            return torch.zeros(triples.shape[:-1], dtype=torch.bool, device=triples.device)
+        codes = self._code(triples)
+        position = torch.searchsorted(self._codes, codes).clamp(max=len(self._codes) - 1)
+        return self._codes[position] == codes
+
+    @cached_property
+    def _codes(self) -> Tensor:
+        return self._code(self.triples).sort().values
+
+    def _code(self, triples: Tensor) -> Tensor:
+        head, relation, tail = triples.unbind(-1)
+        return (head * self.n_relations + relation) * self.n_entities + tail
+
+    def __len__(self) -> int:
+        return len(self.triples)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        return iter(tuple(triple) for triple in self.triples.tolist())
+
+
+class _Answers:
+    """CSR map from a query code to its answers."""
+
+    def __init__(self, codes: Tensor, answers: Tensor) -> None:
+        order = torch.argsort(codes, stable=True)
+        self.codes, counts = torch.unique_consecutive(codes[order], return_counts=True)
+        self.answers = answers[order]
+        self.offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    def of(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        if not len(self.codes):
+            return codes.new_empty(0), codes.new_empty(0)
+        position = torch.searchsorted(self.codes, codes).clamp(max=len(self.codes) - 1)
+        counts = torch.where(self.codes[position] == codes, self.offsets[position + 1] - self.offsets[position], 0)
+        rows = torch.repeat_interleave(torch.arange(len(codes), device=codes.device), counts)
+        within = torch.arange(len(rows), device=codes.device) - (counts.cumsum(0) - counts)[rows]
+        return rows, self.answers[self.offsets[position[rows]] + within]

@@ -1,0 +1,79 @@
+"""Progress of long work: a bar on a terminal, a log line now and then elsewhere.
+
+A parent process that runs a step names a file in ``MMKGC_PROGRESS``; the step keeps its latest state there, so that the parent can
+show one line a step without reading the step's log.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from components.runtime.files import write_text
+
+Item = TypeVar("Item")
+LOG_SECONDS = 10.0
+STATE_SECONDS = 0.2
+
+
+def track(
+    items: Iterable[Item], description: str, total: int | None = None, unit: str = "it", initial: int = 0
+) -> Iterator[Item]:
+    """Yield ``items`` and show how many of ``total`` are done (``initial`` of them by an earlier process)."""
+    from tqdm import tqdm
+
+    total = total if total is not None else (len(items) + initial if hasattr(items, "__len__") else None)
+    bar = tqdm(
+        total=total,
+        desc=description,
+        unit=unit,
+        initial=initial,
+        file=sys.stderr,
+        disable=not sys.stderr.isatty(),
+        leave=False,
+    )
+    meter = Meter(description, total, unit, initial)
+    with bar:
+        for item in items:
+            yield item
+            bar.update()
+            meter.advance()
+    meter.finish()
+
+
+class Meter:
+    """Counts done work and tells the log and the parent process about it."""
+
+    def __init__(self, description: str, total: int | None, unit: str, done: int = 0) -> None:
+        self.description, self.total, self.unit, self.done = description, total, unit, done
+        self.state_file = os.environ.get("MMKGC_PROGRESS")
+        self.begun = self.logged = self.told = time.monotonic()
+        self.begun_at = done
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Add ``count`` finished units; ``note`` is shown beside them (``dev MRR 0.41``)."""
+        self.done += count
+        now = time.monotonic()
+        if self.state_file and now - self.told >= STATE_SECONDS:
+            self.told = now
+            self._tell(note)
+        if not sys.stderr.isatty() and now - self.logged >= LOG_SECONDS:
+            self.logged = now
+            print(f"{self}{' · ' + note if note else ''}", file=sys.stderr, flush=True)
+
+    def finish(self) -> None:
+        """Say that the work ended."""
+        if self.state_file:
+            self._tell("")
+
+    def _tell(self, note: str) -> None:
+        state = {"description": self.description, "done": self.done, "total": self.total, "unit": self.unit, "note": note}
+        write_text(Path(str(self.state_file)), json.dumps(state))
+
+    def __str__(self) -> str:
+        rate = (self.done - self.begun_at) / max(time.monotonic() - self.begun, 1e-9)
+        of = f"/{self.total}" if self.total is not None else ""
+        return f"{self.description} {self.done}{of} ({rate:.3g} {self.unit}/s)"
