@@ -1,7 +1,7 @@
 """Progress of long work: a bar on a terminal, a log line now and then elsewhere.
 
-A parent process that runs a step names a file in ``MMKGC_PROGRESS``; the step keeps its latest state there, so that the parent can
-show one line a step without reading the step's log.
+A parent process that runs a step names a file in ``MMKGC_PROGRESS``; the step keeps its latest state there, so that the
+parent can show one line a step without reading the step's log.
 """
 
 import json
@@ -70,8 +70,8 @@ class Meter:
             self._tell("")
 
     def _tell(self, note: str) -> None:
-        state = {"description": self.description, "done": self.done, "total": self.total, "unit": self.unit, "note": note}
-        write_text(Path(str(self.state_file)), json.dumps(state))
+        state = {"description": self.description, "done": self.done, "total": self.total, "unit": self.unit}
+        write_text(Path(str(self.state_file)), json.dumps(state | {"note": note}))
 
     def __str__(self) -> str:
         rate = (self.done - self.begun_at) / max(time.monotonic() - self.begun, 1e-9)
