@@ -1,7 +1,7 @@
 """Where things live on this machine or pod, from environment variables: the same everywhere.
 
 ``MMKGC_HOME``           everything that mmkgc writes (default: ``.mmkgc`` in the working folder)
-``MMKGC_STORAGE``        the content-addressed store: a folder or ``s3://bucket/prefix`` (default: ``$MMKGC_HOME/store``)
+``MMKGC_STORAGE``        the content-addressed store, a folder or ``s3://bucket/prefix`` (``$MMKGC_HOME/store``)
 ``MMKGC_SCRATCH``        checkpoints and downloads, safe to lose (default: ``$MMKGC_HOME/scratch``)
 ``MLFLOW_TRACKING_URI``  MLflow's database or server (default: ``sqlite:///$MMKGC_HOME/mlflow.db``)
 """

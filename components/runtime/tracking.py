@@ -1,0 +1,190 @@
+"""The MLflow run of a pipeline and the nested run of each step.
+
+One pipeline run is one parent run; every step that executes opens a nested run under it. A step finds its parent in the
+environment, never in its parameters, because a run id in a cache key would make every step new:
+
+``MLFLOW_RUN_ID``        the parent, set by the local runner or injected by Kubeflow Pipelines
+``MMKGC_PIPELINE_RUN``   the Kubeflow run id (the pod's label): the parent is the MLflow run that carries it as a tag
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+PARENT_TAG = "mlflow.parentRunId"
+PIPELINE_TAG = "mmkgc.pipeline_run"
+PARAMS_PER_CALL = 100  # MLflow's limit of one log_batch call
+METRICS_PER_CALL = 1000
+PARAM_LENGTH = 6000
+
+
+def client() -> "MlflowClient":
+    """MLflow client of the store that the environment names; an embedded database is created and brought up to date.
+
+    Artifacts of the embedded store lie in ``$MMKGC_HOME/mlartifacts``.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    settings = Settings.from_env()
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    if settings.tracking_uri.startswith("sqlite:///"):
+        _upgrade(settings.tracking_uri)
+    return mlflow.MlflowClient(settings.tracking_uri)
+
+
+def _upgrade(uri: str) -> None:
+    """Create a missing database: processes that open a fresh one at the same time race in its migrations."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if path.exists():
+        return
+    from mlflow.store.db.utils import _safe_initialize_tables
+    from sqlalchemy import create_engine
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _safe_initialize_tables(create_engine(uri))
+
+
+def experiment_id(name: str) -> str:
+    """Id of the experiment, which is created on first use."""
+    from mlflow.exceptions import MlflowException
+
+    api = client()
+    found = api.get_experiment_by_name(name)
+    if found:
+        return found.experiment_id
+    settings = Settings.from_env()
+    embedded = settings.tracking_uri.startswith("sqlite:///")
+    try:
+        location = (settings.home / "mlartifacts" / name).as_uri() if embedded else None
+        return api.create_experiment(name, artifact_location=location)
+    except MlflowException:  # another process was first
+        return api.get_experiment_by_name(name).experiment_id
+
+
+class Run:
+    """One MLflow run, addressed by id: no global state, so that several may be open in one process."""
+
+    def __init__(self, api: "MlflowClient", run_id: str) -> None:
+        self.api, self.id = api, run_id
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log nested parameters under dotted names; over-long values are cut, with a warning."""
+        from mlflow.entities import Param
+
+        entries = [Param(key, _short(key, value)) for key, value in flatten(params).items()]
+        for start in range(0, len(entries), PARAMS_PER_CALL):
+            self.api.log_batch(self.id, params=entries[start : start + PARAMS_PER_CALL])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics of one step (an epoch, say)."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        for start in range(0, len(entries), METRICS_PER_CALL):
+            self.api.log_batch(self.id, metrics=entries[start : start + METRICS_PER_CALL])
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags; values become text."""
+        for key, value in tags.items():
+            self.api.set_tag(self.id, key, str(value))
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Upload a file, or everything in a folder."""
+        upload = self.api.log_artifacts if path.is_dir() else self.api.log_artifact
+        upload(self.id, str(path), folder)
+
+    def log_dataset(self, name: str, digest: str, source: str, counts: Mapping[str, int], context: str) -> None:
+        """Record a dataset as an input of the run (lineage); ``context`` says what for, e.g. ``training``."""
+        import json
+
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name, digest[:36], "local", json.dumps({"uri": source}), profile=json.dumps(dict(counts)))
+        self.api.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+
+@contextmanager
+def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
+    """Open a run; it ends ``FINISHED``, or ``FAILED`` after an exception."""
+    api = client()
+    created = api.create_run(
+        experiment_id(experiment), run_name=name, tags={k: str(v) for k, v in (tags or {}).items()}
+    )
+    with _ending(Run(api, created.info.run_id)) as run:
+        yield run
+
+
+@contextmanager
+def step_run(
+    name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None
+) -> Iterator[Run]:
+    """Open the nested run of the step ``name`` under the pipeline's run, or a run of its own where there is none."""
+    api = client()
+    parent = _parent(api)
+    experiment = parent.info.experiment_id if parent else experiment_id("mmkgc")
+    family = {PARENT_TAG: parent.info.run_id} if parent else {}
+    created = api.create_run(
+        experiment, run_name=name, tags={"mmkgc.step": name} | {k: str(v) for k, v in (tags or {}).items()} | family
+    )
+    with _ending(Run(api, created.info.run_id)) as run:
+        run.log_params(params or {})
+        yield run
+
+
+def parent_run() -> Run | None:
+    """The pipeline's own run, where a step adds what belongs to the whole (final metrics, the registered version)."""
+    api = client()
+    parent = _parent(api)
+    return Run(api, parent.info.run_id) if parent else None
+
+
+@contextmanager
+def _ending(run: Run) -> Iterator[Run]:
+    try:
+        yield run
+    except BaseException:
+        run.api.set_terminated(run.id, "FAILED")
+        raise
+    run.api.set_terminated(run.id, "FINISHED")
+
+
+def _parent(api: "MlflowClient") -> Any | None:
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        return api.get_run(run_id)
+    if pipeline_run := os.environ.get("MMKGC_PIPELINE_RUN"):
+        experiments = [experiment.experiment_id for experiment in api.search_experiments()]
+        found = api.search_runs(experiments, f"tags.`{PIPELINE_TAG}` = '{pipeline_run}'", max_results=1)
+        return found[0] if found else None
+    return None
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to dotted names: ``{"train": {"epochs": 5}}`` → ``{"train.epochs": 5}``."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _short(key: str, value: Any) -> str:
+    text = str(value)
+    if len(text) > PARAM_LENGTH:
+        log.warning("%s: value of %d characters is cut to %d for MLflow", key, len(text), PARAM_LENGTH)
+    return text[:PARAM_LENGTH]
