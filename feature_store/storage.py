@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from components.runtime import digests
 from components.runtime.errors import UserError
@@ -15,6 +15,11 @@ class Stored(NamedTuple):
 
     uri: str
     digest: str
+
+    def describe(self, artifact: Any) -> None:
+        """Make a pipeline's output artifact (``kfp.dsl.Artifact``) point here."""
+        artifact.uri = self.uri
+        artifact.metadata["digest"] = self.digest
 
 
 class Storage(Protocol):
@@ -56,7 +61,9 @@ class LocalStorage:
     def fetch(self, uri: str) -> Path:
         folder = Path(uri.removeprefix("file://"))
         if not folder.is_dir():
-            raise UserError(uri, "this artifact is not in the store any more", "run again without cache to make it anew")
+            raise UserError(
+                uri, "this artifact is not in the store any more", "run again without cache to make it anew"
+            )
         if digests.of_folder(folder) != folder.name:
             raise UserError(uri, "the artifact was changed after it was stored", "delete the folder and run again")
         return folder
@@ -79,3 +86,8 @@ class LocalStorage:
 def open_storage(root: str | None = None) -> Storage:
     """The store at ``root``, by default the one that the environment names (see ``components.runtime.settings``)."""
     return LocalStorage(root or Settings.from_env().storage)
+
+
+def uris(**artifacts: Any) -> dict[str, str]:
+    """URIs of the input artifacts that a step was given; ``None`` stands for an optional one that it was not."""
+    return {name: artifact.uri for name, artifact in artifacts.items() if artifact is not None}

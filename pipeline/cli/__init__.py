@@ -1,0 +1,60 @@
+"""The ``mmkgc`` command: one file a family of verbs, imported when it is used."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from components.runtime.errors import UserError, did_you_mean
+
+VERBS = {
+    "run": "run",
+    "compile": "compile",
+    "serve": "serve",
+    "complete": "complete",
+    "compare": "compare",
+    "promote": "promote",
+    "rollback": "promote",
+    "features": "features",
+    "ui": "ui",
+    "list": "catalog",
+    "doctor": "doctor",
+}
+"""Verb and the module of ``pipeline.cli`` that holds it, in the order in which a newcomer meets them."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports the module of a verb only when the verb (or its help) is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order of ``VERBS``."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module; an unknown verb is answered with the nearest one."""
+        if cmd_name not in VERBS:
+            raise UserError(f"mmkgc {cmd_name}", "no such command", did_you_mean(cmd_name, VERBS))
+        return getattr(import_module(f"pipeline.cli.{VERBS[cmd_name]}"), cmd_name.replace("list", "list_"))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mmkgc")
+def mmkgc() -> None:
+    """Complete multi-modal knowledge graphs: from images, texts and triples to answered queries.
+
+    \b
+    First steps:
+      mmkgc run countries                 the whole pipeline on a bundled graph
+      mmkgc complete "Norway" borders     ask the model that it promoted
+      mmkgc ui                            compare runs in MLflow
+      mmkgc run path/to/folder            the same on your own graph
+    """
+
+
+def main() -> None:
+    """Run the command line; bad input is one sentence on stderr and exit code 2."""
+    try:
+        mmkgc()
+    except UserError as error:
+        click.secho(f"mmkgc: {error}", fg="red", err=True)
+        sys.exit(2)

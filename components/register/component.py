@@ -1,0 +1,22 @@
+"""Model → a version in the MLflow registry, promoted if the gate lets it."""
+
+from kfp import dsl
+
+from components.runtime.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def register(
+    graph: dsl.Input[dsl.Dataset],
+    bundle: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Artifact],
+    config: str,
+    registration: dsl.Output[dsl.Artifact],
+) -> None:
+    """Model → a version in the MLflow registry, promoted if the gate lets it."""
+    from components.register.register import RegisterConfig, register
+    from feature_store.storage import open_storage
+
+    register(
+        graph.uri, bundle.uri, evaluation.uri, RegisterConfig.model_validate_json(config), open_storage()
+    ).describe(registration)

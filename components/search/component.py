@@ -1,0 +1,28 @@
+"""Search space → the hyper-parameters with the best development MRR."""
+
+from kfp import dsl
+
+from components.runtime.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def search(
+    graph: dsl.Input[dsl.Dataset],
+    train: str,
+    config: str,
+    best: dsl.Output[dsl.Artifact],
+    visual: dsl.Input[dsl.Dataset] | None = None,
+    textual: dsl.Input[dsl.Dataset] | None = None,
+) -> None:
+    """Search space → the hyper-parameters with the best development MRR."""
+    from components.search.search import SearchConfig, TrainConfig, search
+    from feature_store.storage import open_storage, uris
+
+    features = uris(visual=visual, textual=textual)
+    search(
+        graph.uri,
+        features,
+        TrainConfig.model_validate_json(train),
+        SearchConfig.model_validate_json(config),
+        open_storage(),
+    ).describe(best)

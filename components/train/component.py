@@ -1,0 +1,25 @@
+"""Graph and features → the model with the best development MRR."""
+
+from kfp import dsl
+
+from components.runtime.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train(
+    graph: dsl.Input[dsl.Dataset],
+    config: str,
+    code: str,
+    bundle: dsl.Output[dsl.Model],
+    visual: dsl.Input[dsl.Dataset] | None = None,
+    textual: dsl.Input[dsl.Dataset] | None = None,
+    best: dsl.Input[dsl.Artifact] | None = None,
+) -> None:
+    """Graph and features → the model with the best development MRR."""
+    from components.train.train import TrainConfig, train
+    from feature_store.storage import open_storage, uris
+
+    features, searched = uris(visual=visual, textual=textual), uris(best=best).get("best")
+    train(graph.uri, features, TrainConfig.model_validate_json(config), open_storage(), best_uri=searched).describe(
+        bundle
+    )

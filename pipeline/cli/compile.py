@@ -1,0 +1,27 @@
+"""``mmkgc compile``: the pipeline as Kubeflow reads it."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. train.epochs=5.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write (default: <recipe>.pipeline.yaml).")
+def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None:
+    """Write the Kubeflow IR YAML of RECIPE, to be uploaded to a cluster.
+
+    The file changes with the recipe only: the digest of the code is an argument of the run, `code`.
+    """
+    from kfp import compiler
+
+    from components.runtime.files import atomic_path
+    from pipeline import config, dag
+
+    loaded = config.load(recipe, settings)
+    path = output or Path(f"{loaded.name}.pipeline.yaml")
+    with atomic_path(path) as temporary:
+        compiler.Compiler().compile(dag.build(loaded), str(temporary.with_suffix(".yaml")))
+        temporary.with_suffix(".yaml").rename(temporary)
+    click.echo(f"wrote {path}: {' → '.join(dag.steps(loaded))}")

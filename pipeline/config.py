@@ -1,0 +1,152 @@
+"""A recipe: one YAML file, one pydantic model, one run."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.evaluate.config import EvaluateConfig
+from components.extract.config import ExtractConfig
+from components.ingest.config import IngestConfig
+from components.package.config import PackageConfig
+from components.register.config import RegisterConfig
+from components.runtime.errors import UserError, did_you_mean
+from components.search.config import SearchConfig
+from components.train.config import TrainConfig
+
+RECIPES = files("pipeline") / "recipes"
+DEFAULT = "default"
+
+
+class ExtractSteps(BaseModel):
+    """Which modalities become features, and how; a modality left out is not extracted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    visual: ExtractConfig | None = None
+    textual: ExtractConfig | None = None
+
+
+class Recipe(BaseModel):
+    """Everything that a run depends on, composed of the steps' own configurations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the MLflow experiment and the model.")
+    dataset: str = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
+    ingest: IngestConfig = IngestConfig()
+    extract: ExtractSteps = ExtractSteps()
+    search: SearchConfig = SearchConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+    package: PackageConfig = PackageConfig()
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.name.removesuffix(".yaml") for path in RECIPES.iterdir() if path.name.endswith(".yaml"))
+
+
+def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe of a bundled name, a YAML file, or a dataset folder (the default recipe on that folder).
+
+    ``settings`` are ``key.path=value`` changes as ``--set`` takes them.
+    Raises UserError for a wrong name, key or value.
+    """
+    path = Path(recipe_or_dataset)
+    if path.is_dir():
+        source, raw = _read(RECIPES / f"{DEFAULT}.yaml")
+        raw |= {"name": path.resolve().name.lower(), "dataset": str(path.resolve())}
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        source, raw = _read(path)
+    elif recipe_or_dataset in names():
+        source, raw = _read(RECIPES / f"{recipe_or_dataset}.yaml")
+    else:
+        advice = did_you_mean(recipe_or_dataset, names())
+        raise UserError(recipe_or_dataset, "no recipe, recipe file or dataset folder of this name", advice)
+    for setting in settings:
+        _apply(raw, setting)
+    return _validate(raw, source, settings)
+
+
+def _read(path: Any) -> tuple[str, dict[str, Any]]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise UserError(where, "not valid YAML", str(getattr(error, "problem", error))) from error
+    if not isinstance(raw, dict):
+        raise UserError(
+            path, "a recipe is a mapping of keys such as `dataset:` and `train:`", "see `mmkgc list recipes`"
+        )
+    return str(path), raw
+
+
+def _apply(raw: dict[str, Any], setting: str) -> None:
+    """Change one value in place: ``train.epochs=5``; the value is YAML."""
+    key, separator, value = setting.partition("=")
+    if not separator:
+        raise UserError(f"--set {setting}", "no value given", "write key.path=value, e.g. train.epochs=5")
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = raw.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raw[parent] = child = {"name": child} if isinstance(child, str) else {}
+        raw = child
+    raw[last] = yaml.safe_load(value)
+
+
+def _validate(raw: dict[str, Any], source: str, settings: Sequence[str]) -> Recipe:
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as failure:
+        error = failure.errors()[0]
+        path = [str(part) for part in error["loc"]]
+        where = _where(source, path, settings)
+        rest = len(failure.errors()) - 1
+        more = f" (and {rest} more)" if rest else ""
+        if error["type"] == "extra_forbidden":
+            allowed = _fields(path[:-1])
+            raise UserError(
+                where, f"unknown key{more}", did_you_mean(path[-1], allowed) if allowed else ""
+            ) from failure
+        message = error["msg"].removeprefix("Value error, ")
+        raise UserError(where, f"{message[0].lower()}{message[1:]}{more}") from failure
+
+
+def _where(source: str, path: list[str], settings: Sequence[str]) -> str:
+    dotted = ".".join(path)
+    for setting in settings:
+        if dotted.startswith(setting.partition("=")[0]):
+            return f"--set {setting}"
+    line = _line(Path(source), path)
+    return f"{source}, line {line}, {dotted}" if line else f"{source}, {dotted}"
+
+
+def _line(source: Path, path: list[str]) -> int | None:
+    """Line of the deepest key of ``path`` that the YAML file has."""
+    node, line = yaml.compose(source.read_text(encoding="utf-8")), None
+    for key in path:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((k, v) for k, v in pairs if k.value == key), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+def _fields(path: list[str]) -> list[str]:
+    """Names of the keys that are allowed at ``path``."""
+    model: Any = Recipe
+    for key in path:
+        field = getattr(model, "model_fields", {}).get(key)
+        if field is None:
+            return []
+        options = getattr(field.annotation, "__args__", (field.annotation,))
+        model = next((option for option in options if hasattr(option, "model_fields")), None)
+    return sorted(getattr(model, "model_fields", {}))

@@ -1,0 +1,75 @@
+"""The Kubeflow pipeline: steps wired by artifacts, composed from a recipe."""
+
+from typing import Any, NamedTuple
+
+from kfp import dsl
+from pydantic import BaseModel
+
+from components.evaluate.component import evaluate
+from components.extract.component import extract
+from components.ingest.component import ingest
+from components.package.component import package
+from components.register.component import register
+from components.search.component import search
+from components.train.component import train
+from pipeline.config import Recipe
+
+
+class Outputs(NamedTuple):
+    """What a run leaves behind."""
+
+    graph: dsl.Dataset
+    evaluation: dsl.Artifact
+    registration: dsl.Artifact
+    archive: dsl.Model
+
+
+def build(recipe: Recipe) -> Any:
+    """The pipeline of a recipe; its one argument, ``code``, is the digest of the code that runs.
+
+    The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
+    output depends on their inputs alone are cached; ``code`` is one of their inputs, since a cache key sees no source.
+    Search, evaluation and registration are never cached: they write to MLflow.
+    """
+    config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
+    modalities = {name: options.model_dump_json() for name, options in recipe.extract if options}
+
+    @dsl.pipeline(name=recipe.name.lower().replace("_", "-").replace(".", "-"), description=_description(recipe))
+    def pipeline(code: str) -> Outputs:
+        ingested = ingest(dataset=recipe.dataset, config=config["ingest"], code=code)
+        graph = ingested.outputs["graph"]
+        features = {
+            modality: extract(graph=graph, modality=modality, config=options, code=code)
+            .set_display_name(f"extract {modality}")
+            .outputs["features"]
+            for modality, options in modalities.items()
+        }
+        chosen = {}
+        if recipe.search.trials:
+            study = search(graph=graph, train=config["train"], config=config["search"], **features)
+            chosen["best"] = study.set_caching_options(False).outputs["best"]
+        bundle = train(graph=graph, config=config["train"], code=code, **features, **chosen).outputs["bundle"]
+        evaluation = evaluate(graph=graph, bundle=bundle, config=config["evaluate"]).set_caching_options(False).output
+        registered = register(graph=graph, bundle=bundle, evaluation=evaluation, config=config["register_"])
+        registration = registered.set_caching_options(False).output
+        archive = package(graph=graph, bundle=bundle, config=config["package"], code=code).output
+        return Outputs(graph=graph, evaluation=evaluation, registration=registration, archive=archive)
+
+    return pipeline
+
+
+def _parts(recipe: Recipe) -> dict[str, BaseModel]:
+    """The steps' configurations. They travel as JSON text: kfp's own dictionaries know neither null nor integers."""
+    return {name: part for name, part in recipe if isinstance(part, BaseModel)}
+
+
+def _description(recipe: Recipe) -> str:
+    return f"Multi-modal knowledge-graph completion of {recipe.dataset}, as the recipe '{recipe.name}' says."
+
+
+def steps(recipe: Recipe) -> list[str]:
+    """Names of the steps that the recipe runs, in order, as Kubeflow names the tasks."""
+    modalities = [modality for modality, options in recipe.extract if options]
+    extracts = ["extract" if index == 0 else f"extract-{index + 1}" for index in range(len(modalities))]
+    searching = ["search"] if recipe.search.trials else []
+    return ["ingest", *extracts, *searching, "train", "evaluate", "register", "package"]

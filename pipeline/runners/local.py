@@ -1,0 +1,149 @@
+"""Runs the pipeline on this machine: the cluster's DAG in child processes, with files and an embedded MLflow."""
+
+import json
+import logging
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from components.runtime import digests, tracking
+from components.runtime.errors import UserError
+from components.runtime.settings import Settings
+from pipeline import dag
+from pipeline.config import Recipe
+from pipeline.runners.display import Display
+
+
+class StepFailed(Exception):
+    """A step ended with an error that is not the user's: its traceback, and the log that holds the rest."""
+
+    def __init__(self, step: str, traceback: str, log: Path) -> None:
+        super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
+
+
+def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
+    """Run every step and return the URIs of the pipeline's outputs by name.
+
+    Raises UserError when a step refuses its input, StepFailed when it breaks.
+    """
+    settings = Settings.from_env()
+    log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    code = digests.of_code()
+    with tracking.start_run(recipe.name, recipe.name, {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}) as parent:
+        parent.log_params(recipe.model_dump(mode="json", by_alias=True))
+        with log.open("w", encoding="utf-8", buffering=1) as file, Display(dag.steps(recipe), settings.home) as display:
+            follower = Follower(file, display)
+            with _environment(parent.id, display.progress_file), _quiet(follower):
+                outputs = _run_kfp(recipe, code, settings.home, cache)
+        if outputs is None:
+            raise _failure(display.current, log)
+    return outputs
+
+
+def _run_kfp(recipe: Recipe, code: str, home: Path, cache: bool) -> dict[str, str] | None:
+    from kfp import local
+
+    root, cache_root = home / "kfp", home / "kfp-cache"
+    forget_changed_outputs(cache_root)
+    runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(root), raise_on_error=False, enable_caching=cache, cache_root=str(cache_root))
+    outputs = dag.build(recipe)(code=code).outputs
+    return {name: artifact.uri for name, artifact in outputs.items()} or None
+
+
+def forget_changed_outputs(cache_root: Path) -> None:
+    """Drop cache entries whose stored output is gone or is no longer what its digest says."""
+    for entry in cache_root.glob("*.json"):
+        artifacts = [value for value in json.loads(entry.read_text()).values() if isinstance(value, dict)]
+        if not all(_intact(Path(artifact["uri"])) for artifact in artifacts if artifact["uri"].startswith("/")):
+            entry.unlink()
+
+
+def _intact(stored: Path) -> bool:
+    return stored.is_dir() and digests.of_folder(stored) == stored.name
+
+
+@contextmanager
+def _environment(run_id: str, progress_file: Path) -> Iterator[None]:
+    """What the steps' processes inherit: the MLflow parent, and where to tell their progress."""
+    settings = Settings.from_env()
+    added = {
+        "MLFLOW_RUN_ID": run_id,
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "MMKGC_HOME": str(settings.home),
+        "MMKGC_PROGRESS": str(progress_file),
+        "PYTHONUNBUFFERED": "1",
+    }
+    before = {key: os.environ.get(key) for key in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
+
+
+@contextmanager
+def _quiet(follower: "Follower") -> Iterator[None]:
+    """Send what kfp and the steps print to the follower."""
+    handler = logging.StreamHandler(follower)
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    root.handlers, root.level = [handler], logging.INFO
+    try:
+        with redirect_stdout(follower), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.handlers, root.level = handlers, level
+
+
+class Follower:
+    """A text stream that writes the log file and tells the display which step begins, ends, or comes from the cache."""
+
+    EVENTS = (
+        (re.compile(r"Executing task .*?'([\w-]+)'"), "begin"),
+        (re.compile(r"Task ([\w-]+) cache hit"), "cached"),
+        (re.compile(r"Task .*?'([\w-]+)'.* finished with status .*SUCCESS"), "succeed"),
+        (re.compile(r"Task .*?'([\w-]+)'.* finished with status .*FAILURE"), "fail"),
+    )
+
+    def __init__(self, file: Any, display: Display) -> None:
+        self.file, self.display, self.rest = file, display, ""
+
+    def write(self, text: str) -> int:
+        """Take part of the output; whole lines are looked at."""
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            self.file.write(line + "\n")
+            for pattern, event in self.EVENTS:
+                if found := pattern.search(line):
+                    getattr(self.display, event)(found[1])
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits: the file is line-buffered."""
+
+    def isatty(self) -> bool:
+        """Never a terminal: no colours, no bars."""
+        return False
+
+
+def _failure(step: str, log: Path) -> Exception:
+    """The user's error in one sentence, or the step's traceback."""
+    lines = [line.removeprefix("    ") for line in log.read_text(encoding="utf-8").splitlines()]
+    begins = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    traceback = lines[begins[-1] :] if begins else lines[-20:]
+    for index, line in enumerate(traceback):
+        if "UserError: " in line:
+            return UserError(step, line.partition("UserError: ")[2])
+        if index and line and not line.startswith((" ", "Traceback", "The above", "During")):
+            traceback = traceback[: index + 1]
+            break
+    return StepFailed(step, "\n".join(traceback), log)
