@@ -1,0 +1,124 @@
+"""``mmkgc doctor``: what this machine has, what is missing, and how to mend it."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import NamedTuple
+
+import click
+
+from components.runtime.errors import UserError
+from components.runtime.settings import Settings
+
+GIGABYTE = 1 << 30
+DISK_NEEDED = 2 * GIGABYTE
+
+
+class Finding(NamedTuple):
+    """One line of the report: whether it is well, what was found, and how to mend it where it is not."""
+
+    well: bool
+    found: str
+    mend: str = ""
+
+
+@click.command()
+def doctor() -> None:
+    """Look at Python, Java, disk, weights, storage, MLflow and Kubeflow: what is there, what is missing, how to mend it."""
+    healthy = True
+    for name, check in CHECKS.items():
+        for finding in check():
+            mark = click.style("✓", fg="green") if finding.well else click.style("✗", fg="red")
+            click.echo(f"{mark} {name:<9}{finding.found}")
+            if not finding.well:
+                click.echo(f"            → {finding.mend}")
+                healthy = False
+    sys.exit(0 if healthy else 1)
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding(
+        sys.version_info >= (3, 11), f"{platform.python_version()} at {sys.executable}", "install Python 3.11 or newer"
+    )
+    packages = ("torch", "kfp", "mlflow", "pyarrow", "optuna", "transformers", "torchserve")
+    yield Finding(True, ", ".join(f"{package} {version(package)}" for package in packages))
+
+
+def _compute() -> Iterator[Finding]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield Finding(True, f"{os.cpu_count()} cores, " + (", ".join(gpus) if gpus else "no GPU (none is needed)"))
+
+
+def _java() -> Iterator[Finding]:
+    from serving.torchserve.java import find_java, version_of
+
+    try:
+        java = find_java()
+        yield Finding(True, f"{version_of(java)} at {java}")
+    except UserError as error:
+        yield Finding(False, "none that TorchServe runs on", str(error))
+
+
+def _disk() -> Iterator[Finding]:
+    home = Settings.from_env().home
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    yield Finding(
+        free > DISK_NEEDED, f"{free / GIGABYTE:.0f} GB free for {home}", "free some space or set MMKGC_HOME elsewhere"
+    )
+
+
+def _storage() -> Iterator[Finding]:
+    from feature_store.storage import open_storage
+
+    root = Settings.from_env().storage
+    try:
+        storage = open_storage(root)
+        digest = storage.put_blob(b"mmkgc doctor")
+        yield Finding(storage.blob(digest) == b"mmkgc doctor", f"{root} can be written and read", "check the store")
+    except Exception as error:
+        yield Finding(False, f"{root}: {error}", "check MMKGC_STORAGE and, for S3, the AWS_* variables")
+
+
+def _mlflow() -> Iterator[Finding]:
+    uri = Settings.from_env().tracking_uri
+    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
+        yield Finding(True, f"{uri} will be created by the first run")
+        return
+    try:
+        from components.runtime import tracking
+
+        experiments = tracking.client().search_experiments()
+        yield Finding(True, f"{uri}: {len(experiments)} experiments")
+    except Exception as error:
+        yield Finding(False, f"{uri}: {error}", "check MLFLOW_TRACKING_URI, and that the server answers")
+
+
+def _kubeflow() -> Iterator[Finding]:
+    endpoint = os.environ.get("KFP_ENDPOINT")
+    if not endpoint:
+        yield Finding(True, "runs are local (KFP_ENDPOINT is not set)")
+        return
+    try:
+        import kfp
+
+        kfp.Client(host=endpoint).get_kfp_healthz()
+        yield Finding(True, f"{endpoint} answers")
+    except Exception as error:
+        yield Finding(False, f"{endpoint}: {error}", "check KFP_ENDPOINT and the port-forward")
+
+
+CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "Python": _python,
+    "compute": _compute,
+    "Java": _java,
+    "disk": _disk,
+    "storage": _storage,
+    "MLflow": _mlflow,
+    "Kubeflow": _kubeflow,
+}
