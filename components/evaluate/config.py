@@ -1,0 +1,28 @@
+"""The ``evaluate`` part of a recipe."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EvaluateConfig(BaseModel):
+    """How a model is judged on the test split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    protocol: Literal["realistic", "openke"] = Field(
+        "realistic",
+        description="How ties count: `realistic` (mean of best and worst), or `openke` (best), as the papers' code does; "
+        "labelled so wherever it is shown.",
+    )
+    hits: tuple[int, ...] = Field((1, 3, 10), min_length=1, description="The k of Hits@k.")
+    batch_size: int = Field(256, ge=1, description="Queries ranked at a time.")
+    bootstrap: int = Field(1000, ge=100, description="Resamples of the test triples behind the intervals.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
+    completions: int = Field(3, ge=0, description="Test queries whose best answers are shown.")
+    answers: int = Field(5, ge=1, description="Answers shown a query.")
+    missing: tuple[float, ...] = Field(
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        description="Shares of entities whose image and text are hidden, for the curve of lost modalities.",
+    )
+    seed: int = Field(0, description="Seeds the resamples and the negatives of triple classification.")

@@ -1,0 +1,162 @@
+"""Figures of an evaluation, sized for a projector. Each function draws one and returns it; ``save`` writes it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from components.evaluate.metrics import QueryRanks
+from components.runtime.files import atomic_path
+
+STYLE = {
+    "font.size": 15,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "lines.linewidth": 2.5,
+    "lines.markersize": 8,
+    "legend.frameon": False,
+}
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by everyone
+NEUTRAL = "#999999"
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG; the same figure gives the same bytes."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    return path
+
+
+def _axes(width: float = 10, height: float = 5.6) -> tuple[Figure, Axes]:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.add_subplot()
+
+
+def rank_histogram(queries: QueryRanks) -> Figure:
+    """How many head and tail queries have their answer at which rank (doubling ranges)."""
+    figure, axes = _axes()
+    top = max(int(np.ceil(np.log2(queries.realistic.max() + 1))), 1)
+    lows = 2 ** np.arange(top + 1)
+    for offset, side, colour in ((-0.2, "head", COLOURS[1]), (0.2, "tail", COLOURS[0])):
+        ranks = queries.realistic[queries.side == side]
+        counts, _ = np.histogram(ranks, bins=[*lows[:-1], lows[-1] + 1])
+        axes.bar(np.arange(top) + offset, counts / max(len(ranks), 1), 0.4, color=colour, label=f"{side} asked")
+    labels = [str(low) if low == high - 1 else f"{low}–{high - 1}" for low, high in zip(lows, lows[1:], strict=False)]
+    axes.set_xticks(range(top), labels, rotation=45, ha="right")
+    axes.set(xlabel="realistic rank of the answer", ylabel="share of queries", title="Where the answers are ranked")
+    axes.legend()
+    return figure
+
+
+def metric_bars(rows: Sequence[Mapping[str, Any]], title: str, limit: int = 15) -> Figure:
+    """MRR of head and tail queries for each value of a slice, the ones with most queries on top."""
+    shown = list(rows[:limit])[::-1]
+    figure, axes = _axes(height=1.8 + 0.5 * len(shown))
+    for offset, side, colour in ((0.2, "tail", COLOURS[0]), (-0.2, "head", COLOURS[1])):
+        values = [row.get(side, {}).get("mrr", 0.0) for row in shown]
+        axes.barh(np.arange(len(shown)) + offset, values, 0.4, color=colour, label=f"{side} asked")
+    axes.set_yticks(range(len(shown)), [f"{_short(row['value'])} ({row['queries']})" for row in shown])
+    axes.set(xlabel="MRR", title=title, xlim=(0, 1))
+    axes.grid(visible=False, axis="y")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def calibration_curve(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int = 10) -> Figure:
+    """Share of true triples against calibrated probability; a perfect map lies on the diagonal."""
+    figure, (axes, below) = _stacked()
+    axes.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfect")
+    predicted, observed = reliability(probabilities, labels, bins)
+    axes.plot(predicted, observed, "o-", color=COLOURS[0], label="model")
+    axes.set(ylabel="share of true triples", title="Calibration on test pairs", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left")
+    for truth, colour, name in ((True, COLOURS[0], "true"), (False, COLOURS[1], "corrupted")):
+        values = probabilities[labels == truth]
+        below.hist(values, bins=2 * bins, range=(0, 1), color=colour, alpha=0.6, label=name)
+    below.set(xlabel="calibrated probability", ylabel="triples", xlim=(0, 1))
+    below.legend()
+    return figure
+
+
+def _stacked() -> tuple[Figure, tuple[Axes, Axes]]:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 8), layout="constrained")
+        axes, below = figure.subplots(2, 1, height_ratios=(3, 1))
+        return figure, (axes, below)
+
+
+def reliability(
+    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean probability and share of true triples in each non-empty of ``bins`` equal ranges of probability."""
+    index = np.minimum((probabilities * bins).astype(int), bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    sums = np.bincount(index, weights=probabilities, minlength=bins), np.bincount(index, weights=labels, minlength=bins)
+    predicted, observed = (total[counts > 0] / counts[counts > 0] for total in sums)
+    return predicted, observed
+
+
+def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15) -> Figure:
+    """Mean share of each modality in the score, relation by relation (AdaMF-MAT, Fig. 5): ``{relation: {modality: share}}``."""
+    shown = list(shares.items())[:limit][::-1]
+    modalities = list(shown[0][1])
+    figure, axes = _axes(height=2.2 + 0.5 * len(shown))
+    left = np.zeros(len(shown))
+    for modality, colour in zip(modalities, COLOURS, strict=False):
+        widths = np.array([values[modality] for _, values in shown])
+        axes.barh(range(len(shown)), widths, left=left, color=colour, label=modality)
+        left += widths
+    axes.set_yticks(range(len(shown)), [_short(relation) for relation, _ in shown])
+    axes.set(xlabel="mean share in the score", title="Modality weights by relation", xlim=(0, 1))
+    axes.grid(visible=False)
+    figure.legend(loc="outside lower center", ncols=len(modalities))
+    return figure
+
+
+def embedding_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str]) -> Figure:
+    """Two-dimensional maps of the entities' embeddings, one panel a modality (MANS, Fig. 5), coloured by kind.
+
+    ``points`` are ``[n, 2]`` a modality with NaN rows where an entity lacks it; ``kinds`` ``[n]``.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.2 * len(points), 5.8), layout="constrained")
+        panels = figure.subplots(1, len(points), squeeze=False)[0]
+    names, sizes = np.unique(np.array(kinds), return_counts=True)
+    common = names[np.argsort(-sizes)][: len(COLOURS)]
+    for axes, (modality, xy) in zip(panels, points.items(), strict=True):
+        for kind, colour in zip([*common, None], [*COLOURS[: len(common)], NEUTRAL], strict=True):
+            rows = ~np.isin(kinds, common) if kind is None else np.array(kinds) == kind
+            if rows.any():
+                axes.scatter(*xy[rows].T, s=16, alpha=0.7, color=colour, label=kind or "other", linewidths=0)
+        axes.set(title=modality, xticks=[], yticks=[])
+    if len(names) > 1:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, markerscale=2)
+    return figure
+
+
+def curves(
+    series: Mapping[str, Sequence[tuple[float, float]]], title: str, x: str, y: str, zero: bool = True
+) -> Figure:
+    """Lines of (x, y) points, one a name: β of MANS-A by epoch, MRR by share of missing modalities, …"""
+    figure, axes = _axes()
+    for (name, points), colour in zip(series.items(), COLOURS, strict=False):
+        axes.plot(*zip(*points, strict=True), "o-" if len(points) <= 25 else "-", color=colour, label=name)
+    axes.set(title=title, xlabel=x, ylabel=y)
+    if zero:
+        axes.set_ylim(bottom=0)
+    if len(series) > 1:
+        axes.legend()
+    return figure
+
+
+def _short(label: str, length: int = 32) -> str:
+    return label if len(label) <= length else label[: length - 1] + "…"

@@ -1,0 +1,97 @@
+"""A report as a list of blocks, written once as Markdown and once as one self-contained HTML page."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section's title."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header; the first column is left-aligned, the others right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An image file beside the report."""
+
+    path: Path
+    caption: str
+
+
+Block = Heading | Paragraph | Table | Figure
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
+table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd }
+td + td, th + th { text-align: right; font-variant-numeric: tabular-nums } th { text-align: left }
+img { max-width: 100% } figcaption { color: #555 }
+"""
+
+
+def markdown(title: str, blocks: Iterable[Block], folder: Path) -> str:
+    """Markdown with figures linked relative to ``folder``."""
+    return "\n\n".join([f"# {title}", *(_markdown(block, folder) for block in blocks)]) + "\n"
+
+
+def _markdown(block: Block, folder: Path) -> str:
+    match block:
+        case Heading(text):
+            return f"## {text}"
+        case Paragraph(text):
+            return text
+        case Figure(path, caption):
+            return f"![{caption}]({path.relative_to(folder).as_posix()})"
+        case Table(header, rows):
+            ruler = ["---", *["---:"] * (len(header) - 1)]
+            return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in [header, ruler, *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def html(title: str, blocks: Iterable[Block]) -> str:
+    """One HTML page with the figures inside, so that it can be mailed or opened from MLflow."""
+    body = "\n".join(_html(block) for block in blocks)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def _html(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"<h2>{escape(text)}</h2>"
+        case Paragraph(text):
+            return f"<p>{escape(text)}</p>"
+        case Figure(path, caption):
+            data = base64.b64encode(path.read_bytes()).decode()
+            image = f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+            return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+        case Table(header, rows):
+            lines = [_html_row(header, "th"), *(_html_row(row, "td") for row in rows)]
+            return "<table>" + "".join(lines) + "</table>"
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"

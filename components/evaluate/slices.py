@@ -1,0 +1,93 @@
+"""What kind of query each query is, so that metrics can be read where they differ."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.evaluate.metrics import QueryRanks, Ties, metrics_by_side
+from components.kge.graph import HEAD, RELATION, TAIL, Graph
+
+Labels = NDArray[np.object_]
+DEGREES = (0, 1, 3, 10, 30, 100)
+
+
+def relation_categories(train: Tensor, n_relations: int) -> list[str]:
+    """Category of every relation by Bordes et al. 2013: a side is N above 1.5 answers a query on average.
+
+    ``1-N`` means that a head has many tails. A relation without training triples is ``1-1``.
+    """
+    heads_per_tail, tails_per_head = (_mean_answers(train, asked, n_relations) for asked in (TAIL, HEAD))
+    return [
+        f"{'N' if heads > 1.5 else '1'}-{'N' if tails > 1.5 else '1'}"
+        for heads, tails in zip(heads_per_tail, tails_per_head, strict=True)
+    ]
+
+
+def _mean_answers(train: Tensor, given: int, n_relations: int) -> list[float]:
+    """Mean number of distinct answers of a query ``(given entity, relation)``, by relation."""
+    triples = torch.unique(train, dim=0)
+    queries = torch.unique(triples[:, [RELATION, given]], dim=0)
+    answers = torch.bincount(triples[:, RELATION], minlength=n_relations)
+    return (answers / torch.bincount(queries[:, 0], minlength=n_relations).clamp(min=1)).tolist()
+
+
+def modality_labels(masks: dict[str, Tensor], n_entities: int) -> Labels:
+    """Which modalities every entity has beside structure: ``visual + textual``, … or ``structure only``."""
+    has = {modality: mask.tolist() for modality, mask in masks.items()}
+    present = ([modality for modality, mask in has.items() if mask[entity]] for entity in range(n_entities))
+    return np.array([" + ".join(names) or "structure only" for names in present], dtype=object)
+
+
+def degree_labels(degrees: NDArray[np.int64]) -> Labels:
+    """Degree ranges ``0``, ``1``, ``2–3``, ``4–10``, …, ``101+``."""
+    lows = [0, *(bound + 1 for bound in DEGREES)]
+    names = [f"{low}–{high}" if low < high else str(high) for low, high in zip(lows, DEGREES, strict=False)]
+    return np.array([*names, f"{lows[-1]}+"], dtype=object)[np.searchsorted(DEGREES, degrees)]
+
+
+def query_kinds(queries: QueryRanks, triples: Tensor, graph: Graph, masks: dict[str, Tensor]) -> dict[str, Labels]:
+    """Labels ``[Q]`` of every query: relation, category, and the answer's modalities, degree and unseen entities.
+
+    Degrees and categories are those of the training triples. ``unseen`` names the entities that train never shows.
+    """
+    rows = triples.numpy()[queries.triple]
+    tails_asked = queries.side == "tail"
+    answer = np.where(tails_asked, rows[:, TAIL], rows[:, HEAD])
+    given = np.where(tails_asked, rows[:, HEAD], rows[:, TAIL])
+    degree = np.bincount(graph.train[:, [HEAD, TAIL]].flatten().numpy(), minlength=len(graph.entities))
+    categories = np.array(relation_categories(graph.train, len(graph.relations)), dtype=object)
+    unseen = np.array(["none", "answer", "given entity", "both"], dtype=object)
+    return {
+        "relation": np.array(graph.relations.names, dtype=object)[rows[:, RELATION]],
+        "category": categories[rows[:, RELATION]],
+        "answer degree": degree_labels(degree[answer]),
+        "answer modalities": modality_labels(masks, len(graph.entities))[answer],
+        "unseen": unseen[(degree[answer] == 0) + 2 * (degree[given] == 0)],
+    }
+
+
+def slice_metrics(
+    queries: QueryRanks, kinds: dict[str, Labels], ks: Sequence[int], ties: Ties
+) -> dict[str, list[dict[str, Any]]]:
+    """Metrics of every value of every kind: ``{kind: [{value, queries, both: {…}, head: {…}, tail: {…}}]}``.
+
+    Values come in the order of their number of queries, the largest first.
+    """
+    return {kind: _metrics_by_value(queries, labels, ks, ties) for kind, labels in kinds.items()}
+
+
+def _metrics_by_value(queries: QueryRanks, labels: Labels, ks: Sequence[int], ties: Ties) -> list[dict[str, Any]]:
+    values, inverse = np.unique(labels.astype(str), return_inverse=True)
+    sizes = np.bincount(inverse)
+    return [
+        {
+            "value": str(values[index]),
+            "queries": int(sizes[index]),
+            **metrics_by_side(queries.where(inverse == index), ks, ties),
+        }
+        for index in np.argsort(-sizes, kind="stable")
+    ]
