@@ -1,8 +1,11 @@
 """The Kubeflow pipeline: steps wired by artifacts, composed from a recipe."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kfp import dsl
+from kfp.dsl import PipelineTask
+from kfp.dsl.pipeline_context import Pipeline
 from pydantic import BaseModel
 
 from components.evaluate.component import evaluate
@@ -24,8 +27,10 @@ class Outputs(NamedTuple):
     archive: dsl.Model
 
 
-def build(recipe: Recipe) -> Any:
+def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None) -> Any:
     """The pipeline of a recipe; its one argument, ``code``, is the digest of the code that runs.
+
+    ``prepare`` adds to every task what the place where it runs asks for (``pipeline.runners.cluster``).
 
     The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
     output depends on their inputs alone are cached; ``code`` is one of their inputs, since a cache key sees no source.
@@ -53,6 +58,9 @@ def build(recipe: Recipe) -> Any:
         registered = register(graph=graph, bundle=bundle, evaluation=evaluation, config=config["register_"])
         registration = registered.set_caching_options(False).output
         archive = package(graph=graph, bundle=bundle, config=config["package"], code=code).output
+        if prepare:
+            for task in Pipeline.get_default_pipeline().tasks.values():
+                prepare(task)
         return Outputs(graph=graph, evaluation=evaluation, registration=registration, archive=archive)
 
     return pipeline

@@ -7,8 +7,12 @@ import click
 
 @click.command()
 @click.argument("recipe")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. train.epochs=5.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write (default: <recipe>.pipeline.yaml).")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. train.epochs=5."
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="File to write (default: <recipe>.pipeline.yaml)."
+)
 def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None:
     """Write the Kubeflow IR YAML of RECIPE, to be uploaded to a cluster.
 
@@ -18,10 +22,11 @@ def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None
 
     from components.runtime.files import atomic_path
     from pipeline import config, dag
+    from pipeline.runners import cluster
 
     loaded = config.load(recipe, settings)
     path = output or Path(f"{loaded.name}.pipeline.yaml")
     with atomic_path(path) as temporary:
-        compiler.Compiler().compile(dag.build(loaded), str(temporary.with_suffix(".yaml")))
+        compiler.Compiler().compile(dag.build(loaded, cluster.prepare), str(temporary.with_suffix(".yaml")))
         temporary.with_suffix(".yaml").rename(temporary)
     click.echo(f"wrote {path}: {' → '.join(dag.steps(loaded))}")

@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
 @click.command()
 def doctor() -> None:
-    """Look at Python, Java, disk, weights, storage, MLflow and Kubeflow: what is there, what is missing, how to mend it."""
+    """Say what this machine has, what is missing, and how to mend it."""
     healthy = True
     for name, check in CHECKS.items():
         for finding in check():
