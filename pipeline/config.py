@@ -21,15 +21,6 @@ RECIPES = files("pipeline") / "recipes"
 DEFAULT = "default"
 
 
-class ExtractSteps(BaseModel):
-    """Which modalities become features, and how; a modality left out is not extracted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    visual: ExtractConfig | None = None
-    textual: ExtractConfig | None = None
-
-
 class Recipe(BaseModel):
     """Everything that a run depends on, composed of the steps' own configurations."""
 
@@ -38,7 +29,7 @@ class Recipe(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the MLflow experiment and the model.")
     dataset: str = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
     ingest: IngestConfig = IngestConfig()
-    extract: ExtractSteps = ExtractSteps()
+    extract: ExtractConfig = ExtractConfig()
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

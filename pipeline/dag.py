@@ -8,8 +8,10 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_context import Pipeline
 from pydantic import BaseModel
 
+from components.encoders.base import Modality
 from components.evaluate.component import evaluate
 from components.extract.component import extract
+from components.extract.config import ExtractConfig
 from components.ingest.component import ingest
 from components.package.component import package
 from components.register.component import register
@@ -37,17 +39,16 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
     Search, evaluation and registration are never cached: they write to MLflow.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
-    modalities = {name: options.model_dump_json() for name, options in recipe.extract if options}
 
     @dsl.pipeline(name=recipe.name.lower().replace("_", "-").replace(".", "-"), description=_description(recipe))
     def pipeline(code: str) -> Outputs:
         ingested = ingest(dataset=recipe.dataset, config=config["ingest"], code=code)
         graph = ingested.outputs["graph"]
         features = {
-            modality: extract(graph=graph, modality=modality, config=options, code=code)
+            modality: extract(graph=graph, modality=modality, config=_only(recipe.extract, modality), code=code)
             .set_display_name(f"extract {modality}")
             .outputs["features"]
-            for modality, options in modalities.items()
+            for modality in modalities(recipe)
         }
         chosen = {}
         if recipe.search.trials:
@@ -66,6 +67,17 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
     return pipeline
 
 
+def modalities(recipe: Recipe) -> list[Modality]:
+    """The modalities that the recipe names an encoder for."""
+    return [modality for modality in ("visual", "textual") if getattr(recipe.extract, modality)]
+
+
+def _only(config: ExtractConfig, modality: Modality) -> str:
+    """What concerns one modality, so that a change of one encoder does not touch the other's cache key."""
+    other: Modality = "textual" if modality == "visual" else "visual"
+    return config.model_copy(update={other: None}).model_dump_json()
+
+
 def _parts(recipe: Recipe) -> dict[str, BaseModel]:
     """The steps' configurations. They travel as JSON text: kfp's own dictionaries know neither null nor integers."""
     return {name: part for name, part in recipe if isinstance(part, BaseModel)}
@@ -77,7 +89,6 @@ def _description(recipe: Recipe) -> str:
 
 def steps(recipe: Recipe) -> list[str]:
     """Names of the steps that the recipe runs, in order, as Kubeflow names the tasks."""
-    modalities = [modality for modality, options in recipe.extract if options]
-    extracts = ["extract" if index == 0 else f"extract-{index + 1}" for index in range(len(modalities))]
+    extracts = ["extract", "extract-2"][: len(modalities(recipe))]
     searching = ["search"] if recipe.search.trials else []
     return ["ingest", *extracts, *searching, "train", "evaluate", "register", "package"]
