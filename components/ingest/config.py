@@ -1,0 +1,24 @@
+"""What a recipe can say about ingest."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Columns = Literal["htr", "hrt"]
+
+
+class IngestConfig(BaseModel):
+    """The ``ingest:`` part of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dev_share: float = Field(
+        0.1, gt=0, le=0.5, description="Share of train that becomes the development split where valid cannot serve."
+    )
+    seed: int = Field(0, ge=0, description="Seed of that choice.")
+    allow_leakage: bool = Field(
+        False, description="Go on, with a warning and a tag in MLflow, where test triples are also in train."
+    )
+    columns: Columns | None = Field(
+        None, description="Column order of OpenKE files, overriding dataset.yaml: htr (head tail relation) or hrt."
+    )

@@ -1,0 +1,75 @@
+"""Raw graph → checked MMKG with a clean development split."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from components.ingest import profile
+from components.ingest.checks import Findings, distinct, leakage, warn_of_unused
+from components.ingest.config import IngestConfig
+from components.ingest.images import store_images
+from components.ingest.mmkg import MMKG
+from components.ingest.raw import RawGraph
+from components.ingest.readers import read
+from components.ingest.source import opened
+from components.ingest.split import develop
+from components.kge.graph import Graph
+from components.runtime import digests, tracking
+from feature_store.storage import Storage, Stored
+
+__all__ = ["IngestConfig", "build", "ingest"]
+
+
+def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
+    """Check the dataset (bundled name, folder or stored URI) and publish it as an artifact of kind ``graphs``.
+
+    Raises UserError, before anything is written, for a dataset that cannot be used as it is.
+    """
+    mmkg = build(dataset, config, storage)
+    print(profile.summary(mmkg), flush=True)
+    with TemporaryDirectory() as scratch:
+        mmkg.save(Path(scratch) / "graph")
+        stored = storage.publish(Path(scratch) / "graph", "graphs")
+    _track(dataset, config, mmkg, stored)
+    return stored
+
+
+def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
+    """The checked graph; only the bytes of its images are stored."""
+    findings = Findings()
+    with opened(dataset, storage) as folder:
+        raw = read(folder, config.columns)
+        train, test = distinct(raw, raw.train, findings), distinct(raw, raw.test, findings)
+        leaked = leakage(raw, config.allow_leakage, findings)
+        train, valid, known = develop(raw, train, test, config, findings)
+        warn_of_unused(raw, findings)
+        images = store_images(raw, storage.put_blob, findings)
+        splits = {"train": train, "valid": valid, "test": test, "known": known}
+        tensors = {name: torch.from_numpy(triples) for name, triples in splits.items()}
+        graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
+        mmkg = MMKG(graph, raw.descriptions, images)
+        return replace(mmkg, info=_info(mmkg, raw, leaked, findings))
+
+
+def _info(mmkg: MMKG, raw: RawGraph, leaked: int, findings: Findings) -> dict[str, Any]:
+    files = [name for name in ("dataset.yaml", *raw.files) if (raw.folder / name).is_file()]
+    return {
+        **raw.card.model_dump(include={"name", "source", "licence"}),
+        "counts": profile.counts(mmkg),
+        "leakage": leaked,
+        **asdict(findings),
+        "made_from": {name: digests.of_file(raw.folder / name) for name in files},
+    }
+
+
+def _track(dataset: str, config: IngestConfig, mmkg: MMKG, stored: Stored) -> None:
+    info = mmkg.info
+    tags = {"leakage": info["leakage"]} if info["leakage"] else {}
+    with tracking.step_run("ingest", {"dataset": dataset, **config.model_dump()}, tags) as run:
+        run.log_metrics({f"graph/{name}": count for name, count in info["counts"].items()})
+        run.log_dataset(info["name"], stored.digest, stored.uri, info["counts"], "ingested")
+    if tags and (parent := tracking.parent_run()):
+        parent.set_tags(tags)

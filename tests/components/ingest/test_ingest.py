@@ -1,0 +1,94 @@
+"""The step as the pipeline calls it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.ingest import profile
+from components.ingest.config import IngestConfig
+from components.ingest.ingest import ingest
+from components.ingest.mmkg import MMKG
+from components.ingest.source import fingerprint
+from components.runtime import tracking
+from components.runtime.digests import of_folder
+from feature_store.storage import Storage
+
+Write = Callable[..., Path]
+Build = Callable[..., MMKG]
+
+LEAKY = {"test.tsv": "fi\tborders\tse\nse\tborders\tfi\nno\tcapital\tosl\n"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_the_artifact_is_published_and_tracked(
+    write_tsv: Write, storage: Storage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.start_run("nordic", "nordic") as parent:
+        monkeypatch.setenv("MLFLOW_RUN_ID", parent.id)
+        stored = ingest(str(write_tsv(LEAKY)), IngestConfig(allow_leakage=True), storage)
+
+    mmkg = MMKG.load(storage.fetch(stored.uri))
+    assert of_folder(Path(stored.uri)) == stored.digest
+    assert mmkg.info["leakage"] == 2
+    assert mmkg.info["warnings"][0].startswith("LEAKAGE: 2 of 3 test triples are also in train")
+    assert "WARNING: LEAKAGE: 2 of 3" in capsys.readouterr().out
+
+    runs = {run.info.run_name: run for run in tracking.client().search_runs([tracking.experiment_id("nordic")])}
+    assert runs["ingest"].data.tags["leakage"] == runs["nordic"].data.tags["leakage"] == "2"
+    assert runs["ingest"].data.params["allow_leakage"] == "True"
+    assert runs["ingest"].data.metrics["graph/entities"] == 4
+    assert runs["ingest"].inputs.dataset_inputs[0].dataset.name == "nordic"
+
+
+def test_where_a_dataset_lies_does_not_change_its_artifact(
+    write_tsv: Write, built: Build, storage: Storage, tmp_path: Path
+) -> None:
+    folder = write_tsv({"dataset.yaml": "name: Nordic"})
+    published = storage.publish(folder, "datasets")
+    for number, source in enumerate((str(folder), published.uri, f"file://{published.uri}")):
+        built(source).save(tmp_path / str(number))
+    assert of_folder(tmp_path / "0") == of_folder(tmp_path / "1") == of_folder(tmp_path / "2")
+
+
+def test_repeated_triples_are_dropped_and_counted(write_tsv: Write, built: Build) -> None:
+    train = "no\tborders\tse\nno\tborders\tse\nse\tborders\tfi\nno\tcapital\tosl\nno\tborders\tse\n"
+    mmkg = built(write_tsv({"train.tsv": train}))
+    assert mmkg.graph.train.tolist() == [[0, 0, 1], [1, 0, 2], [0, 1, 3]]
+    assert mmkg.info["notes"] == ["train.tsv: 2 of 5 rows repeat a triple and are dropped."]
+
+
+def test_unused_relations_are_warned_of(write_tsv: Write, built: Build) -> None:
+    relations = "key\tname\nborders\tborders\ncapital\thas capital\n" + "".join(f"r{i}\tr{i}\n" for i in range(5))
+    mmkg = built(write_tsv({"relations.tsv": relations}))
+    assert mmkg.info["warnings"] == ["relations that are in no train triple: 5 ('r0', 'r1', 'r2', …)"]
+
+
+def test_the_profile_counts_what_train_never_shows(write_tsv: Write, built: Build) -> None:
+    unseen = {"train.tsv": "no\tborders\tse\nse\tborders\tno\n", "valid.tsv": "no\tborders\tno\n"}
+    tests = {"test.tsv": "fi\tborders\tse\nno\tcapital\tosl\nse\tborders\tse\n"}
+    mmkg = built(write_tsv(unseen | tests))
+    assert mmkg.info["counts"] == {
+        "entities": 4,
+        "relations": 2,
+        "train": 2,
+        "valid": 1,
+        "test": 3,
+        "known": 0,
+        "unseen_in_test": 2,
+        "with_description": 2,
+        "with_image": 0,
+    }
+    assert "2 test triples have an entity that train never shows" in profile.summary(mmkg)
+
+
+def test_the_fingerprint_follows_the_content(write_tsv: Write) -> None:
+    before = fingerprint(str(write_tsv()))
+    assert fingerprint(str(write_tsv())) == before
+    assert fingerprint(str(write_tsv(LEAKY))) != before
+    assert fingerprint("countries") == "countries"
