@@ -1,12 +1,10 @@
 """One place for everything that steps hand on: a folder or an S3 prefix, addressed by content."""
 
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import atomic_path
+from pyarrow.fs import FileSystem
+
 from components.runtime.settings import Settings
 
 
@@ -20,6 +18,14 @@ class Stored(NamedTuple):
         """Make a pipeline's output artifact (``kfp.dsl.Artifact``) point here."""
         artifact.uri = self.uri
         artifact.metadata["digest"] = self.digest
+
+
+class StoredFile(NamedTuple):
+    """A file in the store."""
+
+    path: str
+    bytes: int
+    modified: float
 
 
 class Storage(Protocol):
@@ -43,48 +49,44 @@ class Storage(Protocol):
         """Bytes of a stored blob."""
         ...
 
+    def write(self, path: str, data: bytes) -> None:
+        """Store bytes at ``path`` below the root: whole or not at all."""
+        ...
 
-class LocalStorage:
-    """A folder on this machine (or one that several machines mount)."""
+    def create(self, path: str, data: bytes) -> bool:
+        """Store bytes at ``path`` unless something is there: of several writers exactly one gets ``True``."""
+        ...
 
-    def __init__(self, root: str) -> None:
-        self.root = str(Path(root.removeprefix("file://")).resolve())
+    def read(self, path: str) -> bytes:
+        """Bytes at ``path``. Raises FileNotFoundError."""
+        ...
 
-    def publish(self, folder: Path, kind: str) -> Stored:
-        digest = digests.of_folder(folder)
-        target = Path(self.root) / kind / digest
-        if not target.exists():
-            with atomic_path(target) as temporary:
-                shutil.copytree(folder, temporary)
-        return Stored(str(target), digest)
+    def files(self, prefix: str) -> list[StoredFile]:
+        """Files whose path begins with ``prefix``, sorted."""
+        ...
 
-    def fetch(self, uri: str) -> Path:
-        folder = Path(uri.removeprefix("file://"))
-        if not folder.is_dir():
-            raise UserError(
-                uri, "this artifact is not in the store any more", "run again without cache to make it anew"
-            )
-        if digests.of_folder(folder) != folder.name:
-            raise UserError(uri, "the artifact was changed after it was stored", "delete the folder and run again")
-        return folder
+    def delete(self, path: str) -> None:
+        """Remove the file at ``path``, if it is there."""
+        ...
 
-    def put_blob(self, data: bytes) -> str:
-        digest = digests.of_bytes(data)
-        path = self._blob_path(digest)
-        if not path.exists():
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(data)
-        return digest
+    def uri(self, path: str) -> str:
+        """The URI of ``path``."""
+        ...
 
-    def blob(self, digest: str) -> bytes:
-        return self._blob_path(digest).read_bytes()
+    def path(self, uri: str) -> str:
+        """The path of a URI of this store. Raises UserError for a URI of another one."""
+        ...
 
-    def _blob_path(self, digest: str) -> Path:
-        return Path(self.root) / "blobs" / digest[:2] / digest
+    @property
+    def filesystem(self) -> FileSystem:
+        """This store for pyarrow: paths below the root."""
+        ...
 
 
 def open_storage(root: str | None = None) -> Storage:
     """The store at ``root``, by default the one that the environment names (see ``components.runtime.settings``)."""
+    from feature_store.local import LocalStorage
+
     return LocalStorage(root or Settings.from_env().storage)
 
 

@@ -1,0 +1,145 @@
+"""What every encoder is: an item's preparation on the host, vectors on the device, and an identity."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from components.encoders.weights import Weights
+from components.runtime import digests
+
+Modality = Literal["visual", "textual"]
+
+
+class EncoderConfig(BaseModel):
+    """The part of an encoder's configuration that all encoders share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: str
+    weights: str = Field(description="hub name, local file or folder, or 'random'")
+    revision: str | None = Field(default=None, description="branch, tag or commit of a hub name")
+    seed: int = Field(default=0, ge=0, description="of random weights; others ignore it")
+    output: Literal["pooled", "tokens"] = Field(default="pooled", description="one vector an item, or a sequence")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: bfloat16 on a GPU")
+
+
+class EncoderSpec(BaseModel):
+    """Identity of an encoder: equal specs give equal vectors. ``weights`` says ``random`` where they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: str
+    weights: str
+    revision: str | None
+    seed: int | None
+    sha256: str
+    preprocessing: str
+    dimension: int
+    normalised: bool
+    output: str
+    precision: str
+    options: dict[str, Any]
+
+
+class Encoder(ABC):
+    """Turns images or texts into vectors. The network is built on first use: asking who an encoder is costs nothing."""
+
+    modality: ClassVar[Modality]
+    Config: ClassVar[type[EncoderConfig]]
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.config = config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    @abstractmethod
+    def weights(self) -> Weights:
+        """Where the weights come from, with their digest."""
+
+    @abstractmethod
+    def prepare(self, items: Sequence[Any]) -> list[Any]:
+        """Host work before the network: resize images, tokenise texts. Worker processes may do it."""
+
+    @property
+    @abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """Settings of the preparation, as JSON."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Width d of the vectors."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether vectors have length 1."""
+        return False
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The network with its weights, on the host."""
+
+    @abstractmethod
+    def pooled(self, batch: Sequence[Any]) -> Tensor:
+        """Vectors ``[B, d]`` of prepared items."""
+
+    @abstractmethod
+    def tokens(self, batch: Sequence[Any]) -> list[Tensor]:
+        """Sequences ``[n, d]`` of prepared items: patches of an image, words of a text."""
+
+    def remark(self, prepared: Any) -> str:
+        """What a user should know about a prepared item, such as that a text was cut; mostly nothing."""
+        return ""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network, ready on the device."""
+        return self.build().eval().requires_grad_(False).to(self.device)
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic in use: ``float32`` or ``bfloat16``."""
+        if self.config.precision != "auto":
+            return self.config.precision
+        return "bfloat16" if self.device.type == "cuda" else "float32"
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        """Who this encoder is, without building its network where a digest is remembered."""
+        shared = set(EncoderConfig.model_fields)
+        return EncoderSpec(
+            encoder=self.config.encoder,
+            weights=self.weights.label,
+            revision=self.weights.revision,
+            seed=self.config.seed if self.weights.random else None,
+            sha256=self.weights.sha256,
+            preprocessing=digests.of_json(self.preprocessing),
+            dimension=self.dimension,
+            normalised=self.normalised,
+            output=self.config.output,
+            precision=self.precision,
+            options=self.config.model_dump(mode="json", exclude=shared),
+        )
+
+    def encode(self, items: Sequence[Any]) -> np.ndarray:
+        """Vectors float32 ``[B, d]`` of images or texts."""
+        return self.vectors(self.prepare(items))
+
+    def vectors(self, batch: Sequence[Any]) -> np.ndarray:
+        """Vectors float32 ``[B, d]`` of prepared items."""
+        with torch.inference_mode(), self._autocast():
+            return self.pooled(batch).float().cpu().numpy()
+
+    def sequences(self, batch: Sequence[Any]) -> list[np.ndarray]:
+        """Token sequences float32 ``[n, d]`` of prepared items."""
+        with torch.inference_mode(), self._autocast():
+            return [sequence.float().cpu().numpy() for sequence in self.tokens(batch)]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")

@@ -1,0 +1,48 @@
+"""Encoders by name: a class in a file of this folder is an encoder that a recipe can name."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Annotated, Any, Union
+
+from class_resolver import ClassResolver
+from pydantic import Field
+
+import components.encoders
+from components.encoders.base import Encoder, EncoderConfig, EncoderSpec, Modality
+from components.runtime.errors import UserError
+
+for _module in iter_modules(components.encoders.__path__):
+    import_module(f"components.encoders.{_module.name}")
+
+encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix="")  # type: ignore[type-abstract]
+
+
+def _configs(modality: Modality) -> Any:
+    configs = tuple(encoder.Config for encoder in encoders if encoder.modality == modality)
+    return Annotated[Union[configs], Field(discriminator="encoder")]  # noqa: UP007 - built from the files found
+
+
+VisualConfig = _configs("visual")
+TextualConfig = _configs("textual")
+
+
+def create(config: EncoderConfig) -> Encoder:
+    """The encoder that ``config`` describes; its network is built on first use."""
+    return encoders.lookup(config.encoder)(config)
+
+
+def recreate(spec: dict[str, Any]) -> Encoder:
+    """The encoder of a stored identity, for vectors of unseen entities.
+
+    Raises UserError if the weights that are found here are not those of the identity.
+    """
+    stored = EncoderSpec.model_validate(spec)
+    shared = stored.model_dump(include={"encoder", "weights", "revision", "output", "precision"})
+    Config = encoders.lookup(stored.encoder).Config
+    encoder = create(Config.model_validate(shared | {"seed": stored.seed or 0} | stored.options))
+    if encoder.spec.sha256 != stored.sha256:
+        raise UserError(
+            stored.weights, "these are not the weights that the features were made with",
+            "put the same file into $MMKGC_WEIGHTS",
+        )  # fmt: skip
+    return encoder

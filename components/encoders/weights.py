@@ -1,0 +1,146 @@
+"""Weights of an encoder: a hub name, a local path, or seeded random numbers that are called random everywhere.
+
+A bare file or folder name is also looked for in ``MMKGC_WEIGHTS``, so that an identity names no machine's paths and a
+server finds its weights where it keeps them. Only safetensors and ``weights_only`` files are read: no pickle.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from components.runtime import digests
+from components.runtime.errors import UserError
+from components.runtime.files import write_text
+from components.runtime.settings import Settings
+
+RANDOM = "random"
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Resolved weights: how a user reads them, where they are (``None`` where random), and their SHA-256."""
+
+    label: str
+    path: Path | None
+    sha256: str
+    revision: str | None = None
+
+    @property
+    def random(self) -> bool:
+        """Whether these are seeded random numbers."""
+        return self.path is None
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint's folder; only for weights that are not random."""
+        assert self.path is not None
+        return self.path
+
+
+def random_weights(build: Callable[[], nn.Module], **identity: str | int) -> Weights:
+    """Weights of a seeded random network; the digest is remembered, so that a second look builds nothing."""
+    key = digests.of_json([identity, torch.__version__, digests.of_code()])
+    return Weights(RANDOM, None, _remembered(key, lambda: of_state(build().state_dict())))
+
+
+def file_weights(name: str) -> Weights:
+    """Weights in one local file."""
+    path = find_local(name)
+    if path is None or not path.is_file():
+        raise _absent(name, "file")
+    return Weights(path.name, path, _of_file(path))
+
+
+def checkpoint(name: str, revision: str | None = None) -> Weights:
+    """A transformers checkpoint: a local folder, else a hub name (downloaded once, then read from the hub's cache)."""
+    local = find_local(name)
+    if local is not None and local.is_dir():
+        return Weights(local.name, local, _of_folder(local))
+    if name.startswith((".", "/", "~")):
+        raise _absent(name, "folder")
+    folder = _from_hub(name, revision)
+    return Weights(name, folder, _of_folder(folder), revision=folder.name)
+
+
+def find_local(name: str) -> Path | None:
+    """The file or folder ``name``, as a path or in ``MMKGC_WEIGHTS``."""
+    candidates = [Path(name).expanduser()]
+    if os.environ.get("MMKGC_WEIGHTS"):
+        candidates.append(Path(os.environ["MMKGC_WEIGHTS"]) / name)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def load_network(folder: Path) -> nn.Module:
+    """The network of a transformers checkpoint, in float32."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    return AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+
+
+def seeded(seed: int, build: Callable[[], Network]) -> Network:
+    """Build a network from its own random numbers, leaving the caller's untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def of_state(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named tensors: names, shapes, types and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            name,
+            f"these weights are neither a local folder nor to be had from the hub ({reason})",
+            "give a local path, put them in $MMKGC_WEIGHTS, or use 'random' for a trial",
+        ) from error
+
+
+def _of_folder(folder: Path) -> str:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(folder, "no *.safetensors file is here", "convert the checkpoint: pickled weights are not read")
+    each = [_of_file(path) for path in files]
+    return each[0] if len(each) == 1 else digests.of_json(each)
+
+
+def _of_file(path: Path) -> str:
+    state = path.stat()
+    key = digests.of_json([str(path.resolve()), state.st_size, state.st_mtime_ns])
+    return _remembered(key, lambda: digests.of_file(path))
+
+
+def _remembered(key: str, compute: Callable[[], str]) -> str:
+    memory = Settings.from_env().scratch / "weights" / key
+    if memory.is_file():
+        return memory.read_text()
+    digest = compute()
+    write_text(memory, digest)
+    return digest
+
+
+def _absent(name: str, what: str) -> UserError:
+    return UserError(name, f"no such {what}, here or in $MMKGC_WEIGHTS", "give its path, or 'random' for a trial")

@@ -1,0 +1,32 @@
+"""The extraction part of a recipe."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.encoders.base import EncoderConfig
+from components.encoders.images import MAX_PIXELS
+from components.encoders.registry import TextualConfig, VisualConfig
+from components.encoders.sbert import SBERTConfig
+from components.encoders.vgg16 import VGG16Config
+from components.runtime.errors import UserError
+
+
+class ExtractConfig(BaseModel):
+    """Which encoder makes the vectors of which modality, and how the work is done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    visual: VisualConfig | None = Field(default=VGG16Config(), description="encoder of images; null: none")
+    textual: TextualConfig | None = Field(default=SBERTConfig(), description="encoder of texts; null: none")
+    dtype: Literal["float32", "float16"] = Field(default="float32", description="number type of stored vectors")
+    batch_size: int = Field(default=32, ge=1, description="images or texts that go through the network at once")
+    workers: int | None = Field(default=None, ge=0, description="processes that decode images; null: the spare cores")
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused as decompression bombs")
+
+    def encoder(self, modality: str) -> EncoderConfig:
+        """The encoder of a modality. Raises UserError where the recipe has none."""
+        config = getattr(self, modality, None)
+        if config is None:
+            raise UserError(f"extract.{modality}", "the recipe names no encoder", "name one, such as vgg16 or sbert")
+        return config

@@ -1,0 +1,113 @@
+"""Items → vectors → rows: batches go through the encoder while worker processes decode the next ones."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from components.encoders.base import Encoder, EncoderConfig
+from components.encoders.images import Unusable, decode
+from components.encoders.registry import create
+from components.extract.config import ExtractConfig
+from components.extract.contents import Source
+from feature_store.parts import FAILED, OK, PARTIAL, Row
+from feature_store.storage import Storage, open_storage
+
+
+class Encoded(NamedTuple):
+    """An item's vector (or token sequence), or ``None`` and the reason; a vector may carry a remark."""
+
+    vector: np.ndarray | None
+    remark: str = ""
+
+
+def rows(sources: Sequence[Source], encoder: Encoder, config: ExtractConfig, storage: Storage) -> Iterator[Row]:
+    """One row a source, as soon as its items are encoded. An item that several sources share is encoded once."""
+    if encoder.modality == "textual":
+        sources = sorted(sources, key=lambda source: -len(source.items[0]))  # texts of one length need no padding
+    uses = Counter(item for source in sources for item in source.items)
+    items = list(uses)
+    textual = encoder.modality == "textual"
+    stream = _texts(items, encoder, config) if textual else _images(items, encoder, config, storage)
+    encoded: dict[str, Encoded] = {}
+    for source in sources:
+        while any(item not in encoded for item in source.items):
+            encoded.update([next(stream)])
+        yield _row(source, [encoded[item] for item in source.items])
+        uses.subtract(source.items)
+        for item in source.items:
+            if not uses[item]:
+                encoded.pop(item, None)
+
+
+def _row(source: Source, encoded: Sequence[Encoded]) -> Row:
+    """The row of a source: the mean of its items' vectors, or their token sequences one after another."""
+    vectors = [each.vector for each in encoded if each.vector is not None]
+    remarks = "; ".join(dict.fromkeys(each.remark for each in encoded if each.remark))
+    content = str(source.content)
+    if not vectors:
+        return Row(source.key, content, None, 0, FAILED, remarks)
+    status = OK if len(vectors) == len(encoded) else PARTIAL
+    pooled = np.mean(vectors, axis=0) if vectors[0].ndim == 1 else np.concatenate(vectors)
+    return Row(source.key, content, pooled, len(vectors), status, remarks)
+
+
+def _texts(items: Sequence[str], encoder: Encoder, config: ExtractConfig) -> Iterator[tuple[str, Encoded]]:
+    for batch in _batches(items, config.batch_size):
+        prepared = encoder.prepare(batch)
+        yield from zip(batch, _encode(encoder, prepared), strict=True)
+
+
+def _images(
+    items: Sequence[str], encoder: Encoder, config: ExtractConfig, storage: Storage
+) -> Iterator[tuple[str, Encoded]]:
+    decoding = _Decoding(list(items), encoder.config, storage.root, config.max_pixels)
+    workers = config.workers if config.workers is not None else min(8, max(1, (os.cpu_count() or 1) - 1))
+    loader = DataLoader(
+        decoding,
+        batch_size=config.batch_size,
+        num_workers=min(workers, len(items)),
+        collate_fn=list,
+        prefetch_factor=4 if workers else None,
+    )
+    for batch in loader:
+        encoded = iter(_encode(encoder, [prepared for _, prepared, _ in batch if prepared is not None]))
+        for item, prepared, reason in batch:
+            yield item, Encoded(None, reason) if prepared is None else next(encoded)
+
+
+class _Decoding(Dataset):
+    """Images by digest, read and prepared in a worker process; the encoder is made anew there, without its network."""
+
+    def __init__(self, items: list[str], config: EncoderConfig, root: str, max_pixels: int) -> None:
+        self.items, self.config, self.root, self.max_pixels = items, config, root, max_pixels
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple:
+        digest = self.items[index]
+        try:
+            image = decode(open_storage(self.root).blob(digest), self.max_pixels)
+            return digest, create(self.config).prepare([image])[0], ""
+        except Unusable as error:
+            return digest, None, f"image {digest[:12]}: {error}"
+
+
+def _encode(encoder: Encoder, prepared: Sequence) -> Iterator[Encoded]:
+    if not prepared:
+        return
+    tokens = encoder.config.output == "tokens"
+    vectors = encoder.sequences(prepared) if tokens else encoder.vectors(prepared)
+    for item, vector in zip(prepared, vectors, strict=True):
+        if np.isfinite(vector).all() and vector.any():
+            yield Encoded(vector, encoder.remark(item))
+        else:
+            yield Encoded(None, "the encoder gives no finite, non-zero vector for it")
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

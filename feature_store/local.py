@@ -1,0 +1,117 @@
+"""A store in a folder."""
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
+from typing_extensions import override
+
+from components.runtime import digests
+from components.runtime.errors import UserError
+from components.runtime.files import atomic_path
+from feature_store.storage import Storage, Stored, StoredFile
+
+
+class LocalStorage(Storage):
+    """A folder on this machine (or one that several machines mount)."""
+
+    def __init__(self, root: str) -> None:
+        self.root = str(Path(root.removeprefix("file://")).resolve())
+
+    @override
+    def publish(self, folder: Path, kind: str) -> Stored:
+        digest = digests.of_folder(folder)
+        target = Path(self.root) / kind / digest
+        if not target.exists():
+            with atomic_path(target) as temporary:
+                shutil.copytree(folder, temporary)
+        return Stored(str(target), digest)
+
+    @override
+    def fetch(self, uri: str) -> Path:
+        folder = Path(uri.removeprefix("file://"))
+        if not folder.is_dir():
+            raise UserError(
+                uri, "this artifact is not in the store any more", "run again without cache to make it anew"
+            )
+        if digests.of_folder(folder) != folder.name:
+            raise UserError(uri, "the artifact was changed after it was stored", "delete the folder and run again")
+        return folder
+
+    @override
+    def put_blob(self, data: bytes) -> str:
+        digest = digests.of_bytes(data)
+        path = self._blob_path(digest)
+        if not path.exists():
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(data)
+        return digest
+
+    @override
+    def blob(self, digest: str) -> bytes:
+        return self._blob_path(digest).read_bytes()
+
+    @override
+    def write(self, path: str, data: bytes) -> None:
+        with atomic_path(self._at(path)) as temporary:
+            temporary.write_bytes(data)
+
+    @override
+    def create(self, path: str, data: bytes) -> bool:
+        target = self._at(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=target.parent) as scratch:
+            whole = Path(scratch) / "file"
+            whole.write_bytes(data)
+            try:
+                os.link(whole, target)  # a link, unlike a rename, fails where the name is taken
+            except FileExistsError:
+                return False
+        return True
+
+    @override
+    def read(self, path: str) -> bytes:
+        return self._at(path).read_bytes()
+
+    @override
+    def files(self, prefix: str) -> list[StoredFile]:
+        folder = self._at(prefix.rpartition("/")[0])
+        found = []
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(self.root)
+            if name.as_posix().startswith(prefix) and not _hidden(name) and path.is_file():
+                found.append(StoredFile(name.as_posix(), path.stat().st_size, path.stat().st_mtime))
+        return found
+
+    @override
+    def delete(self, path: str) -> None:
+        self._at(path).unlink(missing_ok=True)
+
+    @override
+    def uri(self, path: str) -> str:
+        return str(self._at(path))
+
+    @override
+    def path(self, uri: str) -> str:
+        path = Path(uri.removeprefix("file://"))
+        if not path.is_relative_to(self.root):
+            raise UserError(uri, f"this is not in the store {self.root}", "set MMKGC_STORAGE to the store that has it")
+        return path.relative_to(self.root).as_posix()
+
+    @property
+    @override
+    def filesystem(self) -> FileSystem:
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        return SubTreeFileSystem(self.root, LocalFileSystem(use_mmap=True))
+
+    def _at(self, path: str) -> Path:
+        return Path(self.root) / path
+
+    def _blob_path(self, digest: str) -> Path:
+        return Path(self.root) / "blobs" / digest[:2] / digest
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,83 @@
+"""A manifest: the one file that makes vectors readable. It names the parts and the entities, with their digests."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.runtime import digests
+from components.runtime.errors import UserError
+from feature_store.spec import FeatureSpec
+from feature_store.storage import Storage, Stored
+
+
+class File(BaseModel):
+    """A Parquet file beside the manifest; its name carries its SHA-256."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    bytes: int
+    rows: int
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the bytes."""
+        return self.name.removesuffix(".parquet").rsplit("-", 1)[-1]
+
+
+class Manifest(BaseModel):
+    """Vectors of a fixed set of entities: which files hold them, and how many are usable.
+
+    ``entities`` is a Parquet table with one row an entity (key, content, images, status, error) and no vectors;
+    ``parts`` hold one row a content with its vector; two entities with the same content share it.
+    ``made_from`` is the digest of the pairs (key, content), the request that this manifest answers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    modality: str
+    dtype: str
+    encoder: dict[str, Any]
+    made_from: str
+    entities: File
+    parts: tuple[File, ...]
+    counts: dict[str, int]
+    provenance: dict[str, Any] = {}
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Identity of the vectors."""
+        return FeatureSpec(self.modality, self.encoder, self.dtype)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON; its SHA-256 is the manifest's name."""
+        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
+
+    def store(self, storage: Storage) -> Stored:
+        """Write the manifest under the name that its digest gives; readers do not see it before."""
+        data = self.to_bytes()
+        digest = digests.of_bytes(data)
+        path = f"{self.spec.folder}/manifest-{digest}.json"
+        storage.create(path, data)
+        return Stored(storage.uri(path), digest)
+
+    @classmethod
+    def read(cls, uri: str, storage: Storage) -> "Manifest":
+        """Read and check a committed manifest. Raises UserError where it is gone, changed or of another format."""
+        try:
+            data = storage.read(storage.path(uri))
+        except FileNotFoundError as error:
+            raise UserError(uri, "no such feature manifest", "`mmkgc features list` shows what is there") from error
+        if digests.of_bytes(data) != digest_of(uri):
+            raise UserError(uri, "the manifest was changed after it was written", "extract the features again")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise UserError(uri, "this is no feature manifest of format 1", "extract the features again") from error
+
+
+def digest_of(uri: str) -> str:
+    """Digest in a manifest's URI."""
+    return uri.rsplit("/manifest-", 1)[-1].removesuffix(".json")

@@ -1,0 +1,97 @@
+"""Parquet files of vectors: one row a content."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.runtime import digests
+from components.runtime.errors import UserError
+from feature_store.manifest import File
+from feature_store.spec import FeatureSpec
+from feature_store.storage import Storage
+
+OK, PARTIAL, FAILED, MISSING = "ok", "partial", "failed", "missing"
+USABLE = (OK, PARTIAL)
+
+
+class Row(NamedTuple):
+    """The vector of one content, or why there is none.
+
+    ``key`` is the first entity that has the content. ``vector`` is float ``[d]`` (``[n, d]`` where the spec says
+    tokens), ``None`` where ``status`` is ``failed``. ``images`` counts what was pooled; ``error`` also carries remarks.
+    """
+
+    key: str
+    content: str
+    vector: np.ndarray | None
+    images: int
+    status: str
+    error: str = ""
+
+
+def encode_part(rows: Sequence[Row], spec: FeatureSpec) -> bytes:
+    """A part's bytes: zstd, byte-stream split and no dictionary for the vectors.
+
+    Parquet files with a null in a fixed-size list cannot be read back, so a failed row holds NaN: never a silent zero.
+    """
+    columns = [pa.array([getattr(row, name) for row in rows], spec.schema.field(name).type)
+               if name != "vector" else _vectors(rows, spec) for name in spec.schema.names]  # fmt: skip
+    sink = pa.BufferOutputStream()
+    leaf = "vector.list.element.list.element" if spec.tokens else "vector.list.element"
+    pq.write_table(
+        pa.table(columns, schema=spec.schema),
+        sink,
+        compression="zstd",
+        use_dictionary=["images", "status", "error"],
+        column_encoding={leaf: "BYTE_STREAM_SPLIT"},
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def store_part(rows: Sequence[Row], spec: FeatureSpec, storage: Storage) -> None:
+    """Store a part under a name that its bytes give; whole or not at all."""
+    data = encode_part(rows, spec)
+    storage.write(f"{spec.folder}/part-{digests.of_bytes(data)}.parquet", data)
+
+
+def read_part(file: File, spec: FeatureSpec, storage: Storage) -> pa.Table:
+    """Contents and vectors of a part, checked against its digest."""
+    return read_table(file, spec, storage, columns=["content", "vector"])
+
+
+def read_table(file: File, spec: FeatureSpec, storage: Storage, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file of the store, checked against its digest."""
+    path = f"{spec.folder}/{file.name}"
+    try:
+        data = storage.read(path)
+    except FileNotFoundError as error:
+        raise UserError(storage.uri(path), "this file of the features is gone", "extract them again") from error
+    if digests.of_bytes(data) != file.sha256:
+        raise UserError(storage.uri(path), "this file was changed after it was written", "delete it and extract again")
+    return pq.read_table(pa.BufferReader(data), columns=columns)
+
+
+def vectors_of(table: pa.Table, dimension: int) -> np.ndarray:
+    """Pooled vectors ``[rows, d]`` of a part, without copying."""
+    return table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+
+
+def _vectors(rows: Sequence[Row], spec: FeatureSpec) -> pa.Array:
+    nothing = np.full((1, spec.dimension), np.nan, np.float32)
+    stacks = [nothing if row.vector is None else np.atleast_2d(row.vector) for row in rows]
+    values = np.concatenate(stacks).astype(spec.dtype)
+    if spec.dtype == "float16" and np.isinf(values).any():
+        raise UserError("features", "a value does not fit into float16", "set extract.dtype to float32")
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=_vector_type(spec))
+    if not spec.tokens:
+        return flat
+    offsets = np.cumsum([0] + [len(stack) for stack in stacks], dtype=np.int32)
+    return pa.ListArray.from_arrays(offsets, flat)
+
+
+def _vector_type(spec: FeatureSpec) -> pa.DataType:
+    kind = spec.schema.field("vector").type
+    return kind.value_type if spec.tokens else kind

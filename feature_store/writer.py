@@ -1,0 +1,152 @@
+"""Adding vectors: only what is not there yet, and visible only when all of it is."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from components.runtime import digests
+from feature_store.manifest import File, Manifest
+from feature_store.parts import MISSING, Row, store_part
+from feature_store.spec import FeatureSpec
+from feature_store.storage import Storage, Stored
+
+PART_ROWS = 512
+ENTITY_SCHEMA = pa.schema(
+    [("key", pa.string()), ("content", pa.string()), ("images", pa.int32()), ("status", pa.string()),
+     ("error", pa.string())]
+)  # fmt: skip
+
+
+class Entity(NamedTuple):
+    """An entity and the digest of its content; ``None`` where it has none, with the reason."""
+
+    key: str
+    content: str | None
+    reason: str = ""
+
+
+class FeatureWriter:
+    """Vectors of one spec in a store.
+
+    Parts are stored as they fill up and named by their bytes. A killed writer leaves parts that no manifest names: no
+    reader sees them, and the next writer of the same spec takes their vectors over.
+    """
+
+    def __init__(self, spec: FeatureSpec, storage: Storage) -> None:
+        self.spec, self.storage = spec, storage
+        self._buffer: list[Row] = []
+
+    def committed(self, entities: Sequence[Entity]) -> Stored | None:
+        """The manifest that already answers these entities, if it and all its files are there."""
+        pointer = self._pointer(made_from(entities))
+        try:
+            digest = json.loads(self.storage.read(pointer))["manifest"]
+        except FileNotFoundError:
+            return None
+        stored = Stored(self.storage.uri(f"{self.spec.folder}/manifest-{digest}.json"), digest)
+        if self._whole(stored.uri):
+            return stored
+        self.storage.delete(pointer)
+        return None
+
+    def known(self) -> set[str]:
+        """Contents whose vectors, or failures, are stored."""
+        return set(self._stored(["content"])["content"].to_pylist())
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Store rows as they come; each has a content that is not known yet."""
+        for row in rows:
+            self._buffer.append(row)
+            if len(self._buffer) == PART_ROWS:
+                self._flush()
+        self._flush()
+
+    def commit(self, entities: Sequence[Entity], provenance: dict[str, Any] | None = None) -> Stored:
+        """Write the manifest of these entities, whose contents are all stored.
+
+        Of several writers that commit the same entities at once one wins; all get the winner's manifest.
+        """
+        stored = self._stored(["content", "images", "status", "error"])
+        found = _rows_of(entities, stored)
+        table = _entity_table(entities, found)
+        manifest = Manifest(
+            modality=self.spec.modality,
+            dtype=self.spec.dtype,
+            encoder=self.spec.encoder,
+            made_from=made_from(entities),
+            entities=self._store_entities(table),
+            parts=self._files({row["part"] for row in found} - {None}, Counter(stored["part"].to_pylist())),
+            counts=dict(sorted(Counter(table["status"].to_pylist()).items())),
+            provenance=provenance or {},
+        )
+        mine = manifest.store(self.storage)
+        pointer = json.dumps({"manifest": mine.digest}).encode()
+        if self.storage.create(self._pointer(manifest.made_from), pointer):
+            return mine
+        return self.committed(entities) or mine
+
+    def _flush(self) -> None:
+        if self._buffer:
+            store_part(self._buffer, self.spec, self.storage)
+            self._buffer = []
+
+    def _whole(self, uri: str) -> bool:
+        there = {file.path for file in self.storage.files(f"{self.spec.folder}/")}
+        if self.storage.path(uri) not in there:
+            return False
+        manifest = Manifest.read(uri, self.storage)
+        return all(f"{self.spec.folder}/{file.name}" in there for file in (manifest.entities, *manifest.parts))
+
+    def _stored(self, columns: list[str]) -> pa.Table:
+        """The given columns of all whole parts, and the name of each row's part."""
+        paths = sorted(file.path for file in self.storage.files(f"{self.spec.folder}/part-"))
+        parts = ds.dataset(
+            paths,
+            schema=self.spec.schema,
+            format="parquet",
+            filesystem=self.storage.filesystem,
+        )
+        table = parts.to_table(columns=[*columns, "__filename"])
+        names = pc.replace_substring_regex(table["__filename"], r"^.*/", "")
+        return table.drop_columns("__filename").append_column("part", names)
+
+    def _store_entities(self, table: pa.Table) -> File:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        name = f"entities-{digests.of_bytes(data)}.parquet"
+        self.storage.write(f"{self.spec.folder}/{name}", data)
+        return File(name=name, bytes=len(data), rows=len(table))
+
+    def _files(self, names: set[str], rows: Mapping[str, int]) -> tuple[File, ...]:
+        sizes = {file.path.rsplit("/", 1)[1]: file.bytes for file in self.storage.files(f"{self.spec.folder}/part-")}
+        return tuple(File(name=name, bytes=sizes[name], rows=rows[name]) for name in sorted(names))
+
+    def _pointer(self, request: str) -> str:
+        return f"{self.spec.folder}/commit-{request}.json"
+
+
+def made_from(entities: Sequence[Entity]) -> str:
+    """Digest of the pairs (key, content): the request that a manifest answers."""
+    return digests.of_json([[entity.key, entity.content] for entity in entities])
+
+
+def _rows_of(entities: Sequence[Entity], stored: pa.Table) -> list[dict[str, Any]]:
+    """Status and part of each entity's content; where several parts have it, the first one's."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in stored.to_pylist():
+        rows.setdefault(row["content"], row)
+    absent = {"images": 0, "status": MISSING, "part": None}
+    return [rows[entity.content] if entity.content else absent | {"error": entity.reason} for entity in entities]
+
+
+def _entity_table(entities: Sequence[Entity], found: Sequence[dict[str, Any]]) -> pa.Table:
+    keys, contents = [entity.key for entity in entities], [entity.content for entity in entities]
+    columns = [[row[name] for row in found] for name in ("images", "status", "error")]
+    return pa.table([keys, contents, *columns], schema=ENTITY_SCHEMA)
