@@ -1,20 +1,54 @@
 """``mmkgc list``: everything that a recipe can name."""
 
+from typing import Any
+
 import click
+
+from components.runtime.errors import UserError, did_you_mean
 
 
 @click.command()
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:
-    """Show what a recipe can name: interactions, fusions, strategies, objectives, encoders, recipes, datasets.
+    """Show what a recipe can name: recipes, encoders, interactions, fusions, strategies, objectives, regularizers.
 
-    With KIND, show only that kind, with every hyper-parameter and its default.
+    With KIND, show that kind alone, with every hyper-parameter and its default.
     """
-    from components.kge import catalog
+    kinds = _kinds()
+    if kind is not None and kind.rstrip("s") not in {name.rstrip("s") for name in kinds}:
+        raise UserError(f"mmkgc list {kind}", "no such kind", did_you_mean(kind, kinds))
+    for name, entries in kinds.items():
+        if kind is None or name.rstrip("s") == kind.rstrip("s"):
+            click.secho(name, bold=True)
+            for entry in entries:
+                _print_entry(*entry, details=kind is not None)
 
-    click.echo(catalog)
+
+def _kinds() -> dict[str, list[tuple[str, str, dict[str, Any]]]]:
+    from components.encoders.registry import encoders
+    from components.kge.catalog import catalog
+    from pipeline import config
+
+    recipes = [(name, config.load(name).dataset, {}) for name in config.names()]
+    found = {encoders.normalize_cls(encoder): encoder for encoder in encoders}
+    encoding = [(name, (cls.__doc__ or "").partition("\n")[0], _defaults(cls.Config)) for name, cls in found.items()]
+    kge = {_plural(kind): [tuple(entry) for entry in entries] for kind, entries in catalog().items()}
+    return {"recipes": recipes, "encoders": encoding, **kge}
 
 
-@click.command()
-def doctor() -> None:
-    """x"""
+def _defaults(config: Any) -> dict[str, Any]:
+    return {
+        name: "(required)" if field.is_required() else field.default
+        for name, field in config.model_fields.items()
+        if name != "encoder"
+    }
+
+
+def _plural(kind: str) -> str:
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+
+
+def _print_entry(name: str, summary: str, parameters: dict[str, Any], details: bool) -> None:
+    click.echo(f"  {name:<18} {summary}")
+    for parameter, default in parameters.items() if details else ():
+        click.echo(f"  {'':<18}   {parameter}: {default}")
