@@ -9,8 +9,8 @@ from torch import Tensor
 class Features:
     """Vectors of one modality in vocabulary order.
 
-    ``vectors`` float32 ``[N, d]``; ``mask`` bool ``[N]``, false where the entity lacks the modality: its row is zero and
-    never used.
+    ``vectors`` float32 ``[N, d]``; ``mask`` bool ``[N]``, false where the entity lacks the modality: its row is zero
+    and never used.
     """
 
     vectors: Tensor

@@ -35,8 +35,8 @@ def no_triples() -> Tensor:
 class Graph:
     """A multi-modal knowledge graph without its modalities.
 
-    Triples are int64 ``[T, 3]`` in the order head, relation, tail. ``valid`` is the clean development split: no triple of
-    it is in train or test. ``known`` holds further true triples (a contaminated split) that only the filter sees.
+    Triples are int64 ``[T, 3]`` in the order head, relation, tail. ``valid`` is the clean development split: no triple
+    of it is in train or test. ``known`` holds further true triples (a contaminated split) that only the filter sees.
     """
 
     entities: Vocabulary

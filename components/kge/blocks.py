@@ -1,0 +1,51 @@
+"""Blocked evaluation: intermediates stay in the cache, and ``[B, N, d]`` never exists."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+BLOCK_FLOATS = 1 << 19  # 2 MB of float32: an intermediate and its operands fit the second-level cache
+
+
+def slices(length: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of at most ``size`` that cover ``range(length)``."""
+    for start in range(0, length, size):
+        yield slice(start, start + size)
+
+
+def recomputed(function: Callable[..., Tensor], *operands: Tensor) -> Tensor:
+    """``function(*operands)``, whose intermediates are computed again in the backward pass instead of being kept."""
+    if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
+        return checkpoint(function, *operands, use_reentrant=False, preserve_rng_state=False)
+    return function(*operands)
+
+
+def grid(function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, columns: Tensor) -> Tensor:
+    """``[B, N]`` of ``function(rows[B, 1, d], columns[1, N, d])``, block by block."""
+    width = columns.shape[-1]
+    n_columns = max(1, min(len(columns), BLOCK_FLOATS // width))
+    n_rows = max(1, BLOCK_FLOATS // (width * n_columns))
+    return torch.cat(
+        [
+            torch.cat(
+                [
+                    recomputed(function, rows[i].unsqueeze(1), columns[j].unsqueeze(0))
+                    for j in slices(len(columns), n_columns)
+                ],
+                dim=1,
+            )
+            for i in slices(len(rows), n_rows)
+        ]
+    )
+
+
+def gathered(function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, table: Tensor, index: Tensor) -> Tensor:
+    """``[B, K]`` of ``function(rows[B, 1, d], table[index][B, K, d])``, block by block of rows."""
+
+    def score(row: Tensor, table: Tensor, index: Tensor) -> Tensor:
+        return function(row.unsqueeze(1), table[index])
+
+    size = max(1, BLOCK_FLOATS // (table.shape[-1] * max(1, index.shape[1])))
+    return torch.cat([recomputed(score, rows[i], table, index[i]) for i in slices(len(rows), size)])

@@ -1,0 +1,129 @@
+"""A saved model with all that is needed to use it: safetensors and JSON, no pickle, the same bytes for the same model.
+
+Files: ``model.safetensors`` (weights, raw features and their masks), ``triples.safetensors`` (train, known),
+``vocabulary.json`` (entities, relations, types), ``bundle.json`` (config, encoders, calibration, provenance).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from components.kge.features import Features
+from components.kge.graph import Graph, KnownTriples, Vocabulary
+from components.kge.model import Model, ModelConfig
+from components.runtime.errors import UserError
+from components.runtime.files import atomic_path, read_json, write_json
+
+FORMAT = 1
+
+
+@dataclass
+class Bundle:
+    """A trained model, its vocabularies, and what it knows.
+
+    ``train``: the triples that it was fitted on, int64 ``[T, 3]``; ``known``: all true triples of all splits (the
+    filter); ``encoders``: the specification of the encoder of each modality, from which new entities get features;
+    ``config``: the training's configuration; ``provenance``: what the bundle was made from.
+    """
+
+    model: Model
+    entities: Vocabulary
+    relations: Vocabulary
+    types: tuple[str, ...] | None
+    train: Tensor
+    known: KnownTriples
+    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Model, graph: Graph, **rest: Any) -> "Bundle":
+        """The bundle of a model trained on ``graph``."""
+        known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
+        return cls(model, graph.entities, graph.relations, graph.types, graph.train, known, **rest)
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle; ``folder`` is whole or absent."""
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            save_file(_tensors(self.model), temporary / "model.safetensors")
+            triples = {"train": self.train, "known": self.known.triples}
+            save_file(
+                {name: ids.to("cpu", torch.int32) for name, ids in triples.items()}, temporary / "triples.safetensors"
+            )
+            write_json(temporary / "vocabulary.json", self._vocabulary())
+            write_json(temporary / "bundle.json", self._description())
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> "Bundle":
+        """Read a bundle; on the CPU its tensors are memory-mapped, so several processes share them.
+
+        Raises ``UserError`` where the folder is no bundle or of another format.
+        """
+        if not (folder / "bundle.json").is_file():
+            raise UserError(folder, "this folder is no model bundle", "give the folder that `train` published")
+        description, vocabulary = read_json(folder / "bundle.json"), read_json(folder / "vocabulary.json")
+        if description["format"] != FORMAT:
+            raise UserError(folder, f"bundle format {description['format']} is not {FORMAT}", "train the model again")
+        entities, relations = (_read_vocabulary(vocabulary[name]) for name in ("entities", "relations"))
+        triples = load_file(folder / "triples.safetensors", device)
+        types = vocabulary["types"]
+        return cls(
+            model=_model(
+                ModelConfig(**description["model"]), load_file(folder / "model.safetensors", device), len(relations)
+            ),
+            entities=entities,
+            relations=relations,
+            types=tuple(types) if types is not None else None,
+            train=triples["train"].long(),
+            known=KnownTriples(triples["known"].long(), len(entities), len(relations)),
+            **{name: description[name] for name in ("encoders", "calibration", "config", "provenance")},
+        )
+
+    def _vocabulary(self) -> dict[str, Any]:
+        return {
+            "entities": {"keys": self.entities.keys, "names": self.entities.names},
+            "relations": {"keys": self.relations.keys, "names": self.relations.names},
+            "types": self.types,
+        }
+
+    def _description(self) -> dict[str, Any]:
+        described = {
+            "format": FORMAT,
+            "model": self.model.config.model_dump(),
+            "encoders": self.encoders,
+            "calibration": self.calibration,
+            "config": self.config,
+            "provenance": self.provenance,
+        }
+        return json.loads(json.dumps(described, sort_keys=True))
+
+
+def _tensors(model: Model) -> dict[str, Tensor]:
+    """The weights and, since they are not weights, the frozen features with their masks."""
+    state = model.state_dict() | dict(model.entities.named_buffers(prefix="entities"))
+    return {name: tensor.detach().contiguous() for name, tensor in sorted(state.items())}
+
+
+def _model(config: ModelConfig, tensors: Mapping[str, Tensor], n_relations: int) -> Model:
+    """The model around loaded tensors: built without memory, then given them."""
+    prefix = "entities.features."
+    names = [name.removeprefix(prefix).removesuffix("_mask") for name in tensors if name.startswith(prefix)]
+    features = {m: Features(tensors[prefix + m], tensors[f"{prefix}{m}_mask"]) for m in dict.fromkeys(names)}
+    seen = tensors["entities.has_structure"]
+    with torch.device("meta"):
+        model = Model(config, len(seen), n_relations, features, seen)
+    state = {name: tensor for name, tensor in tensors.items() if name in model.state_dict()}
+    model.load_state_dict(state, assign=True)
+    return model.requires_grad_(False).eval()
+
+
+def _read_vocabulary(columns: Mapping[str, list[str]]) -> Vocabulary:
+    return Vocabulary(tuple(columns["keys"]), tuple(columns["names"]))

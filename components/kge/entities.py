@@ -1,0 +1,155 @@
+"""Entities: every entity is a bundle of vectors, one per modality, with masks for what it lacks."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from components.kge.features import Features
+
+STRUCTURE = "structure"
+Missing = Literal["learned", "zeros", "random"]
+
+
+@dataclass(frozen=True)
+class Modal:
+    """Modality vectors of entities: ``vectors[m]`` ``[..., e]``; ``present[m]`` bool ``[...]``, whether it counts."""
+
+    vectors: dict[str, Tensor]
+    present: dict[str, Tensor]
+
+    def __getitem__(self, modality: str) -> Tensor:
+        return self.vectors[modality]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.vectors)
+
+    def rows(self, index: Tensor) -> "Modal":
+        """The bundles at ``index`` (any shape)."""
+        return self.pick(dict.fromkeys(self.vectors, index))
+
+    def pick(self, index: Mapping[str, Tensor]) -> "Modal":
+        """Bundles put together from several entities: modality m of the entity at ``index[m]``."""
+        return Modal(
+            {m: vectors[index[m]] for m, vectors in self.vectors.items()},
+            {m: present[index[m]] for m, present in self.present.items()},
+        )
+
+    def column(self) -> "Modal":
+        """Bundles ``[B]`` as ``[B, 1]``, to be scored against several of the other side."""
+        return Modal(
+            {m: vectors.unsqueeze(-2) for m, vectors in self.vectors.items()},
+            {m: present.unsqueeze(-1) for m, present in self.present.items()},
+        )
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Modal":
+        """The same bundles with every vector changed; the shape stays."""
+        return Modal({m: change(vectors) for m, vectors in self.vectors.items()}, self.present)
+
+    def detach(self) -> "Modal":
+        """The same bundles, cut from the graph of gradients."""
+        return self.each(Tensor.detach)
+
+
+class EntityTable(nn.Module):
+    """Structural vectors and projected features of all entities: ids in, ``Modal`` out.
+
+    ``structure`` ``[N, e]`` is learned. A feature vector of width d_m becomes W_m f + b_m of width e; features are
+    frozen unless ``fine_tune``. Where an entity lacks a modality, ``missing`` says what stands in: a ``learned`` vector
+    shared by all, ``zeros`` (which fusions that weigh modalities leave out), or ``random`` Xavier features of its own
+    (the papers' choice; an entity that comes after training has none and gets zeros).
+
+    Structure dropout replaces the structural vector of that share of a batch's entities by one learned vector, which
+    then also serves entities without any training triple (``seen`` is false) and entities that come after training.
+    Without it, such new entities have a zero structural vector that does not count.
+    """
+
+    def __init__(
+        self,
+        structure: Tensor,
+        features: Mapping[str, Features],
+        seen: Tensor,
+        missing: Missing = "learned",
+        structure_dropout: float = 0.0,
+        fine_tune: bool = False,
+    ) -> None:
+        super().__init__()
+        width = structure.shape[1]
+        self.missing, self.structure_dropout = missing, structure_dropout
+        self.structure = nn.Parameter(structure)
+        self.projections = nn.ModuleDict({m: nn.Linear(f.dimension, width) for m, f in features.items()})
+        learned = (list(features) if missing == "learned" else []) + ([STRUCTURE] if structure_dropout else [])
+        self.absent = nn.ParameterDict({m: nn.Parameter(_stand_in(width)) for m in learned})
+        self.features = _FeatureTables(features, missing == "random", fine_tune)
+        self.register_buffer("has_structure", seen if structure_dropout else torch.ones_like(seen), persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.structure)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Structure first, then the modalities that have features."""
+        return (STRUCTURE, *self.projections)
+
+    def modal(self, ids: Tensor | None = None) -> Modal:
+        """Modality vectors of the entities ``ids`` ``[B]``, by default of all N; ids should be distinct."""
+        rows = slice(None) if ids is None else ids
+        has_structure = self.has_structure[rows]
+        if self.training and self.structure_dropout:
+            kept = torch.rand(has_structure.shape, device=has_structure.device) >= self.structure_dropout
+            has_structure = has_structure & kept
+        vectors, present = {STRUCTURE: self.structure[rows]}, {STRUCTURE: torch.ones_like(has_structure)}
+        if self.structure_dropout:
+            vectors[STRUCTURE], _ = self._stand_in(STRUCTURE, vectors[STRUCTURE], has_structure)
+        for m, projection in self.projections.items():
+            features, mask = self.features.rows(m, rows)
+            vectors[m], present[m] = self._stand_in(m, projection(features), mask)
+        return Modal(vectors, present)
+
+    def unseen(self, features: Mapping[str, Tensor]) -> Modal:
+        """Modality vectors of new entities from raw features ``[B, d_m]``; at least one modality, the rest is missing."""
+        given = {m: projection(features[m]) for m, projection in self.projections.items() if m in features}
+        like = next(iter(given.values()))
+        vectors, present = {}, {}
+        for m in self.modalities:
+            here = torch.full(like.shape[:1], m in given, device=like.device)
+            vectors[m], present[m] = self._stand_in(m, given.get(m, torch.zeros_like(like)), here)
+        return Modal(vectors, present)
+
+    def _stand_in(self, modality: str, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors with the missing ones replaced, and which of them count."""
+        absent = self.absent[modality] if modality in self.absent else vectors.new_zeros(())
+        counts = torch.ones_like(mask) if modality in self.absent else mask
+        return torch.where(mask.unsqueeze(-1), vectors, absent), counts
+
+
+class _FeatureTables(nn.Module):
+    """Raw features and masks; not part of the state unless they are fine-tuned, since a checkpoint need not repeat them."""
+
+    def __init__(self, features: Mapping[str, Features], fill: bool, fine_tune: bool) -> None:
+        super().__init__()
+        for m, table in features.items():
+            vectors = _filled(table) if fill else table.vectors
+            if fine_tune:
+                self.register_parameter(m, nn.Parameter(vectors.clone()))
+            else:
+                self.register_buffer(m, vectors, persistent=False)
+            mask = torch.ones_like(table.mask) if fill else table.mask
+            self.register_buffer(f"{m}_mask", mask, persistent=False)
+
+    def rows(self, modality: str, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        return getattr(self, modality)[rows], getattr(self, f"{modality}_mask")[rows]
+
+
+def _filled(table: Features) -> Tensor:
+    """Features with Xavier-normal vectors where the modality is missing."""
+    if table.mask.all():
+        return table.vectors
+    noise = nn.init.xavier_normal_(torch.empty_like(table.vectors))
+    return torch.where(table.mask.unsqueeze(-1), table.vectors, noise)
+
+
+def _stand_in(width: int) -> Tensor:
+    return torch.randn(width) / width**0.5

@@ -1,0 +1,48 @@
+"""AdaMF."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from components.kge.entities import Modal
+from components.kge.fusions.base import Fusion, Term
+
+
+class AdaMF(Fusion):
+    """One term over an attention-weighted sum of the modality vectors, with weights of its own for every entity.
+
+    Zhang et al. 2024, eq. 3–4: α_m = softmax_m(w_m · tanh(e_m)), joint = Σ α_m e_m. The released code shares one w
+    among the modalities (``shared``). Modalities that are not present get no weight.
+    """
+
+    def __init__(
+        self,
+        modalities: tuple[str, ...],
+        width: int,
+        *,
+        shared: Annotated[bool, Field(description="one attention vector for all modalities, as released")] = False,
+    ) -> None:
+        super().__init__(modalities, width)
+        names = ["shared"] if shared else list(modalities)
+        self.attention = nn.ParameterDict({name: nn.Parameter(torch.randn(width) / width**0.5) for name in names})
+        self.shared = shared
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return (Term("joint", "joint", tag="fused"),)
+
+    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+        shares = self.shares(modal)
+        return {"joint": sum(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
+
+    def shares(self, modal: Modal) -> dict[str, Tensor]:
+        logits = torch.stack([self._logit(modal, m) for m in self.modalities], dim=-1)
+        return dict(zip(self.modalities, logits.softmax(-1).unbind(-1), strict=True))
+
+    def _logit(self, modal: Modal, modality: str) -> Tensor:
+        attention = self.attention["shared" if self.shared else modality]
+        return (modal[modality].tanh() @ attention).masked_fill(
+            ~modal.present[modality], torch.finfo(torch.float32).min
+        )

@@ -1,0 +1,57 @@
+"""What a fusion is: views of an entity, and the terms that pair them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from components.kge.entities import STRUCTURE, Modal
+
+Tag = Literal["uni", "cross", "fused"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """weight × interaction(head's view, relation's vector of a table, tail's view).
+
+    A view is a modality's name or one of the vectors that the fusion makes. The tag says whether the term compares a
+    modality with itself (``uni``), with another (``cross``), or fused vectors.
+    """
+
+    head: str
+    tail: str
+    relation: str = "relation"
+    weight: float = 1.0
+    tag: Tag = "uni"
+
+
+class Fusion(nn.Module, ABC):
+    """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
+
+    ``modalities``: those that the model has, structure first; ``width``: reals of one entity vector.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = (STRUCTURE,)  # modalities without which the fusion makes no sense
+    separate: ClassVar[bool] = False  # the objective looks at each term alone (an ensemble)
+
+    def __init__(self, modalities: tuple[str, ...], width: int) -> None:
+        super().__init__()
+        self.modalities, self.width = modalities, width
+
+    @property
+    @abstractmethod
+    def terms(self) -> tuple[Term, ...]:
+        """The terms whose sum is the score."""
+
+    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+        """Further views ``[..., e]`` beside the modalities themselves."""
+        return {}
+
+    def views(self, modal: Modal) -> dict[str, Tensor]:
+        """Every view ``[..., e]`` by name."""
+        return modal.vectors | self.fuse(modal)
+
+    def shares(self, modal: Modal) -> dict[str, Tensor] | None:
+        """Weight ``[...]`` of each modality in an entity's fused vector; None where the fusion does not weigh."""
+        return None

@@ -1,0 +1,24 @@
+"""Mean of the modalities."""
+
+import torch
+from torch import Tensor
+
+from components.kge.entities import Modal
+from components.kge.fusions.base import Fusion, Term
+
+
+class Mean(Fusion):
+    """One term over the mean of the modality vectors that are present: AdaMF's ablation "mean" (its Table 3)."""
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return (Term("joint", "joint", tag="fused"),)
+
+    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+        shares = self.shares(modal)
+        return {"joint": sum(shares[m].unsqueeze(-1) * modal[m] for m in modal.vectors)}
+
+    def shares(self, modal: Modal) -> dict[str, Tensor]:
+        present = torch.stack([modal.present[m] for m in modal.vectors], dim=-1).to(next(iter(modal.vectors.values())))
+        weights = present / present.sum(-1, keepdim=True).clamp(min=1)
+        return dict(zip(modal.vectors, weights.unbind(-1), strict=True))

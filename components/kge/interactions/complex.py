@@ -1,0 +1,46 @@
+"""ComplEx."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.geometry import EPSILON, Dot
+
+
+def complex_product(left: Tensor, right: Tensor, conjugate: bool = False) -> Tensor:
+    """left ∘ right, or left ∘ conj(right), of vectors whose first half is real and second half imaginary."""
+    a, b = left.chunk(2, dim=-1)
+    c, d = right.chunk(2, dim=-1)
+    if conjugate:
+        d = -d
+    return torch.cat([a * c - b * d, a * d + b * c], dim=-1)
+
+
+class ComplEx(QueryInteraction):
+    """Re⟨h, r, t̄⟩: DistMult over the complex numbers, so that relations may be antisymmetric.
+
+    Trouillon et al. 2016, eq. 9–11. ``dimension`` complex coordinates are twice as many reals. Re⟨h, r, t̄⟩ is the dot
+    product of h∘r with t, and of t∘r̄ with h, over the reals.
+    """
+
+    def __init__(
+        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 1e-3
+    ) -> None:
+        super().__init__(init)
+        self.geometry = Dot()
+
+    def entity_width(self, dimension: int) -> int:
+        return 2 * dimension
+
+    def relation_width(self, dimension: int) -> int:
+        return 2 * dimension
+
+    def moduli(self, vectors: Tensor) -> Tensor:
+        real, imaginary = vectors.chunk(2, dim=-1)
+        return (real.square() + imaginary.square() + EPSILON).sqrt()
+
+    def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
+        return complex_product(known, relation, conjugate=side == "head")

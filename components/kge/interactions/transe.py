@@ -1,0 +1,37 @@
+"""TransE."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.geometry import L1, L2
+
+
+class TransE(QueryInteraction):
+    """−‖h + r − t‖ₚ: a relation is a translation.
+
+    Bordes et al. 2013, eq. 1. ``normalize`` brings h, r and t to unit length, as OpenKE does (the paper: only entities,
+    once an epoch); the RotatE code base does not normalise. With p = 2 and unit vectors a distance is at most 3, so
+    larger margins saturate.
+    """
+
+    def __init__(
+        self,
+        *,
+        p: Annotated[Literal[1, 2], Field(description="norm of the distance")] = 1,
+        normalize: Annotated[bool, Field(description="unit vectors")] = False,
+        init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1,
+    ) -> None:
+        super().__init__(init)
+        self.geometry = L1() if p == 1 else L2()
+        self.normalize = normalize
+
+    def entity(self, vectors: Tensor) -> Tensor:
+        return normalize(vectors, dim=-1) if self.normalize else vectors
+
+    def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
+        relation = self.entity(relation)
+        return known + relation if side == "tail" else known - relation

@@ -1,0 +1,225 @@
+"""The model: entities + relations + fusion + interaction.
+
+B batch, K negatives, N entities, R relations, e and r the interaction's widths. Scores are float32 logits: higher is
+more plausible, the margin γ is not included, nothing is squashed.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from components.kge.entities import STRUCTURE, EntityTable, Missing, Modal
+from components.kge.features import Features
+from components.kge.fusions import FUSIONS
+from components.kge.fusions.base import Term
+from components.kge.interactions import INTERACTIONS
+from components.kge.interactions.base import Side
+from components.kge.negatives.base import Block, Real, Virtual
+from components.kge.pool import Pool
+
+
+class ModelConfig(BaseModel):
+    """What kind of model, and how wide."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    dimension: int = Field(200, gt=0, description="d; an interaction over complex numbers has 2d reals an entity")
+    interaction: Annotated[dict[str, Any], *INTERACTIONS.annotate()] = Field("rotate", description="score function")
+    fusion: Annotated[dict[str, Any], *FUSIONS.annotate()] = Field("adamf", description="how modalities meet")
+    modalities: tuple[str, ...] | None = Field(None, description="features to use; default: all that there are")
+    reciprocal: bool = Field(False, description="a second relation vector for head queries; a triple: mean of both")
+    missing: Missing = Field("learned", description="what stands in where an entity lacks a modality")
+    structure_dropout: float = Field(0.0, ge=0, lt=1, description="share of entities trained without own structure")
+    fine_tune: bool = Field(False, description="train the raw features too")
+
+
+class Model(nn.Module):
+    """A multi-modal knowledge-graph embedding model.
+
+    ``seen``: bool ``[N]``, the entities of the train triples. Weights are drawn from torch's global generator.
+    """
+
+    def __init__(
+        self, config: ModelConfig, n_entities: int, n_relations: int, features: Mapping[str, Features], seen: Tensor
+    ) -> None:
+        super().__init__()
+        self.config, self.n_relations = config, n_relations
+        self.interaction = INTERACTIONS.create(config.interaction)
+        width = self.interaction.entity_width(config.dimension)
+        self.fusion = FUSIONS.create(config.fusion, (STRUCTURE, *features), width)
+        self.entities = EntityTable(
+            self.interaction.initialise(torch.empty(n_entities, width)),
+            features,
+            seen,
+            config.missing,
+            config.structure_dropout,
+            config.fine_tune,
+        )
+        rows = n_relations * (2 if config.reciprocal else 1)
+        relation_width = self.interaction.relation_width(config.dimension)
+        self.relations = nn.ParameterDict(
+            {
+                name: nn.Parameter(self.interaction.initialise(torch.empty(rows, relation_width)))
+                for name in sorted({term.relation for term in self.fusion.terms})
+            }
+        )
+        self._frozen: Pool | None = None
+
+    # -- scores ------------------------------------------------------------------------------------------------------
+
+    def score_triples(self, triples: Tensor) -> Tensor:
+        """Scores ``[B]`` of ``triples[B, 3]``; with reciprocal relations the mean of both directions."""
+        heads, relations, tails = triples.unbind(1)
+        return self.score_modal(self.entities.modal(heads), relations, self.entities.modal(tails))
+
+    def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
+        """Scores ``[B, N]`` of every entity as the tail of ``(heads[B], relations[B], ?)``."""
+        return self.score_side(self.everyone(), heads, relations, "tail")
+
+    def score_heads(self, relations: Tensor, tails: Tensor) -> Tensor:
+        """Scores ``[B, N]`` of every entity as the head of ``(?, relations[B], tails[B])``."""
+        return self.score_side(self.everyone(), tails, relations, "head")
+
+    def score_tails_of(self, head: Modal, relations: Tensor) -> Tensor:
+        """Scores ``[B, N]`` of every entity as the tail of heads given by their vectors (new entities, say)."""
+        return self._against_all(self.everyone(), self.fusion.views(head), relations, "tail", self.fusion.terms)
+
+    def score_heads_of(self, relations: Tensor, tail: Modal) -> Tensor:
+        """Scores ``[B, N]`` of every entity as the head of tails given by their vectors."""
+        return self._against_all(self.everyone(), self.fusion.views(tail), relations, "head", self.fusion.terms)
+
+    def score_side(
+        self, pool: Pool, known: Tensor, relations: Tensor, side: Side, terms: Iterable[Term] | None = None
+    ) -> Tensor:
+        """Scores ``[B, U]`` of every entity of the pool for queries of ids ``known[B]``, ``relations[B]``."""
+        views = {name: vectors[pool.index(known)] for name, vectors in pool.views.items()}
+        return self._against_all(pool, views, relations, side, terms or self.fusion.terms)
+
+    def score_modal(self, head: Modal, relations: Tensor, tail: Modal, terms: Iterable[Term] | None = None) -> Tensor:
+        """Scores ``[...]`` of triples given by vectors ``[..., e]``, ``relations[...]``; dimensions broadcast."""
+        heads, tails = self.fusion.views(head), self.fusion.views(tail)
+        terms = tuple(terms or self.fusion.terms)
+        forward = sum(
+            term.weight
+            * self.interaction.score(heads[term.head], self.relation(term, relations, "tail"), tails[term.tail])
+            for term in terms
+        )
+        if not self.config.reciprocal:
+            return forward
+        backward = sum(
+            term.weight
+            * self.interaction.score(tails[term.head], self.relation(term, relations, "head"), heads[term.tail])
+            for term in terms
+        )
+        return (forward + backward) / 2
+
+    def score_block(
+        self, pool: Pool, triples: Tensor, block: Block, terms: Iterable[Term] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Scores of a block's positives ``[b]`` and negatives ``[b, K]``; ``triples[b, 3]``: its rows of the batch."""
+        terms = terms or self.fusion.terms
+        if isinstance(block.tail, Real) and block.head is None:
+            return self._score_real(pool, triples, "tail", block.tail, terms)
+        if isinstance(block.head, Real) and block.tail is None:
+            return self._score_real(pool, triples, "head", block.head, terms)
+        heads, relations, tails = triples.unbind(1)
+        head, tail = pool.modal.rows(pool.index(heads)), pool.modal.rows(pool.index(tails))
+        positive = self.score_modal(head, relations, tail, terms)
+        fake_head, fake_tail = _vectors(pool, block.head, head), _vectors(pool, block.tail, tail)
+        return positive, self.score_modal(fake_head, relations.unsqueeze(1), fake_tail, terms)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def relation(self, term: Term, relations: Tensor, side: Side) -> Tensor:
+        """Relation vectors ``[..., r]`` of a term; head queries have their own where relations are reciprocal."""
+        inverse = self.config.reciprocal and side == "head"
+        return self.relations[term.relation][relations + self.n_relations if inverse else relations]
+
+    def everyone(self) -> Pool:
+        """All N entities, projected and fused; the frozen ones where the model is frozen."""
+        return self._frozen or Pool(self)
+
+    def freeze(self) -> "Model":
+        """Switch to evaluation and keep every entity's vectors ready; parameters must not change until ``train()``."""
+        self.eval()
+        with torch.no_grad():
+            self._frozen = Pool(self)
+        return self
+
+    def train(self, mode: bool = True) -> "Model":
+        """Switch between training and evaluation; the frozen vectors are dropped."""
+        self._frozen = None
+        return super().train(mode)
+
+    def modality_shares(self, triples: Tensor) -> dict[str, Tensor] | None:
+        """Share ``[B]`` of each modality in ``triples[B, 3]``: the mean over head and tail; None without weights."""
+        heads = self.fusion.shares(self.entities.modal(triples[:, 0]))
+        tails = self.fusion.shares(self.entities.modal(triples[:, 2]))
+        return {m: (heads[m] + tails[m]) / 2 for m in heads} if heads and tails else None
+
+    def groups(self) -> list[tuple[Term, ...]]:
+        """The terms that the objective looks at together."""
+        return [(term,) for term in self.fusion.terms] if self.fusion.separate else [tuple(self.fusion.terms)]
+
+    def factors(self, pool: Pool, triples: Tensor) -> list[Tensor]:
+        """Moduli ``[·, e]`` of the vectors of ``triples[B, 3]`` in every distinct view and relation table."""
+        heads, relations, tails = triples.unbind(1)
+        terms = self.fusion.terms
+        vectors = [pool.view(view, heads) for view in sorted({term.head for term in terms})]
+        vectors += [pool.view(view, tails) for view in sorted({term.tail for term in terms})]
+        rows = torch.cat([relations, relations + self.n_relations]) if self.config.reciprocal else relations
+        vectors += [table[rows] for table in self.relations.values()]
+        return [self.interaction.moduli(vector) for vector in vectors]
+
+    def _against_all(
+        self, pool: Pool, known: Mapping[str, Tensor], relations: Tensor, side: Side, terms: Iterable[Term]
+    ) -> Tensor:
+        scores = []
+        for term in terms:
+            ours, theirs, direction = self._roles(term, side)
+            relation = self.relation(term, relations, side)
+            score = self.interaction.score_all(known[ours], relation, pool.views[theirs], direction)
+            scores.append(term.weight * score if term.weight != 1 else score)
+        return sum(scores[1:], start=scores[0])
+
+    def _score_real(
+        self, pool: Pool, triples: Tensor, side: Side, real: Real, terms: Iterable[Term]
+    ) -> tuple[Tensor, Tensor]:
+        """Positives and negatives answer the same query, so the gold answer is scored as the first candidate."""
+        heads, relations, tails = triples.unbind(1)
+        known, gold = (heads, tails) if side == "tail" else (tails, heads)
+        candidates = _prepend(gold, real)
+        scores = []
+        for term in terms:
+            ours, theirs, direction = self._roles(term, side)
+            relation = self.relation(term, relations, side)
+            table, index = pool.candidates(theirs, candidates)
+            score = self.interaction.score_candidates(pool.view(ours, known), relation, table, index, direction)
+            scores.append(term.weight * score if term.weight != 1 else score)
+        total = sum(scores[1:], start=scores[0])
+        return total[:, 0], total[:, 1:]
+
+    def _roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
+        """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""
+        if side == "tail" or self.config.reciprocal:
+            return term.head, term.tail, "tail"
+        return term.tail, term.head, "head"
+
+
+def _prepend(gold: Tensor, real: Real) -> Real:
+    """``real`` with the positives' own entities ``gold[b]`` as the first column."""
+    column = gold.unsqueeze(1)
+    parts = {m: torch.cat([column, ids], dim=1) for m, ids in real.parts.items()}
+    return Real(torch.cat([column, real.ids], dim=1), parts)
+
+
+def _vectors(pool: Pool, replaced: Real | Virtual | None, own: Modal) -> Modal:
+    """Bundles ``[b, K]`` (or ``[b, 1]`` of the positives themselves) of one side of a block."""
+    if isinstance(replaced, Virtual):
+        return replaced.modal
+    if isinstance(replaced, Real):
+        return pool.modal.pick({m: pool.index(replaced.of(m)) for m in own.vectors})
+    return own.column()

@@ -1,0 +1,131 @@
+"""What a strategy is: a negative is an entity, real or virtual."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from components.kge.entities import Modal
+from components.kge.fusions.base import Fusion, Term
+from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from components.kge.interactions.base import Interaction, Side
+from components.kge.objectives.base import NegativeObjective
+
+if TYPE_CHECKING:
+    from components.kge.model import Model
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Positives ``triples[B, 3]`` and their weights in the loss, ``weight[B]``."""
+
+    triples: Tensor
+    weight: Tensor
+
+    @property
+    def heads(self) -> Tensor:
+        """Head ids ``[B]``."""
+        return self.triples[:, HEAD]
+
+    @property
+    def relations(self) -> Tensor:
+        """Relation ids ``[B]``."""
+        return self.triples[:, RELATION]
+
+    @property
+    def tails(self) -> Tensor:
+        """Tail ids ``[B]``."""
+        return self.triples[:, TAIL]
+
+    def __len__(self) -> int:
+        return len(self.triples)
+
+
+@dataclass(frozen=True)
+class Real:
+    """Entities of the graph, ``ids[b, K]``; ``parts`` names the modalities that come from other entities, ``[b, K]``."""
+
+    ids: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def of(self, modality: str) -> Tensor:
+        """Ids ``[b, K]`` from which the modality is taken."""
+        return self.parts.get(modality, self.ids)
+
+
+@dataclass(frozen=True)
+class Virtual:
+    """Entities that exist only as vectors ``[b, K, e]``."""
+
+    modal: Modal
+
+
+@dataclass(frozen=True)
+class Block:
+    """Negatives of the positives at ``rows[b]`` of a batch: head, tail or both are replaced, K times.
+
+    The block's loss is ``weight`` times the mean over the batch; ``margin`` and ``positive_margin`` are factors of the
+    objective's γ. ``terms`` and ``objective`` default to the fusion's and to the run's.
+    """
+
+    rows: Tensor
+    head: Real | Virtual | None = None
+    tail: Real | Virtual | None = None
+    weight: float = 1.0
+    margin: float = 1.0
+    positive_margin: float = 1.0
+    terms: tuple[Term, ...] | None = None
+    objective: NegativeObjective | None = None
+
+    @classmethod
+    def of(cls, rows: Tensor, side: Side, candidates: Real | Virtual, **rest: Any) -> "Block":
+        """The block that replaces one side."""
+        replaced: dict[str, Any] = {side: candidates}
+        return cls(rows, **replaced, **rest)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run supplies to a strategy when it is made; the model is handed over again at each call."""
+
+    model: "Model"
+    graph: Graph
+    train: KnownTriples
+    generator: torch.Generator
+
+    @property
+    def n_entities(self) -> int:
+        """Number of entities N."""
+        return len(self.graph.entities)
+
+
+class Strategy(nn.Module, ABC):
+    """Chooses the negatives of a batch.
+
+    A strategy that learns (generators, diffusion, a cache) keeps what it learns in parameters and buffers, and steps an
+    optimiser of its own in ``update``, which follows the model's step.
+    """
+
+    optimizer: torch.optim.Optimizer | None = None
+
+    @classmethod
+    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+        """Why this strategy cannot work with a fusion and an interaction; None where it can."""
+        return None
+
+    @abstractmethod
+    def sample(self, batch: Batch, model: "Model") -> list[Block]:
+        """Blocks of negatives for the batch."""
+
+    def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:  # noqa: B027 (most learn nothing)
+        """Learn from the batch, after the model's own step."""
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:  # noqa: B027
+        """Hear that epoch ``epoch`` (from 0) of ``epochs`` begins."""
+
+    def metrics(self) -> dict[str, float]:
+        """What the epoch's log should show of the strategy."""
+        return {}

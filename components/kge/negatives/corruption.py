@@ -1,0 +1,86 @@
+"""Corruption of one side by entities of the graph, never by a train positive."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from components.kge.graph import HEAD, RELATION, TAIL
+from components.kge.interactions.base import Side
+from components.kge.negatives.base import Batch, Context
+
+Sides = Literal["uniform", "bernoulli"]
+ROUNDS = 8
+
+
+class Corruption:
+    """Draws the side of each positive, and K entities for it.
+
+    ``uniform``: head or tail with probability ½; ``bernoulli``: the head with probability tph/(tph + hpt), from train
+    alone (Wang et al. 2014). The side is drawn once a positive, not once a negative as in OpenKE, so that a positive's
+    K negatives share one query; each negative's distribution is the same.
+    """
+
+    def __init__(self, context: Context, sides: Sides) -> None:
+        self.train, self.n_entities, self.generator = context.train, context.n_entities, context.generator
+        n_relations = len(context.graph.relations)
+        triples = context.graph.train
+        share = head_share(triples, n_relations) if sides == "bernoulli" else torch.full((n_relations,), 0.5)
+        self.head_share = share.to(self.generator.device)
+
+    def __call__(self, batch: Batch, count: int) -> Iterator[tuple[Tensor, Side, Tensor]]:
+        """Yield positions ``rows[b]`` in the batch, their corrupted side, and entities ``[b, count]``."""
+        draw = torch.rand(len(batch), generator=self.generator, device=self.generator.device)
+        heads = draw < self.head_share[batch.relations]
+        for side, chosen in (("head", heads), ("tail", ~heads)):
+            rows = chosen.nonzero().squeeze(1)
+            if len(rows):
+                yield rows, side, self.replacements(batch.triples[rows], side, count)
+
+    def replacements(self, triples: Tensor, side: Side, count: int) -> Tensor:
+        """Uniform entities ``[b, count]`` that make no train triple of ``triples[b, 3]``.
+
+        Positives are drawn again; what is left after some rounds is drawn from the exact complement. A query to which
+        every entity is an answer keeps its draws.
+        """
+        ids = self._draw((len(triples), count))
+        known = self.known(triples, side, ids)
+        for _ in range(ROUNDS):
+            if not known.any():
+                return ids
+            ids[known] = self._draw((int(known.sum()),))
+            known = self.known(triples, side, ids)
+        for row in known.any(1).nonzero().squeeze(1):
+            self._draw_complement(triples[row], side, ids[row], known[row])
+        return ids
+
+    def known(self, triples: Tensor, side: Side, ids: Tensor) -> Tensor:
+        """Which replacements ``ids[b, K]`` give a train triple, bool ``[b, K]``."""
+        corrupted = triples.unsqueeze(1).expand(-1, ids.shape[1], -1).clone()
+        corrupted[..., HEAD if side == "head" else TAIL] = ids
+        return self.train.contains(corrupted)
+
+    def _draw(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randint(self.n_entities, shape, generator=self.generator, device=self.generator.device)
+
+    def _draw_complement(self, triple: Tensor, side: Side, ids: Tensor, known: Tensor) -> None:
+        everyone = torch.arange(self.n_entities, device=ids.device).unsqueeze(0)
+        free = ~self.known(triple.unsqueeze(0), side, everyone).squeeze(0)
+        if free.any():
+            count = int(known.sum())
+            ids[known] = torch.multinomial(free.float(), count, replacement=True, generator=self.generator)
+
+
+def head_share(triples: Tensor, n_relations: int) -> Tensor:
+    """tph/(tph + hpt) ``[R]`` of each relation: tails per head and heads per tail; ½ for relations without triples."""
+    triples = torch.unique(triples, dim=0)
+    count = torch.bincount(triples[:, RELATION], minlength=n_relations).double()
+    heads = _distinct(triples[:, [RELATION, HEAD]], n_relations)
+    tails = _distinct(triples[:, [RELATION, TAIL]], n_relations)
+    tph, hpt = count / heads, count / tails
+    return (tph / (tph + hpt)).nan_to_num(0.5).float()
+
+
+def _distinct(pairs: Tensor, n_relations: int) -> Tensor:
+    return torch.bincount(torch.unique(pairs, dim=0)[:, 0], minlength=n_relations).double()

@@ -1,0 +1,33 @@
+"""What an objective is. B positives, K negatives of each, N entities."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Objective(ABC):
+    """A loss of scores; the margin γ is the objective's, so scores come without it."""
+
+
+class NegativeObjective(Objective):
+    """A loss of positives and the negatives that a strategy gives."""
+
+    @abstractmethod
+    def loss(self, positive: Tensor, negative: Tensor, margin: float = 1.0, positive_margin: float = 1.0) -> Tensor:
+        """Loss ``[B]`` of scores ``positive[B]``, ``negative[B, K]``.
+
+        The two factors of γ let a strategy grade the hardness of its negatives.
+        """
+
+
+class AllEntityObjective(Objective):
+    """A loss of the scores of all entities: every other entity is a negative."""
+
+    uses_known: bool = False  # whether the labels are all train answers of a query, not only the triple's own
+
+    @abstractmethod
+    def loss(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Loss ``[B]`` of ``scores[B, N]`` with the triples' own answers ``gold[B]``.
+
+        ``answers``: pairs (row, entity) of all known answers, where ``uses_known``.
+        """

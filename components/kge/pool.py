@@ -1,0 +1,65 @@
+"""The entities of a batch, each projected and fused once."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from components.kge.negatives.base import Block, Real
+
+if TYPE_CHECKING:
+    from components.kge.model import Model
+
+
+class Pool:
+    """Modality vectors and views of U distinct entities; ``ids``: those that are needed, in any number and shape.
+
+    Where as many ids as entities are asked for (or ``ids`` is None), the pool holds all N.
+    """
+
+    def __init__(self, model: "Model", ids: Iterable[Tensor] | None = None) -> None:
+        self.fusion = model.fusion
+        chosen, self.position = _distinct(ids, len(model.entities)) if ids is not None else (None, None)
+        self.modal = model.entities.modal(chosen)
+        self.views = self.fusion.views(self.modal)
+
+    def index(self, ids: Tensor) -> Tensor:
+        """Rows of the pool at which the entities ``ids`` lie."""
+        return ids if self.position is None else self.position[ids]
+
+    def view(self, name: str, ids: Tensor) -> Tensor:
+        """Vectors ``[..., e]`` of entities ``ids``."""
+        return self.views[name][self.index(ids)]
+
+    def candidates(self, name: str, real: Real) -> tuple[Tensor, Tensor]:
+        """A table ``[U, e]`` and rows of it ``[b, K]`` that hold the view of ``real``."""
+        if not real.parts:
+            return self.views[name], self.index(real.ids)
+        if name in self.modal.vectors:
+            return self.modal[name], self.index(real.of(name))
+        mixed = self.modal.pick({m: self.index(real.of(m)) for m in self.modal.vectors})
+        view = self.fusion.views(mixed)[name]
+        return view.flatten(0, 1), torch.arange(real.ids.numel(), device=real.ids.device).view(real.ids.shape)
+
+
+def ids_of(triples: Tensor, blocks: Iterable[Block]) -> Iterable[Tensor]:
+    """Every entity id of a batch: its positives' and its real negatives'."""
+    yield triples[:, 0]
+    yield triples[:, 2]
+    for block in blocks:
+        for side in (block.head, block.tail):
+            if isinstance(side, Real):
+                yield side.ids
+                yield from side.parts.values()
+
+
+def _distinct(ids: Iterable[Tensor], n_entities: int) -> tuple[Tensor | None, Tensor | None]:
+    """The distinct ids, and the position of each entity among them; (None, None) where all N are as cheap."""
+    tensors = list(ids)
+    if sum(tensor.numel() for tensor in tensors) >= n_entities:
+        return None, None
+    used = torch.zeros(n_entities, dtype=torch.bool, device=tensors[0].device)
+    for tensor in tensors:
+        used[tensor.flatten()] = True
+    return used.nonzero().squeeze(1), used.cumsum(0) - 1

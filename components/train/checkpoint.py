@@ -1,0 +1,33 @@
+"""Checkpoints: the whole state of a training run in one file that is whole or absent, and holds no pickled code."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.runtime.files import atomic_path
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write nested dictionaries of tensors and plain values."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """Read a checkpoint; None where there is none."""
+    return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
+
+
+def random_state(generator: torch.Generator) -> dict[str, Any]:
+    """State of the sampler's generator and of torch's own, on the CPU and the GPU."""
+    state = {"sampler": generator.get_state(), "torch": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state()} if generator.device.type == "cuda" else {})
+
+
+def restore_random_state(state: dict[str, Any], generator: torch.Generator) -> None:
+    """Undo what ``random_state`` recorded."""
+    generator.set_state(state["sampler"].cpu())
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -1,0 +1,91 @@
+"""The ``train`` part of a recipe."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from components.kge.model import ModelConfig
+from components.kge.negatives import STRATEGIES
+from components.kge.objectives import OBJECTIVES
+from components.kge.objectives.base import AllEntityObjective
+from components.kge.pairing import refusal
+from components.kge.regularizers import REGULARIZERS
+
+MODALITIES = ("visual", "textual")
+
+
+class OptimizerConfig(BaseModel):
+    """How parameters move."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
+    lr: float = Field(1e-3, gt=0, description="learning rate")
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="from lr to 0 over all steps")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps in which lr rises from 0")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+
+
+class TrainConfig(BaseModel):
+    """What is trained, how, and when it ends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    seed: int = Field(0, description="of weights, sampler, order of batches, dropout")
+    model: ModelConfig = ModelConfig()
+    objective: Annotated[dict[str, Any], *OBJECTIVES.annotate()] = Field("self-adversarial", description="loss")
+    negatives: Annotated[dict[str, Any], *STRATEGIES.annotate()] | None = Field(
+        None, description="sampling strategy; default: uniform, where the objective needs negatives"
+    )
+    regularizer: Annotated[dict[str, Any], *REGULARIZERS.annotate()] | None = None
+    subsampling: bool = Field(
+        False, description="weigh a triple by 1/√(#(h, r) + #(t, r) + 8), as the RotatE code base does"
+    )
+    optimizer: OptimizerConfig = OptimizerConfig()
+    batch_size: int = Field(1024, gt=0, description="positives of a step, all devices together")
+    epochs: int = Field(100, gt=0, description="at most")
+    evaluate_every: int = Field(5, gt=0, description="epochs between measurements of the development MRR")
+    patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @field_validator("negatives", mode="before")
+    @classmethod
+    def _uniform_where_needed(cls, given: Any, info: ValidationInfo) -> Any:
+        """Uniform negatives where none are named and the objective needs some."""
+        objective = info.data.get("objective")
+        if (
+            given is not None
+            or objective is None
+            or issubclass(OBJECTIVES.lookup(objective["name"]), AllEntityObjective)
+        ):
+            return given
+        return "uniform"
+
+    @model_validator(mode="after")
+    def _can_work(self) -> "TrainConfig":
+        if reason := self.refusal(self.model.modalities if self.model.modalities is not None else MODALITIES):
+            raise ValueError(reason)
+        return self
+
+    def refusal(self, modalities: tuple[str, ...]) -> str | None:
+        """Why this cannot be trained on a graph whose entities have features of ``modalities``; None where it can."""
+        return refusal(self.model, modalities, self.negatives, self.objective)
+
+    def uses(self, modality: str) -> bool:
+        """Whether features of the modality are wanted."""
+        if self.model.fusion["name"] == "structure":
+            return False
+        return self.model.modalities is None or modality in self.model.modalities
+
+    def override(self, values: Mapping[str, Any]) -> "TrainConfig":
+        """A copy with dotted keys changed, e.g. ``{"optimizer.lr": 0.01}``; raises ``ValidationError``."""
+        changed = self.model_dump()
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            place = changed
+            for parent in parents:
+                place = place[parent]
+            place[last] = value
+        return TrainConfig.model_validate(changed)

@@ -1,0 +1,35 @@
+"""Optimisers and learning-rate schedules by name."""
+
+from collections.abc import Iterable
+from math import cos, pi
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from components.train.config import OptimizerConfig
+
+CLASSES: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adagrad": torch.optim.Adagrad,
+    "sgd": torch.optim.SGD,
+}
+
+
+def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The configured optimiser."""
+    return CLASSES[config.name](parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def make_schedule(config: OptimizerConfig, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
+    """Warm-up, then constant, or linearly or along half a cosine down to 0 at the last of ``steps``."""
+    warmup = config.warmup * steps
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        done = (step - warmup) / max(1.0, steps - warmup)
+        return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + cos(pi * min(done, 1.0))) / 2}[config.schedule]
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,76 @@
+"""Graph and features → the bundle of the model with the best development MRR."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.runtime import digests
+from components.runtime.errors import UserError
+from components.runtime.files import read_json
+from components.runtime.settings import Settings
+from components.train.config import TrainConfig
+from components.train.trainer import Trainer
+from feature_store.manifest import Manifest
+from feature_store.reader import load_features
+from feature_store.storage import Storage, Stored
+
+__all__ = ["TrainConfig", "train"]
+
+
+def train(
+    graph_uri: str,
+    feature_uris: Mapping[str, str],
+    config: TrainConfig,
+    storage: Storage,
+    scratch: Path | None = None,
+    best_uri: str | None = None,
+) -> Stored:
+    """Train on a published graph and the features of its entities, and publish the bundle.
+
+    ``feature_uris``: manifest by modality. ``best_uri``: what a search found, applied on top of ``config``.
+    ``scratch`` (default: the environment's) keeps checkpoints; the same call after a kill goes on from the last one.
+    Progress and metrics go to an MLflow run. Raises ``UserError`` where the graph lacks what the config needs, or where
+    the loss becomes NaN.
+    """
+    from components.runtime.tracking import step_run
+
+    if best_uri:
+        config = config.override(read_json(storage.fetch(best_uri) / "best.json")["overrides"])
+    mmkg = MMKG.load(storage.fetch(graph_uri))
+    feature_uris = {m: uri for m, uri in sorted(feature_uris.items()) if config.uses(m)}
+    if reason := config.refusal(tuple(feature_uris)):
+        raise UserError("train", reason)
+    made_from = {"graph": digest_in(graph_uri), "features": {m: digest_in(uri) for m, uri in feature_uris.items()}}
+    folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
+    features = {m: load_features(uri, mmkg.graph.entities.keys, storage) for m, uri in feature_uris.items()}
+    trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt")
+    with step_run("train", params=config.model_dump()) as run:
+        counts = {"entities": len(mmkg.graph.entities), "train": len(mmkg.graph.train)}
+        run.log_dataset(str(mmkg.info.get("name", "graph")), made_from["graph"], graph_uri, counts, "training")
+        trainer.fit(lambda epoch, metrics: run.log_metrics(metrics, step=epoch))
+        bundle = Bundle.of(
+            trainer.model,
+            mmkg.graph,
+            encoders={m: Manifest.read(uri, storage).encoder for m, uri in feature_uris.items()},
+            config=config.model_dump(),
+            provenance={"made_from": made_from} | trainer.summary(),
+        )
+        bundle.save(folder / "bundle")
+        stored = storage.publish(folder / "bundle", "bundles")
+        run.set_tags({"bundle": stored.uri})
+    shutil.rmtree(folder)
+    return stored
+
+
+def digest_in(uri: str) -> str:
+    """The content digest at the end of a published URI: a folder's name, or the part of a manifest's name."""
+    return uri.rstrip("/").rpartition("/")[2].removeprefix("manifest-").removesuffix(".json")
+
+
+def _key(made_from: dict[str, Any], config: TrainConfig) -> str:
+    """Names the checkpoint: the same inputs, configuration and code."""
+    return digests.of_json([made_from, json.loads(config.model_dump_json()), digests.of_code()])[:16]
