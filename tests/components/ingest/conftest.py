@@ -6,8 +6,7 @@ import pytest
 from components.ingest.config import IngestConfig
 from components.ingest.ingest import build
 from components.ingest.mmkg import MMKG
-from feature_store.local import LocalStorage
-from feature_store.storage import Storage
+from feature_store.storage import Storage, open_storage
 
 Files = Mapping[str, str | bytes | None]
 
