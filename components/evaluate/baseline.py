@@ -7,12 +7,19 @@ from components.kge.graph import HEAD, RELATION, TAIL, Graph
 
 
 class RelationPopularity(nn.Module):
-    """Scores a candidate by how often it fills that slot of that relation in train, whatever the other entity is."""
+    """Scores a candidate by how often it fills that slot of that relation in train, whatever the other entity is.
+
+    It answers ``components.kge.ranking.rank`` like a model.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         shape = len(graph.relations), len(graph.entities)
         self._heads, self._tails = (_counts(graph.train, slot, shape) for slot in (HEAD, TAIL))
+
+    def freeze(self) -> "RelationPopularity":
+        """Nothing to prepare."""
+        return self
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Counts of every entity as tail of the relations ``[B]``, ``[B, N]``."""
@@ -26,4 +33,4 @@ class RelationPopularity(nn.Module):
 def _counts(train: Tensor, slot: int, shape: tuple[int, int]) -> Tensor:
     """How often each relation has each entity in ``slot``: sparse float ``[R, N]``."""
     indices = train[:, [RELATION, slot]].T
-    return torch.sparse_coo_tensor(indices, torch.ones(len(train)), shape).coalesce()
+    return torch.sparse_coo_tensor(indices, torch.ones(len(train)), shape, check_invariants=True).coalesce()

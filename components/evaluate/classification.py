@@ -1,13 +1,17 @@
 """Triple classification: is a triple true? Thresholds on scores, chosen on the development split."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from components.kge.calibration import PlausibleNegatives, triple_scores
-from components.kge.graph import RELATION, Graph, KnownTriples
+from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 
 RARE = 10
 """A relation with fewer scored development triples than this uses the global threshold."""
@@ -90,3 +94,12 @@ def classify(valid: LabelledTriples, test: LabelledTriples, n_relations: int) ->
         "standard": classification_metrics(test.scores >= thresholds, test.labels),
         "mans": classification_metrics(test.scores >= on_test, test.labels),
     }
+
+
+def write_labelled(labelled: LabelledTriples, graph: Graph, path: Path) -> None:
+    """Write the classified triples by keys with label and score: the negatives are saved, so anyone can judge again."""
+    entities, relations = np.array(graph.entities.keys), np.array(graph.relations.keys)
+    head, relation, tail = (labelled.triples[:, slot].numpy() for slot in (HEAD, RELATION, TAIL))
+    keys = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
+    words = {name: pa.array(values).dictionary_encode() for name, values in keys.items()}
+    pq.write_table(pa.table({**words, "label": labelled.labels.numpy(), "score": labelled.scores.numpy()}), path)

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.evaluate.metrics import QueryRanks, Ties, metrics_by_side
+from components.ingest.mmkg import MMKG
+from components.kge.entities import STRUCTURE
 from components.kge.graph import HEAD, RELATION, TAIL, Graph
+from components.kge.model import Model
 
 Labels = NDArray[np.object_]
 DEGREES = (0, 1, 3, 10, 30, 100)
@@ -33,6 +36,19 @@ def _mean_answers(train: Tensor, given: int, n_relations: int) -> list[float]:
     queries = torch.unique(triples[:, [RELATION, given]], dim=0)
     answers = torch.bincount(triples[:, RELATION], minlength=n_relations)
     return (answers / torch.bincount(queries[:, 0], minlength=n_relations).clamp(min=1)).tolist()
+
+
+def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
+    """Which entities have an image or a description, ``{modality: bool [N]}``.
+
+    Where the graph carries none of a modality but the model does (features that were imported), the model's mask counts.
+    """
+    given = {
+        "visual": torch.tensor([bool(images) for images in mmkg.images]),
+        "textual": torch.tensor([text is not None for text in mmkg.descriptions]),
+    }
+    used = {m: model.entities.features.rows(m, slice(None))[1] for m in model.entities.modalities if m != STRUCTURE}
+    return {m: mask for m in given if (mask := given[m] if given[m].any() else used.get(m)) is not None}
 
 
 def modality_labels(masks: dict[str, Tensor], n_entities: int) -> Labels:

@@ -1,8 +1,8 @@
 """The ``search`` part of a recipe: which hyper-parameters are tuned, over which values, by how many trials."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
 class _Range(BaseModel):
@@ -17,16 +17,15 @@ class _Range(BaseModel):
 class Choice(_Range):
     """One of several values."""
 
-    type: Literal["choice"] = "choice"
     values: tuple[str | int | float | bool | None, ...] = Field(min_length=1)
 
 
 class Number(_Range):
     """A real or whole number between two bounds, uniform or log-uniform."""
 
-    type: Literal["float", "int"] = "float"
     low: float
     high: float
+    integer: bool = Field(False, description="Whole numbers only.")
     log: bool = Field(False, description="Uniform in the logarithm: for learning rates and penalties.")
     step: float | None = Field(None, gt=0, description="Distance of neighbouring values; not together with `log`.")
 
@@ -39,7 +38,13 @@ class Number(_Range):
         return self
 
 
-Range = Annotated[Choice | Number, Field(discriminator="type")]
+def _kind(value: Any) -> str:
+    """A range with ``values`` is a choice, any other a number: errors then speak of one kind only."""
+    listed = "values" in value if isinstance(value, dict) else isinstance(value, Choice)
+    return "choice" if listed else "number"
+
+
+Range = Annotated[Annotated[Choice, Tag("choice")] | Annotated[Number, Tag("number")], Discriminator(_kind)]
 
 
 class SearchConfig(BaseModel):

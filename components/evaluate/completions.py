@@ -1,0 +1,45 @@
+"""What the model answers: the best completions of a few test queries, with the gold answer marked."""
+
+from typing import Any
+
+import torch
+
+from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from components.kge.model import Model
+
+
+@torch.no_grad()
+def completions(model: Model, graph: Graph, count: int, answers: int) -> list[dict[str, Any]]:
+    """Best ``answers`` of the tail queries of the first ``count`` test triples.
+
+    ``[{query, gold, rank, answers: [{label, score, known, gold}]}]``: ``known`` marks what train or valid already hold,
+    ``rank`` is the gold answer's place among the other, unknown candidates (ties at their mean).
+    """
+    known = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
+    triples = graph.test[:count]
+    scores = model.score_tails(triples[:, HEAD], triples[:, RELATION])
+    rows, tails = known.tails(triples[:, HEAD], triples[:, RELATION])
+    is_known = torch.zeros_like(scores, dtype=torch.bool).index_put((rows, tails), torch.tensor(True))
+    is_known[range(len(triples)), triples[:, TAIL]] = False
+    return [
+        _completion(graph, triple, row, row_known, answers)
+        for triple, row, row_known in zip(triples.tolist(), scores, is_known, strict=True)
+    ]
+
+
+def _completion(
+    graph: Graph, triple: list[int], scores: torch.Tensor, known: torch.Tensor, answers: int
+) -> dict[str, Any]:
+    names, gold = graph.entities.names, triple[TAIL]
+    rivals = scores[~known]
+    better, equal = int((rivals > scores[gold]).sum()), int((rivals == scores[gold]).sum()) - 1
+    best = scores.topk(min(answers, len(scores)))
+    return {
+        "query": f"{names[triple[HEAD]]} {graph.relations.names[triple[RELATION]]} ?",
+        "gold": names[gold],
+        "rank": 1 + better + equal / 2,
+        "answers": [
+            {"label": names[entity], "score": score, "known": bool(known[entity]), "gold": entity == gold}
+            for entity, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ],
+    }

@@ -1,0 +1,120 @@
+"""The ``evaluate`` step: a model's numbers on the test split, which nothing else of a run reads."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from components.evaluate.classification import LabelledTriples, classify, labelled_splits, write_labelled
+from components.evaluate.completions import completions
+from components.evaluate.config import EvaluateConfig
+from components.evaluate.diagnostics import missing_curve
+from components.evaluate.gallery import draw
+from components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
+from components.evaluate.report import html, markdown
+from components.evaluate.slices import entity_masks
+from components.evaluate.summary import blocks
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.kge.graph import Graph
+from components.runtime.errors import UserError
+from components.runtime.files import write_json, write_text
+from components.runtime.tracking import Run, parent_run, step_run
+from feature_store.storage import Storage, Stored
+
+__all__ = ["EvaluateConfig", "evaluate"]
+
+
+def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: Storage) -> Stored:
+    """Rank, classify, draw and report; the folder goes to the store, its numbers and figures to MLflow.
+
+    Publishes ``metrics.json``, ``ranks.parquet`` (one row a query), ``classification.parquet``, ``completions.json``,
+    ``figures/``, ``report.md`` and ``report.html``. Raises UserError where the model was made from another vocabulary.
+    """
+    mmkg, bundle = MMKG.load(storage.fetch(graph_uri)), Bundle.load(storage.fetch(bundle_uri))
+    _check_vocabulary(mmkg.graph, bundle, graph_uri)
+    with step_run("evaluate", config.model_dump()) as run, TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        results = assess(mmkg, bundle, config, folder)
+        numbers = tracked_metrics(results)
+        for target in filter(None, (run, parent_run())):
+            target.log_metrics(numbers)
+        run.log_artifact(folder)
+        run.set_tags({"protocol": results["protocol"]["label"], "graph_uri": graph_uri, "bundle_uri": bundle_uri})
+        _log_lineage(run, mmkg, graph_uri)
+        return storage.publish(folder, "evaluations")
+
+
+def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
+    """Evaluate ``bundle`` on ``mmkg`` and write everything into ``folder``; returns the content of ``metrics.json``."""
+    model, graph = bundle.model.freeze(), mmkg.graph
+    masks = entity_masks(mmkg, model)
+    prediction = link_prediction(model, graph, masks, config)
+    valid, test = labelled_splits(model, graph, config.seed)
+    results = prediction.summary | {
+        "classification": classify(valid, test, len(graph.relations)) if len(graph.valid) else None,
+        "calibration": bundle.calibration,
+        "missing": missing_curve(model, graph, config.missing, config.seed),
+        "dataset": _dataset(mmkg),
+    }
+    answers = completions(model.freeze(), graph, config.completions, config.answers)
+    _write(folder, mmkg, bundle, config, prediction, test, results, answers)
+    return results
+
+
+def _write(
+    folder: Path,
+    mmkg: MMKG,
+    bundle: Bundle,
+    config: EvaluateConfig,
+    prediction: LinkPrediction,
+    test: LabelledTriples,
+    results: dict[str, Any],
+    answers: list[dict[str, Any]],
+) -> None:
+    write_json(folder / "metrics.json", results)
+    write_json(folder / "completions.json", answers)
+    write_queries(prediction, mmkg.graph, folder / "ranks.parquet")
+    write_labelled(test, mmkg.graph, folder / "classification.parquet")
+    figures = draw(bundle, mmkg, prediction, test, results, folder / "figures")
+    title = f"{mmkg.info.get('name', 'graph')}: evaluation on the test split"
+    content = blocks(results, answers, figures, bundle)
+    write_text(folder / "report.md", markdown(title, content, folder))
+    write_text(folder / "report.html", html(title, content))
+
+
+def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
+    """Metrics under the names that every run has, so that MLflow compares runs: ``test/mrr``, ``test/head/mrr``, …
+
+    Numbers of the OpenKE protocol are called ``openke/…``: they must not stand in one column with the others.
+    """
+    counted = results["protocol"]["ties"]
+    prefix = "test" if counted == "realistic" else results["protocol"]["name"]
+    sides = results["metrics"][counted]
+    named = {
+        (f"{prefix}/{name}" if side == "both" else f"{prefix}/{side}/{name}"): value
+        for side, metrics in sides.items()
+        for name, value in metrics.items()
+    }
+    named |= {f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")}
+    named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
+    named |= {f"{prefix}/{row['value']}/mrr": row["both"]["mrr"] for row in results["slices"]["category"]}
+    classification = (results["classification"] or {}).get("standard", {})
+    return named | {f"classification/{name}": value for name, value in classification.items()}
+
+
+def _dataset(mmkg: MMKG) -> dict[str, Any]:
+    graph = mmkg.graph
+    counts = {split: len(getattr(graph, split)) for split in ("train", "valid", "test")}
+    sizes = {"entities": len(graph.entities), "relations": len(graph.relations)}
+    return {"name": mmkg.info.get("name"), **sizes, **counts, "warnings": mmkg.info.get("warnings", [])}
+
+
+def _check_vocabulary(graph: Graph, bundle: Bundle, graph_uri: str) -> None:
+    for name in ("entities", "relations"):
+        if getattr(graph, name).keys != getattr(bundle, name).keys:
+            raise UserError(graph_uri, f"the model was trained on other {name}", "evaluate it on the graph it was made from")
+
+
+def _log_lineage(run: Run, mmkg: MMKG, graph_uri: str) -> None:
+    name = str(mmkg.info.get("name", "graph"))
+    run.log_dataset(name, Path(graph_uri).name, graph_uri, {"test": len(mmkg.graph.test)}, context="testing")

@@ -1,0 +1,69 @@
+"""Which figures an evaluation has."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from components.evaluate import figures
+from components.evaluate.classification import LabelledTriples
+from components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
+from components.evaluate.link_prediction import LinkPrediction
+from components.evaluate.report import Figure as ReportFigure
+from components.evaluate.slices import entity_masks
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.kge.calibration import probability
+from components.kge.graph import HEAD, TAIL
+
+
+def draw(
+    bundle: Bundle,
+    mmkg: MMKG,
+    prediction: LinkPrediction,
+    test: LabelledTriples,
+    results: dict[str, Any],
+    folder: Path,
+) -> list[ReportFigure]:
+    """Draw every figure that this model and graph have, into ``folder``."""
+    drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(bundle, test)]
+    return [ReportFigure(figures.save(figure, folder / f"{name}.png"), caption) for name, figure, caption in drawn]
+
+
+def _ranking(prediction: LinkPrediction, results: dict[str, Any]) -> Iterator[tuple[str, Figure, str]]:
+    slices = results["slices"]
+    yield "rank_histogram", figures.rank_histogram(prediction.queries), "Ranks of the answers"
+    for kind in ("relation", "category", "answer degree", "answer modalities"):
+        name = f"mrr_by_{kind.replace(' ', '_')}"
+        yield name, figures.metric_bars(slices[kind], f"MRR by {kind} (queries)"), f"MRR by {kind}"
+
+
+def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator[tuple[str, Figure, str]]:
+    if shares := relation_shares(bundle.model, mmkg.graph.test, mmkg.graph):
+        yield "modality_weights", figures.modality_weights(shares), "Weights of the modalities, relation by relation"
+    if results["missing"]:
+        lines = {"both hidden": results["missing"]}
+        figure = figures.curves(
+            lines, "Loss of image and text after training", "share of entities hidden", "development MRR"
+        )
+        yield "missing_modalities", figure, "Development MRR when image and text of some entities are hidden"
+    entities = _mapped_entities(mmkg)
+    points = embedding_points(bundle.model, entity_masks(mmkg, bundle.model), entities)
+    kinds = [mmkg.graph.types[entity] or "other" if mmkg.graph.types else "entity" for entity in entities.tolist()]
+    yield "embeddings", figures.embedding_map(points, kinds), "Entities by modality (first two principal components)"
+
+
+def _mapped_entities(mmkg: MMKG) -> torch.Tensor:
+    """The entities with most training triples: those whose place is learned best."""
+    degree = torch.bincount(mmkg.graph.train[:, [HEAD, TAIL]].flatten(), minlength=len(mmkg.graph.entities))
+    return degree.argsort(descending=True, stable=True)[:MAPPED_ENTITIES]
+
+
+def _calibration(bundle: Bundle, test: LabelledTriples) -> Iterator[tuple[str, Figure, str]]:
+    if bundle.calibration:
+        probabilities = probability(bundle.calibration, test.scores).numpy()
+        figure = figures.calibration_curve(probabilities, test.labels.numpy())
+        caption = "Calibrated probabilities on test triples and one plausible corruption of each"
+        yield "calibration", figure, caption

@@ -1,0 +1,104 @@
+"""What the report says: the numbers of ``metrics.json`` as sentences and tables."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from components.evaluate.report import Block, Figure, Heading, Paragraph, Table
+from components.kge.bundle import Bundle
+
+SLICE_ROWS = 12
+
+
+def blocks(
+    results: dict[str, Any], answers: Sequence[dict[str, Any]], figures: Sequence[Figure], bundle: Bundle
+) -> list[Block]:
+    """The blocks of the report, the most important first."""
+    return [
+        *_head(results, bundle),
+        *_link_prediction(results),
+        *_answers(answers),
+        *_slices(results),
+        *_classification(results),
+        Heading("Figures"),
+        *figures,
+    ]
+
+
+def _head(results: dict[str, Any], bundle: Bundle) -> Iterator[Block]:
+    data = results["dataset"]
+    yield Paragraph(
+        f"{data['entities']} entities, {data['relations']} relations; {data['train']} training, {data['valid']} development "
+        f"and {data['test']} test triples. Protocol: {results['protocol']['label']}."
+    )
+    for warning in data["warnings"]:
+        yield Paragraph(f"Warning: {warning}")
+    random = [name for name, spec in bundle.encoders.items() if spec.get("weights") == "random"]
+    if random:
+        yield Paragraph(f"The {' and '.join(random)} features come from an encoder with random weights.")
+
+
+def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
+    ties = results["protocol"]["ties"]
+    sides, bounds = results["metrics"][ties], results["intervals"]
+    names = list(sides["both"])
+    yield Heading("Link prediction")
+    rows = [[f"model, {side}", *(metric(name, values[name]) for name in names)] for side, values in sides.items()]
+    interval = [f"{metric(n, bounds[n][0])}–{metric(n, bounds[n][1])}" if n in bounds else "" for n in names]
+    rows.insert(1, [f"{results['confidence']:.0%} interval", *interval])
+    rows.append(["relation popularity", *(metric(name, results["baseline"]["both"][name]) for name in names)])
+    yield Table(["", *map(title, names)], rows)
+    other = {counted: results["metrics"][counted]["both"]["mrr"] for counted in ("optimistic", "pessimistic")}
+    yield Paragraph(
+        f"{results['queries']} queries. Ties: optimistic MRR {metric('mrr', other['optimistic'])}, pessimistic "
+        f"{metric('mrr', other['pessimistic'])}; best and worst rank differ by {results['tie_gap']:.2f} on average. "
+        "Intervals resample test triples."
+    )
+
+
+def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
+    if answers:
+        yield Heading("First test queries")
+    for answer in answers:
+        yield Paragraph(f"{answer['query']} (answer: {answer['gold']}, rank {answer['rank']:g})")
+        rows = [[row["label"], f"{row['score']:.3f}", mark(row)] for row in answer["answers"]]
+        yield Table(["completion", "score", ""], rows)
+
+
+def mark(answer: dict[str, Any]) -> str:
+    """What is said beside a completion."""
+    return "the answer" if answer["gold"] else "already known" if answer["known"] else ""
+
+
+def _slices(results: dict[str, Any]) -> Iterator[Block]:
+    for kind, rows in results["slices"].items():
+        names = [name for name in rows[0]["both"] if name not in ("amr", "amri")]
+        shown = [[row["value"], str(row["queries"]), *(metric(n, row["both"][n]) for n in names)] for row in rows]
+        yield Heading(f"By {kind}")
+        yield Table([kind, "queries", *map(title, names)], shown[:SLICE_ROWS])
+        if len(rows) > SLICE_ROWS:
+            yield Paragraph(f"The {SLICE_ROWS} with most queries of {len(rows)}; all are in metrics.json.")
+
+
+def _classification(results: dict[str, Any]) -> Iterator[Block]:
+    if not results["classification"]:
+        return
+    labels = {
+        "standard": "thresholds by relation, chosen on the development split",
+        "mans": "MANS protocol: one threshold, chosen on the test scores themselves (optimistic)",
+    }
+    yield Heading("Triple classification")
+    names = list(results["classification"]["standard"])
+    rows = [[labels[name], *(f"{100 * v:.1f}" for v in row.values())] for name, row in results["classification"].items()]
+    yield Table(["protocol", *map(str.capitalize, names)], rows)
+
+
+def metric(name: str, value: float) -> str:
+    """A metric as people read it: ranks with one digit, adjusted ones with three, shares in percent."""
+    if name == "mr":
+        return f"{value:.1f}"
+    return f"{value:.3f}" if name in ("amr", "amri") else f"{100 * value:.1f}"
+
+
+def title(name: str) -> str:
+    """A metric's name in a table."""
+    return f"Hits@{name.removeprefix('hits_at_')}" if name.startswith("hits_at_") else name.upper()
