@@ -53,10 +53,9 @@ def read(folder: Path, columns: Columns | None = None) -> RawGraph:
 def _counted(path: Path) -> Lines:
     """The rows after the count line, which must be true."""
     lines = Lines.read(path, f"the folder needs {NEEDS}")
-    first = lines.text[0].as_py().strip() if len(lines) else ""
-    rows = lines.after(1)
     if not len(lines):
         raise UserError(path, "this file is empty", "write the count of rows, then the rows")
+    first, rows = lines.text[0].as_py().strip(), lines.after(1)
     if not first.isdecimal():
         what = f"the first line is the count of rows; found '{first[:60]}'"
         raise UserError(lines.at(0), what, f"put {len(lines)} on a line of its own before the rows")
@@ -128,9 +127,7 @@ def _split(lines: Lines, ids: np.ndarray, order: Columns, sizes: list[int]) -> S
         return f"{SIDES[side]} id {triples[row, side]} where {sizes[side]} {kind} are, read as '{SPELLED[order]}'"
 
     if _fits(ids, other, sizes):
-        mend = (
-            f"the file fits '{SPELLED[other]}': set ingest.columns={other} or write `columns: {other}` in dataset.yaml"
-        )
+        mend = f"it fits '{SPELLED[other]}': set ingest.columns={other}, or write `columns: {other}` in dataset.yaml"
     else:
         mend = "correct the id, or add the key to entity2id.txt or relation2id.txt"
     lines.refuse_if(outside.any(axis=1), what, mend)
