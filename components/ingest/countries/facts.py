@@ -1,0 +1,84 @@
+"""The facts: one table a kind of entity, one row an entity, and the triples that the rows state."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+TABLES = {
+    "country": "countries.tsv",
+    "city": "cities.tsv",
+    "language": "languages.tsv",
+    "currency": "currencies.tsv",
+    "region": "regions.tsv",
+    "continent": "continents.tsv",
+    "organisation": "organisations.tsv",
+}  # the type of an entity, and the file that lists the entities of this type
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation between two types. The column of its key states it, in the table of its heads."""
+
+    key: str
+    name: str
+    head: str
+    tail: str
+
+
+RELATIONS = (
+    Relation("borders", "borders", "country", "country"),
+    Relation("official_language", "official language", "country", "language"),
+    Relation("member_of", "member of", "country", "organisation"),
+    Relation("subregion", "subregion", "country", "region"),
+    Relation("currency", "currency", "country", "currency"),
+    Relation("capital", "capital", "country", "city"),
+    Relation("located_in", "located in", "region", "continent"),
+)
+
+
+class Triple(NamedTuple):
+    """Keys of a head, a relation and a tail."""
+
+    head: str
+    relation: str
+    tail: str
+
+    @property
+    def swapped(self) -> "Triple":
+        """The triple from tail to head; where both are stated, they are one fact."""
+        return Triple(self.tail, self.relation, self.head)
+
+
+def entity(type_: str, row_key: str) -> str:
+    """An entity's key in the graph, such as ``country/norway``."""
+    return f"{type_}/{row_key}"
+
+
+def rows(type_: str) -> list[Row]:
+    """The table of a type."""
+    with (HERE / TABLES[type_]).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True))
+
+
+def triples() -> list[Triple]:
+    """Every triple, relation by relation, in the order of the tables."""
+    return [
+        Triple(entity(relation.head, head), relation.key, entity(relation.tail, tail))
+        for relation in RELATIONS
+        for head, tail in _pairs(relation)
+    ]
+
+
+def _pairs(relation: Relation) -> Iterator[tuple[str, str]]:
+    if relation.key == "member_of":  # organisations list their members: easier to check than the other way round
+        return ((head, row["key"]) for row in rows(relation.tail) for head in _values(row["members"]))
+    return ((row["key"], tail) for row in rows(relation.head) for tail in _values(row[relation.key]))
+
+
+def _values(cell: str) -> list[str]:
+    return cell.split("|") if cell else []
