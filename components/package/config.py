@@ -1,0 +1,19 @@
+"""Settings of the package step."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PackageConfig(BaseModel):
+    """How TorchServe is to run the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        "mmkgc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="TorchServe's name of the model, part of its URLs"
+    )
+    batch_size: int = Field(32, ge=1, le=1024, description="requests that TorchServe hands to a worker at once")
+    batch_delay_ms: int = Field(
+        1, ge=1, le=1000, description="how long TorchServe waits for a full batch: the floor of a lone query's latency"
+    )
+    response_timeout_s: int = Field(60, ge=1, description="after this a worker counts as hung and is started anew")
+    thumbnail_pixels: int = Field(128, ge=0, le=512, description="longest side of the entities' thumbnails; 0: none")

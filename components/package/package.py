@@ -1,0 +1,51 @@
+"""Model → the archive that TorchServe loads."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from components.ingest.mmkg import MMKG
+from components.package.config import PackageConfig
+from components.package.thumbnails import write_thumbnails
+from components.runtime import digests
+from components.runtime.files import write_json
+from feature_store.storage import Storage, Stored
+from serving.thumbnails import FILE as THUMBNAILS
+from serving.torchserve.archive import HANDLER, write_archive
+
+VERSION_DIGITS = 12
+
+
+def package(bundle_uri: str, graph_uri: str, config: PackageConfig, storage: Storage) -> Stored:
+    """Pack a bundle, with thumbnails of the graph's images, into ``<name>.mar`` beside an ``archive.json`` about it.
+
+    The archive's version is the beginning of the bundle's digest, so that an answer names the very model that gave it.
+    """
+    bundle = storage.fetch(bundle_uri)
+    mmkg = MMKG.load(storage.fetch(graph_uri))
+    digest = digests.of_folder(bundle)
+    with TemporaryDirectory() as scratch:
+        thumbnails = Path(scratch) / THUMBNAILS
+        count = write_thumbnails(thumbnails, mmkg, storage, config.thumbnail_pixels)
+        files = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
+        out = Path(scratch) / "out"
+        out.mkdir()
+        archive = out / f"{config.name}.mar"
+        version = digest[:VERSION_DIGITS]
+        settings = {
+            "batchSize": config.batch_size,
+            "maxBatchDelay": config.batch_delay_ms,
+            "responseTimeout": config.response_timeout_s,
+        }
+        write_archive(archive, files | {THUMBNAILS: thumbnails}, config.name, version, settings)
+        about = {
+            "name": config.name,
+            "version": version,
+            "archive": archive.name,
+            "sha256": digests.of_file(archive),
+            "bytes": archive.stat().st_size,
+            "handler": HANDLER,
+            "bundle": digest,
+            "thumbnails": count,
+        }
+        write_json(out / "archive.json", about)
+        return storage.publish(out, "archives")

@@ -1,0 +1,107 @@
+"""Answers completion queries with a bundle: the one place where serving scores, whatever server is in front."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.kge.bundle import Bundle
+from serving.answers import Writer
+from serving.catalog import Catalog
+from serving.protocol import Direction, QueryError
+from serving.ranking import best, marked
+from serving.resolve import Kind, Resolved, Resolver
+from serving.scoring import Scorer
+from serving.thumbnails import FILE as THUMBNAILS
+from serving.thumbnails import Thumbnails
+
+
+@dataclass
+class Report:
+    """What happened while a batch was answered, for metrics: counts and seconds of each stage."""
+
+    queries: Counter[tuple[str, str]] = field(default_factory=Counter)  # (direction, status)
+    unseen: Counter[str] = field(default_factory=Counter)  # the modalities given: "textual", "textual+visual"
+    missing: Counter[str] = field(default_factory=Counter)  # modalities that a query's known entities lack
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to the stage ``name``."""
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - begun
+
+
+class Engine:
+    """A loaded model that answers batches of queries (``serving.protocol``); read-only after it is made."""
+
+    def __init__(
+        self, bundle: Bundle, name: str = "mmkgc", version: str = "local", thumbnails: Path | None = None
+    ) -> None:
+        self.bundle, self.name, self.version = bundle, name, version
+        self.resolver, self.scorer = Resolver(bundle), Scorer(bundle)
+        self.writer = Writer(bundle, self.resolver)
+        self.catalog = Catalog(bundle, self.resolver, Thumbnails(thumbnails))
+
+    @classmethod
+    def load(cls, folder: Path, name: str = "mmkgc", version: str = "local") -> "Engine":
+        """The engine of a bundle folder."""
+        return cls(Bundle.load(folder), name, version, folder / THUMBNAILS)
+
+    @torch.inference_mode()
+    def answer(self, queries: Sequence[Any], report: Report | None = None) -> list[dict[str, Any]]:
+        """One answer a query, in order, each the JSON of a ``Completion``, a ``Scored`` or a ``Failed``."""
+        report = report or Report()
+        answers: list[dict[str, Any]] = [{}] * len(queries)
+        groups: dict[Kind, list[Resolved]] = defaultdict(list)
+        with report.stage("resolve"):
+            for place, value in enumerate(queries):
+                try:
+                    resolved = self.resolver.resolve(place, value)
+                    groups[resolved.kind].append(resolved)
+                except QueryError as error:
+                    answers[place] = error.as_answer()
+                    report.queries["unknown", error.code.value] += 1
+        for kind, group in groups.items():
+            self._count(kind, group, report)
+            for chunk in self.scorer.chunks(kind, group):
+                for resolved, answer in zip(chunk, self._answer(kind, chunk, report), strict=True):
+                    answers[resolved.place] = answer
+        return answers
+
+    def warm_up(self) -> None:
+        """Answer one query of each direction, so that the first user does not wait for compilation."""
+        (head, relation, tail), *_ = self.bundle.known
+        entities, relations = self.bundle.entities.keys, self.bundle.relations.keys
+        parts = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
+        self.answer([parts, *({**parts, part: None} for part in parts)])
+
+    def _answer(self, kind: Kind, group: Sequence[Resolved], report: Report) -> list[dict[str, Any]]:
+        unseen = None
+        if kind.unseen_part is not None:
+            with report.stage("encode"):
+                unseen = self.resolver.unseen.modal([query.unseen or {} for query in group])
+        with report.stage("score"):
+            scores = self.scorer.scores(kind, group, unseen)
+            known = self.scorer.known_answers(kind, group)
+        with report.stage("rank"):
+            ids = np.zeros((len(group), 1), int) if kind.direction is Direction.TRIPLE else best(scores, known, group)
+        with report.stage("format"):
+            chosen = np.take_along_axis(scores, ids, axis=1)
+            return self.writer.write(kind, group, ids, chosen, marked(ids, known, scores.shape[1]))
+
+    def _count(self, kind: Kind, group: Sequence[Resolved], report: Report) -> None:
+        report.queries[kind.direction.value, "ok"] += len(group)
+        if kind.unseen_part is not None:
+            report.unseen["+".join(kind.modalities)] += len(group)
+        for part in ("head", "tail"):
+            ids = [getattr(query, part) for query in group if getattr(query, part) is not None]
+            for modality, lacking in self.scorer.lacking(ids).items():
+                report.missing[modality] += lacking

@@ -1,0 +1,200 @@
+"""What serving is asked and what it answers: one JSON form for the engine, TorchServe, the gateway and MLflow alike.
+
+A query leaves out one of head, relation and tail, and asks for it; with all three it asks for the triple's score.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+MAX_K = 1000
+MAX_BATCH = 1024
+MAX_TEXT = 10_000
+MAX_IMAGE_BYTES = 4_000_000
+Label = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Direction(StrEnum):
+    """The part of the triple that a query asks for."""
+
+    HEAD = "head"
+    RELATION = "relation"
+    TAIL = "tail"
+    TRIPLE = "triple"
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys, so that a mistyped option is an error and not a silent default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Unseen(Strict):
+    """An entity that the graph does not hold: a text, an image (base64), or both. A URL is never fetched."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
+    image: Annotated[Base64Bytes, Field(max_length=MAX_IMAGE_BYTES)] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_modality(self) -> "Unseen":
+        if self.text is None and self.image is None:
+            raise ValueError("an unseen entity needs a text, an image or both")
+        return self
+
+
+class Query(Strict):
+    """One question to the model; entities and relations are given by key or by name."""
+
+    head: Label | Unseen | None = None
+    relation: Label | None = None
+    tail: Label | Unseen | None = None
+    k: Annotated[int, Field(ge=1, le=MAX_K, description="how many predictions")] = 10
+    exclude_known: Annotated[bool, Field(description="leave out what the graph already holds")] = True
+    candidates: Annotated[list[Label], Field(min_length=1, description="rank these entities only")] | None = None
+    type: Annotated[Label, Field(description="rank entities of this type only")] | None = None
+    explain: Annotated[bool, Field(description="add modality shares and supporting triples")] = False
+
+    @property
+    def direction(self) -> Direction:
+        """What this query asks for."""
+        missing = [part for part in ("head", "relation", "tail") if getattr(self, part) is None]
+        return Direction(missing[0]) if missing else Direction.TRIPLE
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> "Query":
+        if [self.head, self.relation, self.tail].count(None) > 1:
+            raise ValueError("give two of head, relation and tail, or all three to score the triple")
+        return self
+
+
+class Item(BaseModel):
+    """An entity or a relation; an unseen entity has neither key nor name."""
+
+    key: str | None
+    name: str | None
+
+
+class TripleItems(BaseModel):
+    """A triple by keys and names."""
+
+    head: Item
+    relation: Item
+    tail: Item
+
+
+class Prediction(Item):
+    """One ranked completion.
+
+    ``probability`` is the calibrated one, or null if the model was not calibrated. ``shares`` says how much each
+    modality contributes to the score, and ``support`` names the most similar training triples of the relation; both
+    only if the query asks to explain.
+    """
+
+    score: float
+    probability: float | None
+    known: bool
+    shares: dict[str, float] | None = None
+    support: list[TripleItems] | None = None
+
+
+class Asked(BaseModel):
+    """The query as it was understood; the part that was asked for is null."""
+
+    direction: Direction
+    head: Item | None
+    relation: Item | None
+    tail: Item | None
+
+
+class Completion(Asked):
+    """Predictions, best first; equal scores keep the graph's own order."""
+
+    predictions: list[Prediction]
+
+
+class Scored(Asked):
+    """The score of a given triple."""
+
+    score: float
+    probability: float | None
+    known: bool
+    shares: dict[str, float] | None = None
+    support: list[TripleItems] | None = None
+
+
+class ErrorCode(StrEnum):
+    """Why one query could not be answered."""
+
+    INVALID_QUERY = "invalid_query"
+    UNKNOWN_ENTITY = "unknown_entity"
+    AMBIGUOUS_ENTITY = "ambiguous_entity"
+    UNKNOWN_RELATION = "unknown_relation"
+    AMBIGUOUS_RELATION = "ambiguous_relation"
+    UNKNOWN_TYPE = "unknown_type"
+    BAD_IMAGE = "bad_image"
+    NO_MODALITY = "no_modality"
+    NO_PICTURE = "no_picture"
+    UNSUPPORTED = "unsupported"
+
+
+class Problem(BaseModel):
+    """What is wrong with one query; ``nearest`` are the labels that may have been meant."""
+
+    code: ErrorCode
+    message: str
+    nearest: list[Item] = []
+
+
+class Failed(BaseModel):
+    """The answer to a query that could not be answered; the rest of its batch is not affected."""
+
+    error: Problem
+
+
+Answer = Completion | Scored | Failed
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class Answers(BaseModel):
+    """One answer a query, in the order of the queries."""
+
+    model: ModelName
+    answers: list[Answer]
+
+
+class QueryError(Exception):
+    """One query cannot be answered; becomes its ``Failed`` answer."""
+
+    def __init__(self, code: ErrorCode, message: str, nearest: list[dict[str, str]] | None = None) -> None:
+        super().__init__(message)
+        self.code, self.nearest = code, nearest or []
+
+    def as_answer(self) -> dict[str, Any]:
+        """The ``Failed`` answer as JSON."""
+        return {"error": {"code": self.code.value, "message": str(self), "nearest": self.nearest}}
+
+
+def parse_query(value: Any) -> Query:
+    """A query from its JSON form; raises ``QueryError`` that says which part is wrong."""
+    try:
+        return Query.model_validate(value)
+    except ValidationError as error:
+        raise QueryError(ErrorCode.INVALID_QUERY, describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    """What is wrong, and where, in one sentence without the value itself."""
+    return "; ".join(map(_sentence, error.errors(include_input=False, include_url=False)[:3]))
+
+
+def _sentence(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    what = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

@@ -1,0 +1,33 @@
+"""The k best entries of score rows in a deterministic order."""
+
+import numpy as np
+from numba import njit
+
+
+def top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the ``k`` highest scores of each row, best first; equal scores by ascending column.
+
+    ``scores`` float32 ``[B, N]``; −inf and NaN are never chosen. Returns int64 ``[B, k]``, filled with −1 where a row
+    has fewer than ``k`` finite scores. (``torch.topk`` leaves the order of ties open.)
+    """
+    return _top_k(np.ascontiguousarray(scores, dtype=np.float32), min(k, scores.shape[1]))
+
+
+@njit(cache=True, nogil=True)
+def _top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    rows, columns = scores.shape
+    best = np.full((rows, k), -1, dtype=np.int64)
+    values = np.full(k, -np.inf, dtype=np.float32)
+    for row in range(rows):
+        values[:] = -np.inf
+        for column in range(columns):
+            score = scores[row, column]
+            if score > values[k - 1]:  # strictly: an earlier column keeps its place in a tie
+                place = k - 1
+                while place > 0 and score > values[place - 1]:
+                    values[place] = values[place - 1]
+                    best[row, place] = best[row, place - 1]
+                    place -= 1
+                values[place] = score
+                best[row, place] = column
+    return best

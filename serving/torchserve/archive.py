@@ -1,0 +1,50 @@
+"""A TorchServe model archive (``.mar``): a ZIP of the bundle, a manifest and TorchServe's settings of the model.
+
+Written here and not by ``torch-model-archiver``, which stamps the time into every archive: the same content gives the
+same bytes. The handler is a function of this package, named by its import path, so the archive carries no code and no
+pickle.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HANDLER = "serving.torchserve.handler:handle"
+MANIFEST = "MAR-INF/MANIFEST.json"
+SETTINGS = "model-config.yaml"
+BUNDLE = "bundle"
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can hold
+
+
+def write_archive(path: Path, files: Mapping[str, Path], name: str, version: str, settings: Mapping[str, Any]) -> None:
+    """Write the archive of model ``name`` in ``version``; ``files`` gives each file of its bundle by its name there.
+
+    ``settings`` are TorchServe's own per-model keys (``minWorkers``, ``batchSize``, ``maxBatchDelay``, …).
+    """
+    manifest = {
+        "createdOn": "01/01/1980 00:00:00",
+        "runtime": "python",
+        "model": {"modelName": name, "handler": HANDLER, "modelVersion": version, "configFile": SETTINGS},
+        "archiverVersion": "0.12.0",
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        _write(archive, MANIFEST, json.dumps(manifest, indent=2).encode())
+        _write(archive, SETTINGS, yaml.safe_dump(dict(settings)).encode())
+        for inside in sorted(files):
+            _write(archive, f"{BUNDLE}/{inside}", files[inside].read_bytes())
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The ``model`` part of an archive's manifest: modelName, modelVersion, handler."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read(MANIFEST))["model"]
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, EPOCH)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, data)

@@ -1,0 +1,100 @@
+"""TorchServe's entry point: requests in, engine, answers out. Nothing is decided here.
+
+REST and gRPC predictions bring the JSON of ``serving.service``. The Open Inference Protocol brings the same queries as
+one BYTES tensor of JSON texts, and gets its answers back as one.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from serving.engine import Engine, Report
+from serving.service import Response, respond
+from serving.torchserve.archive import BUNDLE
+
+_engine: Engine | None = None
+
+
+def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
+    """Load the model when TorchServe calls with ``None``; afterwards answer a batch of requests."""
+    global _engine
+    if data is None or _engine is None:
+        _quiet()
+        model = context.manifest["model"]
+        folder = Path(context.system_properties["model_dir"]) / BUNDLE
+        _engine = Engine.load(folder, model["modelName"], model["modelVersion"])
+        _engine.warm_up()
+        return []
+    bodies = [_body(row) for row in data]
+    report = Report()
+    responses = respond(_engine, [_queries(body) if is_open_inference(body) else body for body in bodies], report)
+    _measure(context.metrics, report, _engine.version)
+    return [
+        _written(context, place, _tensor(body, response) if is_open_inference(body) else response)
+        for place, (body, response) in enumerate(zip(bodies, responses, strict=True))
+    ]
+
+
+def is_open_inference(body: Any) -> bool:
+    """Whether a request speaks the Open Inference Protocol."""
+    return isinstance(body, dict) and "inputs" in body
+
+
+def _body(row: dict[str, Any]) -> Any:
+    """The JSON of one request, under whatever name TorchServe or its client put it; ``None`` if it is none."""
+    value = next((row[name] for name in ("body", "data") if name in row), row)
+    if isinstance(value, bytes | bytearray | str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return None
+    return value
+
+
+def _queries(body: dict[str, Any]) -> Any:
+    try:
+        (tensor,) = body["inputs"]
+        return {"queries": [json.loads(text) for text in tensor["data"]]}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _tensor(body: dict[str, Any], response: Response) -> Response:
+    if response.status != 200:
+        return response
+    texts = [json.dumps(answer, ensure_ascii=False) for answer in response.body["answers"]]
+    output = {"name": "answers", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
+    model = response.body["model"]
+    names = {"model_name": model["name"], "model_version": model["version"], "id": body.get("id", "")}
+    return Response(200, names | {"outputs": [output]})
+
+
+def _written(context: Any, place: int, response: Response) -> bytes:
+    context.set_response_content_type(place, "application/json")
+    if response.status != 200:
+        context.set_response_status(code=response.status, phrase="Refused", idx=place)
+    return json.dumps(response.body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _measure(metrics: Any, report: Report, version: str) -> None:
+    from ts.metrics.metric_type_enum import MetricTypes
+
+    def add(name: str, kind: Any, value: float, *dimensions: str) -> None:
+        metrics.get_metric(name, kind).add_or_update(value, [*dimensions, version])
+
+    for (direction, status), count in report.queries.items():
+        add("mmkgc_queries_total", MetricTypes.COUNTER, count, direction, status)
+    for modalities, count in report.unseen.items():
+        add("mmkgc_unseen_entities_total", MetricTypes.COUNTER, count, modalities)
+    for modality, count in report.missing.items():
+        add("mmkgc_missing_modalities_total", MetricTypes.COUNTER, count, modality)
+    for stage, seconds in report.seconds.items():
+        add("mmkgc_stage_seconds", MetricTypes.HISTOGRAM, round(seconds, 6), stage)
+    add("mmkgc_batch_queries", MetricTypes.HISTOGRAM, sum(report.queries.values()))
+
+
+def _quiet() -> None:
+    """Log no line a request; metrics travel to TorchServe as log lines and must pass."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("ts.metrics.caching_metric").setLevel(logging.INFO)

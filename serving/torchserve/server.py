@@ -1,0 +1,221 @@
+"""A TorchServe process of our own: started on loopback, watched until its workers are ready, and stopped.
+
+Each instance has its own temporary folder, ports, logs and pid file, so that several live side by side. Tokens are
+off: inference listens on loopback alone, where our gateway asks for keys, and the management API has no port at all but
+a socket inside the instance's private folder. Java is started directly: TorchServe's launcher would orphan it.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import mkdtemp
+from types import TracebackType
+
+import httpx
+
+from components.runtime.files import write_text
+from serving.torchserve.archive import read_manifest
+from serving.torchserve.java import find_java
+
+START_SECONDS = 180.0
+STOP_SECONDS = 20.0
+MAX_BYTES = 64_000_000
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+class ServerError(Exception):
+    """TorchServe did not start; the message ends with the last lines of its logs."""
+
+
+class TorchServe:
+    """One running TorchServe with one model; a context manager.
+
+    ``workers`` overrides what the archive asks for. ``port`` 0 takes a free one. Raises ``ServerError`` from ``start``.
+    """
+
+    def __init__(self, archive: Path, workers: int | None = None, port: int = 0, java: Path | None = None) -> None:
+        self.archive, self.java = archive.resolve(), java or find_java()
+        manifest = read_manifest(self.archive)
+        self.model, self.version = manifest["modelName"], manifest["modelVersion"]
+        self.workers = workers
+        # /tmp and not TMPDIR: a socket's path has at most 107 characters
+        self.folder = Path(mkdtemp(prefix="mmkgc-", dir="/tmp"))
+        self.log = self.folder / "logs" / "torchserve.log"
+        ports = free_ports(4)
+        self.url = f"http://127.0.0.1:{port or ports[0]}"
+        self.metrics_url = f"http://127.0.0.1:{ports[1]}/metrics"
+        self.grpc_port, self._grpc_management_port = ports[2:]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def predictions_url(self) -> str:
+        """Where requests of ``serving.protocol`` are posted."""
+        return f"{self.url}/predictions/{self.model}"
+
+    def start(self) -> "TorchServe":
+        """Start TorchServe and wait until every worker has loaded the model."""
+        try:
+            self._launch()
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End this instance, and nothing else, and remove its folder."""
+        if self.process is not None:
+            workers = self.worker_pids() if self.process.poll() is None else []
+            stop_process(self.process)
+            for pid in workers:  # they end with Java's connection; one that hangs is ended here
+                _wait_for_end(pid)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the model's workers."""
+        return [worker["pid"] for worker in self._workers()]
+
+    def wait(self) -> int:
+        """Block until TorchServe ends by itself; its exit code."""
+        assert self.process is not None
+        return self.process.wait()
+
+    def __enter__(self) -> "TorchServe":
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _launch(self) -> None:
+        import ts
+
+        frontend = Path(ts.__file__).parent / "frontend"
+        self.log.parent.mkdir()
+        write_text(self.folder / "config.properties", self._properties())
+        command = [
+            str(self.java),
+            "-Xmx512m",
+            f"-Dmodel_server_home={frontend.parents[1]}",
+            f"-Djava.io.tmpdir={self.folder}",
+            f"-Dlog4j.configurationFile=file://{HERE / 'log4j2.xml'}",
+            *("-cp", f"{frontend}/*", "org.pytorch.serve.ModelServer"),
+            *("--python", sys.executable, "-f", str(self.folder / "config.properties"), "-ncs"),
+        ]
+        with (self.folder / "logs" / "console.log").open("wb") as console:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self._environment(),
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+        write_text(self.folder / "pid", str(self.process.pid))
+
+    def _environment(self) -> dict[str, str]:
+        threads = max(1, (os.cpu_count() or 1) // (self.workers or 1))
+        python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        own = {
+            "TMPDIR": str(self.folder),
+            "TEMP": str(self.folder),
+            "LOG_LOCATION": str(self.log.parent),
+            "PYTHONPATH": python_path,
+        }
+        return {"OMP_NUM_THREADS": str(threads)} | os.environ | own
+
+    def _properties(self) -> str:
+        settings = {
+            "inference_address": self.url,
+            "management_address": f"unix:{self._management_socket}",
+            "metrics_address": self.metrics_url.removesuffix("/metrics"),
+            "grpc_inference_address": "127.0.0.1",
+            "grpc_inference_port": self.grpc_port,
+            "grpc_management_address": "127.0.0.1",
+            "grpc_management_port": self._grpc_management_port,
+            "model_store": self.archive.parent,
+            "load_models": self.archive.name,
+            "allowed_urls": f"file://{self.archive.parent}/.*",
+            "disable_token_authorization": "true",
+            "enable_model_api": "false",
+            "enable_envvars_config": "false",
+            "ts_open_inference_protocol": "true",
+            "metrics_mode": "prometheus",
+            "metrics_config": HERE / "metrics.yaml",
+            "disable_system_metrics": "true",
+            "max_request_size": MAX_BYTES,
+            "max_response_size": MAX_BYTES,
+            "job_queue_size": 1000,
+        }
+        if self.workers:
+            settings["default_workers_per_model"] = self.workers
+        return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+    @property
+    def _management_socket(self) -> Path:
+        return self.folder / "management.sock"
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise self._failure(f"TorchServe ended with code {self.process.returncode}")
+            if "Backend worker process died" in self._log_text() or "Worker died" in self._log_text():
+                raise self._failure("the model's worker died while it loaded")
+            if (states := [worker["status"] for worker in self._workers()]) and set(states) == {"READY"}:
+                return
+            time.sleep(0.1)
+        raise self._failure(f"no worker was ready within {START_SECONDS:.0f} s")
+
+    def _workers(self) -> list[dict]:
+        with contextlib.suppress(httpx.HTTPError):
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._management_socket)), timeout=5) as client:
+                answer = client.get(f"http://management/models/{self.model}")
+            if answer.status_code == 200:
+                return answer.json()[0]["workers"]
+        return []
+
+    def _log_text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def _failure(self, what: str) -> ServerError:
+        console = (self.folder / "logs" / "console.log").read_text(errors="replace")
+        tail = (console + self._log_text()).splitlines()[-40:]
+        return ServerError("\n".join([f"{what}; the end of its log:", *tail]))
+
+
+def stop_process(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a process of ours to end, and kill it if it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on just now, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)

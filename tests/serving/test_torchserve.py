@@ -1,0 +1,112 @@
+"""A real TorchServe: started, asked in each of its protocols, and stopped."""
+
+import contextlib
+import json
+import os
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.torchserve.archive import write_archive
+from serving.torchserve.java import bundled_java, find_java, version_of
+from serving.torchserve.server import ServerError, TorchServe
+
+QUERIES = [
+    {"head": "e1", "relation": "r1", "k": 3},
+    {"relation": "Relation 2", "tail": "entity 5", "exclude_known": False},
+    {"head": "e1", "tail": "e2", "explain": True},
+    {"head": "nobody", "relation": "r1"},
+    {"head": "e1", "relation": "r3", "tail": "e4"},
+]
+
+
+def test_java_is_found_and_new_enough():
+    assert (version_of(find_java()) or 0) >= 11
+    assert (version_of(bundled_java()) or 0) >= 11
+    assert version_of(Path("/bin/false")) is None
+
+
+def test_predictions_equal_the_engines(torchserve, engine):
+    answer = httpx.post(torchserve.predictions_url, json={"queries": QUERIES}).raise_for_status().json()
+    assert answer == {"model": {"name": "mmkgc", "version": "v1"}, "answers": engine.answer(QUERIES)}
+
+
+def test_open_inference_protocol_and_its_errors(torchserve, engine):
+    tensor = {"name": "queries", "shape": [5], "datatype": "BYTES", "data": [json.dumps(query) for query in QUERIES]}
+    url = f"{torchserve.url}/v2/models/mmkgc/infer"
+    answer = httpx.post(url, json={"id": "7", "inputs": [tensor]}).raise_for_status().json()
+    (output,) = answer["outputs"]
+    assert (answer["id"], answer["model_version"], output["shape"]) == ("7", "v1", [5])
+    assert [json.loads(text) for text in output["data"]] == engine.answer(QUERIES)
+    assert httpx.post(url, json={"inputs": [tensor | {"data": ["{"]}]}).status_code == 400
+
+
+def test_concurrent_requests_are_batched_and_each_gets_its_own_answer(torchserve, engine):
+    queries = [{"head": f"e{index}", "relation": "r1", "k": 2} for index in range(1, 7)] * 8
+    with httpx.Client() as client, ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda q: client.post(torchserve.predictions_url, json={"queries": [q]}).json(), queries))
+    assert [answer["answers"][0] for answer in found] == engine.answer(queries)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"queries": 3}', b'{"operation": "drop"}', b"\xff\xfe"])
+def test_a_bad_request_is_refused_and_harms_nobody(torchserve, body):
+    answer = httpx.post(torchserve.predictions_url, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert httpx.post(torchserve.predictions_url, json={"queries": QUERIES[:1]}).status_code == 200
+
+
+def test_metrics_count_queries_by_direction_status_and_version(torchserve):
+    httpx.post(torchserve.predictions_url, json={"queries": QUERIES})
+    text = httpx.get(torchserve.metrics_url).text
+    assert 'mmkgc_queries_total{direction="tail",status="ok",model_version="v1"' in text
+    assert 'status="unknown_entity"' in text
+    assert 'mmkgc_stage_seconds_count{stage="score"' in text
+
+
+def test_management_is_closed(torchserve):
+    assert httpx.get(f"{torchserve.url}/models").status_code >= 400
+    assert oct((torchserve.folder).stat().st_mode & 0o777) == "0o700"
+    assert httpx.post(f"{torchserve.url}/models?url=http://127.0.0.1:1/x.mar").status_code >= 400
+
+
+def test_a_killed_worker_comes_back(torchserve):
+    os.kill(torchserve.worker_pids()[0], 9)
+    with httpx.Client(timeout=20) as client:
+        statuses = {client.post(torchserve.predictions_url, json={"queries": QUERIES[:1]}).status_code for _ in range(40)}
+    assert statuses <= {200, 503, 507}
+    assert 200 in statuses
+
+
+def test_an_archive_that_does_not_load_says_why(tmp_path):
+    broken = tmp_path / "bundle.json"
+    broken.write_text('{"format": 99}')
+    archive = tmp_path / "broken.mar"
+    write_archive(archive, {"bundle.json": broken, "vocabulary.json": broken}, "broken", "v1", {})
+    server = TorchServe(archive, workers=1, java=bundled_java())
+    with pytest.raises(ServerError, match="bundle format 99 is not"):
+        server.start()
+    assert not server.folder.exists()
+    assert server.process is not None
+    assert server.process.poll() is not None
+
+
+def test_archives_hold_no_pickle_and_the_same_content_gives_the_same_bytes(archive, bundle_folder, tmp_path):
+    again = tmp_path / "again.mar"
+    files = {file.name: file for file in bundle_folder.iterdir()}
+    write_archive(again, files, "mmkgc", "v1", {"batchSize": 8, "maxBatchDelay": 2, "responseTimeout": 30})
+    assert again.read_bytes() == archive.read_bytes()
+    with zipfile.ZipFile(archive) as content:
+        suffixes = {Path(name).suffix for name in content.namelist()}
+    assert suffixes == {".json", ".yaml", ".safetensors"}
+
+
+def test_stopping_ends_every_process(archive):
+    with TorchServe(archive, workers=1, java=bundled_java()) as server:
+        pids = [*server.worker_pids(), server.process.pid]
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            pytest.fail(f"process {pid} is still there")
