@@ -92,3 +92,11 @@ def test_the_fingerprint_follows_the_content(write_tsv: Write) -> None:
     assert fingerprint(str(write_tsv())) == before
     assert fingerprint(str(write_tsv(LEAKY))) != before
     assert fingerprint("countries") == "countries"
+
+
+def test_the_bundled_dataset_passes_every_check(built: Build) -> None:
+    mmkg = built("countries")
+    assert mmkg.info["name"] == "countries"
+    assert (mmkg.info["notes"], mmkg.info["warnings"]) == ([], [])
+    assert mmkg.info["counts"]["with_image"] > 190
+    assert mmkg.info["counts"]["unseen_in_test"] == 0
