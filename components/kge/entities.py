@@ -83,6 +83,7 @@ class EntityTable(nn.Module):
         learned = (list(features) if missing == "learned" else []) + ([STRUCTURE] if structure_dropout else [])
         self.absent = nn.ParameterDict({m: nn.Parameter(_stand_in(width)) for m in learned})
         self.features = _FeatureTables(features, missing == "random", fine_tune)
+        self.has_structure: Tensor
         self.register_buffer("has_structure", seen if structure_dropout else torch.ones_like(seen), persistent=False)
 
     def __len__(self) -> int:
@@ -109,7 +110,7 @@ class EntityTable(nn.Module):
         return Modal(vectors, present)
 
     def unseen(self, features: Mapping[str, Tensor]) -> Modal:
-        """Modality vectors of new entities from raw features ``[B, d_m]``; at least one modality, the rest is missing."""
+        """Modality vectors of new entities from raw features ``[B, d_m]`` of at least one modality."""
         given = {m: projection(features[m]) for m, projection in self.projections.items() if m in features}
         like = next(iter(given.values()))
         vectors, present = {}, {}
@@ -126,7 +127,7 @@ class EntityTable(nn.Module):
 
 
 class _FeatureTables(nn.Module):
-    """Raw features and masks; not part of the state unless they are fine-tuned, since a checkpoint need not repeat them."""
+    """Raw features and masks; state only if they are fine-tuned, since a checkpoint need not repeat frozen ones."""
 
     def __init__(self, features: Mapping[str, Features], fill: bool, fine_tune: bool) -> None:
         super().__init__()

@@ -79,6 +79,10 @@ class KnownTriples:
         """Known heads of queries ``(?, r, t)`` ``[B]``: pairs (row in the batch, entity), each ``[P]``."""
         return self._heads.of(tails * self.n_relations + relations)
 
+    def answers(self, entities: Tensor, relations: Tensor, side: str) -> tuple[Tensor, Tensor]:
+        """Known answers on ``side`` (``head`` or ``tail``) for the entities ``[B]`` of the other side."""
+        return self.tails(entities, relations) if side == "tail" else self.heads(relations, entities)
+
     def contains(self, triples: Tensor) -> Tensor:
         """Which triples ``[..., 3]`` are known, bool ``[...]``."""
         if not len(self.triples):

@@ -19,6 +19,7 @@ from components.kge.interactions import INTERACTIONS
 from components.kge.interactions.base import Side
 from components.kge.negatives.base import Block, Real, Virtual
 from components.kge.pool import Pool
+from components.kge.tensors import total
 
 
 class ModelConfig(BaseModel):
@@ -27,8 +28,12 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
     dimension: int = Field(200, gt=0, description="d; an interaction over complex numbers has 2d reals an entity")
-    interaction: Annotated[dict[str, Any], *INTERACTIONS.annotate()] = Field("rotate", description="score function")
-    fusion: Annotated[dict[str, Any], *FUSIONS.annotate()] = Field("adamf", description="how modalities meet")
+    interaction: Annotated[dict[str, Any], *INTERACTIONS.annotate()] = Field(
+        INTERACTIONS.resolve("rotate"), description="score function"
+    )
+    fusion: Annotated[dict[str, Any], *FUSIONS.annotate()] = Field(
+        FUSIONS.resolve("adamf"), description="how modalities meet"
+    )
     modalities: tuple[str, ...] | None = Field(None, description="features to use; default: all that there are")
     reciprocal: bool = Field(False, description="a second relation vector for head queries; a triple: mean of both")
     missing: Missing = Field("learned", description="what stands in where an entity lacks a modality")
@@ -102,19 +107,10 @@ class Model(nn.Module):
         """Scores ``[...]`` of triples given by vectors ``[..., e]``, ``relations[...]``; dimensions broadcast."""
         heads, tails = self.fusion.views(head), self.fusion.views(tail)
         terms = tuple(terms or self.fusion.terms)
-        forward = sum(
-            term.weight
-            * self.interaction.score(heads[term.head], self.relation(term, relations, "tail"), tails[term.tail])
-            for term in terms
-        )
+        forward = self._score_views(heads, relations, tails, "tail", terms)
         if not self.config.reciprocal:
             return forward
-        backward = sum(
-            term.weight
-            * self.interaction.score(tails[term.head], self.relation(term, relations, "head"), heads[term.tail])
-            for term in terms
-        )
-        return (forward + backward) / 2
+        return (forward + self._score_views(tails, relations, heads, "head", terms)) / 2
 
     def score_block(
         self, pool: Pool, triples: Tensor, block: Block, terms: Iterable[Term] | None = None
@@ -174,6 +170,22 @@ class Model(nn.Module):
         vectors += [table[rows] for table in self.relations.values()]
         return [self.interaction.moduli(vector) for vector in vectors]
 
+    def _score_views(
+        self,
+        known: Mapping[str, Tensor],
+        relations: Tensor,
+        sought: Mapping[str, Tensor],
+        side: Side,
+        terms: Iterable[Term],
+    ) -> Tensor:
+        """Scores of pairs of views in the direction in which the sought side plays the tail."""
+        return total(
+            self._weighed(
+                term, self.interaction.score(known[term.head], self.relation(term, relations, side), sought[term.tail])
+            )
+            for term in terms
+        )
+
     def _against_all(
         self, pool: Pool, known: Mapping[str, Tensor], relations: Tensor, side: Side, terms: Iterable[Term]
     ) -> Tensor:
@@ -182,8 +194,8 @@ class Model(nn.Module):
             ours, theirs, direction = self._roles(term, side)
             relation = self.relation(term, relations, side)
             score = self.interaction.score_all(known[ours], relation, pool.views[theirs], direction)
-            scores.append(term.weight * score if term.weight != 1 else score)
-        return sum(scores[1:], start=scores[0])
+            scores.append(self._weighed(term, score))
+        return total(scores)
 
     def _score_real(
         self, pool: Pool, triples: Tensor, side: Side, real: Real, terms: Iterable[Term]
@@ -198,9 +210,13 @@ class Model(nn.Module):
             relation = self.relation(term, relations, side)
             table, index = pool.candidates(theirs, candidates)
             score = self.interaction.score_candidates(pool.view(ours, known), relation, table, index, direction)
-            scores.append(term.weight * score if term.weight != 1 else score)
-        total = sum(scores[1:], start=scores[0])
-        return total[:, 0], total[:, 1:]
+            scores.append(self._weighed(term, score))
+        score = total(scores)
+        return score[:, 0], score[:, 1:]
+
+    @staticmethod
+    def _weighed(term: Term, score: Tensor) -> Tensor:
+        return score if term.weight == 1 else term.weight * score
 
     def _roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""

@@ -5,7 +5,7 @@ excepted. Ties make a rank ambiguous: *optimistic* counts the strictly better ca
 ones, *realistic* is their mean. Duplicate queries are scored once.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -89,7 +89,7 @@ def _rank_side(
         mine = ((query_of >= chunk[0]) & (query_of <= chunk[-1])).nonzero().squeeze(1)
         entity, relation = queries[chunk].unbind(1)
         score = model.score_tails(entity, relation) if side == "tail" else model.score_heads(relation, entity)
-        answers = known.tails(entity, relation) if side == "tail" else known.heads(relation, entity)
+        answers = known.answers(entity, relation, side)
         found[:, mine] = torch.stack(_counts(score, query_of[mine] - chunk[0], gold[mine], answers)).double()
     return SideRanks(*found)
 

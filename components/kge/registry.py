@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -82,7 +82,6 @@ class Registry(Generic[Base]):
         ]
 
 
-@cache
 def hyper_parameters(found: type) -> type[BaseModel]:
     """The pydantic model of a class's keyword-only constructor arguments."""
     parameters = inspect.signature(found, eval_str=True).parameters.values()

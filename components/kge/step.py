@@ -2,56 +2,71 @@
 
 from torch import Tensor
 
+from components.kge.fusions.base import Term
 from components.kge.graph import KnownTriples
+from components.kge.interactions.base import Side
 from components.kge.model import Model
 from components.kge.negatives.base import Batch, Block
-from components.kge.objectives.base import AllEntityObjective, NegativeObjective
+from components.kge.objectives.base import AllEntityObjective, NegativeObjective, Objective
 from components.kge.pool import Pool, ids_of
 from components.kge.regularizers.base import Regularizer
+from components.kge.tensors import total
 
 
-def negatives_loss(
+def batch_loss(
     model: Model,
     batch: Batch,
     blocks: list[Block],
-    objective: NegativeObjective,
+    objective: Objective,
+    train: KnownTriples,
     regularizer: Regularizer | None = None,
 ) -> Tensor:
-    """Scalar loss of a batch and its negatives: Σ over blocks of the weighted mean over the batch."""
-    pool = Pool(model, ids_of(batch.triples, blocks))
-    loss = sum(block_loss(model, pool, batch, block, objective) for block in blocks)
+    """Scalar loss of a batch: against its blocks of negatives, or against all entities where the objective does that.
+
+    Every entity of the batch is projected and fused once. ``train``: the answers that count as true labels.
+    """
+    if isinstance(objective, AllEntityObjective):
+        pool = Pool(model)
+        loss = all_entity_loss(model, pool, batch, objective, train)
+    else:
+        assert isinstance(objective, NegativeObjective)
+        pool = Pool(model, ids_of(batch.triples, blocks))
+        loss = total(block_loss(model, pool, batch, block, objective) for block in blocks)
     return loss + regularizer.penalty(model, model.factors(pool, batch.triples)) if regularizer else loss
 
 
 def block_loss(model: Model, pool: Pool, batch: Batch, block: Block, objective: NegativeObjective) -> Tensor:
-    """Scalar loss of one block: positives weigh as in the batch, an ensemble's terms are summed."""
+    """Scalar loss of one block: the weighted mean over the batch; an ensemble's terms are summed."""
     objective = block.objective or objective
-    weight = batch.weight[block.rows]
-    total = 0.0
+    triples, weight = batch.triples[block.rows], batch.weight[block.rows]
+    losses = []
     for terms in [block.terms] if block.terms else model.groups():
-        positive, negative = model.score_block(pool, batch.triples[block.rows], block, terms)
-        losses = objective.loss(positive.float(), negative.float(), block.margin, block.positive_margin)
-        total = total + (weight * losses).sum()
-    return block.weight * total / batch.weight.sum()
+        positive, negative = model.score_block(pool, triples, block, terms)
+        losses.append(objective.loss(positive.float(), negative.float(), block.margin, block.positive_margin))
+    return block.weight * (weight * total(losses)).sum() / batch.weight.sum()
 
 
 def all_entity_loss(
+    model: Model, pool: Pool, batch: Batch, objective: AllEntityObjective, train: KnownTriples
+) -> Tensor:
+    """Scalar loss against all entities: the weighted mean over the batch and both directions."""
+    sides: tuple[Side, Side] = ("tail", "head")
+    losses = [
+        _side_loss(model, pool, batch, objective, train, side, terms) for terms in model.groups() for side in sides
+    ]
+    return (batch.weight * total(losses)).sum() / (2 * batch.weight.sum())
+
+
+def _side_loss(
     model: Model,
+    pool: Pool,
     batch: Batch,
     objective: AllEntityObjective,
     train: KnownTriples,
-    regularizer: Regularizer | None = None,
+    side: Side,
+    terms: tuple[Term, ...],
 ) -> Tensor:
-    """Scalar loss of a batch against all entities: the mean of the tail and the head direction."""
-    pool = Pool(model)
-    known = train if objective.uses_known else None
-    loss = 0.0
-    for terms in model.groups():
-        scores = model.score_side(pool, batch.heads, batch.relations, "tail", terms).float()
-        answers = known and known.tails(batch.heads, batch.relations)
-        loss = loss + (batch.weight * objective.loss(scores, batch.tails, answers)).sum()
-        scores = model.score_side(pool, batch.tails, batch.relations, "head", terms).float()
-        answers = known and known.heads(batch.relations, batch.tails)
-        loss = loss + (batch.weight * objective.loss(scores, batch.heads, answers)).sum()
-    loss = loss / (2 * batch.weight.sum())
-    return loss + regularizer.penalty(model, model.factors(pool, batch.triples)) if regularizer else loss
+    known, gold = (batch.heads, batch.tails) if side == "tail" else (batch.tails, batch.heads)
+    scores = model.score_side(pool, known, batch.relations, side, terms).float()
+    answers = train.answers(known, batch.relations, side) if objective.uses_known else None
+    return objective.loss(scores, gold, answers)

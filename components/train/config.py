@@ -35,7 +35,9 @@ class TrainConfig(BaseModel):
 
     seed: int = Field(0, description="of weights, sampler, order of batches, dropout")
     model: ModelConfig = ModelConfig()
-    objective: Annotated[dict[str, Any], *OBJECTIVES.annotate()] = Field("self-adversarial", description="loss")
+    objective: Annotated[dict[str, Any], *OBJECTIVES.annotate()] = Field(
+        OBJECTIVES.resolve("self-adversarial"), description="loss"
+    )
     negatives: Annotated[dict[str, Any], *STRATEGIES.annotate()] | None = Field(
         None, description="sampling strategy; default: uniform, where the objective needs negatives"
     )

@@ -1,6 +1,6 @@
 """Optimisers and learning-rate schedules by name."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import cos, pi
 
 import torch
@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from components.train.config import OptimizerConfig
 
-CLASSES: dict[str, type[torch.optim.Optimizer]] = {
+CLASSES: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "adagrad": torch.optim.Adagrad,

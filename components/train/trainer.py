@@ -18,7 +18,7 @@ from components.kge.negatives.base import Batch, Context
 from components.kge.objectives import OBJECTIVES
 from components.kge.ranking import mrr, rank
 from components.kge.regularizers import REGULARIZERS
-from components.kge.step import all_entity_loss, negatives_loss
+from components.kge.step import batch_loss
 from components.runtime.errors import UserError
 from components.runtime.progress import Meter
 from components.train import checkpoint
@@ -136,11 +136,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> Tensor:
         blocks = self.strategy.sample(batch, self.model) if self.strategy else []
-        loss = (
-            negatives_loss(self.model, batch, blocks, self.objective, self.regularizer)
-            if self.strategy
-            else all_entity_loss(self.model, batch, self.objective, self.train_known, self.regularizer)
-        )
+        loss = batch_loss(self.model, batch, blocks, self.objective, self.train_known, self.regularizer)
         self.optimizer.zero_grad()
         loss.backward()
         if self.config.optimizer.clip:

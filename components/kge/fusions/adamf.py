@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from components.kge.entities import Modal
 from components.kge.fusions.base import Fusion, Term
+from components.kge.tensors import total
 
 
 class AdaMF(Fusion):
@@ -35,7 +36,7 @@ class AdaMF(Fusion):
 
     def fuse(self, modal: Modal) -> dict[str, Tensor]:
         shares = self.shares(modal)
-        return {"joint": sum(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
+        return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
 
     def shares(self, modal: Modal) -> dict[str, Tensor]:
         logits = torch.stack([self._logit(modal, m) for m in self.modalities], dim=-1)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from components.kge.entities import Modal
 from components.kge.fusions.base import Fusion, Term
+from components.kge.tensors import total
 
 
 class Mean(Fusion):
@@ -16,7 +17,7 @@ class Mean(Fusion):
 
     def fuse(self, modal: Modal) -> dict[str, Tensor]:
         shares = self.shares(modal)
-        return {"joint": sum(shares[m].unsqueeze(-1) * modal[m] for m in modal.vectors)}
+        return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in modal.vectors)}
 
     def shares(self, modal: Modal) -> dict[str, Tensor]:
         present = torch.stack([modal.present[m] for m in modal.vectors], dim=-1).to(next(iter(modal.vectors.values())))

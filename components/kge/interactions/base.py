@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from components.kge import tensors
 from components.kge.interactions.geometry import Geometry
 
 Side = Literal["head", "tail"]
@@ -40,6 +41,10 @@ class Interaction(ABC):
     def moduli(self, vectors: Tensor) -> Tensor:
         """Absolute values of the coordinates, of which N3 takes cubes; of complex numbers where they are complex."""
         return vectors.abs()
+
+    def auxiliary(self, relation: Tensor) -> dict[str, Tensor]:
+        """Further scalar losses, weighted, of a batch's relation vectors ``[B, r]``, by name."""
+        return {}
 
     @abstractmethod
     def score(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
@@ -88,3 +93,38 @@ class QueryInteraction(Interaction):
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
+
+
+class ProjectionInteraction(QueryInteraction):
+    """A query interaction whose candidates are also moved by the relation: geometry(query(h, r), key(t, r))."""
+
+    @abstractmethod
+    def key(self, candidate: Tensor, relation: Tensor, side: Side) -> Tensor:
+        """Point ``[..., k]`` of a candidate for the sought side; ``candidate`` has gone through ``entity``."""
+
+    def score(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
+        query = self.query(self.entity(head), relation, "tail")
+        return self.geometry.pairs(query, self.key(self.entity(tail), relation, "tail"))
+
+    def score_candidates(self, known: Tensor, relation: Tensor, table: Tensor, index: Tensor, side: Side) -> Tensor:
+        def score(query: Tensor, relation: Tensor, table: Tensor, index: Tensor) -> Tensor:
+            return self.geometry.pairs(query.unsqueeze(1), self.key(table[index], relation.unsqueeze(1), side))
+
+        query, table = self.query(self.entity(known), relation, side), self.entity(table)
+        size = tensors.rows_at_once(table.shape[1] * index.shape[1])
+        blocks = [(query[i], relation[i], table, index[i]) for i in tensors.slices(len(query), size)]
+        return torch.cat([tensors.recomputed(score, *block) for block in blocks])
+
+    def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
+        """As in the base class; the candidates are moved once for every distinct relation."""
+        query, table = self.query(self.entity(known), relation, side), self.entity(table)
+        distinct, group = torch.unique(relation.detach(), dim=0, return_inverse=True)
+        groups = [(group == number).nonzero().squeeze(1) for number in range(len(distinct))]
+        scores = torch.cat([self._score_group(query[rows], relation[rows[0]], table, side) for rows in groups])
+        return scores[torch.cat(groups).argsort()]
+
+    def _score_group(self, query: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
+        def score(query: Tensor, relation: Tensor, table: Tensor) -> Tensor:
+            return self.geometry.everyone(query, self.key(table, relation, side))
+
+        return tensors.recomputed(score, query, relation, table)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from components.kge import blocks
+from components.kge import tensors
 
 EPSILON = 1e-18  # under a root: its gradient at zero is 0 instead of NaN, its value moves by 1e-9
 
@@ -23,11 +23,11 @@ class Geometry(ABC):
 
     def candidates(self, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
         """Scores ``[B, K]`` of ``query[B, d]`` with ``table[index[B, K]]``."""
-        return blocks.gathered(self.pairs, query, table, index)
+        return tensors.gathered(self.pairs, query, table, index)
 
     def everyone(self, query: Tensor, table: Tensor) -> Tensor:
         """Scores ``[B, N]`` of ``query[B, d]`` with ``table[N, d]``."""
-        return blocks.grid(self.pairs, query, table)
+        return tensors.grid(self.pairs, query, table)
 
 
 class Dot(Geometry):

@@ -46,7 +46,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Real:
-    """Entities of the graph, ``ids[b, K]``; ``parts`` names the modalities that come from other entities, ``[b, K]``."""
+    """Entities of the graph, ``ids[b, K]``; ``parts[m]`` ``[b, K]``: entities that modality m comes from instead."""
 
     ids: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
@@ -120,10 +120,10 @@ class Strategy(nn.Module, ABC):
     def sample(self, batch: Batch, model: "Model") -> list[Block]:
         """Blocks of negatives for the batch."""
 
-    def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:  # noqa: B027 (most learn nothing)
+    def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
         """Learn from the batch, after the model's own step."""
 
-    def begin_epoch(self, epoch: int, epochs: int) -> None:  # noqa: B027
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Hear that epoch ``epoch`` (from 0) of ``epochs`` begins."""
 
     def metrics(self) -> dict[str, float]:

@@ -33,7 +33,8 @@ class Corruption:
         """Yield positions ``rows[b]`` in the batch, their corrupted side, and entities ``[b, count]``."""
         draw = torch.rand(len(batch), generator=self.generator, device=self.generator.device)
         heads = draw < self.head_share[batch.relations]
-        for side, chosen in (("head", heads), ("tail", ~heads)):
+        sides: tuple[tuple[Side, Tensor], ...] = (("head", heads), ("tail", ~heads))
+        for side, chosen in sides:
             rows = chosen.nonzero().squeeze(1)
             if len(rows):
                 yield rows, side, self.replacements(batch.triples[rows], side, count)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 
-class Objective(ABC):
+class Objective(ABC):  # noqa: B024 (its two kinds consume different scores)
     """A loss of scores; the margin γ is the objective's, so scores come without it."""
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from components.kge.regularizers.base import Regularizer
+from components.kge.tensors import total
 
 if TYPE_CHECKING:
     from components.kge.model import Model
@@ -21,4 +22,4 @@ class N3(Regularizer):
         self.weight = weight
 
     def penalty(self, model: "Model", factors: list[Tensor]) -> Tensor:
-        return self.weight * sum(factor.pow(3).sum(-1).mean() for factor in factors)
+        return self.weight * total(factor.pow(3).sum(-1).mean() for factor in factors)

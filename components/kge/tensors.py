@@ -1,6 +1,7 @@
-"""Blocked evaluation: intermediates stay in the cache, and ``[B, N, d]`` never exists."""
+"""Small tensor helpers: sums, and blocked evaluation that never makes ``[B, N, d]``."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -9,10 +10,20 @@ from torch.utils.checkpoint import checkpoint
 BLOCK_FLOATS = 1 << 19  # 2 MB of float32: an intermediate and its operands fit the second-level cache
 
 
+def total(tensors: Iterable[Tensor]) -> Tensor:
+    """Sum of one or more tensors."""
+    return reduce(torch.add, tensors)
+
+
 def slices(length: int, size: int) -> Iterator[slice]:
     """Consecutive slices of at most ``size`` that cover ``range(length)``."""
     for start in range(0, length, size):
         yield slice(start, start + size)
+
+
+def rows_at_once(width: int) -> int:
+    """How many rows of ``width`` numbers make one block, at least one."""
+    return max(1, BLOCK_FLOATS // max(1, width))
 
 
 def recomputed(function: Callable[..., Tensor], *operands: Tensor) -> Tensor:
@@ -25,8 +36,8 @@ def recomputed(function: Callable[..., Tensor], *operands: Tensor) -> Tensor:
 def grid(function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, columns: Tensor) -> Tensor:
     """``[B, N]`` of ``function(rows[B, 1, d], columns[1, N, d])``, block by block."""
     width = columns.shape[-1]
-    n_columns = max(1, min(len(columns), BLOCK_FLOATS // width))
-    n_rows = max(1, BLOCK_FLOATS // (width * n_columns))
+    n_columns = min(len(columns), rows_at_once(width))
+    n_rows = rows_at_once(width * n_columns)
     return torch.cat(
         [
             torch.cat(
@@ -47,5 +58,5 @@ def gathered(function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, table: 
     def score(row: Tensor, table: Tensor, index: Tensor) -> Tensor:
         return function(row.unsqueeze(1), table[index])
 
-    size = max(1, BLOCK_FLOATS // (table.shape[-1] * max(1, index.shape[1])))
+    size = rows_at_once(table.shape[-1] * index.shape[1])
     return torch.cat([recomputed(score, rows[i], table, index[i]) for i in slices(len(rows), size)])

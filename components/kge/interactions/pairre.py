@@ -1,0 +1,37 @@
+"""PairRE."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from components.kge.interactions.base import ProjectionInteraction, Side
+from components.kge.interactions.geometry import L1
+
+
+class PairRE(ProjectionInteraction):
+    """−‖ĥ∘r_H − t̂∘r_T‖₁ with unit ĥ, t̂: a relation is a pair of vectors, one for each side.
+
+    Chao et al. 2021, eq. 2. A relation vector is [r_H, r_T].
+    """
+
+    def __init__(
+        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1
+    ) -> None:
+        super().__init__(init)
+        self.geometry = L1()
+
+    def relation_width(self, dimension: int) -> int:
+        return 2 * dimension
+
+    def entity(self, vectors: Tensor) -> Tensor:
+        return normalize(vectors, dim=-1)
+
+    def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
+        of_head, of_tail = relation.chunk(2, dim=-1)
+        return known * (of_head if side == "tail" else of_tail)
+
+    def key(self, candidate: Tensor, relation: Tensor, side: Side) -> Tensor:
+        of_head, of_tail = relation.chunk(2, dim=-1)
+        return candidate * (of_tail if side == "tail" else of_head)

@@ -1,0 +1,54 @@
+"""QuatE."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.geometry import Dot
+
+
+class QuatE(QueryInteraction):
+    """(h ⊗ r/|r|) · t: a relation rotates the head's quaternions by unit quaternions.
+
+    Zhang et al. 2019, eq. 4–6. A vector holds the four parts of its ``dimension`` quaternions one after the other; the
+    head query is t ⊗ r̄, since (h ⊗ r)·t = h·(t ⊗ r̄) for unit r.
+    """
+
+    def __init__(
+        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1
+    ) -> None:
+        super().__init__(init)
+        self.geometry = Dot()
+
+    def entity_width(self, dimension: int) -> int:
+        return 4 * dimension
+
+    def relation_width(self, dimension: int) -> int:
+        return 4 * dimension
+
+    def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
+        rotation = normalize(relation.unflatten(-1, (4, -1)), dim=-2).flatten(-2)
+        return hamilton_product(known, rotation if side == "tail" else conjugate(rotation))
+
+
+def hamilton_product(left: Tensor, right: Tensor) -> Tensor:
+    """left ⊗ right ``[..., 4d]``."""
+    a, b, c, d = left.chunk(4, dim=-1)
+    w, x, y, z = right.chunk(4, dim=-1)
+    parts = [
+        a * w - b * x - c * y - d * z,
+        a * x + b * w + c * z - d * y,
+        a * y - b * z + c * w + d * x,
+        a * z + b * y - c * x + d * w,
+    ]
+    return torch.cat(parts, dim=-1)
+
+
+def conjugate(quaternions: Tensor) -> Tensor:
+    """The imaginary parts negated."""
+    real, *imaginary = quaternions.chunk(4, dim=-1)
+    return torch.cat([real, *(-part for part in imaginary)], dim=-1)

@@ -1,0 +1,30 @@
+"""RESCAL."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.geometry import Dot
+
+
+class RESCAL(QueryInteraction):
+    """hᵀ M_r t: a full matrix for every relation, d² parameters each.
+
+    Nickel et al. 2011, eq. 1.
+    """
+
+    def __init__(
+        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1
+    ) -> None:
+        super().__init__(init)
+        self.geometry = Dot()
+
+    def relation_width(self, dimension: int) -> int:
+        return dimension**2
+
+    def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
+        matrix = relation.unflatten(-1, (known.shape[-1], known.shape[-1]))
+        return torch.einsum("...i,...ij->...j" if side == "tail" else "...j,...ij->...i", known, matrix)
