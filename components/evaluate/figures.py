@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
+    "legend.fontsize": 13,
     "grid.alpha": 0.3,
     "lines.linewidth": 2.5,
     "lines.markersize": 8,
@@ -35,11 +37,11 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def _axes(width: float = 10, height: float = 5.6) -> tuple[Figure, Axes]:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.add_subplot()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
 
 
+@rc_context(STYLE)
 def rank_histogram(queries: QueryRanks) -> Figure:
     """How many head and tail queries have their answer at which rank (doubling ranges)."""
     figure, axes = _axes()
@@ -56,6 +58,7 @@ def rank_histogram(queries: QueryRanks) -> Figure:
     return figure
 
 
+@rc_context(STYLE)
 def metric_bars(rows: Sequence[Mapping[str, Any]], title: str, limit: int = 15) -> Figure:
     """MRR of head and tail queries for each value of a slice, the ones with most queries on top."""
     shown = list(rows[:limit])[::-1]
@@ -70,6 +73,7 @@ def metric_bars(rows: Sequence[Mapping[str, Any]], title: str, limit: int = 15) 
     return figure
 
 
+@rc_context(STYLE)
 def calibration_curve(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int = 10) -> Figure:
     """Share of true triples against calibrated probability; a perfect map lies on the diagonal."""
     figure, (axes, below) = _stacked()
@@ -87,23 +91,21 @@ def calibration_curve(probabilities: NDArray[np.float64], labels: NDArray[np.boo
 
 
 def _stacked() -> tuple[Figure, tuple[Axes, Axes]]:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 8), layout="constrained")
-        axes, below = figure.subplots(2, 1, height_ratios=(3, 1))
-        return figure, (axes, below)
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    axes, below = figure.subplots(2, 1, height_ratios=(3, 1))
+    return figure, (axes, below)
 
 
 def reliability(
     probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability and share of true triples in each non-empty of ``bins`` equal ranges of probability."""
-    index = np.minimum((probabilities * bins).astype(int), bins - 1)
-    counts = np.bincount(index, minlength=bins)
-    sums = np.bincount(index, weights=probabilities, minlength=bins), np.bincount(index, weights=labels, minlength=bins)
-    predicted, observed = (total[counts > 0] / counts[counts > 0] for total in sums)
-    return predicted, observed
+    """Mean probability and share of true triples in each of ``bins`` groups of equally many triples, from low to high."""
+    groups = [group for group in np.array_split(np.argsort(probabilities, kind="stable"), bins) if len(group)]
+    means = np.array([[probabilities[group].mean(), labels[group].mean()] for group in groups])
+    return means[:, 0], means[:, 1]
 
 
+@rc_context(STYLE)
 def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15) -> Figure:
     """Mean share of each modality in the score, relation by relation (AdaMF-MAT, Fig. 5): ``{relation: {modality: share}}``."""
     shown = list(shares.items())[:limit][::-1]
@@ -121,21 +123,21 @@ def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15)
     return figure
 
 
+@rc_context(STYLE)
 def embedding_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str]) -> Figure:
     """Two-dimensional maps of the entities' embeddings, one panel a modality (MANS, Fig. 5), coloured by kind.
 
     ``points`` are ``[n, 2]`` a modality with NaN rows where an entity lacks it; ``kinds`` ``[n]``.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2 * len(points), 5.8), layout="constrained")
-        panels = figure.subplots(1, len(points), squeeze=False)[0]
+    figure = Figure(figsize=(5.2 * len(points), 5.8), layout="constrained")
+    panels = figure.subplots(1, len(points), squeeze=False)[0]
     names, sizes = np.unique(np.array(kinds), return_counts=True)
     common = names[np.argsort(-sizes)][: len(COLOURS)]
     for axes, (modality, xy) in zip(panels, points.items(), strict=True):
         for kind, colour in zip([*common, None], [*COLOURS[: len(common)], NEUTRAL], strict=True):
             rows = ~np.isin(kinds, common) if kind is None else np.array(kinds) == kind
             if rows.any():
-                axes.scatter(*xy[rows].T, s=16, alpha=0.7, color=colour, label=kind or "other", linewidths=0)
+                axes.scatter(*xy[rows].T, s=24, alpha=0.7, color=colour, label=kind or "other", linewidths=0)
         axes.set(title=modality, xticks=[], yticks=[])
     if len(names) > 1:
         handles, labels = panels[0].get_legend_handles_labels()
@@ -143,6 +145,7 @@ def embedding_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str
     return figure
 
 
+@rc_context(STYLE)
 def curves(
     series: Mapping[str, Sequence[tuple[float, float]]], title: str, x: str, y: str, zero: bool = True
 ) -> Figure:

@@ -1,0 +1,175 @@
+"""The promotion gate: champion and challenger answer the same queries under the same filter, and the gain must be sure."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from components.evaluate.bootstrap import Interval, interval, resampled_means
+from components.evaluate.metrics import QueryRanks
+from components.evaluate.slices import query_kinds
+from components.kge.graph import HEAD, RELATION, Graph, KnownTriples
+from components.kge.ranking import rank
+from components.register.config import GateConfig
+from components.register.questions import Contender, Questions, shared_questions
+
+SLICES = ("relation", "answer modalities")
+TIMED_QUERIES = 20
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What serving the challenger costs: median milliseconds of one query and megabytes of its bundle."""
+
+    latency_ms: float
+    size_mb: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate decided, why, and the numbers behind it: the promotion record."""
+
+    champion: str
+    challenger: str
+    objections: tuple[str, ...]
+    queries: int = 0
+    left_out: int = 0
+    trained_on: int = 0
+    mrr_champion: float = 0.0
+    mrr_challenger: float = 0.0
+    gain: float = 0.0
+    interval: Interval = Interval(0.0, 0.0)
+    costs: Costs | None = None
+    slices: tuple[dict[str, Any], ...] = field(default_factory=tuple)
+
+    @property
+    def promoted(self) -> bool:
+        """Whether nothing speaks against the challenger."""
+        return not self.objections
+
+    @property
+    def reason(self) -> str:
+        """One sentence: the gain that was shown, or what speaks against a promotion."""
+        if self.objections:
+            return "; ".join(self.objections)
+        low, high = self.interval
+        return (
+            f"MRR {self.mrr_challenger:.4f} against {self.mrr_champion:.4f} of {self.champion} on {self.queries} queries: "
+            f"+{self.gain:.4f} [{low:.4f}, {high:.4f}]"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The decision as JSON."""
+        return {"promoted": self.promoted, "reason": self.reason} | asdict(self)
+
+
+def decide(
+    graph: Graph,
+    masks: dict[str, Tensor],
+    challenger: Contender,
+    champion: Contender,
+    costs: Costs,
+    config: GateConfig,
+) -> Decision:
+    """Ask both models the gate queries of the challenger's ``graph`` and decide.
+
+    The queries are its development split without any triple that either was trained on, asked among the entities that
+    both know; the filter, one for both, is that split and everything that either was trained on. ``masks`` ``{modality: bool [N]}`` in the ids of
+    ``graph`` make the missing-modality slices.
+    """
+    questions = shared_questions(graph, (challenger, champion))
+    counts = {"left_out": questions.left_out, "trained_on": questions.trained_on}
+    names = {"champion": champion.label, "challenger": challenger.label}
+    if refusal := _refusal(questions, challenger, config):
+        return Decision(objections=(refusal,), **names, **counts)
+    before, after = (_queries(contender, questions.graph) for contender in (champion, challenger))
+    gains = 1 / after.realistic - 1 / before.realistic
+    bounds = interval(resampled_means(gains, after.triple, config.resamples, config.seed), config.confidence)
+    slices = _slice_gains(after, gains, questions.graph, _shared_masks(masks, graph, questions.graph), config)
+    return Decision(
+        objections=tuple(_objections(gains.mean(), bounds, slices, costs, champion, config)),
+        queries=len(after),
+        mrr_champion=float((1 / before.realistic).mean()),
+        mrr_challenger=float((1 / after.realistic).mean()),
+        gain=float(gains.mean()),
+        interval=bounds,
+        costs=costs,
+        slices=tuple(slices),
+        **names,
+        **counts,
+    )
+
+
+def _refusal(questions: Questions, challenger: Contender, config: GateConfig) -> str | None:
+    """Why the comparison cannot be made at all."""
+    total = questions.left_out + questions.trained_on + len(questions.graph.valid)
+    for label, words in questions.uncovered.items():
+        if label == challenger.label or questions.left_out > config.max_uncovered * total:
+            some = ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
+            return f"{label} does not know {some}, which {questions.left_out} of {total} gate triples are about"
+    if not len(questions.graph.valid):
+        return "no gate queries are left: every development triple is in the training set of one of the models"
+    return None
+
+
+def _objections(
+    gain: float,
+    bounds: Interval,
+    slices: list[dict[str, Any]],
+    costs: Costs,
+    champion: Contender,
+    config: GateConfig,
+) -> Iterator[str]:
+    if gain < config.min_gain or bounds.low <= 0:
+        shown = f"{gain:+.4f} MRR [{bounds.low:+.4f}, {bounds.high:+.4f}]"
+        yield f"no sure gain over {champion.label}: {shown}, needed at least {config.min_gain:g} and a low end above 0"
+    for part in slices:
+        if part["gain"] < -config.max_slice_loss:
+            yield f"{part['kind']} '{part['value']}' loses {-part['gain']:.4f} MRR on {part['queries']} queries"
+    if costs.latency_ms > config.max_latency_ms:
+        yield f"a query takes {costs.latency_ms:.0f} ms, the budget is {config.max_latency_ms:g} ms"
+    if costs.size_mb > config.max_size_mb:
+        yield f"the bundle has {costs.size_mb:.0f} MB, the budget is {config.max_size_mb:g} MB"
+
+
+def _queries(contender: Contender, graph: Graph) -> QueryRanks:
+    known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
+    model = contender.within(graph.entities, graph.relations)
+    return QueryRanks.of(rank(model, graph.valid, known))
+
+
+def _slice_gains(
+    queries: QueryRanks, gains: NDArray[np.float64], graph: Graph, masks: dict[str, Tensor], config: GateConfig
+) -> list[dict[str, Any]]:
+    """Gain in MRR of every slice with enough queries, the worst first."""
+    kinds = query_kinds(queries, graph.valid, graph, masks)
+    found = [
+        {"kind": kind, "value": str(value), "queries": int(members.sum()), "gain": float(gains[members].mean())}
+        for kind in SLICES
+        for value in np.unique(kinds[kind].astype(str))
+        if (members := kinds[kind] == value).sum() >= config.min_slice_queries
+    ]
+    return sorted(found, key=lambda part: part["gain"])
+
+
+def _shared_masks(masks: dict[str, Tensor], graph: Graph, shared: Graph) -> dict[str, Tensor]:
+    rows = torch.tensor([graph.entities.ids[key] for key in shared.entities.keys])
+    return {modality: mask[rows] for modality, mask in masks.items()}
+
+
+@torch.no_grad()
+def query_latency_ms(model: nn.Module, triples: Tensor) -> float:
+    """Median milliseconds of one tail query with its top 10 answers, over up to twenty of ``triples``, warmed up."""
+    times = []
+    for triple in triples[: TIMED_QUERIES + 1]:
+        begun = time.perf_counter()
+        scores = model.score_tails(triple[HEAD, None], triple[RELATION, None])
+        scores.topk(min(10, scores.shape[1]))
+        times.append(1000 * (time.perf_counter() - begun))
+    return median(times[1:] or times)

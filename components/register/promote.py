@@ -1,0 +1,94 @@
+"""Promotion and rollback: the alias moves only through here."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.evaluate.baseline import RelationPopularity
+from components.evaluate.slices import entity_masks
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.kge.graph import Graph
+from components.register.config import GateConfig, RegisterConfig
+from components.register.gate import Costs, Decision, decide, query_latency_ms
+from components.register.questions import Contender
+from components.runtime import registry
+from components.runtime.errors import UserError
+from feature_store.storage import Storage
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -> Decision:
+    """Ask the gate about version ``number`` of ``model`` and move the alias if it agrees.
+
+    Where another promotion moved the alias meanwhile, the gate is asked again against the new champion: of two
+    promotions at once each is judged against the version that it would replace.
+    """
+    version = registry.version(model, number)
+    folder = registry.bundle_of(version)
+    bundle = Bundle.load(folder)
+    challenger = _contender(version, bundle)
+    mmkg = MMKG.load(storage.fetch(version.tags["graph_uri"]))
+    costs = Costs(query_latency_ms(bundle.model, bundle.train), _megabytes(folder))
+    while True:
+        current = registry.version_at(model, config.alias)
+        if current and current.version == number:
+            raise UserError(f"{model} version {number}", f"it is the {config.alias} already")
+        champion, gate = _champion(current, mmkg.graph, config.gate)
+        decision = decide(mmkg.graph, entity_masks(mmkg, bundle.model), challenger, champion, costs, gate)
+        tags = _tags(decision, current)
+        if not decision.promoted:
+            registry.tag(model, number, tags)
+            return decision
+        expected = current.version if current else None
+        if registry.move_alias(model, config.alias, number, expected, tags):
+            return decision
+
+
+def rollback(model: str, alias: str = "champion") -> tuple[str, str]:
+    """Give the alias back to the version that had it before; returns (version now, version before).
+
+    The two change places, so that a rollback can itself be rolled back. Raises UserError where there is none to go to.
+    """
+    current, previous = registry.version_at(model, alias), registry.version_at(model, f"previous_{alias}")
+    if current is None or previous is None:
+        raise UserError(f"model '{model}'", f"no earlier {alias} to go back to", "promote a version with `mmkgc promote`")
+    tags = {"gate": "rolled back to", "gate_reason": f"rollback from version {current.version}"}
+    if not registry.move_alias(model, alias, previous.version, current.version, tags):
+        raise UserError(f"model '{model}'", f"the {alias} changed during the rollback", "look at it, then run again")
+    return previous.version, current.version
+
+
+def _champion(current: "ModelVersion | None", graph: Graph, config: GateConfig) -> tuple[Contender, GateConfig]:
+    """Who is to be beaten: the present champion, or relation popularity, which may be better on some relations."""
+    if current is not None:
+        return _contender(current, Bundle.load(registry.bundle_of(current))), config
+    baseline = RelationPopularity(graph)
+    contender = Contender("relation popularity", baseline, graph.entities, graph.relations, graph.train)
+    return contender, config.model_copy(update={"max_slice_loss": math.inf})
+
+
+def _contender(version: "ModelVersion", bundle: Bundle) -> Contender:
+    return Contender(
+        label=f"version {version.version}",
+        model=bundle.model,
+        entities=bundle.entities,
+        relations=bundle.relations,
+        train=bundle.train,
+    )
+
+
+def _tags(decision: Decision, current: "ModelVersion | None") -> dict[str, Any]:
+    return {
+        "gate": "promoted" if decision.promoted else "refused",
+        "gate_reason": decision.reason,
+        "gate_champion": current.version if current else decision.champion,
+        "gate_mrr": f"{decision.mrr_challenger:.4f}",
+        "gate_gain": f"{decision.gain:.4f}",
+    }
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

@@ -1,0 +1,134 @@
+"""What two models can both be asked: the gate's graph, in the vocabulary that they share."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model with its vocabularies and the triples that it was trained on, in its own ids."""
+
+    label: str
+    model: nn.Module
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Tensor
+
+    def within(self, entities: Vocabulary, relations: Vocabulary) -> nn.Module:
+        """The model, asked and answering in the ids of other vocabularies that it covers."""
+        if (entities.keys, relations.keys) == (self.entities.keys, self.relations.keys):
+            return self.model
+        return InVocabulary(self.model, _ids(entities, self.entities), _ids(relations, self.relations))
+
+
+class InVocabulary(nn.Module):
+    """A model behind a change of ids: ``entity`` ``[N']`` and ``relation`` ``[R']`` map outer ids to the model's."""
+
+    def __init__(self, model: nn.Module, entity: Tensor, relation: Tensor) -> None:
+        super().__init__()
+        self.model, self.entity, self.relation = model, entity, relation
+
+    def freeze(self) -> "InVocabulary":
+        """Prepare the model behind."""
+        self.model.freeze()
+        return self
+
+    def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
+        """Scores ``[B, N']`` of the outer vocabulary's entities as tails."""
+        return self.model.score_tails(self.entity[heads], self.relation[relations])[:, self.entity]
+
+    def score_heads(self, relations: Tensor, tails: Tensor) -> Tensor:
+        """Scores ``[B, N']`` of the outer vocabulary's entities as heads."""
+        return self.model.score_heads(self.relation[relations], self.entity[tails])[:, self.entity]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The gate's queries: ``graph.valid``, in the vocabulary of ``graph``; its other triples serve filter and slices.
+
+    No test triple is among them: a promotion is a selection, and selection never sees test.
+
+    ``uncovered`` names, model by model, what of the development split it does not know; ``left_out`` counts those
+    triples, ``trained_on`` the triples dropped because a model has seen them.
+    """
+
+    graph: Graph
+    uncovered: dict[str, tuple[str, ...]]
+    left_out: int
+    trained_on: int
+
+
+def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questions:
+    """The development split of ``graph`` that every contender knows the words of and none was trained on."""
+    entities = _shared(graph.entities, [contender.entities for contender in contenders])
+    relations = _shared(graph.relations, [contender.relations for contender in contenders])
+    valid = _translated(graph.valid, graph.entities, graph.relations, entities, relations)
+    covered = _complete(valid)
+    trained = [_translated(c.train, c.entities, c.relations, entities, relations) for c in contenders]
+    fresh = ~_contained(covered, torch.cat(trained))
+    known = _translated(graph.known, graph.entities, graph.relations, entities, relations)
+    shared = replace(
+        graph,
+        entities=entities,
+        relations=relations,
+        train=_complete(_translated(graph.train, graph.entities, graph.relations, entities, relations)),
+        valid=covered[fresh],
+        test=covered[:0],
+        known=torch.cat([_complete(triples) for triples in [known, valid, *trained]]),
+        types=None,
+    )
+    return Questions(
+        graph=shared,
+        uncovered={c.label: words for c in contenders if (words := _unknown_words(graph, c))},
+        left_out=len(valid) - len(covered),
+        trained_on=int((~fresh).sum()),
+    )
+
+
+def _shared(vocabulary: Vocabulary, others: list[Vocabulary]) -> Vocabulary:
+    """The words of ``vocabulary`` that all others have too, in its order."""
+    if all(other.keys == vocabulary.keys for other in others):
+        return vocabulary
+    kept = [index for index, key in enumerate(vocabulary.keys) if all(key in other.ids for other in others)]
+    return Vocabulary(tuple(vocabulary.keys[i] for i in kept), tuple(vocabulary.names[i] for i in kept))
+
+
+def _unknown_words(graph: Graph, contender: Contender) -> tuple[str, ...]:
+    """Names of entities and relations of the development split that a contender does not know."""
+    entities = torch.unique(graph.valid[:, [HEAD, TAIL]]).tolist()
+    relations = torch.unique(graph.valid[:, RELATION]).tolist()
+    return (
+        *(graph.entities.names[e] for e in entities if graph.entities.keys[e] not in contender.entities.ids),
+        *(graph.relations.names[r] for r in relations if graph.relations.keys[r] not in contender.relations.ids),
+    )
+
+
+def _ids(source: Vocabulary, target: Vocabulary) -> Tensor:
+    """Id in ``target`` of every word of ``source``, or ``UNKNOWN``."""
+    return torch.tensor([target.ids.get(key, UNKNOWN) for key in source.keys])
+
+
+def _translated(
+    triples: Tensor, entities: Vocabulary, relations: Vocabulary, to_entities: Vocabulary, to_relations: Vocabulary
+) -> Tensor:
+    """Triples ``[T, 3]`` in the ids of other vocabularies, ``UNKNOWN`` where they lack a word."""
+    if (entities.keys, relations.keys) == (to_entities.keys, to_relations.keys):
+        return triples
+    entity, relation = _ids(entities, to_entities), _ids(relations, to_relations)
+    return torch.stack([entity[triples[:, HEAD]], relation[triples[:, RELATION]], entity[triples[:, TAIL]]], dim=1)
+
+
+def _complete(triples: Tensor) -> Tensor:
+    return triples[(triples != UNKNOWN).all(dim=1)]
+
+
+def _contained(triples: Tensor, others: Tensor) -> Tensor:
+    """Which rows of ``triples`` ``[T, 3]`` occur among ``others``, bool ``[T]``."""
+    _, index = torch.unique(torch.cat([triples, others]), dim=0, return_inverse=True)
+    return torch.isin(index[: len(triples)], index[len(triples) :])

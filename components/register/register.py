@@ -1,0 +1,48 @@
+"""The ``register`` step: a bundle becomes a version in the MLflow registry, and the gate decides about the alias."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from components.register.config import RegisterConfig
+from components.register.promote import promote
+from components.register.version import register_version
+from components.runtime import registry
+from components.runtime.files import read_json, write_json
+from components.runtime.tracking import Run, parent_run, step_run
+from feature_store.storage import Storage, Stored
+
+__all__ = ["RegisterConfig", "register"]
+
+
+def register(
+    graph_uri: str, bundle_uri: str, evaluation_uri: str, config: RegisterConfig, storage: Storage
+) -> Stored:
+    """Register the bundle and ask the gate; publishes ``registration.json``, which is also an artifact of the run.
+
+    A bundle that is registered already keeps its version. A refusal of the gate is no error: the version stays without
+    the alias, and the record says why.
+    """
+    metrics = read_json(storage.fetch(evaluation_uri) / "metrics.json")
+    with step_run("register", config.model_dump()) as run, TemporaryDirectory() as scratch:
+        name = config.model or _experiment(run)
+        number = register_version(run, name, graph_uri, bundle_uri, metrics, storage)
+        record = {"model": name, "version": number, "alias": config.alias} | _promotion(name, number, config, storage)
+        write_json(Path(scratch) / "registration.json", record)
+        run.log_artifact(Path(scratch) / "registration.json")
+        for target in filter(None, (run, parent_run())):
+            target.set_tags({"model": f"{name} version {number}", "promoted": record["promoted"], "gate": record["reason"]})
+        return storage.publish(Path(scratch), "registrations")
+
+
+def _promotion(name: str, number: str, config: RegisterConfig, storage: Storage) -> dict[str, Any]:
+    current = registry.version_at(name, config.alias)
+    if current and current.version == number:
+        return {"promoted": True, "reason": f"version {number} is the {config.alias} already: the same bundle as before"}
+    if not config.promote:
+        return {"promoted": False, "reason": "registered without asking the gate (register.promote is false)"}
+    return promote(name, number, config, storage).record()
+
+
+def _experiment(run: Run) -> str:
+    return run.api.get_experiment(run.api.get_run(run.id).info.experiment_id).name

@@ -1,0 +1,107 @@
+"""A version in the registry: a LoggedModel around the bundle, with everything that it was made from in its tags."""
+
+import os
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from components.kge.bundle import Bundle
+from components.runtime import digests, registry
+from components.runtime.tracking import Run
+from feature_store.storage import Storage
+
+
+def register_version(
+    run: Run, name: str, graph_uri: str, bundle_uri: str, metrics: dict[str, Any], storage: Storage
+) -> str:
+    """Number of the version of ``name`` that holds this bundle; made if there is none."""
+    graph, folder = storage.fetch(graph_uri), storage.fetch(bundle_uri)
+    bundle = Bundle.load(folder)
+    tags = lineage(bundle, graph_uri, bundle_uri, graph, folder)
+    same = f"name = '{name}' AND tags.{registry.DIGEST_TAG} = '{tags[registry.DIGEST_TAG]}'"
+    if found := run.api.search_model_versions(same):
+        return str(found[0].version)
+    model_id = _log_model(run, name, folder, tags, _example(bundle))
+    registry.ensure_model(name)
+    made = run.api.create_model_version(
+        name, source=f"models:/{model_id}", run_id=run.id, tags=tags, description=_description(metrics), model_id=model_id
+    )
+    return str(made.version)
+
+
+def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder: Path) -> dict[str, str]:
+    """Tags of a version: what it was made from, by which code, with which seed."""
+    splits = {split: digests.of_file(graph / f"{split}.parquet") for split in ("train", "valid", "test")}
+    features = bundle.provenance.get("made_from", {}).get("features", {})
+    return {
+        registry.DIGEST_TAG: digests.of_folder(folder),
+        "bundle_uri": bundle_uri,
+        "graph_uri": graph_uri,
+        "graph_digest": digests.of_folder(graph),
+        "split_digest": digests.of_json(splits),
+        **{f"features_{modality}": digest for modality, digest in features.items()},
+        **{f"weights_{modality}": str(spec.get("weights")) for modality, spec in bundle.encoders.items()},
+        "seed": str(bundle.config.get("seed")),
+        "code_digest": digests.of_code(),
+        "git_sha": _git_sha(),
+    }
+
+
+def _log_model(run: Run, name: str, folder: Path, tags: dict[str, str], example: dict[str, Any]) -> str:
+    """Log the bundle, and the code that answers queries with it, as a LoggedModel; returns its id."""
+    experiment = run.api.get_run(run.id).info.experiment_id
+    logged = run.api.create_logged_model(experiment, name=name, source_run_id=run.id, tags=tags, model_type="kge")
+    with TemporaryDirectory() as scratch:
+        model = Path(scratch) / "model"
+        _write_model(model, folder, example)
+        run.api.log_model_artifacts(logged.model_id, str(model))
+    run.api.finalize_logged_model(logged.model_id, "READY")
+    return logged.model_id
+
+
+def _write_model(model: Path, folder: Path, example: dict[str, Any]) -> None:
+    """Write an MLflow model of ``pyfunc.py`` and the bundle, with signature and input example; no pickle."""
+    import mlflow
+    from mlflow.types import ColSpec, DataType, Schema
+
+    given = [ColSpec(DataType.string, part, required=False) for part in ("head", "relation", "tail")]
+    inputs = Schema([*given, ColSpec(DataType.long, "k", required=False)])
+    bundle = model.with_name(Path(registry.BUNDLE_FOLDER).name)  # MLflow names an artifact's folder after its source
+    shutil.copytree(folder, bundle)
+    mlflow.pyfunc.save_model(
+        model,
+        python_model=str(Path(__file__).with_name("pyfunc.py")),
+        artifacts={"bundle": str(bundle)},
+        signature=mlflow.models.ModelSignature(inputs, Schema([ColSpec(DataType.string)])),
+        input_example=[example],
+        pip_requirements=[f"mmkgc=={version('mmkgc')}"],
+    )
+
+
+def _example(bundle: Bundle) -> dict[str, Any]:
+    head, relation, _ = bundle.train[0].tolist()
+    return {"head": bundle.entities.keys[head], "relation": bundle.relations.keys[relation], "k": 5}
+
+
+def _description(metrics: dict[str, Any]) -> str:
+    ties = metrics["protocol"]["ties"]
+    both, baseline = metrics["metrics"][ties]["both"], metrics["baseline"]["both"]
+    return (
+        f"Test MRR {both['mrr']:.4f}, relation popularity {baseline['mrr']:.4f} "
+        f"({metrics['dataset']['name']}; {metrics['protocol']['label']})"
+    )
+
+
+def _git_sha() -> str:
+    """Commit of the code: from the image's environment, else from the checkout, else ``unknown``."""
+    if sha := os.environ.get("MMKGC_GIT_SHA"):
+        return sha
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,28 @@
+import json
+
+import mlflow
+import pandas as pd
+
+from components.kge.bundle import Bundle
+from components.runtime import registry
+
+
+def test_a_first_champion_beats_relation_popularity(submit, toy_mmkg, toy_bundle):
+    record = submit(toy_mmkg, toy_bundle)
+    assert record["promoted"], record["reason"]
+    assert record["champion"] == "relation popularity"
+    assert record["interval"][0] > 0
+    champion = Bundle.load(registry.champion_bundle("toy"))
+    assert champion.entities == toy_bundle.entities
+
+
+def test_a_registered_version_answers_as_an_mlflow_model_and_says_where_it_is_from(submit, toy_mmkg, toy_bundle):
+    submit(toy_mmkg, toy_bundle)
+    model = mlflow.pyfunc.load_model("models:/toy@champion")
+    head, relation, _ = toy_bundle.train[0].tolist()
+    query = {"head": toy_bundle.entities.keys[head], "relation": toy_bundle.relations.keys[relation], "k": 4}
+    (answer,) = model.predict(pd.DataFrame([query]))
+    assert len(json.loads(answer)["predictions"]) == 4
+    assert model.metadata.signature.inputs.input_names() == ["head", "relation", "tail", "k"]
+    version = registry.version("toy", 1)
+    assert {"git_sha", "code_digest", "graph_digest", "split_digest", "seed", "gate_reason"} <= set(version.tags)
