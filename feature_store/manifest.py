@@ -55,6 +55,14 @@ class Manifest(BaseModel):
         """Canonical JSON; its SHA-256 is the manifest's name."""
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
 
+    def summary(self) -> str:
+        """One line: the modality, how many entities have a vector and how many not, and whose vectors they are."""
+        seed = self.encoder.get("seed")
+        weights = f"random weights, seed {seed}" if seed is not None else f"weights {self.encoder['weights']}"
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts.items())
+        dimension = f"{self.encoder['output']} d = {self.spec.dimension}"
+        return f"{self.modality} features: {counts} · {self.encoder['encoder']}, {dimension}, {weights}"
+
     def store(self, storage: Storage) -> Stored:
         """Write the manifest under the name that its digest gives; readers do not see it before."""
         data = self.to_bytes()

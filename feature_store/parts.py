@@ -57,12 +57,7 @@ def store_part(rows: Sequence[Row], spec: FeatureSpec, storage: Storage) -> None
     storage.write(f"{spec.folder}/part-{digests.of_bytes(data)}.parquet", data)
 
 
-def read_part(file: File, spec: FeatureSpec, storage: Storage) -> pa.Table:
-    """Contents and vectors of a part, checked against its digest."""
-    return read_table(file, spec, storage, columns=["content", "vector"])
-
-
-def read_table(file: File, spec: FeatureSpec, storage: Storage, columns: list[str] | None = None) -> pa.Table:
+def read_table(file: File, spec: FeatureSpec, storage: Storage, columns: Sequence[str] | None = None) -> pa.Table:
     """A Parquet file of the store, checked against its digest."""
     path = f"{spec.folder}/{file.name}"
     try:
@@ -71,12 +66,22 @@ def read_table(file: File, spec: FeatureSpec, storage: Storage, columns: list[st
         raise UserError(storage.uri(path), "this file of the features is gone", "extract them again") from error
     if digests.of_bytes(data) != file.sha256:
         raise UserError(storage.uri(path), "this file was changed after it was written", "delete it and extract again")
-    return pq.read_table(pa.BufferReader(data), columns=columns)
+    return pq.read_table(pa.BufferReader(data), columns=list(columns) if columns else None)
 
 
-def vectors_of(table: pa.Table, dimension: int) -> np.ndarray:
+def vectors_of(table: pa.Table) -> np.ndarray:
     """Pooled vectors ``[rows, d]`` of a part, without copying."""
-    return table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+    return _matrix(table["vector"].combine_chunks())
+
+
+def sequences_of(table: pa.Table) -> list[np.ndarray]:
+    """Token sequences, ``rows`` times ``[n, d]``, of a part, without copying."""
+    lists = table["vector"].combine_chunks()
+    return np.split(_matrix(lists.flatten()), lists.offsets.to_numpy()[1:-1])
+
+
+def _matrix(array: pa.FixedSizeListArray) -> np.ndarray:
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
 
 
 def _vectors(rows: Sequence[Row], spec: FeatureSpec) -> pa.Array:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from components.kge.features import Features
+from components.kge.features import Features, TokenFeatures
 from components.runtime.errors import UserError
 from feature_store.slab import Slab, open_slab
 from feature_store.storage import Storage
@@ -17,35 +17,48 @@ def load_features(
     """Vectors of the entities ``keys``, ``[len(keys), d]``; memory-mapped where the order is the manifest's own.
 
     ``drop`` takes the modality away from that share of the entities that have it, chosen by ``seed`` (a larger share
-    takes the smaller one's entities too): the modality-missing study of AdaMF. Raises UserError for keys that the
-    manifest does not know.
+    takes the smaller one's entities too): the modality-missing study of AdaMF (Zhang et al., 2024).
+    Raises UserError for keys that the manifest does not know.
     """
-    slab = open_slab(manifest_uri, storage)
-    rows = _rows(slab, keys, manifest_uri)
-    vectors, mask = (slab.vectors, slab.mask) if rows is None else (slab.vectors[rows], slab.mask[rows])
+    vectors, lengths = _select(open_slab(manifest_uri, storage), keys, manifest_uri)
+    mask = lengths > 0
+    if not drop:
+        return Features(vectors, mask)
+    kept = mask & ~dropped(mask, drop, seed)
+    return Features(vectors * kept.unsqueeze(1), kept)
+
+
+def load_tokens(
+    manifest_uri: str, keys: Sequence[str], length: int, storage: Storage, drop: float = 0.0, seed: int = 0
+) -> TokenFeatures:
+    """Token sequences of the entities ``keys``, ``[len(keys), length, d]``, cut or padded to ``length``; else alike."""
+    vectors, lengths = _select(open_slab(manifest_uri, storage, length), keys, manifest_uri)
     if drop:
-        kept = mask & ~_dropped(mask, drop, seed)
-        vectors, mask = vectors * kept.unsqueeze(1), kept
-    return Features(vectors, mask)
+        kept = (lengths > 0) & ~dropped(lengths > 0, drop, seed)
+        vectors, lengths = vectors * kept[:, None, None], lengths * kept
+    return TokenFeatures(vectors, torch.arange(length) < lengths.unsqueeze(1))
 
 
-def _rows(slab: Slab, keys: Sequence[str], uri: str) -> Tensor | None:
-    """Rows of ``keys`` in the slab, ``None`` for all of them in order."""
+def dropped(mask: Tensor, share: float, seed: int) -> Tensor:
+    """A seeded ``share`` of the entities that have the modality, bool ``[N]``."""
+    present = mask.nonzero().squeeze(1)
+    order = torch.randperm(len(present), generator=torch.Generator().manual_seed(seed))
+    chosen = torch.zeros_like(mask)
+    chosen[present[order[: round(share * len(present))]]] = True
+    return chosen
+
+
+def _select(slab: Slab, keys: Sequence[str], uri: str) -> tuple[Tensor, Tensor]:
+    """Vectors and lengths of ``keys``; the slab's own where they are all of its keys in order."""
     if tuple(keys) == slab.keys:
-        return None
+        return slab.vectors, slab.lengths
     positions = {key: row for row, key in enumerate(slab.keys)}
     unknown = [key for key in keys if key not in positions]
     if unknown:
         raise UserError(
-            uri, f"{len(unknown)} of {len(keys)} entities, such as '{unknown[0]}', are not among these features",
+            uri,
+            f"{len(unknown)} of {len(keys)} entities, such as '{unknown[0]}', are not among these features",
             "extract or import the features of this graph",
-        )  # fmt: skip
-    return torch.tensor([positions[key] for key in keys])
-
-
-def _dropped(mask: Tensor, share: float, seed: int) -> Tensor:
-    present = mask.nonzero().squeeze(1)
-    order = torch.randperm(len(present), generator=torch.Generator().manual_seed(seed))
-    dropped = torch.zeros_like(mask)
-    dropped[present[order[: round(share * len(present))]]] = True
-    return dropped
+        )
+    rows = torch.tensor([positions[key] for key in keys], dtype=torch.long)
+    return slab.vectors[rows], slab.lengths[rows]

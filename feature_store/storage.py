@@ -1,11 +1,43 @@
 """One place for everything that steps hand on: a folder or an S3 prefix, addressed by content."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pyarrow.fs import FileSystem
 
 from components.runtime.settings import Settings
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """Where the store is: a folder, ``file://…`` or ``s3://bucket/prefix``, and for S3 how it is reached.
+
+    Credentials are never here: the standard AWS chain finds them.
+    """
+
+    root: str
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    path_style: bool | None = None
+
+    @classmethod
+    def from_env(cls, root: str | None = None) -> "StorageConfig":
+        """The store at ``root``, by default ``MMKGC_STORAGE``, with the usual variables of AWS."""
+        env = os.environ
+        path_style = env.get("MMKGC_S3_PATH_STYLE")
+        return cls(
+            root=root or Settings.from_env().storage,
+            endpoint=env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"),
+            region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1",
+            path_style=None if path_style is None else path_style.lower() in ("1", "true", "yes"),
+        )
+
+    @property
+    def addresses_by_path(self) -> bool:
+        """Whether the bucket stands in the path, not in the host name: by default at endpoints other than AWS."""
+        return self.endpoint is not None if self.path_style is None else self.path_style
 
 
 class Stored(NamedTuple):
@@ -85,9 +117,14 @@ class Storage(Protocol):
 
 def open_storage(root: str | None = None) -> Storage:
     """The store at ``root``, by default the one that the environment names (see ``components.runtime.settings``)."""
+    config = StorageConfig.from_env(root)
+    if config.root.startswith("s3://"):
+        from feature_store.s3 import S3Storage
+
+        return S3Storage(config)
     from feature_store.local import LocalStorage
 
-    return LocalStorage(root or Settings.from_env().storage)
+    return LocalStorage(config.root)
 
 
 def uris(**artifacts: Any) -> dict[str, str]:

@@ -18,7 +18,8 @@ encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix
 
 
 def _configs(modality: Modality) -> Any:
-    configs = tuple(encoder.Config for encoder in encoders if encoder.modality == modality)
+    found = sorted(encoders, key=lambda encoder: encoder.__name__)
+    configs = tuple(encoder.Config for encoder in found if encoder.modality == modality)
     return Annotated[Union[configs], Field(discriminator="encoder")]  # noqa: UP007 - built from the files found
 
 
@@ -36,6 +37,8 @@ def recreate(spec: dict[str, Any]) -> Encoder:
 
     Raises UserError if the weights that are found here are not those of the identity.
     """
+    if encoders.normalize(spec["encoder"]) not in encoders.lookup_dict:
+        raise UserError(spec["encoder"], "no encoder made these features", "give vectors for unseen entities instead")
     stored = EncoderSpec.model_validate(spec)
     shared = stored.model_dump(include={"encoder", "weights", "revision", "output", "precision"})
     Config = encoders.lookup(stored.encoder).Config

@@ -1,6 +1,6 @@
 """The extraction part of a recipe."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,19 +12,34 @@ from components.encoders.vgg16 import VGG16Config
 from components.runtime.errors import UserError
 
 
+class ImportedConfig(BaseModel):
+    """Vectors made elsewhere instead of an encoder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: Literal["imported"] = "imported"
+    source: str = Field(description="array file in the order of the entities, or a manifest of `mmkgc features import`")
+    array: str | None = Field(default=None, description="name of the array in a file with several")
+    made_by: str = Field(default="unknown", description="encoder that made the vectors, for the record")
+
+
+VisualSource = Annotated[VisualConfig | ImportedConfig, Field(discriminator="encoder")]
+TextualSource = Annotated[TextualConfig | ImportedConfig, Field(discriminator="encoder")]
+
+
 class ExtractConfig(BaseModel):
     """Which encoder makes the vectors of which modality, and how the work is done."""
 
     model_config = ConfigDict(extra="forbid")
 
-    visual: VisualConfig | None = Field(default=VGG16Config(), description="encoder of images; null: none")
-    textual: TextualConfig | None = Field(default=SBERTConfig(), description="encoder of texts; null: none")
+    visual: VisualSource | None = Field(default=VGG16Config(), description="encoder of images; null: none")
+    textual: TextualSource | None = Field(default=SBERTConfig(), description="encoder of texts; null: none")
     dtype: Literal["float32", "float16"] = Field(default="float32", description="number type of stored vectors")
     batch_size: int = Field(default=32, ge=1, description="images or texts that go through the network at once")
     workers: int | None = Field(default=None, ge=0, description="processes that decode images; null: the spare cores")
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused as decompression bombs")
 
-    def encoder(self, modality: str) -> EncoderConfig:
+    def encoder(self, modality: str) -> EncoderConfig | ImportedConfig:
         """The encoder of a modality. Raises UserError where the recipe has none."""
         config = getattr(self, modality, None)
         if config is None:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -88,11 +89,21 @@ class _Decoding(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
+    @cached_property
+    def storage(self) -> Storage:
+        """The store, opened by the process that reads."""
+        return open_storage(self.root)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder, for its preparation alone."""
+        return create(self.config)
+
     def __getitem__(self, index: int) -> tuple:
         digest = self.items[index]
         try:
-            image = decode(open_storage(self.root).blob(digest), self.max_pixels)
-            return digest, create(self.config).prepare([image])[0], ""
+            image = decode(self.storage.blob(digest), self.max_pixels)
+            return digest, self.encoder.prepare([image])[0], ""
         except Unusable as error:
             return digest, None, f"image {digest[:12]}: {error}"
 

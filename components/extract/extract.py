@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from components.encoders.base import EncoderSpec
+from components.encoders.base import Encoder
 from components.encoders.registry import create
-from components.extract.config import ExtractConfig
+from components.extract.config import ExtractConfig, ImportedConfig
 from components.extract.contents import Source, sources
 from components.extract.encode import rows
 from components.ingest.mmkg import MMKG
 from components.runtime.progress import track
-from feature_store.manifest import Manifest
+from feature_store.catalog import find
+from feature_store.importing import import_features
+from feature_store.manifest import Manifest, digest_of
 from feature_store.spec import FeatureSpec
 from feature_store.storage import Storage, Stored
 from feature_store.writer import FeatureWriter
@@ -19,18 +22,40 @@ __all__ = ["ExtractConfig", "extract"]
 
 
 def extract(graph_uri: str, modality: str, config: ExtractConfig, storage: Storage) -> Stored:
-    """Vectors of every entity that has the modality; only contents that the store does not know are computed."""
+    """Vectors of every entity that has the modality, computed or imported; where they are is a committed manifest.
+
+    What went wrong with single entities is in the manifest's table of entities, and summed up in one line here.
+    """
     graph = MMKG.load(storage.fetch(graph_uri))
-    encoder = create(config.encoder(modality))
-    writer = FeatureWriter(FeatureSpec(modality, encoder.spec.model_dump(), config.dtype), storage)
-    wanted = sources(graph, modality)
+    chosen = config.encoder(modality)
+    if isinstance(chosen, ImportedConfig):
+        stored = _take_over(graph, modality, chosen, storage)
+    else:
+        stored = _compute(graph, create(chosen), config, storage)
+    print(Manifest.read(stored.uri, storage).summary(), file=sys.stderr)
+    return stored
+
+
+def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Storage) -> Stored:
+    """The manifest that the recipe names, or one made of the array file that it names."""
+    path = Path(chosen.source)
+    if path.is_file() and path.suffix != ".json":
+        return import_features(path, modality, graph.graph.entities.keys, storage, chosen.array, chosen.made_by)
+    uri = find(chosen.source, storage)
+    return Stored(uri, digest_of(uri))
+
+
+def _compute(graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage) -> Stored:
+    """Encode what the store does not know yet, and commit."""
+    writer = FeatureWriter(FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype), storage)
+    wanted = sources(graph, encoder.modality)
     entities = [source.entity for source in wanted]
     stored = writer.committed(entities)
     if stored is None:
         missing = _missing(wanted, writer)
-        writer.add(track(rows(missing, encoder, config, storage), f"extract {modality}", len(missing), "entities"))
+        progress = f"extract {encoder.modality}"
+        writer.add(track(rows(missing, encoder, config, storage), progress, len(missing), "entities"))
         stored = writer.commit(entities)
-    print(summary(Manifest.read(stored.uri, storage)), file=sys.stderr)
     return stored
 
 
@@ -39,11 +64,3 @@ def _missing(wanted: Sequence[Source], writer: FeatureWriter) -> list[Source]:
     known = writer.known()
     unique = {source.content: source for source in reversed(wanted) if source.content}
     return [source for content, source in reversed(unique.items()) if content not in known]
-
-
-def summary(manifest: Manifest) -> str:
-    """One line: how many entities have a vector, how many not, and what the encoder is."""
-    spec = EncoderSpec.model_validate(manifest.encoder)
-    weights = f"random weights, seed {spec.seed}" if spec.seed is not None else f"weights {spec.weights}"
-    counts = ", ".join(f"{count} {status}" for status, count in manifest.counts.items())
-    return f"{manifest.modality} features: {counts} · {spec.encoder}, d = {spec.dimension}, {weights}"

@@ -20,3 +20,15 @@ class Features:
     def dimension(self) -> int:
         """Width d of the vectors."""
         return self.vectors.shape[1]
+
+
+@dataclass(frozen=True)
+class TokenFeatures:
+    """Token sequences of one modality in vocabulary order: image patches or words.
+
+    ``vectors`` float32 ``[N, L, d]``; ``mask`` bool ``[N, L]``, false at padding, all of a row's where the entity lacks
+    the modality.
+    """
+
+    vectors: Tensor
+    mask: Tensor

@@ -1,0 +1,110 @@
+"""What is in the store: the committed manifests, whether they are whole, and what nobody needs any more."""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components.runtime.errors import UserError
+from components.runtime.settings import Settings
+from feature_store.manifest import Manifest, digest_of
+from feature_store.parts import USABLE, read_table, sequences_of, vectors_of
+from feature_store.storage import Storage, StoredFile
+
+ROOT = "features/"
+GRACE_HOURS = 24.0
+
+
+def committed(storage: Storage) -> list[str]:
+    """URIs of all committed manifests."""
+    pointers = [file.path for file in storage.files(ROOT) if _name(file.path).startswith("commit-")]
+    return sorted(storage.uri(_manifest_path(pointer, storage)) for pointer in pointers)
+
+
+def find(reference: str, storage: Storage) -> str:
+    """The manifest that a URI or the beginning of a digest means. Raises UserError for none, or for several."""
+    uris = committed(storage)
+    found = [uri for uri in uris if reference in (uri, digest_of(uri)) or digest_of(uri).startswith(reference)]
+    if len(found) == 1:
+        return found[0]
+    what = "is no committed manifest" if not found else f"means {len(found)} manifests"
+    raise UserError(reference, what, "`mmkgc features list` shows their digests")
+
+
+def verify(uri: str, storage: Storage) -> list[str]:
+    """What is wrong with a manifest's files and vectors, one sentence a fault; empty if all is well."""
+    try:
+        manifest = Manifest.read(uri, storage)
+        entities = read_table(manifest.entities, manifest.spec, storage)
+    except UserError as error:
+        return [str(error)]
+    faults, found = [], set()
+    for part in manifest.parts:
+        try:
+            table = read_table(part, manifest.spec, storage, ["content", "vector", "status"])
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        found.update(table["content"].to_pylist())
+        faults += _bad_vectors(table, manifest, part.name)
+    needed = [row for row in entities.to_pylist() if row["status"] in USABLE]
+    faults += [f"entity '{row['key']}': its vector is in no part" for row in needed if row["content"] not in found]
+    return faults
+
+
+def garbage(storage: Storage, uris: Sequence[str], grace_hours: float = GRACE_HOURS) -> list[StoredFile]:
+    """Files that none of the manifests ``uris`` names, except those younger than ``grace_hours``.
+
+    An unfinished writer may still need the young ones.
+    """
+    kept = set()
+    for uri in uris:
+        manifest = Manifest.read(uri, storage)
+        kept.add(storage.path(uri))
+        kept.update(f"{manifest.spec.folder}/{file.name}" for file in (manifest.entities, *manifest.parts))
+    before = time.time() - grace_hours * 3600
+    old = [file for file in storage.files(ROOT) if file.modified < before]
+    return [file for file in old if file.path not in kept and not _name(file.path).startswith("commit-")]
+
+
+def forget(uri: str, storage: Storage) -> None:
+    """Take a manifest's commit back: no reader finds it again, and its files become garbage."""
+    for file in storage.files(ROOT):
+        if _name(file.path).startswith("commit-") and storage.uri(_manifest_path(file.path, storage)) == uri:
+            storage.delete(file.path)
+
+
+def idle_slabs(uris: Sequence[str]) -> list[Path]:
+    """Slabs on this machine whose manifest is not among ``uris``."""
+    folder = Settings.from_env().scratch / "slabs"
+    digests = {digest_of(uri) for uri in uris}
+    return [slab for slab in sorted(folder.glob("*")) if slab.name.split("-")[0] not in digests]
+
+
+def remove(files: Sequence[StoredFile], slabs: Sequence[Path], storage: Storage) -> None:
+    """Delete garbage."""
+    for file in files:
+        storage.delete(file.path)
+    for slab in slabs:
+        shutil.rmtree(slab, ignore_errors=True)
+
+
+def _bad_vectors(table: pa.Table, manifest: Manifest, part: str) -> list[str]:
+    usable = np.isin(table["status"].to_numpy().astype(str), USABLE)
+    rows = sequences_of(table) if manifest.spec.tokens else vectors_of(table)
+    good = np.array([bool(np.isfinite(row).all() and row.any()) for row in rows], dtype=bool)
+    count = int((usable & ~good).sum())
+    return [f"{part}: {count} vectors are zero or not finite"] if count else []
+
+
+def _manifest_path(pointer: str, storage: Storage) -> str:
+    folder = pointer.rpartition("/")[0]
+    return f"{folder}/manifest-{json.loads(storage.read(pointer))['manifest']}.json"
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,0 +1,111 @@
+"""Features made elsewhere, such as the pooled VGG, BEiT and SBERT files of DB15K, MKG-W and MKG-Y."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from components.runtime import digests
+from components.runtime.errors import UserError
+from feature_store.arrays import read_array
+from feature_store.parts import OK, Row
+from feature_store.spec import FeatureSpec
+from feature_store.storage import Storage, Stored
+from feature_store.writer import Entity, FeatureWriter
+
+IMPORTED = "imported"
+
+
+def import_features(
+    path: Path,
+    modality: str,
+    keys: Sequence[str],
+    storage: Storage,
+    array: str | None = None,
+    made_by: str = "unknown",
+    dtype: str = "float32",
+) -> Stored:
+    """Commit the vectors of an array file as features of the entities ``keys``.
+
+    The file holds ``[N, d]`` (or token sequences ``[N, L, d]``) in the order of ``keys``, or a dictionary of vectors by
+    key. A row of zeros counts as missing. Its digest, and who ``made_by``, are kept as provenance.
+    Raises UserError where shape, order or numbers do not fit.
+    """
+    vectors = _in_order(read_array(path, array), keys, path)
+    spec = FeatureSpec(modality, _identity(path, vectors, array, made_by), dtype)
+    writer = FeatureWriter(spec, storage)
+    entities = [Entity(key, content, "no vector in the file") for key, content in _contents(keys, vectors)]
+    if stored := writer.committed(entities):
+        return stored
+    writer.add(_rows(entities, vectors, writer.known()))
+    return writer.commit(entities, provenance={"file": path.name, "array": array, "made_by": made_by})
+
+
+def read_keys(path: Path) -> list[str]:
+    """Entity keys in order: one a line, the first column of an ``entities.tsv``, or OpenKE's ``entity2id.txt``."""
+    try:
+        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, f"these keys cannot be read ({error})", "give a UTF-8 text file") from error
+    if lines and lines[0][0].strip().isdigit() and len(lines[0]) == 1 and all(len(line) == 2 for line in lines[1:]):
+        lines = sorted(lines[1:], key=lambda line: int(line[1]))
+    elif lines and lines[0][0] == "key":
+        lines = lines[1:]
+    keys = [line[0].strip() for line in lines]
+    if len(set(keys)) < len(keys):
+        raise UserError(path, "a key stands twice", "each entity needs one key")
+    return keys
+
+
+def _in_order(found: np.ndarray | dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.ndarray:
+    """Vectors ``[N, …]`` in the order of ``keys``; checked."""
+    if isinstance(found, dict):
+        found = _stack(found, keys, path)
+    if found.ndim not in (2, 3) or not np.issubdtype(found.dtype, np.floating):
+        raise UserError(path, f"the array is {found.dtype} {list(found.shape)}", "floats [entities, d] are needed")
+    if len(found) != len(keys):
+        raise UserError(
+            path, f"the array has {len(found)} rows, but there are {len(keys)} entities",
+            "give the keys of its rows in order (--keys)",
+        )  # fmt: skip
+    found = found.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
+    if len(bad):
+        raise UserError(path, f"row {bad[0]} ('{keys[bad[0]]}') is not finite", "mend or remove such rows")
+    return found
+
+
+def _stack(found: dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.ndarray:
+    unknown = sorted(set(found) - set(keys))
+    if unknown:
+        raise UserError(path, f"{len(unknown)} keys, such as '{unknown[0]}', are no entities", "give the graph's keys")
+    shapes = {vector.shape for vector in found.values()}
+    if len(shapes) != 1:
+        raise UserError(path, f"vectors have different shapes {sorted(shapes)}", "one width is needed")
+    nothing = np.zeros(shapes.pop(), np.float32)
+    return np.stack([found.get(key, nothing) for key in keys])
+
+
+def _identity(path: Path, vectors: np.ndarray, array: str | None, made_by: str) -> dict[str, str | int | None]:
+    """An imported file in the place of an encoder: nobody can encode further items with it."""
+    return {
+        "encoder": IMPORTED,
+        "weights": made_by,
+        "sha256": digests.of_file(path),
+        "array": array,
+        "dimension": vectors.shape[-1],
+        "output": "tokens" if vectors.ndim == 3 else "pooled",
+    }
+
+
+def _contents(keys: Sequence[str], vectors: np.ndarray) -> Iterator[tuple[str, str | None]]:
+    for key, vector in zip(keys, vectors, strict=True):
+        yield key, digests.of_bytes(vector.tobytes()) if vector.any() else None
+
+
+def _rows(entities: Sequence[Entity], vectors: np.ndarray, known: set[str]) -> Iterator[Row]:
+    for entity, vector in zip(entities, vectors, strict=True):
+        if entity.content and entity.content not in known:
+            known.add(entity.content)
+            kept = vector if vector.ndim == 1 else vector[vector.any(axis=1)]
+            yield Row(entity.key, entity.content, kept, 1, OK)

@@ -1,0 +1,196 @@
+"""A store in an S3-compatible bucket: pyarrow moves the bytes, boto3 does what needs a condition or a listing.
+
+Both retry network faults with exponential backoff and find credentials in the standard AWS chain. Endpoint, region and
+addressing come from the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``MMKGC_S3_PATH_STYLE``).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
+from typing_extensions import override
+
+from components.runtime import digests
+from components.runtime.errors import UserError
+from components.runtime.files import atomic_path
+from components.runtime.settings import Settings
+from feature_store.storage import Storage, StorageConfig, Stored, StoredFile
+
+ATTEMPTS = 8
+TAKEN = ("PreconditionFailed", "412")
+RACING = ("ConditionalRequestConflict", "OperationAborted", "409")
+ABSENT = ("NoSuchKey", "404", "NotFound")
+
+
+class S3Storage(Storage):
+    """A prefix of a bucket. A folder is published file by file; its listing, written last, makes it visible."""
+
+    def __init__(self, config: StorageConfig) -> None:
+        self.config = config
+        self.root = config.root.rstrip("/")
+        self.bucket, _, self.prefix = self.root.removeprefix("s3://").partition("/")
+
+    @override
+    def publish(self, folder: Path, kind: str) -> Stored:
+        digest = digests.of_folder(folder)
+        target = f"{kind}/{digest}"
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        if not self.files(f"{target}.json"):
+            for name in names:
+                self.write(f"{target}/{name}", (folder / name).read_bytes())
+            self.create(f"{target}.json", json.dumps(names).encode())
+        return Stored(self.uri(target), digest)
+
+    @override
+    def fetch(self, uri: str) -> Path:
+        target = self.path(uri)
+        local = Settings.from_env().scratch / "fetched" / target
+        if not local.is_dir():
+            try:
+                names = json.loads(self.read(f"{target}.json"))
+            except FileNotFoundError as error:
+                raise UserError(uri, "this artifact is not in the store", "run again without cache") from error
+            with atomic_path(local) as temporary:
+                for name in names:
+                    (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                    (temporary / name).write_bytes(self.read(f"{target}/{name}"))
+        if digests.of_folder(local) != local.name:
+            shutil.rmtree(local)
+            raise UserError(uri, "the artifact was changed after it was stored", "delete it and run again")
+        return local
+
+    @override
+    def put_blob(self, data: bytes) -> str:
+        digest = digests.of_bytes(data)
+        self.create(_blob_path(digest), data)
+        return digest
+
+    @override
+    def blob(self, digest: str) -> bytes:
+        """As ``read``, but through boto3, which worker processes can open after a fork."""
+        data = BytesIO()
+        with self._told(self.uri(_blob_path(digest))):
+            self.client.download_fileobj(self.bucket, self._key(_blob_path(digest)), data)
+        return data.getvalue()
+
+    @override
+    def write(self, path: str, data: bytes) -> None:
+        with self._told(self.uri(path)), self.filesystem.open_output_stream(path) as stream:
+            stream.write(data)
+
+    @override
+    def create(self, path: str, data: bytes) -> bool:
+        from botocore.exceptions import ClientError
+
+        with self._told(self.uri(path)):
+            for _ in range(ATTEMPTS):
+                try:
+                    self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
+                    return True
+                except ClientError as error:
+                    if _code(error) in TAKEN:
+                        return False
+                    if _code(error) not in RACING:
+                        raise
+        raise UserError(self.uri(path), "other writers kept this name busy", "run again")
+
+    @override
+    def read(self, path: str) -> bytes:
+        with self._told(self.uri(path)), self.filesystem.open_input_file(path) as stream:
+            return stream.read()
+
+    @override
+    def files(self, prefix: str) -> list[StoredFile]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
+        root = self._key("")
+        with self._told(self.uri(prefix)):
+            found = [item for page in pages for item in page.get("Contents", ())]
+        return [StoredFile(item["Key"].removeprefix(root), item["Size"], item["LastModified"].timestamp())
+                for item in found]  # fmt: skip
+
+    @override
+    def delete(self, path: str) -> None:
+        with self._told(self.uri(path)):
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(path))
+
+    @override
+    def uri(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    @override
+    def path(self, uri: str) -> str:
+        if not uri.startswith(f"{self.root}/"):
+            raise UserError(uri, f"this is not in the store {self.root}", "set MMKGC_STORAGE to the store that has it")
+        return uri.removeprefix(f"{self.root}/")
+
+    @property
+    @override
+    def filesystem(self) -> FileSystem:
+        return self._filesystem
+
+    @cached_property
+    def client(self) -> Any:
+        """The boto3 client, opened on first use: each process has its own."""
+        import boto3
+        from botocore.config import Config
+
+        style = "path" if self.config.addresses_by_path else "auto"
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.config.endpoint,
+            region_name=self.config.region,
+            config=Config(
+                s3={"addressing_style": style},
+                retries={"mode": "standard", "max_attempts": ATTEMPTS},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    @cached_property
+    def _filesystem(self) -> FileSystem:
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        endpoint = urlsplit(self.config.endpoint or "")
+        arrow = S3FileSystem(
+            region=self.config.region,
+            scheme=endpoint.scheme or "https",
+            endpoint_override=endpoint.netloc or None,
+            force_virtual_addressing=not self.config.addresses_by_path,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        )
+        return SubTreeFileSystem(f"{self.bucket}/{self.prefix}", arrow)
+
+    def _key(self, path: str) -> str:
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    @contextmanager
+    def _told(self, uri: str) -> Iterator[None]:
+        """Turn what a user can mend, such as credentials or an endpoint, into one sentence."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except ClientError as error:
+            if _code(error) in ABSENT:
+                raise FileNotFoundError(uri) from error
+            raise UserError(uri, f"the store refused: {error}", "check the credentials and the bucket") from error
+        except (BotoCoreError, OSError) as error:
+            raise UserError(uri, f"the store does not answer: {error}", "check endpoint and credentials") from error
+
+
+def _blob_path(digest: str) -> str:
+    return f"blobs/{digest[:2]}/{digest}"
+
+
+def _code(error: Any) -> str:
+    return str(error.response["Error"]["Code"])

@@ -1,0 +1,115 @@
+"""``mmkgc features``: what the feature store holds, whether it is whole, and vectors made elsewhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from feature_store.manifest import Manifest
+
+
+@click.group()
+def features() -> None:
+    """Look into the feature store, check it, tidy it, and import vectors."""
+
+
+@features.command("list")
+def list_() -> None:
+    """All committed feature sets, one a line."""
+    from feature_store.catalog import committed
+    from feature_store.manifest import Manifest
+    from feature_store.storage import open_storage
+
+    storage = open_storage()
+    uris = committed(storage)
+    for uri in uris:
+        click.echo(_line(uri, Manifest.read(uri, storage)))
+    if not uris:
+        click.echo(f"no features in {storage.root} yet: `mmkgc run` or `mmkgc features import` makes some")
+
+
+@features.command()
+@click.argument("manifest")
+def show(manifest: str) -> None:
+    """The manifest (URI or beginning of its digest), and the entities without a vector."""
+    import pyarrow.compute as pc
+
+    from feature_store.catalog import find
+    from feature_store.manifest import Manifest
+    from feature_store.parts import OK, read_table
+    from feature_store.storage import open_storage
+
+    storage = open_storage()
+    uri = find(manifest, storage)
+    found = Manifest.read(uri, storage)
+    click.echo(uri)
+    click.echo(found.to_bytes().decode(), nl=False)
+    entities = read_table(found.entities, found.spec, storage)
+    troubled = entities.filter(pc.or_(pc.not_equal(entities["status"], OK), pc.not_equal(entities["error"], "")))
+    for row in troubled.slice(0, 20).to_pylist():
+        click.echo(f"{row['key']}\t{row['status']}\t{row['error']}")
+    if len(troubled) > 20:
+        click.echo(f"… and {len(troubled) - 20} more: {storage.uri(found.spec.folder)}/{found.entities.name}")
+
+
+@features.command()
+@click.argument("manifests", nargs=-1)
+def verify(manifests: tuple[str, ...]) -> None:
+    """Read every file of the manifests (default: all) and compare digests and vectors."""
+    from feature_store import catalog
+    from feature_store.storage import open_storage
+
+    storage = open_storage()
+    uris = [catalog.find(manifest, storage) for manifest in manifests] or catalog.committed(storage)
+    faults = [fault for uri in uris for fault in catalog.verify(uri, storage)]
+    for fault in faults:
+        click.echo(fault)
+    click.echo(f"{len(uris)} feature sets read, {len(faults)} faults")
+    if faults:
+        raise SystemExit(1)
+
+
+@features.command()
+@click.option("--forget", multiple=True, metavar="MANIFEST", help="Give this feature set up first (repeatable).")
+@click.option("--grace", default=24.0, show_default=True, metavar="HOURS", help="Keep younger unfinished work.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
+    """Delete files that no committed feature set needs, and this machine's stale slabs."""
+    from feature_store import catalog
+    from feature_store.storage import open_storage
+
+    storage = open_storage()
+    given_up = [catalog.find(manifest, storage) for manifest in forget]
+    kept = [uri for uri in catalog.committed(storage) if uri not in given_up]
+    files, slabs = catalog.garbage(storage, kept, grace), catalog.idle_slabs(kept)
+    if not dry_run:
+        for uri in given_up:
+            catalog.forget(uri, storage)
+        catalog.remove(files, slabs, storage)
+    size = sum(file.bytes for file in files) / 1e6
+    click.echo(f"{'would delete' if dry_run else 'deleted'} {len(files)} files ({size:.1f} MB) and {len(slabs)} slabs")
+
+
+@features.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--modality", type=click.Choice(["visual", "textual"]), required=True)
+@click.option("--keys", type=click.Path(path_type=Path), required=True,
+              help="Entities of the rows in order: entities.tsv, entity2id.txt, or one key a line.")  # fmt: skip
+@click.option("--array", help="Name of the array in a file with several.")
+@click.option("--made-by", default="unknown", show_default=True, help="Encoder that made the vectors, for the record.")
+def import_(file: Path, modality: str, keys: Path, array: str | None, made_by: str) -> None:
+    """Take over vectors from a .pth, .npy, .npz, .h5 or .safetensors file."""
+    from feature_store.importing import import_features, read_keys
+    from feature_store.manifest import Manifest
+    from feature_store.storage import open_storage
+
+    storage = open_storage()
+    stored = import_features(file, modality, read_keys(keys), storage, array, made_by)
+    click.echo(_line(stored.uri, Manifest.read(stored.uri, storage)))
+
+
+def _line(uri: str, manifest: "Manifest") -> str:
+    from feature_store.manifest import digest_of
+
+    return f"{digest_of(uri)[:12]}  {manifest.summary()}"
