@@ -30,19 +30,19 @@ class Outputs(NamedTuple):
 
 
 def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None) -> Any:
-    """The pipeline of a recipe; its one argument, ``code``, is the digest of the code that runs.
+    """The pipeline of a recipe. Its arguments say what a cache key cannot see: ``data`` is the fingerprint of the
+    dataset, ``code`` the digest of the code that runs.
 
     ``prepare`` adds to every task what the place where it runs asks for (``pipeline.runners.cluster``).
 
     The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
-    output depends on their inputs alone are cached; ``code`` is one of their inputs, since a cache key sees no source.
-    Search, evaluation and registration are never cached: they write to MLflow.
+    output depends on their inputs alone are cached. Search, evaluation and registration never are: they write to MLflow.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
 
     @dsl.pipeline(name=recipe.name.lower().replace("_", "-").replace(".", "-"), description=_description(recipe))
-    def pipeline(code: str) -> Outputs:
-        ingested = ingest(dataset=recipe.dataset, config=config["ingest"], code=code)
+    def pipeline(data: str, code: str) -> Outputs:
+        ingested = ingest(dataset=recipe.dataset, config=config["ingest"], data=data, code=code)
         graph = ingested.outputs["graph"]
         features = {
             modality: extract(graph=graph, modality=modality, config=_only(recipe.extract, modality), code=code)

@@ -12,7 +12,7 @@ from components.kge.model import Model
 def completions(model: Model, graph: Graph, count: int, answers: int) -> list[dict[str, Any]]:
     """Best ``answers`` of the tail queries of the first ``count`` test triples.
 
-    ``[{query, gold, rank, answers: [{label, score, known, gold}]}]``: ``known`` marks what train or valid already hold,
+    ``[{query, head, relation, gold, rank, answers: [{label, score, known, gold}]}]``: ``known`` marks what train or valid already hold,
     ``rank`` is the gold answer's place among the other, unknown candidates (ties at their mean).
     """
     known = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
@@ -35,7 +35,9 @@ def _completion(
     better, equal = int((rivals > scores[gold]).sum()), int((rivals == scores[gold]).sum()) - 1
     best = scores.topk(min(answers, len(scores)))
     return {
-        "query": f"{names[triple[HEAD]]} {graph.relations.names[triple[RELATION]]} ?",
+        "query": f"({names[triple[HEAD]]}, {graph.relations.names[triple[RELATION]]}, ?)",
+        "head": graph.entities.keys[triple[HEAD]],
+        "relation": graph.relations.keys[triple[RELATION]],
         "gold": names[gold],
         "rank": 1 + better + equal / 2,
         "answers": [

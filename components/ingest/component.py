@@ -6,7 +6,7 @@ from components.runtime.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def ingest(dataset: str, config: str, code: str, graph: dsl.Output[dsl.Dataset]) -> None:
+def ingest(dataset: str, config: str, data: str, code: str, graph: dsl.Output[dsl.Dataset]) -> None:
     """Raw graph → checked MMKG with a clean development split."""
     from components.ingest.ingest import IngestConfig, ingest
     from feature_store.storage import open_storage

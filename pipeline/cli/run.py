@@ -1,10 +1,14 @@
 """``mmkgc run``: every step of the pipeline on this machine, ended by queries to the model that it made."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import click
+
+ASKED, SHOWN = 100, 5
+"""Predictions asked for and shown: known answers are filtered out between the two."""
 
 
 @click.command()
@@ -27,7 +31,9 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
 
     loaded = config.load(recipe, settings)
     outputs = {name: Path(uri) for name, uri in local.run(loaded, cache=not no_cache).items()}
-    _print_metrics(_read(outputs["evaluation"], "metrics.json"), _read(outputs["registration"], "registration.json"))
+    _print_data(_read(outputs["graph"], "graph.json"))
+    _print_metrics(_read(outputs["evaluation"], "metrics.json"))
+    _print_registration(_read(outputs["registration"], "registration.json"))
     if not no_serve:
         _ask_torchserve(outputs["archive"], _read(outputs["evaluation"], "completions.json"))
     click.echo("\nlook at it:  mmkgc ui          ask it:  mmkgc complete HEAD RELATION          serve it:  mmkgc serve")
@@ -35,3 +41,53 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
 
 def _read(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def _print_data(info: dict[str, Any]) -> None:
+    """What ingest has to say about the data, on every run: a cached step says nothing."""
+    for note in info["notes"]:
+        click.echo(f"  note: {note}")
+    for warning in info["warnings"]:
+        click.secho(f"  warning: {warning}", fg="yellow")
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    rows = {f"model, {side}": metrics["metrics"]["realistic"][side] for side in ("both", "head", "tail")}
+    rows["relation popularity, both"] = metrics["baseline"]["both"]
+    names = [name for name in rows["model, both"] if name == "mrr" or name.startswith("hits") or name == "mr"]
+    click.echo(f"\n{'filtered, test split':<28}" + "".join(f"{name:>10}" for name in names))
+    for label, values in rows.items():
+        click.echo(f"{label:<28}" + "".join(f"{values[name]:>10.3f}" for name in names))
+
+
+def _print_registration(registration: dict[str, Any]) -> None:
+    verdict = f"now '{registration['alias']}'" if registration["promoted"] else "not promoted"
+    click.echo(f"\nregistered {registration['model']} version {registration['version']}: {verdict}")
+    click.echo(f"  {registration['reason']}")
+
+
+def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
+    """Start TorchServe on the archive, ask it the first test queries, print its answers, and stop it."""
+    import httpx
+
+    from serving.torchserve.server import TorchServe
+
+    begun = time.monotonic()
+    with TorchServe(next(archive.glob("*.mar"))) as server:
+        click.echo(
+            f"\nTorchServe is up after {time.monotonic() - begun:.0f} s; the first test queries, answered by it:"
+        )
+        for completion in completions:
+            query = {"head": completion["head"], "relation": completion["relation"], "k": ASKED, "exclude_known": False}
+            answer = httpx.post(server.predictions_url, json=query, timeout=30).raise_for_status().json()
+            _print_completion(completion, answer["predictions"])
+    click.echo("\nTorchServe stopped.")
+
+
+def _print_completion(completion: dict[str, Any], predictions: list[dict[str, Any]]) -> None:
+    """The filtered answers: what the graph holds already is left out, but for the gold answer of the test triple."""
+    click.echo(f"\n  {completion['query']}   gold: {completion['gold']}, rank {completion['rank']:g}")
+    candidates = [p for p in predictions if not p["known"] or p["name"] == completion["gold"]]
+    for place, prediction in enumerate(candidates[:SHOWN], start=1):
+        gold = click.style("  ← gold", fg="green") if prediction["name"] == completion["gold"] else ""
+        click.echo(f"    {place}. {prediction['name']:<30}{prediction['score']:>9.3f}{gold}")

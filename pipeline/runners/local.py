@@ -11,9 +11,11 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from components.ingest.source import fingerprint
 from components.runtime import digests, tracking
 from components.runtime.errors import UserError
 from components.runtime.settings import Settings
+from feature_store.manifest import digest_of as manifest_digest
 from pipeline import dag
 from pipeline.config import Recipe
 from pipeline.runners.display import Display
@@ -53,7 +55,7 @@ def _run_kfp(recipe: Recipe, code: str, home: Path, cache: bool) -> dict[str, st
     forget_changed_outputs(cache_root)
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root), raise_on_error=False, enable_caching=cache, cache_root=str(cache_root))
-    outputs = dag.build(recipe)(code=code).outputs
+    outputs = dag.build(recipe)(data=fingerprint(recipe.dataset), code=code).outputs
     return {name: artifact.uri for name, artifact in outputs.items()} or None
 
 
@@ -66,6 +68,9 @@ def forget_changed_outputs(cache_root: Path) -> None:
 
 
 def _intact(stored: Path) -> bool:
+    """Whether a folder, or a manifest of features, is what its name says."""
+    if stored.is_file():
+        return digests.of_file(stored) == manifest_digest(str(stored))
     return stored.is_dir() and digests.of_folder(stored) == stored.name
 
 
