@@ -5,6 +5,7 @@ more plausible, the margin γ is not included, nothing is squashed.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -15,6 +16,7 @@ from components.kge.entities import STRUCTURE, EntityTable, Missing, Modal
 from components.kge.features import Features
 from components.kge.fusions import FUSIONS
 from components.kge.fusions.base import Term
+from components.kge.graph import RELATION
 from components.kge.interactions import INTERACTIONS
 from components.kge.interactions.base import Side
 from components.kge.negatives.base import Block, Real, Virtual
@@ -57,7 +59,7 @@ class Model(nn.Module):
         self.fusion = FUSIONS.create(config.fusion, (STRUCTURE, *features), width)
         self.entities = EntityTable(
             self.interaction.initialise(torch.empty(n_entities, width)),
-            features,
+            {m: table for m, table in features.items() if m in self.fusion.modalities},
             seen,
             config.missing,
             config.structure_dropout,
@@ -157,8 +159,14 @@ class Model(nn.Module):
         return {m: (heads[m] + tails[m]) / 2 for m in heads} if heads and tails else None
 
     def groups(self) -> list[tuple[Term, ...]]:
-        """The terms that the objective looks at together."""
-        return [(term,) for term in self.fusion.terms] if self.fusion.separate else [tuple(self.fusion.terms)]
+        """The terms that the objective looks at together; what it sees alone is not weighed."""
+        terms = self.fusion.terms
+        return [(replace(term, weight=1.0),) for term in terms] if self.fusion.separate else [terms]
+
+    def auxiliary(self, pool: Pool, triples: Tensor) -> dict[str, Tensor]:
+        """Further losses, weighted, that the interaction and the fusion ask for, by name."""
+        relations = torch.cat([table[triples[:, RELATION]] for table in self.relations.values()])
+        return self.fusion.auxiliary(pool.modal) | self.interaction.auxiliary(relations)
 
     def factors(self, pool: Pool, triples: Tensor) -> list[Tensor]:
         """Moduli ``[·, e]`` of the vectors of ``triples[B, 3]`` in every distinct view and relation table."""

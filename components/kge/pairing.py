@@ -17,9 +17,6 @@ def refusal(
 ) -> str | None:
     """Why the parts cannot work together, given the modalities that have features; None where they can."""
     interaction = INTERACTIONS.create(config.interaction)
-    fusion_class = FUSIONS.lookup(config.fusion["name"])
-    if missing := set(fusion_class.needs) - {STRUCTURE, *modalities}:
-        return f"fusion '{config.fusion['name']}' needs {' and '.join(sorted(missing))} features; extract them too"
     try:
         fusion = FUSIONS.create(config.fusion, (STRUCTURE, *modalities), interaction.entity_width(config.dimension))
     except ValueError as error:

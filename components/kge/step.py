@@ -1,4 +1,7 @@
-"""The loss of a batch."""
+"""The losses of a batch."""
+
+from itertools import groupby
+from operator import attrgetter
 
 from torch import Tensor
 
@@ -12,27 +15,34 @@ from components.kge.pool import Pool, ids_of
 from components.kge.regularizers.base import Regularizer
 from components.kge.tensors import total
 
+_name = attrgetter("name")
 
-def batch_loss(
+
+def batch_losses(
     model: Model,
     batch: Batch,
     blocks: list[Block],
     objective: Objective,
     train: KnownTriples,
     regularizer: Regularizer | None = None,
-) -> Tensor:
-    """Scalar loss of a batch: against its blocks of negatives, or against all entities where the objective does that.
+) -> dict[str, Tensor]:
+    """Scalar losses of a batch by name; training minimises their sum.
 
-    Every entity of the batch is projected and fused once. ``train``: the answers that count as true labels.
+    The objective looks at the blocks of negatives, or at all entities. Every entity of the batch is projected and fused
+    once. ``train``: the answers that count as true labels.
     """
+    losses: dict[str, Tensor] = {}
     if isinstance(objective, AllEntityObjective):
         pool = Pool(model)
-        loss = all_entity_loss(model, pool, batch, objective, train)
+        losses["all_entities"] = all_entity_loss(model, pool, batch, objective, train)
     else:
         assert isinstance(objective, NegativeObjective)
         pool = Pool(model, ids_of(batch.triples, blocks))
-        loss = total(block_loss(model, pool, batch, block, objective) for block in blocks)
-    return loss + regularizer.penalty(model, model.factors(pool, batch.triples)) if regularizer else loss
+        for name, named in groupby(sorted(blocks, key=_name), key=_name):
+            losses[name] = total(block_loss(model, pool, batch, block, objective) for block in named)
+    if regularizer:
+        losses["regularizer"] = regularizer.penalty(model, model.factors(pool, batch.triples))
+    return losses | model.auxiliary(pool, batch.triples)
 
 
 def block_loss(model: Model, pool: Pool, batch: Batch, block: Block, objective: NegativeObjective) -> Tensor:
@@ -42,7 +52,7 @@ def block_loss(model: Model, pool: Pool, batch: Batch, block: Block, objective: 
     losses = []
     for terms in [block.terms] if block.terms else model.groups():
         positive, negative = model.score_block(pool, triples, block, terms)
-        losses.append(objective.loss(positive.float(), negative.float(), block.margin, block.positive_margin))
+        losses.append(objective.loss(positive.float(), negative.float()))
     return block.weight * (weight * total(losses)).sum() / batch.weight.sum()
 
 

@@ -18,7 +18,8 @@ from components.kge.negatives.base import Batch, Context
 from components.kge.objectives import OBJECTIVES
 from components.kge.ranking import mrr, rank
 from components.kge.regularizers import REGULARIZERS
-from components.kge.step import batch_loss
+from components.kge.step import batch_losses
+from components.kge.tensors import total
 from components.runtime.errors import UserError
 from components.runtime.progress import Meter
 from components.train import checkpoint
@@ -81,7 +82,7 @@ class Trainer:
         self.model = Model(config.model, *sizes, used, seen).to(self.device)
         self.objective = OBJECTIVES.create(config.objective)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
-        context = Context(self.model, graph, self.train_known, self.generator)
+        context = Context(self.model, graph, self.train_known, self.generator, self.objective)
         self.strategy = STRATEGIES.create(config.negatives, context).to(self.device) if config.negatives else None
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, parameters)
@@ -136,7 +137,8 @@ class Trainer:
 
     def _step(self, batch: Batch) -> Tensor:
         blocks = self.strategy.sample(batch, self.model) if self.strategy else []
-        loss = batch_loss(self.model, batch, blocks, self.objective, self.train_known, self.regularizer)
+        losses = batch_losses(self.model, batch, blocks, self.objective, self.train_known, self.regularizer)
+        loss = total(losses.values())
         self.optimizer.zero_grad()
         loss.backward()
         if self.config.optimizer.clip:

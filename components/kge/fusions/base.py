@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -29,20 +29,30 @@ class Term:
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
-    ``modalities``: those that the model has, structure first; ``width``: reals of one entity vector.
+    ``modalities``: those that there are, structure first, of which a fusion may ``use`` a part; ``width``: reals of one
+    entity vector.
     """
 
-    needs: ClassVar[tuple[str, ...]] = (STRUCTURE,)  # modalities without which the fusion makes no sense
-    separate: ClassVar[bool] = False  # the objective looks at each term alone (an ensemble)
+    separate = False  # whether the objective looks at each term alone (an ensemble)
 
     def __init__(self, modalities: tuple[str, ...], width: int) -> None:
         super().__init__()
         self.modalities, self.width = modalities, width
 
+    def use(self, *features: str) -> None:
+        """Use structure and these features alone; raises ``ValueError`` where the entities have no such features."""
+        if missing := set(features) - set(self.modalities):
+            raise ValueError(f"this fusion needs {' and '.join(sorted(missing))} features; extract them too")
+        self.modalities = (STRUCTURE, *features)
+
     @property
     @abstractmethod
     def terms(self) -> tuple[Term, ...]:
         """The terms whose sum is the score."""
+
+    def unimodal(self, modality: str) -> Term:
+        """The term that compares a modality with itself."""
+        return Term(modality, modality, self.terms[0].relation)
 
     def fuse(self, modal: Modal) -> dict[str, Tensor]:
         """Further views ``[..., e]`` beside the modalities themselves."""
@@ -55,3 +65,7 @@ class Fusion(nn.Module, ABC):
     def shares(self, modal: Modal) -> dict[str, Tensor] | None:
         """Weight ``[...]`` of each modality in an entity's fused vector; None where the fusion does not weigh."""
         return None
+
+    def auxiliary(self, modal: Modal) -> dict[str, Tensor]:
+        """Further scalar losses, weighted, of the entities of a batch, by name."""
+        return {}

@@ -12,7 +12,7 @@ from components.kge.entities import Modal
 from components.kge.fusions.base import Fusion, Term
 from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 from components.kge.interactions.base import Interaction, Side
-from components.kge.objectives.base import NegativeObjective
+from components.kge.objectives.base import NegativeObjective, Objective
 
 if TYPE_CHECKING:
     from components.kge.model import Model
@@ -67,16 +67,15 @@ class Virtual:
 class Block:
     """Negatives of the positives at ``rows[b]`` of a batch: head, tail or both are replaced, K times.
 
-    The block's loss is ``weight`` times the mean over the batch; ``margin`` and ``positive_margin`` are factors of the
-    objective's γ. ``terms`` and ``objective`` default to the fusion's and to the run's.
+    The block's loss is ``weight`` times the sum over its rows divided by the size of the batch, and is logged by
+    ``name``; a row may come several times. ``terms`` and ``objective`` default to the fusion's and to the run's.
     """
 
     rows: Tensor
     head: Real | Virtual | None = None
     tail: Real | Virtual | None = None
+    name: str = "negatives"
     weight: float = 1.0
-    margin: float = 1.0
-    positive_margin: float = 1.0
     terms: tuple[Term, ...] | None = None
     objective: NegativeObjective | None = None
 
@@ -95,6 +94,7 @@ class Context:
     graph: Graph
     train: KnownTriples
     generator: torch.Generator
+    objective: Objective
 
     @property
     def n_entities(self) -> int:

@@ -10,20 +10,19 @@ class Objective(ABC):  # noqa: B024 (its two kinds consume different scores)
 
 
 class NegativeObjective(Objective):
-    """A loss of positives and the negatives that a strategy gives."""
+    """A loss of positives and the negatives that a strategy gives; ``margin`` is γ."""
+
+    margin: float
 
     @abstractmethod
-    def loss(self, positive: Tensor, negative: Tensor, margin: float = 1.0, positive_margin: float = 1.0) -> Tensor:
-        """Loss ``[B]`` of scores ``positive[B]``, ``negative[B, K]``.
-
-        The two factors of γ let a strategy grade the hardness of its negatives.
-        """
+    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Loss ``[B]`` of scores ``positive[B]``, ``negative[B, K]``."""
 
 
 class AllEntityObjective(Objective):
     """A loss of the scores of all entities: every other entity is a negative."""
 
-    uses_known: bool = False  # whether the labels are all train answers of a query, not only the triple's own
+    uses_known = False  # whether the labels are all train answers of a query, not only the triple's own
 
     @abstractmethod
     def loss(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:

@@ -11,11 +11,11 @@ from components.kge.objectives.base import NegativeObjective
 class Margin(NegativeObjective):
     """Mean over negatives of max(0, γ − s⁺ + s⁻).
 
-    Bordes et al. 2013, eq. 1. A strategy's factor on the negatives' margin scales γ.
+    Bordes et al. 2013, eq. 1.
     """
 
     def __init__(self, *, margin: Annotated[float, Field(gt=0, description="γ")] = 1.0) -> None:
         self.margin = margin
 
-    def loss(self, positive: Tensor, negative: Tensor, margin: float = 1.0, positive_margin: float = 1.0) -> Tensor:
-        return (self.margin * margin - positive.unsqueeze(-1) + negative).relu().mean(-1)
+    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
+        return (self.margin - positive.unsqueeze(-1) + negative).relu().mean(-1)

@@ -24,8 +24,8 @@ class SelfAdversarial(NegativeObjective):
     ) -> None:
         self.margin, self.temperature = margin, temperature
 
-    def loss(self, positive: Tensor, negative: Tensor, margin: float = 1.0, positive_margin: float = 1.0) -> Tensor:
+    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
         weights = (self.temperature * negative.detach()).softmax(-1)
-        of_positive = logsigmoid(self.margin * positive_margin + positive)
-        of_negative = (weights * logsigmoid(-self.margin * margin - negative)).sum(-1)
+        of_positive = logsigmoid(self.margin + positive)
+        of_negative = (weights * logsigmoid(-self.margin - negative)).sum(-1)
         return -(of_positive + of_negative) / 2

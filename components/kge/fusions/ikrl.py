@@ -1,0 +1,32 @@
+"""IKRL."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.kge.entities import STRUCTURE
+from components.kge.fusions.base import Fusion, Term
+
+
+class IKRL(Fusion):
+    """Four terms with one relation vector: structure–structure, image–image, structure–image, image–structure.
+
+    Xie et al. 2017, eq. 3–6, whose interaction is TransE. An entity's images come as one mean vector, as in the MANS and
+    AdaMF papers, instead of the original's attention over images. ``modality: textual`` puts text in the image's place.
+    """
+
+    def __init__(
+        self,
+        modalities: tuple[str, ...],
+        width: int,
+        *,
+        modality: Annotated[Literal["visual", "textual"], Field(description="what stands beside structure")] = "visual",
+    ) -> None:
+        super().__init__(modalities, width)
+        self.use(modality)
+        self.modality = modality
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        s, v = STRUCTURE, self.modality
+        return (Term(s, s), Term(v, v), Term(s, v, tag="cross"), Term(v, s, tag="cross"))
