@@ -21,7 +21,7 @@ def build(folder: Path) -> Path:
     with atomic_path(folder) as target:
         (target / "images").mkdir(parents=True)
         for key, flag in draw.read(FLAGS).items():
-            draw.draw(flag, target / _image(key))
+            draw.write(flag, target / _image(key))
         _write(target / "entities.tsv", ["key", "name", "type", "description", "image"], _entities())
         _write(target / "relations.tsv", ["key", "name"], ((relation.key, relation.name) for relation in RELATIONS))
         for name, part in zip(("train", "valid", "test"), split(triples()), strict=True):

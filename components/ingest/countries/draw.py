@@ -28,24 +28,10 @@ from components.runtime.errors import UserError, did_you_mean
 
 WIDTH = 240  # pixels of a drawn flag
 SMOOTHING = 4  # flags are drawn so many times larger and averaged down, for smooth edges
-PALETTE = {
-    "white": "#ffffff",
-    "black": "#000000",
-    "grey": "#a7a8aa",
-    "red": "#ce1126",
-    "maroon": "#8a1538",
-    "orange": "#ff7900",
-    "gold": "#fcd116",
-    "yellow": "#ffde00",
-    "green": "#009a44",
-    "forest": "#006233",
-    "sky": "#6cace4",
-    "blue": "#0033a0",
-    "navy": "#00247d",
-    "brown": "#8b5a2b",
-}
+PALETTE = {"white": "#ffffff", "black": "#000000", "grey": "#a7a8aa", "red": "#ce1126", "gold": "#fcd116"}
 
 Layer = Callable[[Canvas], None]
+Description = tuple[Fraction, list[tuple[str, str]]]  # the ratio; where each layer stands, and what it says
 
 
 @dataclass(frozen=True)
@@ -63,7 +49,7 @@ class Flag:
         return canvas.image
 
 
-def draw(flag: Flag, path: Path) -> None:
+def write(flag: Flag, path: Path) -> None:
     """Write the flag as a PNG of ``WIDTH`` pixels."""
     flag.paint(WIDTH * SMOOTHING, round(WIDTH * flag.ratio) * SMOOTHING).reduce(SMOOTHING).save(path, "PNG")
 
@@ -72,18 +58,8 @@ def read(path: Path) -> dict[str, Flag]:
     """The flags of a file by key. Raises UserError, with file and line, for what cannot be drawn."""
     flags: dict[str, Flag] = {}
     shapes = SHAPES | {"inset": partial(inset, flags)}
-    key = ""
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"{path}, line {number}"
-        if not text.strip() or text.startswith("#"):
-            continue
-        if not text[0].isspace():
-            key, ratio, text = _header(text, flags, where)
-            flags[key] = Flag(ratio, ())
-        elif not key:
-            raise UserError(where, "an indented line continues the flag above it", "begin with a key and ratio")
-        layers = tuple(_layer(part, shapes, where) for part in text.split(";") if part.strip())
-        flags[key] = Flag(flags[key].ratio, flags[key].layers + layers)
+    for key, (ratio, parts) in _descriptions(path).items():
+        flags[key] = Flag(ratio, tuple(_layer(text, shapes, where) for where, text in parts))
     return flags
 
 
@@ -95,14 +71,31 @@ def inset(flags: Mapping[str, Flag], canvas: Canvas, key: str, x: float, y: floa
     canvas.image.paste(flags[key].paint(round(right - left), round(bottom - top)), (round(left), round(top)))
 
 
-def _header(text: str, flags: Mapping[str, Flag], where: str) -> tuple[str, Fraction, str]:
+def _descriptions(path: Path) -> dict[str, Description]:
+    """Ratio and layers of each flag, every layer with where it stands."""
+    found: dict[str, Description] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        where = f"{path}, line {number}"
+        if not text.strip() or text.startswith("#"):
+            continue
+        if not text[0].isspace():
+            key, ratio, text = _header(text, where)
+            if key in found:
+                raise UserError(where, f"the flag '{key}' is described a second time", "remove one of the two")
+            found[key] = ratio, []
+        elif not found:
+            raise UserError(where, "an indented line continues the flag above it", "begin with a key and ratio")
+        _, layers = found[key]
+        layers += [(where, layer) for layer in text.split(";") if layer.strip()]
+    return found
+
+
+def _header(text: str, where: str) -> tuple[str, Fraction, str]:
     """Key, ratio and the layers on the same line."""
     header = re.fullmatch(r"(\S+) +([1-9]\d*):([1-9]\d*)(?:\s+(.*))?", text.rstrip())
     if not header:
         raise UserError(where, f"'{text[:40]}' does not begin a flag", "write its key and ratio, such as norway 8:11")
     key, height, width, layers = header.groups()
-    if key in flags:
-        raise UserError(where, f"the flag '{key}' is described a second time", "remove one of the two")
     return key, Fraction(int(height), int(width)), layers or ""
 
 

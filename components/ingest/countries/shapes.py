@@ -70,6 +70,8 @@ def vertical(canvas: Canvas, *stripes: Stripe) -> None:
 def _shares(stripes: tuple[Stripe, ...]) -> Iterator[tuple[Colour, float, float]]:
     """Colour, start and size of each stripe."""
     total, start = sum(stripe.weight for stripe in stripes), 0.0
+    if total <= 0:
+        raise ValueError("stripes have weights above zero")
     for stripe in stripes:
         yield stripe.colour, start / total, stripe.weight / total
         start += stripe.weight
@@ -78,7 +80,8 @@ def _shares(stripes: tuple[Stripe, ...]) -> Iterator[tuple[Colour, float, float]
 def rect(canvas: Canvas, colour: Colour, x: float, y: float, width: float, height: float) -> None:
     """A rectangle; at ``0 0`` it is a canton."""
     (left, top), (right, bottom) = canvas.points(x, y, x + width, y + height)
-    canvas.draw.rectangle((round(left), round(top), round(right) - 1, round(bottom) - 1), fill=colour)
+    left, top, right, bottom = (round(edge) for edge in (left, top, right, bottom))
+    canvas.draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=colour)
 
 
 def polygon(canvas: Canvas, colour: Colour, *xy: float) -> None:
