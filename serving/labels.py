@@ -9,7 +9,7 @@ from components.kge.graph import Vocabulary
 from serving.protocol import ErrorCode, QueryError
 
 NEAREST = 5
-FUZZY_CUTOFF = 60.0
+ALIKE = 60
 
 
 class Labels:
@@ -40,7 +40,7 @@ class Labels:
             message = f"{self.kind} '{label}' is ambiguous; give one of the {len(ids)} keys"
             raise QueryError(ErrorCode(f"ambiguous_{self.kind}"), message, [self.item(index) for index in ids[:20]])
         message = f"there is no {self.kind} '{label}'"
-        nearest = [self.item(index) for index in self._fuzzy(label, NEAREST)]
+        nearest = [self.item(index) for index in self._similar(label, NEAREST, least=0)]
         raise QueryError(ErrorCode(f"unknown_{self.kind}"), message, nearest)
 
     def search(self, text: str, limit: int) -> list[int]:
@@ -53,13 +53,12 @@ class Labels:
         )
         found = [index for _, _, label in ranked[:limit] for index in self._ids_by_folded[label]]
         if len(found) < limit:
-            found += self._fuzzy(folded, limit)
+            found += self._similar(folded, limit, least=ALIKE)
         return list(dict.fromkeys(found))[:limit]
 
-    def _fuzzy(self, text: str, limit: int) -> list[int]:
-        hits = process.extract(
-            text.casefold(), self._folded, scorer=fuzz.ratio, limit=limit, score_cutoff=FUZZY_CUTOFF
-        ) or process.extract(text.casefold(), self._folded, scorer=fuzz.partial_ratio, limit=limit, score_cutoff=80)
+    def _similar(self, text: str, limit: int, least: float) -> list[int]:
+        """Ids of the most similar labels, by edit distance; ``least`` similarity of 0 to 100."""
+        hits = process.extract(text.casefold(), self._folded, scorer=fuzz.ratio, limit=limit, score_cutoff=least)
         ids = [index for label, _, _ in hits for index in self._ids_by_folded[label]]
         return list(dict.fromkeys(ids))[:limit]
 

@@ -169,6 +169,81 @@ class Answers(BaseModel):
     answers: list[Answer]
 
 
+class Triple(Strict):
+    """A triple whose score is asked for."""
+
+    head: Label
+    relation: Label
+    tail: Label
+    explain: bool = False
+
+
+class FoundEntity(BaseModel):
+    """An entity in a search; ``picture`` says whether there is one."""
+
+    key: str
+    name: str
+    type: str | None
+    picture: bool
+
+
+class Entities(BaseModel):
+    """What a search found, the closest first."""
+
+    model: ModelName
+    entities: list[FoundEntity]
+
+
+class Relation(BaseModel):
+    """A relation, with its number of known triples; of an entity, as their head and as their tail."""
+
+    key: str
+    name: str
+    triples: int
+    as_head: int | None = None
+    as_tail: int | None = None
+
+
+class Relations(BaseModel):
+    """The relations of the graph."""
+
+    model: ModelName
+    relations: list[Relation]
+
+
+class ModelInfo(BaseModel):
+    """Who the model is; ``unseen_entities`` says whether its missing-structure path was trained."""
+
+    model: ModelName
+    interaction: str
+    fusion: str
+    dimension: int
+    modalities: list[str]
+    encoders: dict[str, str]
+    entities: int
+    relations: int
+    train_triples: int
+    known_triples: int
+    types: list[str]
+    calibrated: bool
+    unseen_entities: str
+    provenance: dict[str, Any]
+
+
+class RefusalReason(BaseModel):
+    """Why a whole request was refused."""
+
+    code: str
+    message: str
+    nearest: list[Item] = []
+
+
+class Refused(BaseModel):
+    """A request that was not answered at all."""
+
+    error: RefusalReason
+
+
 class QueryError(Exception):
     """One query cannot be answered; becomes its ``Failed`` answer."""
 

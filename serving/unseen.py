@@ -33,8 +33,8 @@ class UnseenEntities:
         given = {modality: item for modality, item in items.items() if item is not None}
         for modality in given:
             if modality not in self.modalities:
-                known = ", ".join(self.modalities) or "none: it has no features at all"
-                raise QueryError(ErrorCode.NO_MODALITY, f"the model has no {modality} modality; it has {known}")
+                known = f"only {', '.join(self.modalities)}" if self.modalities else "no encoder at all"
+                raise QueryError(ErrorCode.NO_MODALITY, f"the model has no {modality} encoder; it has {known}")
             self._encoder(modality)
         return given
 

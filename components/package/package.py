@@ -21,22 +21,13 @@ def package(bundle_uri: str, graph_uri: str, config: PackageConfig, storage: Sto
     The archive's version is the beginning of the bundle's digest, so that an answer names the very model that gave it.
     """
     bundle = storage.fetch(bundle_uri)
-    mmkg = MMKG.load(storage.fetch(graph_uri))
     digest = digests.of_folder(bundle)
     with TemporaryDirectory() as scratch:
-        thumbnails = Path(scratch) / THUMBNAILS
-        count = write_thumbnails(thumbnails, mmkg, storage, config.thumbnail_pixels)
-        files = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
-        out = Path(scratch) / "out"
+        out = Path(scratch) / "archive"
         out.mkdir()
         archive = out / f"{config.name}.mar"
         version = digest[:VERSION_DIGITS]
-        settings = {
-            "batchSize": config.batch_size,
-            "maxBatchDelay": config.batch_delay_ms,
-            "responseTimeout": config.response_timeout_s,
-        }
-        write_archive(archive, files | {THUMBNAILS: thumbnails}, config.name, version, settings)
+        build(archive, bundle, version, config, MMKG.load(storage.fetch(graph_uri)), storage)
         about = {
             "name": config.name,
             "version": version,
@@ -45,7 +36,23 @@ def package(bundle_uri: str, graph_uri: str, config: PackageConfig, storage: Sto
             "bytes": archive.stat().st_size,
             "handler": HANDLER,
             "bundle": digest,
-            "thumbnails": count,
         }
         write_json(out / "archive.json", about)
         return storage.publish(out, "archives")
+
+
+def build(
+    archive: Path, bundle: Path, version: str, config: PackageConfig, mmkg: MMKG | None, storage: Storage
+) -> None:
+    """Write the archive file of a bundle folder; without a graph it has no thumbnails."""
+    files = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
+    settings = {
+        "batchSize": config.batch_size,
+        "maxBatchDelay": config.batch_delay_ms,
+        "responseTimeout": config.response_timeout_s,
+    }
+    with TemporaryDirectory() as scratch:
+        if mmkg is not None and config.thumbnail_pixels:
+            files[THUMBNAILS] = Path(scratch) / THUMBNAILS
+            write_thumbnails(files[THUMBNAILS], mmkg, storage, config.thumbnail_pixels)
+        write_archive(archive, files, config.name, version, settings)

@@ -12,19 +12,18 @@ from components.runtime.progress import track
 from feature_store.storage import Storage
 
 
-def write_thumbnails(path: Path, mmkg: MMKG, storage: Storage, pixels: int) -> int:
-    """Write one WebP of at most ``pixels`` a side for each entity with an image, its first; returns how many.
+def write_thumbnails(path: Path, mmkg: MMKG, storage: Storage, pixels: int) -> None:
+    """Write one WebP of at most ``pixels`` a side for each entity with an image, its first.
 
     The file is safetensors, a byte array a key: a header of offsets and the pictures, memory-mapped when read.
     """
     pairs = zip(mmkg.graph.entities.keys, mmkg.images, strict=True)
-    first = [(key, images[0]) for key, images in pairs if images and pixels]
+    first = [(key, images[0]) for key, images in pairs if images]
     pictures = {
         key: np.frombuffer(_thumbnail(storage.blob(image), pixels), dtype=np.uint8)
         for key, image in track(first, "thumbnails", unit="image")
     }
     save_file(pictures, path)
-    return len(pictures)
 
 
 def _thumbnail(data: bytes, pixels: int) -> bytes:

@@ -100,7 +100,7 @@ def test_candidates_and_types_restrict(engine):
         ({"head": {}, "relation": "r1"}, ErrorCode.INVALID_QUERY, "text, an image"),
         ({"head": {"text": "a town"}, "relation": "r1", "tail": {"text": "x"}}, ErrorCode.UNSUPPORTED, "at most one"),
         ({"head": {"image": b64encode(b"no").decode()}, "relation": "r1"}, ErrorCode.BAD_IMAGE, "decode"),
-        ({"head": {"text": "a town"}, "relation": "r1"}, ErrorCode.NO_MODALITY, "no textual modality"),
+        ({"head": {"text": "a town"}, "relation": "r1"}, ErrorCode.NO_MODALITY, "no textual encoder"),
     ],
 )
 def test_a_bad_query_fails_alone(engine, query, code, needle):

@@ -1,0 +1,143 @@
+"""``mmkgc complete``: ask the model from the command line."""
+
+import json as json_
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.runtime.errors import UserError
+
+ASKED, UNSEEN = "-", "@"
+PARTS = ("head", "relation", "tail")
+
+
+@click.command()
+@click.argument("head")
+@click.argument("relation")
+@click.argument("tail", default=ASKED)
+@click.option("-k", default=10, show_default=True, help="How many predictions.")
+@click.option("--known", is_flag=True, help="Also show what the graph already holds, marked.")
+@click.option("--type", "type_", help="Only entities of this type.")
+@click.option("--explain", is_flag=True, help="Show modality shares and the most similar training triples.")
+@click.option("--text", help="Describes the entity that is written @.")
+@click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Pictures the entity @.")
+@click.option("--name", help="Model in the registry (default: the one promoted last).")
+@click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
+@click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Use this bundle folder.")
+@click.option("--url", help="Ask a gateway instead of loading the model here.")
+@click.option("--key", envvar="MMKGC_API_KEY", default="", help="The gateway's API key (or $MMKGC_API_KEY).")
+@click.option("--json", is_flag=True, help="Print the answer as JSON.")
+def complete(
+    head: str,
+    relation: str,
+    tail: str,
+    k: int,
+    known: bool,
+    type_: str | None,
+    explain: bool,
+    text: str | None,
+    image: Path | None,
+    name: str | None,
+    alias: str,
+    bundle: Path | None,
+    url: str | None,
+    key: str,
+    json: bool,
+) -> None:
+    """Complete a triple: what is asked for is written `-` (or left out, if it is the tail).
+
+    \b
+      mmkgc complete Norway borders                which countries border Norway?
+      mmkgc complete - borders Norway              the same, asked for the head
+      mmkgc complete Norway - Sweden               how are they related?
+      mmkgc complete Norway borders Sweden         how plausible is it?
+      mmkgc complete @ borders --image flag.png    an entity that the graph does not hold
+
+    Entities and relations are given by key or by name, in any case.
+    """
+    given = dict(zip(PARTS, (head, relation, tail), strict=True))
+    query = query_of(given, text, image) | {"k": k, "exclude_known": not known, "explain": explain}
+    if type_ is not None:
+        query["type"] = type_
+    answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle)
+    if json:
+        click.echo(json_.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        refuse_failed(answer)
+        click.echo("\n".join(table(answer)))
+
+
+def query_of(given: dict[str, str], text: str | None, image: Path | None) -> dict[str, Any]:
+    """The query of three words, one of which may be ``-`` (asked for) and one ``@`` (described by text or image)."""
+    described: dict[str, str] = {}
+    if text is not None:
+        described["text"] = text
+    if image is not None:
+        described["image"] = b64encode(image.read_bytes()).decode()
+    if bool(described) != (UNSEEN in given.values()):
+        raise UserError("complete", "--text and --image describe the entity that is written @", "write both or neither")
+    meanings: dict[str, Any] = {ASKED: None, UNSEEN: described}
+    return {part: meanings.get(word, word) for part, word in given.items()}
+
+
+def refuse_failed(answer: dict[str, Any]) -> None:
+    """Turn a failed answer into the error that the command line prints."""
+    if "error" in answer:
+        near = ", ".join(f"{item['name']} ({item['key']})" for item in answer["error"]["nearest"])
+        raise UserError("complete", answer["error"]["message"], f"did you mean: {near}?" if near else "")
+
+
+def table(answer: dict[str, Any]) -> list[str]:
+    """An answer as lines for a terminal."""
+    title = "  ".join(_name(answer, part) for part in PARTS)
+    if answer["direction"] == "triple":
+        return [title, *_explained(answer), f"  {_figures(answer)}"]
+    width = max([len(p["name"]) for p in answer["predictions"]] + [1])
+    lines = [title]
+    for rank, prediction in enumerate(answer["predictions"], 1):
+        lines.append(f"{rank:>4}  {prediction['name']:<{width}}  {_figures(prediction)}")
+        lines += _explained(prediction)
+    return (
+        lines if len(lines) > 1 else [*lines, "  nothing left to predict: the graph knows every answer (see --known)"]
+    )
+
+
+def _figures(prediction: dict[str, Any]) -> str:
+    probability = prediction["probability"]
+    chance = f"{probability:6.1%}  " if probability is not None else ""
+    return f"{chance}score {prediction['score']:8.3f}{'  known' if prediction['known'] else ''}"
+
+
+def _explained(prediction: dict[str, Any]) -> list[str]:
+    shares: dict[str, float] = prediction.get("shares") or {}
+    support: Sequence[Any] = prediction.get("support") or ()
+    lines = ["      " + "  ".join(f"{modality} {share:.0%}" for modality, share in shares.items())] if shares else []
+    return lines + ["      like: " + "  ".join(triple[part]["name"] for part in PARTS) for triple in support]
+
+
+def _name(answer: dict[str, Any], part: str) -> str:
+    item = answer[part]
+    return "?" if item is None else item["name"] or "(described)"
+
+
+def _ask_here(query: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> dict[str, Any]:
+    from pipeline.cli.champion import choose
+    from serving.engine import Engine
+
+    chosen = choose(name, alias, bundle)
+    (answer,) = Engine.load(chosen.bundle, chosen.name, chosen.version).answer([query])
+    return answer
+
+
+def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
+    from serving.client import Client, ClientError
+
+    try:
+        with Client(url, key) as client:
+            (answer,) = client.complete_all([query])
+    except ClientError as error:
+        raise UserError(url, str(error), "is a gateway running there (`mmkgc serve`), and is --key right?") from error
+    return answer.model_dump(mode="json")

@@ -1,0 +1,153 @@
+"""``mmkgc serve``: the champion behind TorchServe and the gateway, on this machine."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.cli.champion import Chosen
+    from serving.gateway.upstream import Upstream
+    from serving.torchserve.server import TorchServe
+
+WATCH_SECONDS = 5.0
+
+
+@click.command()
+@click.option("--port", default=8080, show_default=True, help="Port of the gateway and its page.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the gateway; 0.0.0.0 opens it to all.")
+@click.option("--workers", default=1, show_default=True, help="Processes that answer; each has its share of the cores.")
+@click.option("--name", help="Model in the registry (default: the one promoted last).")
+@click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
+@click.option(
+    "--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Serve this bundle folder."
+)
+def serve(port: int, host: str, workers: int, name: str | None, alias: str, bundle: Path | None) -> None:
+    """Serve a model until Ctrl-C: TorchServe on loopback, and before it the gateway with its explorer page.
+
+    The registry is watched: when the alias moves, the new version is started beside the old one and takes over without
+    a failed request.
+    """
+    from pipeline.cli.champion import choose
+    from serving.gateway.settings import own_keys
+
+    keys = own_keys()
+    deployment = Deployment(choose(name, alias, bundle), workers, alias)
+    click.echo("starting TorchServe …", err=True)
+    try:
+        deployment.start()
+        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        click.echo(invitation(url, keys[0], deployment.chosen))
+        asyncio.run(_serve(deployment, host, port, keys))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        deployment.stop()
+        click.echo("stopped", err=True)
+
+
+class Deployment:
+    """The model that is being served and its TorchServe; replaced by another when the registry's alias moves."""
+
+    def __init__(self, chosen: "Chosen", workers: int, alias: str) -> None:
+        self.chosen, self.workers, self.alias = chosen, workers, alias
+        self.server: TorchServe | None = None
+
+    def start(self) -> "TorchServe":
+        """Start the chosen model; raises UserError if it does not load."""
+        from components.runtime.errors import UserError
+        from serving.torchserve.server import ServerError, TorchServe
+
+        with TemporaryDirectory() as scratch:
+            archive = Path(scratch) / f"{self.chosen.name}.mar"
+            pack(self.chosen, archive)
+            try:
+                self.server = TorchServe(archive, self.workers).start()
+            except ServerError as error:
+                raise UserError("TorchServe", str(error)) from error
+        return self.server
+
+    def stop(self) -> None:
+        """End TorchServe."""
+        if self.server is not None:
+            self.server.stop()
+
+    async def follow(self, upstream: "Upstream") -> None:
+        """Hand ``upstream`` every version that the alias moves to, once it is ready; without end."""
+        from serving.gateway.observe import log
+        from serving.gateway.upstream import TorchServeModel
+
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                newer = await asyncio.to_thread(self._newer)
+                if newer is not None:
+                    successor = Deployment(newer, self.workers, self.alias)
+                    server = await asyncio.to_thread(successor.start)
+                    old, self.server, self.chosen = self.server, server, newer
+                    await upstream.replace(TorchServeModel(server.predictions_url))
+                    if old is not None:
+                        await asyncio.to_thread(old.stop)
+                    log.info("serving version %s", newer.version)
+            except Exception:  # a registry that is away, a version that does not load: keep serving what works
+                log.exception("the newer version could not be taken over")
+
+    def _newer(self) -> "Chosen | None":
+        from components.runtime import registry
+        from pipeline.cli.champion import choose
+
+        version = registry.version_at(self.chosen.name, self.alias)
+        moved = version is not None and version.version != self.chosen.version
+        return choose(self.chosen.name, self.alias, None) if moved else None
+
+
+def invitation(url: str, key: str, chosen: "Chosen") -> str:
+    """What a user can do now: open the page, or ask with curl or the shell."""
+    from components.runtime.files import read_json
+
+    words = read_json(chosen.bundle / "vocabulary.json")
+    head, relation = words["entities"]["keys"][0], words["relations"]["keys"][0]
+    curl = f"curl {url}/v1/complete -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
+    return f"""page   {url}/#key={key}
+curl   {curl} -d '{{"queries": [{{"head": "{head}", "relation": "{relation}"}}]}}'
+shell  MMKGC_API_KEY={key} mmkgc complete {head} {relation} --url {url}"""
+
+
+def pack(chosen: "Chosen", archive: Path) -> None:
+    """Write the archive of the chosen model, with thumbnails if its graph is still in the store."""
+    from components.ingest.mmkg import MMKG
+    from components.package.config import PackageConfig
+    from components.package.package import build
+    from components.runtime.errors import UserError
+    from feature_store.storage import open_storage
+
+    storage = open_storage()
+    mmkg = None
+    with contextlib.suppress(UserError):
+        mmkg = MMKG.load(storage.fetch(chosen.graph_uri)) if chosen.graph_uri else None
+    build(archive, chosen.bundle, chosen.version, PackageConfig(name=chosen.name), mmkg, storage)
+
+
+async def _serve(deployment: Deployment, host: str, port: int, keys: list[str]) -> None:
+    import uvicorn
+
+    from serving.gateway.app import create_app
+    from serving.gateway.observe import log_json
+    from serving.gateway.settings import Limits
+    from serving.gateway.upstream import TorchServeModel
+
+    log_json()
+    assert deployment.server is not None
+    limits = Limits.from_env().model_copy(update={"calls": deployment.workers})
+    app: Any = create_app(TorchServeModel(deployment.server.predictions_url), keys, limits)
+    following = (
+        asyncio.create_task(deployment.follow(app.state.gateway.upstream)) if deployment.chosen.graph_uri else None
+    )
+    try:
+        await uvicorn.Server(uvicorn.Config(app, host, port, log_level="warning", access_log=False)).serve()
+    finally:
+        if following is not None:
+            following.cancel()

@@ -1,0 +1,82 @@
+"""Queries of many requests, answered in few calls."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from serving.gateway.refusal import Refusal
+
+Ask = Callable[[list[Any]], Awaitable[dict[str, Any]]]
+
+
+class Ticket:
+    """One request's queries and the answers that have come so far."""
+
+    def __init__(self, queries: Sequence[Any]) -> None:
+        self.queries = queries
+        self.answers: list[Any] = [None] * len(queries)
+        self.missing = len(queries)
+        self.model: dict[str, str] = {}
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def fill(self, place: int, answer: Any, model: dict[str, str]) -> None:
+        """Put one answer into its place."""
+        self.answers[place], self.model = answer, model
+        self.missing -= 1
+        if not self.missing and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """Give the request up."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Batcher:
+    """Sends waiting queries as soon as a call is free, as many as are waiting: no delay at low load, large batches at
+    high load.
+
+    At most ``calls`` calls run at once, each of at most ``per_call`` queries; more than ``max_waiting`` waiting queries
+    are refused with 429.
+    """
+
+    def __init__(self, ask: Ask, calls: int, per_call: int, max_waiting: int) -> None:
+        self.ask, self.calls, self.per_call, self.max_waiting = ask, calls, per_call, max_waiting
+        self.waiting: deque[tuple[Ticket, int]] = deque()
+        self.running: set[asyncio.Task[None]] = set()
+
+    async def submit(self, queries: Sequence[Any]) -> Ticket:
+        """Wait until every query is answered; raises ``Refusal`` 429 if too many wait already."""
+        if len(self.waiting) + len(queries) > self.max_waiting:
+            raise Refusal(429, "busy", "too many queries are waiting", retry_after=1)
+        ticket = Ticket(queries)
+        self.waiting.extend((ticket, place) for place in range(len(queries)))
+        self._start_calls()
+        if queries:
+            await ticket.done
+        return ticket
+
+    def _start_calls(self) -> None:
+        while self.waiting and len(self.running) < self.calls:
+            share = -(-len(self.waiting) // (self.calls - len(self.running)))  # one large request uses every worker
+            batch = [self.waiting.popleft() for _ in range(min(share, self.per_call))]
+            batch = [(ticket, place) for ticket, place in batch if not ticket.done.done()]  # nobody waits any more
+            if batch:
+                task = asyncio.create_task(self._call(batch))
+                self.running.add(task)
+                task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self.running.discard(task)
+        self._start_calls()
+
+    async def _call(self, batch: list[tuple[Ticket, int]]) -> None:
+        try:
+            body = await self.ask([ticket.queries[place] for ticket, place in batch])
+        except Exception as error:  # whoever waits must hear of it, whatever it was
+            for ticket, _ in batch:
+                ticket.fail(error)
+            return
+        for (ticket, place), answer in zip(batch, body["answers"], strict=True):
+            ticket.fill(place, answer, body["model"])

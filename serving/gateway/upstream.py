@@ -1,0 +1,92 @@
+"""The model behind the gateway: TorchServe, asked over HTTP, replaced without losing a request."""
+
+import asyncio
+import json
+from typing import Any, Protocol
+
+import httpx
+
+from serving.gateway.refusal import Refusal
+
+ATTEMPTS = 6
+FIRST_DELAY = 0.05
+
+
+class Model(Protocol):
+    """What can answer requests of ``serving.service``."""
+
+    async def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """HTTP status and JSON of one request; raises ``httpx.TransportError`` if there is no answer."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class TorchServeModel(Model):
+    """A model in TorchServe at ``url`` (``…/predictions/<name>``)."""
+
+    def __init__(self, url: str, timeout: float = 30) -> None:
+        self.url = url
+        limits = httpx.Limits(max_connections=64, keepalive_expiry=60)
+        self._http = httpx.AsyncClient(timeout=timeout, limits=limits)
+
+    async def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Post one request."""
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        response = await self._http.post(self.url, content=content, headers={"content-type": "application/json"})
+        return response.status_code, response.json()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+class Upstream:
+    """Asks the current model, and again if it is briefly gone: a worker that died, a version that is being replaced."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.retries = 0
+        self._asking: dict[Model, int] = {}
+
+    async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The JSON answer; raises ``Refusal``: 503 if the model stays away, else the model's own refusal."""
+        for attempt in range(ATTEMPTS):
+            status, answer = await self._ask_once(body)
+            if status < 500:
+                break
+            self.retries += 1
+            await asyncio.sleep(FIRST_DELAY * 2**attempt)
+        else:
+            raise Refusal(503, "unavailable", "the model does not answer just now", retry_after=2)
+        if status == 200:
+            return answer
+        error = answer.get("error")
+        if error is None:  # TorchServe's own words, not the model's
+            raise Refusal(503, "unavailable", "the model server refused the request")
+        raise Refusal(status, error["code"], error["message"], nearest=error["nearest"])
+
+    async def answer(self, queries: list[Any]) -> dict[str, Any]:
+        """Answers of queries."""
+        return await self.ask({"operation": "answer", "queries": queries})
+
+    async def replace(self, model: Model) -> None:
+        """Send new requests to ``model``; returns once the old one has answered all of its own."""
+        old, self.model = self.model, model
+        while self._asking.get(old):
+            await asyncio.sleep(0.02)
+        await old.close()
+
+    async def _ask_once(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        model = self.model
+        self._asking[model] = self._asking.get(model, 0) + 1
+        try:
+            return await model.ask(body)
+        except (httpx.TransportError, ValueError):
+            return 503, {}
+        finally:
+            self._asking[model] -= 1
+            if not self._asking[model]:
+                del self._asking[model]
