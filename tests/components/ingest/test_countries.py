@@ -68,10 +68,10 @@ NEIGHBOURS = {
 # Words of names that say nothing by themselves, and adjectives that do not begin as the name does.
 EVERYDAY = """
     american and agreement alliance area association black central city coast collective commission community
-    convertible cooperation council countries customs democratic development dollar eastern economic equatorial european federated
-    five forum free gold group independent integration island islands ivory language latin league mark middle monetary
-    nations northern ocean organisation organization pound real republic river saint security seven south southern
-    states sterling system trade treaty union united western
+    convertible cooperation council countries customs democratic development dollar eastern economic equatorial
+    european federated five forum free gold group independent integration island islands ivory language latin
+    league mark middle monetary nations northern ocean organisation organization pound real republic river saint
+    security seven south southern states sterling system trade treaty union united western
 """
 ADJECTIVES = {
     "cyprus": "cypriot",
