@@ -17,7 +17,7 @@ def split(triples: list[Triple]) -> tuple[list[Triple], list[Triple], list[Tripl
     """Train, in the given order, and valid and test, shuffled: about 80, 10 and 10 per cent.
 
     A border and its inverse are one fact and stay together. No entity of a held-out triple is left with fewer than
-    ``LEFT`` facts in train, so capitals, known from one fact alone, are never held out.
+    ``LEFT`` facts in train, so capitals, known from one fact or two, are never held out.
     """
     random = Random(SEED)
     facts = _facts(triples)
