@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from components.kge.features import Features
 from components.kge.graph import Graph, Vocabulary
 from components.kge.model import Model, ModelConfig
 from serving.engine import Engine
+from serving.service import respond
 from serving.torchserve.archive import write_archive
 from serving.torchserve.java import bundled_java
 from serving.torchserve.server import TorchServe
@@ -89,3 +91,21 @@ def torchserve(archive: Path) -> Iterator[TorchServe]:
     """A real TorchServe on the Java that comes with the dependencies, with two workers."""
     with TorchServe(archive, workers=2, java=bundled_java()) as server:
         yield server
+
+
+class EngineModel:
+    """The engine in this process behind the gateway, so that the gateway's own behaviour is tested without Java."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return tuple(respond(self.engine, [body])[0])
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def engine_model(engine: Engine) -> EngineModel:
+    return EngineModel(engine)

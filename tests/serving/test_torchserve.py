@@ -75,7 +75,9 @@ def test_management_is_closed(torchserve):
 def test_a_killed_worker_comes_back(torchserve):
     os.kill(torchserve.worker_pids()[0], 9)
     with httpx.Client(timeout=20) as client:
-        statuses = {client.post(torchserve.predictions_url, json={"queries": QUERIES[:1]}).status_code for _ in range(40)}
+        statuses = {
+            client.post(torchserve.predictions_url, json={"queries": QUERIES[:1]}).status_code for _ in range(40)
+        }
     assert statuses <= {200, 503, 507}
     assert 200 in statuses
 

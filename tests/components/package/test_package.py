@@ -1,0 +1,86 @@
+import zipfile
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.kge.model import Model, ModelConfig
+from components.package.package import PackageConfig, package
+from components.runtime import digests
+from components.runtime.files import read_json
+from feature_store.storage import Storage, Stored, open_storage
+from serving.engine import Engine
+from serving.torchserve.archive import read_manifest
+
+
+def picture(colour: str, size: tuple[int, int], mode: str = "RGB") -> bytes:
+    buffer = BytesIO()
+    Image.new(mode, size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return open_storage(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def mmkg(toy_mmkg: MMKG, storage: Storage) -> MMKG:
+    """The first two entities have pictures, one of them two; the second is transparent."""
+    first = (storage.put_blob(picture("red", (400, 200))), storage.put_blob(picture("blue", (10, 10))))
+    second = (storage.put_blob(picture("green", (20, 30), "RGBA")),)
+    return replace(toy_mmkg, images=(first, second, *toy_mmkg.images[2:]))
+
+
+@pytest.fixture
+def published(mmkg: MMKG, storage: Storage, tmp_path: Path) -> tuple[Stored, Stored]:
+    torch.manual_seed(0)
+    graph = mmkg.graph
+    model = Model(
+        ModelConfig(dimension=4), len(graph.entities), len(graph.relations), {}, torch.ones(60, dtype=torch.bool)
+    )
+    Bundle.of(model, graph).save(tmp_path / "bundle")
+    mmkg.save(tmp_path / "graph")
+    return storage.publish(tmp_path / "bundle", "bundles"), storage.publish(tmp_path / "graph", "graphs")
+
+
+def test_the_archive_is_the_bundle_with_thumbnails(published, storage, tmp_path):
+    bundle, graph = published
+    stored = package(bundle.uri, graph.uri, PackageConfig(name="toy", thumbnail_pixels=64), storage)
+    folder = storage.fetch(stored.uri)
+    about = read_json(folder / "archive.json")
+    archive = folder / about["archive"]
+    assert about["sha256"] == digests.of_file(archive)
+    assert about["bundle"] == bundle.digest
+    manifest = read_manifest(archive)
+    assert (manifest["modelName"], manifest["modelVersion"]) == ("toy", bundle.digest[:12])
+
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(tmp_path / "unpacked")
+    unpacked = tmp_path / "unpacked" / "bundle"
+    pictures = load_file(unpacked / "thumbnails.safetensors")
+    sizes = {key: Image.open(BytesIO(data.tobytes())).size for key, data in pictures.items()}
+    assert sizes == {"e0": (64, 32), "e1": (20, 30)}
+    engine = Engine.load(unpacked)
+    assert engine.catalog.thumbnail("e0")["media_type"] == "image/webp"
+    assert engine.catalog.search("entity 0", 1)["entities"][0]["picture"]
+    assert engine.answer([{"head": "e0", "relation": "r0"}])[0]["predictions"]
+
+
+def test_the_same_bundle_gives_the_same_archive(published, storage):
+    bundle, graph = published
+    config = PackageConfig(name="toy")
+    assert package(bundle.uri, graph.uri, config, storage) == package(bundle.uri, graph.uri, config, storage)
+
+
+def test_thumbnails_can_be_left_out(published, storage):
+    bundle, graph = published
+    folder = storage.fetch(package(bundle.uri, graph.uri, PackageConfig(thumbnail_pixels=0), storage).uri)
+    with zipfile.ZipFile(folder / "mmkgc.mar") as content:
+        assert not [name for name in content.namelist() if "thumbnail" in name]
