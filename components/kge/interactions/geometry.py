@@ -1,15 +1,18 @@
-"""Geometries: how a query point is compared with candidates. The place for fast kernels.
+"""Geometries: how a query point is compared with candidates.
 
 q query points, c candidates; each geometry answers for pairs, for K candidates a query, and for all candidates. Nothing
-of shape ``[B, N, d]`` is made; scores are higher for nearer candidates.
+of shape ``[B, N, d]`` is made: compiled kernels compare float32 vectors on the CPU, and PyTorch goes block by block
+elsewhere (float64, a GPU, few vectors). Scores are higher for nearer candidates.
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from components.kge import tensors
+from components.kge.kernels import comparison
 
 EPSILON = 1e-18  # under a root: its gradient at zero is 0 instead of NaN, its value moves by 1e-9
 
@@ -17,21 +20,33 @@ EPSILON = 1e-18  # under a root: its gradient at zero is 0 instead of NaN, its v
 class Geometry(ABC):
     """A comparison of points."""
 
+    kernel: ClassVar[comparison.Kind]
+
     @abstractmethod
     def pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         """Scores ``[...]`` of ``query[..., d]`` with ``candidate[..., d]``; leading dimensions broadcast."""
 
     def candidates(self, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
         """Scores ``[B, K]`` of ``query[B, d]`` with ``table[index[B, K]]``."""
+        if comparison.usable(query, table, index.numel()):
+            return comparison.candidates(self.kernel, query, table, index)
         return tensors.gathered(self.pairs, query, table, index)
 
     def everyone(self, query: Tensor, table: Tensor) -> Tensor:
         """Scores ``[B, N]`` of ``query[B, d]`` with ``table[N, d]``."""
+        if comparison.usable(query, table, len(query) * len(table)):
+            return comparison.everyone(self.kernel, query, table)
+        return self.grid(query, table)
+
+    def grid(self, query: Tensor, table: Tensor) -> Tensor:
+        """``everyone`` by PyTorch's operations."""
         return tensors.grid(self.pairs, query, table)
 
 
 class Dot(Geometry):
     """q·c."""
+
+    kernel = "dot"
 
     def pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         return torch.einsum("...d,...d->...", query, candidate)
@@ -43,26 +58,32 @@ class Dot(Geometry):
 class L1(Geometry):
     """−‖q − c‖₁."""
 
+    kernel = "l1"
+
     def pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         return -(query - candidate).abs().sum(-1)
 
-    def everyone(self, query: Tensor, table: Tensor) -> Tensor:
+    def grid(self, query: Tensor, table: Tensor) -> Tensor:
         return -torch.cdist(query, table, p=1)
 
 
 class L2(Geometry):
     """−‖q − c‖₂."""
 
+    kernel = "l2"
+
     def pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         return -torch.linalg.vector_norm(query - candidate, dim=-1)
 
-    def everyone(self, query: Tensor, table: Tensor) -> Tensor:
+    def grid(self, query: Tensor, table: Tensor) -> Tensor:
         # without the matrix product, whose cancellation costs half the digits of near points
         return -torch.cdist(query, table, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 class Modulus(Geometry):
     """−Σᵢ|qᵢ − cᵢ| of complex coordinates; the first half of a vector is real, the second imaginary."""
+
+    kernel = "modulus"
 
     def pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         real, imaginary = (query - candidate).chunk(2, dim=-1)

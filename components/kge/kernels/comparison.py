@@ -1,0 +1,105 @@
+"""Differentiable comparisons of queries with rows of a table, on the CPU, in float32.
+
+Gathered rows ``[B, K, d]`` never exist: each thread owns a range of the table's rows and goes through the pairs that
+need them, so a row is read once from memory and its gradient is written without races. Each thread has query gradients
+of its own, which are summed.
+"""
+
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from components.kge.kernels.threads import balanced, ranges, run
+
+Kind = Literal["dot", "l1", "l2", "modulus"]
+KINDS: tuple[Kind, ...] = get_args(Kind)  # as numbered in points
+SMALL = 1 << 17  # coordinates to compare, below which PyTorch's own operations are as fast
+
+
+def usable(query: Tensor, table: Tensor, comparisons: int) -> bool:
+    """Whether the kernels serve these vectors; ``comparisons``: of pairs of points."""
+    plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (query, table))
+    return plain and query.dim() == 2 and comparisons * query.shape[1] >= SMALL and not torch.compiler.is_compiling()
+
+
+def candidates(kind: Kind, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
+    """Scores ``[B, K]`` of ``query[B, d]`` with ``table[index[B, K]]``; raises ``IndexError`` for a wrong index."""
+    return _Candidates.apply(kind, query, table, index)
+
+
+def everyone(kind: Kind, query: Tensor, table: Tensor) -> Tensor:
+    """Scores ``[B, N]`` of ``query[B, d]`` with every row of ``table[N, d]``."""
+    return _Everyone.apply(kind, query, table)
+
+
+class _Candidates(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
+        from components.kge.kernels import loops
+
+        order = np.empty(index.numel(), np.int64)
+        offsets = np.empty(len(table) + 1, np.int64)
+        loops.group(index.contiguous().view(-1).numpy(), order, offsets)
+        scores = query.new_empty(index.shape)
+        ctx.kind, ctx.order, ctx.offsets = kind, order, offsets
+        ctx.save_for_backward(query, table, scores)
+        points = _points(kind, query), _points(kind, table)
+        score = loops.pairs(KINDS.index(kind)).score
+        run([partial(score, *points, order, offsets, scores.numpy(), *part) for part in balanced(offsets)])
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        from components.kge.kernels import loops
+
+        pull = loops.pairs(KINDS.index(ctx.kind)).pull
+        return (None, *_pull(ctx, pull, gradient, balanced(ctx.offsets), ctx.order, ctx.offsets), None)
+
+
+class _Everyone(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor) -> Tensor:
+        from components.kge.kernels import loops
+
+        scores = query.new_empty(len(query), len(table))
+        ctx.kind = kind
+        ctx.save_for_backward(query, table, scores)
+        points = _points(kind, query), _points(kind, table)
+        score = loops.grid(KINDS.index(kind)).score
+        run([partial(score, *points, scores.numpy(), *part) for part in ranges(len(table))])
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        from components.kge.kernels import loops
+
+        pull = loops.grid(KINDS.index(ctx.kind)).pull
+        return (None, *_pull(ctx, pull, gradient, ranges(len(ctx.saved_tensors[1]))))
+
+
+def _pull(
+    ctx: Any, pull: Any, gradient: Tensor, parts: list[tuple[int, int]], *pairs: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Gradients of queries and table from the scores' ``gradient``; ``pull`` works on each of ``parts`` of the rows."""
+    query, table, scores = ctx.saved_tensors
+    slope = torch.where(scores == 0, 0, gradient / scores) if ctx.kind == "l2" else gradient.contiguous()
+    of_query = query.new_zeros(len(parts), *query.shape)
+    of_table = torch.zeros_like(table, memory_format=torch.contiguous_format)
+    points = _points(ctx.kind, query), _points(ctx.kind, table)
+    own = [_points(ctx.kind, part) for part in of_query]
+    rows = _points(ctx.kind, of_table)
+    run([partial(pull, *points, *pairs, slope.numpy(), own[i], rows, *part) for i, part in enumerate(parts)])
+    return of_query.sum(0), of_table
+
+
+def _points(kind: Kind, vectors: Tensor) -> np.ndarray:
+    """Vectors ``[n, d]`` as points ``[n, parts, d / parts]``."""
+    parts = 2 if kind == "modulus" else 1
+    rows, width = vectors.shape
+    return vectors.detach().contiguous().view(rows, parts, width // parts).numpy()

@@ -1,0 +1,99 @@
+"""Compiled loops over pairs of points: B queries, the rows of a table, B·K pairs of them.
+
+Points are C-contiguous float32 ``[…, parts, d]``. A loop works for the rows ``begin…end`` of the table and releases the
+GIL. A pair's score is the same, bit for bit, wherever it is computed.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from components.kge.kernels.points import pull, score
+
+TILE = 16  # rows that stay in the first-level cache while all queries pass
+# sums may be reordered, which SIMD needs; NaN and infinity stay what they are
+FAST_MATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
+
+
+def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on first call and keep the machine code: beside this file, else in the user's cache folder, if any."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": FAST_MATH, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(loop)
+    except RuntimeError:  # nowhere to write
+        return njit(**options)(loop)
+
+
+class Loops(NamedTuple):
+    """The scores of a comparison, and what adds their gradients to those of queries and table."""
+
+    score: Callable[..., None]
+    pull: Callable[..., None]
+
+
+@compiled
+def group(index, order, offsets):
+    """Group pairs by the row ``index[P]`` that they need: row i's are ``order[offsets[i] : offsets[i + 1]]``.
+
+    Raises ``IndexError`` for a row that does not exist.
+    """
+    offsets[:] = 0
+    for pair in range(index.size):
+        if not 0 <= index[pair] < offsets.size - 1:
+            raise IndexError("a candidate's index is out of the table's range")
+        offsets[index[pair] + 1] += 1
+    for row in range(1, offsets.size):
+        offsets[row] += offsets[row - 1]
+    place = offsets.copy()
+    for pair in range(index.size):
+        order[place[index[pair]]] = pair
+        place[index[pair]] += 1
+
+
+@cache
+def pairs(kind: int) -> Loops:
+    """Scores ``[B, K]`` of each query with K rows of the table, in the order of the rows (``group``)."""
+
+    @compiled
+    def score_pairs(query, table, order, offsets, scores, begin, end):
+        for row in range(begin, end):
+            for p in range(offsets[row], offsets[row + 1]):
+                b, k = divmod(order[p], scores.shape[1])
+                scores[b, k] = score(kind, query[b], table[row])
+
+    @compiled
+    def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, begin, end):
+        scratch = np.empty(query.shape[2], np.float32)
+        for row in range(begin, end):
+            for p in range(offsets[row], offsets[row + 1]):
+                b, k = divmod(order[p], slope.shape[1])
+                pull(kind, query[b], table[row], slope[b, k], query_gradient[b], table_gradient[row], scratch)
+
+    return Loops(score_pairs, pull_pairs)
+
+
+@cache
+def grid(kind: int) -> Loops:
+    """Scores ``[B, U]`` of every query with every row of the table."""
+
+    @compiled
+    def score_grid(query, table, scores, begin, end):
+        for first in range(begin, end, TILE):
+            for b in range(query.shape[0]):
+                for row in range(first, min(first + TILE, end)):
+                    scores[b, row] = score(kind, query[b], table[row])
+
+    @compiled
+    def pull_grid(query, table, slope, query_gradient, table_gradient, begin, end):
+        scratch = np.empty(query.shape[2], np.float32)
+        for first in range(begin, end, TILE):
+            for b in range(query.shape[0]):
+                for row in range(first, min(first + TILE, end)):
+                    pull(kind, query[b], table[row], slope[b, row], query_gradient[b], table_gradient[row], scratch)
+
+    return Loops(score_grid, pull_grid)
