@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.evaluate.baseline import RelationPopularity
 from components.evaluate.slices import entity_masks
@@ -14,10 +14,8 @@ from components.register.gate import Costs, Decision, decide, query_latency_ms
 from components.register.questions import Contender
 from components.runtime import registry
 from components.runtime.errors import UserError
+from components.runtime.registry import Version
 from feature_store.storage import Storage
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 
 def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -> Decision:
@@ -61,7 +59,7 @@ def rollback(model: str, alias: str = "champion") -> tuple[str, str]:
     return previous.version, current.version
 
 
-def _champion(current: "ModelVersion | None", graph: Graph, config: GateConfig) -> tuple[Contender, GateConfig]:
+def _champion(current: Version | None, graph: Graph, config: GateConfig) -> tuple[Contender, GateConfig]:
     """Who is to be beaten: the present champion, or relation popularity, which may be better on some relations."""
     if current is not None:
         return _contender(current, Bundle.load(registry.bundle_of(current))), config
@@ -70,7 +68,7 @@ def _champion(current: "ModelVersion | None", graph: Graph, config: GateConfig) 
     return contender, config.model_copy(update={"max_slice_loss": math.inf})
 
 
-def _contender(version: "ModelVersion", bundle: Bundle) -> Contender:
+def _contender(version: Version, bundle: Bundle) -> Contender:
     return Contender(
         label=f"version {version.version}",
         model=bundle.model,
@@ -80,7 +78,7 @@ def _contender(version: "ModelVersion", bundle: Bundle) -> Contender:
     )
 
 
-def _tags(decision: Decision, current: "ModelVersion | None") -> dict[str, Any]:
+def _tags(decision: Decision, current: Version | None) -> dict[str, Any]:
     return {
         "gate": "promoted" if decision.promoted else "refused",
         "gate_reason": decision.reason,

@@ -9,15 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from components.runtime import digests, tracking
 from components.runtime.errors import UserError, did_you_mean
 from components.runtime.files import atomic_path
 from components.runtime.settings import Settings
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 BUNDLE_FOLDER = "artifacts/bundle"
 DIGEST_TAG = "bundle_digest"
@@ -25,20 +22,28 @@ LOCK_SUFFIX = ".promotion-lock"
 STALE_SECONDS = 120.0
 
 
-def version_at(name: str, alias: str) -> "ModelVersion | None":
+class Version(NamedTuple):
+    """A registered version of a model; its number is text, whatever the backend makes of it."""
+
+    name: str
+    version: str
+    tags: dict[str, str]
+
+
+def version_at(name: str, alias: str) -> Version | None:
     """The version of model ``name`` that ``alias`` points to, or None."""
-    return _or_none(lambda: tracking.client().get_model_version_by_alias(name, alias))
+    found = _or_none(lambda: tracking.client().get_model_version_by_alias(name, alias))
+    return found and Version(name, str(found.version), found.tags)
 
 
-def version(name: str, number: str | int) -> "ModelVersion":
+def version(name: str, number: str | int) -> Version:
     """Version ``number`` of model ``name``. Raises UserError where there is none, naming those that exist."""
     api = tracking.client()
-    found = _or_none(lambda: api.get_model_version(name, str(number)))
-    if found is None:
-        exist = sorted(int(version.version) for version in api.search_model_versions(f"name = '{name}'"))
-        numbers = ", ".join(map(str, exist))
-        raise UserError(f"{name} version {number}", "not in the registry", f"there are: {numbers}" if exist else _models())
-    return found
+    if found := _or_none(lambda: api.get_model_version(name, str(number))):
+        return Version(name, str(found.version), found.tags)
+    exist = sorted(int(version.version) for version in api.search_model_versions(f"name = '{name}'"))
+    mend = f"there are: {', '.join(map(str, exist))}" if exist else _models()
+    raise UserError(f"{name} version {number}", "not in the registry", mend)
 
 
 def champion_bundle(name: str, alias: str = "champion") -> Path:
@@ -52,7 +57,7 @@ def champion_bundle(name: str, alias: str = "champion") -> Path:
     return bundle_of(found)
 
 
-def bundle_of(version: "ModelVersion") -> Path:
+def bundle_of(version: Version) -> Path:
     """Folder of a version's bundle; kept in the scratch folder under its digest."""
     digest = version.tags[DIGEST_TAG]
     kept = Settings.from_env().scratch / "registry" / digest
@@ -65,7 +70,7 @@ def bundle_of(version: "ModelVersion") -> Path:
     return kept
 
 
-def _download(version: "ModelVersion", target: Path) -> None:
+def _download(version: Version, target: Path) -> None:
     import mlflow
 
     location = tracking.client().get_model_version_download_uri(version.name, version.version)

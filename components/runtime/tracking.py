@@ -34,6 +34,7 @@ def client() -> "MlflowClient":
     Artifacts of the embedded store lie in ``$MMKGC_HOME/mlartifacts``.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     settings = Settings.from_env()

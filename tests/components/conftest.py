@@ -1,5 +1,6 @@
 """A small graph with something to learn, for the rooms that judge models: evaluate, register, search."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,15 +11,29 @@ from components.ingest.mmkg import MMKG
 from components.kge.bundle import Bundle
 from components.kge.features import Features
 from components.kge.graph import Graph, Vocabulary
+from components.runtime import tracking
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 
 GROUPS, SIZE, RELATIONS = 6, 10, 4
 
 
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with nothing in it; making one takes seconds."""
+    home = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMKGC_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.client()
+    return home / "mlflow.db"
+
+
 @pytest.fixture
-def mmkgc_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mmkgc_home(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own with an empty MLflow store."""
+    (tmp_path / "home").mkdir()
+    shutil.copy(empty_mlflow, tmp_path / "home")
     monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
     for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MMKGC_PIPELINE_RUN", "MMKGC_STORAGE", "MMKGC_SCRATCH"):
         monkeypatch.delenv(name, raising=False)
