@@ -87,7 +87,8 @@ def _matrix(array: pa.FixedSizeListArray) -> np.ndarray:
 def _vectors(rows: Sequence[Row], spec: FeatureSpec) -> pa.Array:
     nothing = np.full((1, spec.dimension), np.nan, np.float32)
     stacks = [nothing if row.vector is None else np.atleast_2d(row.vector) for row in rows]
-    values = np.concatenate(stacks).astype(spec.dtype)
+    with np.errstate(over="ignore"):
+        values = np.concatenate(stacks).astype(spec.dtype)
     if spec.dtype == "float16" and np.isinf(values).any():
         raise UserError("features", "a value does not fit into float16", "set extract.dtype to float32")
     flat = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=_vector_type(spec))

@@ -7,6 +7,7 @@ addressing come from the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``MM
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,6 +26,7 @@ from components.runtime.settings import Settings
 from feature_store.storage import Storage, StorageConfig, Stored, StoredFile
 
 ATTEMPTS = 8
+SETTLE_SECONDS = 0.5
 TAKEN = ("PreconditionFailed", "412")
 RACING = ("ConditionalRequestConflict", "OperationAborted", "409")
 ABSENT = ("NoSuchKey", "404", "NotFound")
@@ -70,7 +72,8 @@ class S3Storage(Storage):
     @override
     def put_blob(self, data: bytes) -> str:
         digest = digests.of_bytes(data)
-        self.create(_blob_path(digest), data)
+        with self._told(self.uri(_blob_path(digest))):
+            self._put_if_absent(_blob_path(digest), data)
         return digest
 
     @override
@@ -88,19 +91,11 @@ class S3Storage(Storage):
 
     @override
     def create(self, path: str, data: bytes) -> bool:
-        from botocore.exceptions import ClientError
-
         with self._told(self.uri(path)):
-            for _ in range(ATTEMPTS):
-                try:
-                    self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
-                    return True
-                except ClientError as error:
-                    if _code(error) in TAKEN:
-                        return False
-                    if _code(error) not in RACING:
-                        raise
-        raise UserError(self.uri(path), "other writers kept this name busy", "run again")
+            response = self._put_if_absent(path, data)
+        if response is None:
+            return False
+        return not _may_be_overwritten(response) or self._still_holds(path, data)
 
     @override
     def read(self, path: str) -> bytes:
@@ -168,6 +163,25 @@ class S3Storage(Storage):
         )
         return SubTreeFileSystem(f"{self.bucket}/{self.prefix}", arrow)
 
+    def _put_if_absent(self, path: str, data: bytes) -> dict[str, Any] | None:
+        """The server's response, or ``None`` where the name is taken."""
+        from botocore.exceptions import ClientError
+
+        for _ in range(ATTEMPTS):
+            try:
+                return self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                if _code(error) in TAKEN:
+                    return None
+                if _code(error) not in RACING:
+                    raise
+        raise UserError(self.uri(path), "other writers kept this name busy", "run again")
+
+    def _still_holds(self, path: str, data: bytes) -> bool:
+        """Whether our bytes outlived every writer that began before we were done."""
+        time.sleep(SETTLE_SECONDS)
+        return self.read(path) == data
+
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
 
@@ -190,6 +204,14 @@ class S3Storage(Storage):
 
 def _blob_path(digest: str) -> str:
     return f"blobs/{digest[:2]}/{digest}"
+
+
+def _may_be_overwritten(response: dict[str, Any]) -> bool:
+    """OpenStack Swift checks a condition before it receives the bytes, so that two racing writers may both pass.
+
+    AWS, MinIO and SeaweedFS check it when they store them.
+    """
+    return "x-openstack-request-id" in response["ResponseMetadata"]["HTTPHeaders"]
 
 
 def _code(error: Any) -> str:

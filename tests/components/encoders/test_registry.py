@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from components.encoders.registry import TextualConfig, VisualConfig, create, encoders, recreate
+from components.encoders.sbert import SBERT
+from components.runtime.errors import UserError
+
+
+class Recipe(BaseModel):
+    visual: VisualConfig | None = None
+    textual: TextualConfig | None = None
+
+
+def test_files_of_the_folder_are_found() -> None:
+    assert {encoder.__name__ for encoder in encoders} == {"BEiT", "HFText", "HFVision", "SBERT", "VGG16"}
+
+
+def test_a_recipe_names_an_encoder_and_survives_json() -> None:
+    recipe = Recipe.model_validate({"visual": {"encoder": "vgg16", "seed": 2}, "textual": {"encoder": "sbert"}})
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert isinstance(create(recipe.textual), SBERT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"encoder": "vgg19"}, "'beit', 'hf_vision', 'vgg16'"),
+        ({"encoder": "sbert"}, "'beit', 'hf_vision', 'vgg16'"),
+        ({"encoder": "vgg16", "sed": 1}, "sed"),
+        ({"encoder": "beit", "pooling": "max"}, "'cls' or 'mean'"),
+    ],
+)
+def test_wrong_names_and_values_are_refused(wrong: dict, told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Recipe.model_validate({"visual": wrong})
+
+
+def test_imported_vectors_have_no_encoder() -> None:
+    with pytest.raises(UserError, match="no encoder made these features"):
+        recreate({"encoder": "imported", "weights": "VGG"})
+
+
+def test_who_an_encoder_is_needs_no_transformers() -> None:
+    code = (
+        "import sys; from components.encoders.registry import create\n"
+        "from components.encoders.sbert import SBERTConfig\n"
+        "create(SBERTConfig()).spec; sys.exit('transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
