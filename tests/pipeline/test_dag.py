@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import yaml
+from click.testing import CliRunner
+
+from pipeline import config, dag
+from pipeline.cli.compile import compile as compile_verb
+
+COMPILED = Path(dag.__file__).parent / "recipes" / "compiled" / "countries.pipeline.yaml"
+
+
+def compiled(tmp_path, *arguments):
+    target = tmp_path / "out.yaml"
+    result = CliRunner().invoke(compile_verb, [*arguments, "-o", str(target)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return target.read_text()
+
+
+def test_the_committed_pipeline_is_what_the_recipe_compiles_to(tmp_path):
+    assert compiled(tmp_path, "countries") == COMPILED.read_text(), (
+        f"the DAG or the recipe changed: mmkgc compile countries -o {COMPILED.relative_to(Path.cwd())}"
+    )
+
+
+def test_no_step_installs_anything_when_it_starts():
+    assert "pip install" not in COMPILED.read_text()
+
+
+def test_steps_that_write_to_mlflow_are_never_cached():
+    spec, _platform = yaml.safe_load_all(COMPILED.read_text())
+    cached = {
+        name: task["cachingOptions"].get("enableCache", False) for name, task in spec["root"]["dag"]["tasks"].items()
+    }
+    assert cached == {
+        "ingest": True,
+        "extract": True,
+        "extract-2": True,
+        "train": True,
+        "evaluate": False,
+        "register": False,
+        "package": True,
+    }
+
+
+def test_every_cacheable_step_sees_the_digest_of_the_code():
+    spec, _platform = yaml.safe_load_all(COMPILED.read_text())
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        if task["cachingOptions"]:
+            assert task["inputs"]["parameters"]["code"] == {"componentInputParameter": "code"}, name
+
+
+def test_pods_learn_storage_and_tracking_from_the_cluster():
+    _spec, platform = yaml.safe_load_all(COMPILED.read_text())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert len(executors) == len(dag.steps(config.load("countries")))
+    for executor in executors.values():
+        assert [variable["name"] for variable in executor["fieldPathAsEnv"]] == ["MMKGC_PIPELINE_RUN"]
+        assert executor["configMapAsEnv"]
+        assert executor["secretAsEnv"]
+
+
+def test_a_recipe_decides_which_steps_there_are(tmp_path):
+    recipe = config.load(
+        "countries", ["extract.visual=null", "search.trials=3", "search.space={optimizer.lr: {values: [0.1]}}"]
+    )
+    assert dag.steps(recipe) == ["ingest", "extract", "search", "train", "evaluate", "register", "package"]
+    text = compiled(
+        tmp_path,
+        "countries",
+        *("--set", "extract.visual=null"),
+        *("--set", "search.trials=3"),
+        *("--set", "search.space={optimizer.lr: {values: [0.1]}}"),
+    )
+    spec = next(yaml.safe_load_all(text))
+    tasks = spec["root"]["dag"]["tasks"]
+    assert set(tasks) == set(dag.steps(recipe))
+    assert tasks["search"]["cachingOptions"] == {}
+    assert "best" in tasks["train"]["inputs"]["artifacts"]
