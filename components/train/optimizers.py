@@ -18,8 +18,8 @@ CLASSES: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The configured optimiser."""
-    return CLASSES[config.name](parameters, lr=config.lr, weight_decay=config.weight_decay)
+    """The configured optimiser, in one pass over the parameters: unfused, Adam costs as much as all the scores."""
+    return CLASSES[config.name](parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def make_schedule(config: OptimizerConfig, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
