@@ -84,16 +84,23 @@ class KnownTriples:
         return self.tails(entities, relations) if side == "tail" else self.heads(relations, entities)
 
     def contains(self, triples: Tensor) -> Tensor:
-        """Which triples ``[..., 3]`` are known, bool ``[...]``."""
-        if not len(self.triples):
-            return torch.zeros(triples.shape[:-1], dtype=torch.bool, device=triples.device)
+        """Which triples ``[..., 3]`` are known, bool ``[...]``; a hash spares most of the unknown a binary search."""
         codes = self._code(triples)
-        position = torch.searchsorted(self._codes, codes).clamp(max=len(self._codes) - 1)
-        return self._codes[position] == codes
+        found = self._hashes[codes % len(self._hashes)]
+        likely = codes[found]
+        position = torch.searchsorted(self._codes, likely).clamp(max=len(self._codes) - 1)
+        return found.masked_scatter(found, self._codes[position] == likely)
 
     @cached_property
     def _codes(self) -> Tensor:
         return self._code(self.triples).sort().values
+
+    @cached_property
+    def _hashes(self) -> Tensor:
+        """Whether a known code has this remainder: 3 % of the places are true."""
+        taken = torch.zeros(32 * len(self._codes) + 1, dtype=torch.bool, device=self._codes.device)
+        taken[self._codes % len(taken)] = True
+        return taken
 
     def _code(self, triples: Tensor) -> Tensor:
         head, relation, tail = triples.unbind(-1)
