@@ -36,7 +36,8 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
     ``prepare`` adds to every task what the place where it runs asks for (``pipeline.runners.cluster``).
 
     The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
-    output depends on their inputs alone are cached. Search, evaluation and registration never are: they write to MLflow.
+    output depends on their inputs alone are cached. Search, evaluation and registration never are: they write to
+    MLflow.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
 

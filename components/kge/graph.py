@@ -52,6 +52,11 @@ class Graph:
         """Every triple that counts as true: train, valid, test and known, int64 ``[T, 3]``."""
         return torch.cat([self.train, self.valid, self.test, self.known])
 
+    @property
+    def selection_triples(self) -> Tensor:
+        """The true triples that model selection may filter by: all but test, which only the final evaluation reads."""
+        return torch.cat([self.train, self.valid, self.known])
+
 
 class KnownTriples:
     """Answers of every known query, for filters and for the rejection of false negatives.

@@ -47,7 +47,7 @@ def train(
     made_from = {"graph": digest_in(graph_uri), "features": {m: digest_in(uri) for m, uri in feature_uris.items()}}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
     features = {m: load_features(uri, mmkg.graph.entities.keys, storage) for m, uri in feature_uris.items()}
-    trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt")
+    trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     with step_run("train", params=config.model_dump()) as run:
         counts = {"entities": len(mmkg.graph.entities), "train": len(mmkg.graph.train)}
         run.log_dataset(str(mmkg.info.get("name", "graph")), made_from["graph"], graph_uri, counts, "training")

@@ -55,9 +55,9 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
     rows = {f"model, {side}": metrics["metrics"]["realistic"][side] for side in ("both", "head", "tail")}
     rows["relation popularity, both"] = metrics["baseline"]["both"]
     names = [name for name in rows["model, both"] if name == "mrr" or name.startswith("hits") or name == "mr"]
-    click.echo(f"\n{'filtered, test split':<28}" + "".join(f"{name:>10}" for name in names))
+    click.echo(f"\n{'test split, filtered':<28}" + "".join(f"{name:>11}" for name in names))
     for label, values in rows.items():
-        click.echo(f"{label:<28}" + "".join(f"{values[name]:>10.3f}" for name in names))
+        click.echo(f"{label:<28}" + "".join(f"{values[name]:>11.3f}" for name in names))
 
 
 def _print_registration(registration: dict[str, Any]) -> None:
@@ -77,17 +77,22 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
         click.echo(
             f"\nTorchServe is up after {time.monotonic() - begun:.0f} s; the first test queries, answered by it:"
         )
-        for completion in completions:
-            query = {"head": completion["head"], "relation": completion["relation"], "k": ASKED, "exclude_known": False}
-            answer = httpx.post(server.predictions_url, json=query, timeout=30).raise_for_status().json()
-            _print_completion(completion, answer["predictions"])
+        asked = ("head", "relation")
+        queries = [{part: one[part] for part in asked} | {"k": ASKED, "exclude_known": False} for one in completions]
+        answer = httpx.post(server.predictions_url, json={"queries": queries}, timeout=60).raise_for_status().json()
+        for completion, given in zip(completions, answer["answers"], strict=True):
+            _print_completion(completion, given["predictions"])
     click.echo("\nTorchServe stopped.")
 
 
 def _print_completion(completion: dict[str, Any], predictions: list[dict[str, Any]]) -> None:
     """The filtered answers: what the graph holds already is left out, but for the gold answer of the test triple."""
-    click.echo(f"\n  {completion['query']}   gold: {completion['gold']}, rank {completion['rank']:g}")
-    candidates = [p for p in predictions if not p["known"] or p["name"] == completion["gold"]]
-    for place, prediction in enumerate(candidates[:SHOWN], start=1):
-        gold = click.style("  ← gold", fg="green") if prediction["name"] == completion["gold"] else ""
-        click.echo(f"    {place}. {prediction['name']:<30}{prediction['score']:>9.3f}{gold}")
+    gold = completion["gold"]
+    click.echo(f"\n  {completion['query']}")
+    candidates = [prediction for prediction in predictions if not prediction["known"] or prediction["name"] == gold]
+    for place, prediction in enumerate(candidates, start=1):
+        if place <= SHOWN or prediction["name"] == gold:
+            mark = click.style("  ← gold", fg="green") if prediction["name"] == gold else ""
+            click.echo(f"  {place:>4}. {prediction['name']:<30}{prediction['score']:>9.3f}{mark}")
+    if gold not in [prediction["name"] for prediction in candidates]:
+        click.echo(f"  {completion['rank']:>4g}. {gold:<30}{'':>9}  ← gold")

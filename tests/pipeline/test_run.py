@@ -1,0 +1,148 @@
+"""The whole pipeline as a user runs it: real kfp, real MLflow, real TorchServe, on a graph of sixteen entities."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("train.epochs=4", "train.evaluate_every=2", "train.model.dimension=8", "evaluate.bootstrap=100")
+SETTINGS = [part for setting in QUICK for part in ("--set", setting)]
+
+
+def mmkgc(home, *arguments, **environment):
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    env |= {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def dataset(write_dataset, tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "places")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def first_run(home, dataset):
+    result = mmkgc(home, "run", dataset, *SETTINGS)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def states(result):
+    """Step and state of each line of a run: ✓ done, = from the cache, ✗ failed."""
+    return {step: mark for mark, step in re.findall(r"^([✓=✗]) \d/\d ([\w-]+)", result.stderr, re.MULTILINE)}
+
+
+def test_a_run_shows_a_line_a_step_metrics_and_the_answers_of_torchserve(first_run):
+    assert states(first_run) == dict.fromkeys(
+        ["ingest", "extract", "extract-2", "train", "evaluate", "register", "package"], "✓"
+    )
+    assert "relation popularity" in first_run.stdout
+    assert "TorchServe is up" in first_run.stdout
+    assert first_run.stdout.count("← gold") == 3
+    assert "TorchServe stopped." in first_run.stdout
+
+
+def test_a_second_run_takes_unchanged_steps_from_the_cache(first_run, home, dataset):
+    again = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS)
+    assert again.returncode == 0, again.stderr
+    cached = {step for step, mark in states(again).items() if mark == "="}
+    assert cached == {"ingest", "extract", "extract-2", "train", "package"}
+
+
+def test_a_changed_setting_redoes_what_depends_on_it(first_run, home, dataset):
+    changed = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, "--set", "train.seed=1")
+    assert changed.returncode == 0, changed.stderr
+    redone = {step for step, mark in states(changed).items() if mark == "✓"}
+    assert redone == {"train", "evaluate", "register", "package"}
+
+
+def test_runs_nest_in_mlflow_and_the_champion_is_registered(first_run, home, monkeypatch):
+    monkeypatch.setenv("MMKGC_HOME", str(home))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    from components.runtime import tracking
+
+    api = tracking.client()
+    experiment = api.get_experiment_by_name("places")
+    runs = api.search_runs([experiment.experiment_id], max_results=100)
+    parents = [run for run in runs if tracking.PARENT_TAG not in run.data.tags]
+    oldest = min(parents, key=lambda run: run.info.start_time)
+    steps = {run.info.run_name for run in runs if run.data.tags.get(tracking.PARENT_TAG) == oldest.info.run_id}
+    assert {"ingest", "train", "evaluate", "register"} <= steps
+    assert oldest.data.params["train.epochs"] == "4"
+    assert 0 < oldest.data.metrics["test/mrr"] <= 1
+    assert all(run.info.status == "FINISHED" for run in runs)
+
+
+def test_a_refused_dataset_ends_with_one_sentence_and_code_2(home, write_dataset, tmp_path):
+    folder = write_dataset(tmp_path / "broken")
+    (folder / "train.tsv").write_text((folder / "train.tsv").read_text() + "c0\tborders\tnowhere\n")
+    result = mmkgc(home, "run", folder, "--no-serve", *SETTINGS)
+    assert result.returncode == 2
+    assert states(result) == {"ingest": "✗"}
+    message = result.stderr.splitlines()[-1]
+    assert "train.tsv, line" in message
+    assert "'nowhere'" in message
+    assert "Traceback" not in result.stderr
+
+
+def test_a_step_that_breaks_shows_its_own_traceback_and_the_log(first_run, home, dataset):
+    broken = {"MMKGC_STORAGE": str(home / "mlflow.db" / "store")}  # a folder below a file cannot be made
+    result = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, **broken)
+    assert result.returncode == 1
+    assert "NotADirectoryError" in result.stderr
+    assert re.search(r"the whole log: \S+\.log", result.stderr)
+
+
+def test_a_changed_artifact_is_made_anew(first_run, home, dataset):
+    (archive,) = [path for path in (home / "store" / "graphs").iterdir() if path.is_dir()]
+    (archive / "graph.json").write_text("{}")
+    repaired = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS)
+    assert repaired.returncode == 0, repaired.stderr
+    assert states(repaired)["ingest"] == "✓"
+
+
+def test_a_run_killed_in_training_resumes_and_ends_with_the_same_metrics(write_dataset, tmp_path):
+    folder = write_dataset(tmp_path / "places")
+    long = ["--set", "train.epochs=300", "--set", "train.patience=null", "--set", "train.evaluate_every=50"]
+    long += ["--set", "train.checkpoint_seconds=0"]
+    arguments = ["run", folder, "--no-serve", *SETTINGS, *long, "--set", "extract.visual=null"]
+    undisturbed = mmkgc(tmp_path / "undisturbed", *arguments)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    home = tmp_path / "killed"
+    _kill_during_training(home, arguments)
+    resumed = mmkgc(home, *arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumes after epoch" in "".join(log.read_text() for log in (home / "logs").iterdir())
+    assert _metrics(home) == _metrics(tmp_path / "undisturbed")
+
+
+def _kill_during_training(home: Path, arguments: list) -> None:
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
+    env = os.environ | {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 200
+        while not list(home.glob("scratch/train/*/checkpoint.pt")):
+            assert process.poll() is None, "the run ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _metrics(home: Path) -> dict:
+    (metrics,) = home.glob("store/evaluations/*/metrics.json")
+    return json.loads(metrics.read_text())
