@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.kge.graph import KnownTriples
 from components.kge.interactions.base import Side
+from components.kge.kernels import counting
 from components.kge.model import Model
 
 Progress = Callable[[Iterable[Tensor]], Iterable[Tensor]]
@@ -101,10 +102,13 @@ def _counts(
 
     Known answers sink to −∞; the gold one, known or not, is compared by its own score and counted apart.
     """
-    if not scores.isfinite().all():
+    if not torch.stack(scores.aminmax()).isfinite().all():
         raise NotFinite(
             "the model's scores are not finite (NaN or infinity); training diverged — lower the learning rate"
         )
+    if counting.usable(scores, len(gold)):
+        better, equal, others = counting.count(scores, rows, gold, answers)
+        return better + 1, better + 1 + equal, others + 1
     own = scores[rows, gold]
     scores = scores.index_put(answers, scores.new_tensor(-torch.inf))
     filtered = torch.bincount(answers[0], minlength=len(scores))[rows]

@@ -1,0 +1,31 @@
+"""Counting of ranks in a matrix of scores: one pass instead of one for each comparison, filter and sum."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from components.kge.kernels.threads import ranges, run
+
+SMALL = 1 << 15  # scores to look at, below which PyTorch's own operations are as fast
+
+
+def usable(scores: Tensor, golds: int) -> bool:
+    """Whether the kernel serves these scores for so many gold answers."""
+    plain = scores.device.type == "cpu" and scores.dtype == torch.float32
+    return plain and scores.is_contiguous() and golds * scores.shape[1] >= SMALL
+
+
+def count(scores: Tensor, rows: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Candidates better than, equal to, and beside the answers ``gold[G]`` of ``scores[B, N][rows[G]]``; each ``[G]``.
+
+    ``answers``: pairs (row, entity) of known answers in the order of rows, which are no candidates.
+    """
+    from components.kge.kernels import loops
+
+    offsets = torch.searchsorted(answers[0], torch.arange(len(scores) + 1))
+    better, equal, others = (torch.empty_like(gold) for _ in range(3))
+    arrays = [array.contiguous().numpy() for array in (scores.detach(), rows, gold, offsets, answers[1])]
+    counts = [array.numpy() for array in (better, equal, others)]
+    run([partial(loops.count, *arrays, *counts, *part) for part in ranges(len(gold))])
+    return better, equal, others
