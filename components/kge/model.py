@@ -16,9 +16,9 @@ from components.kge.entities import STRUCTURE, EntityTable, Missing, Modal
 from components.kge.features import Features
 from components.kge.fusions import FUSIONS
 from components.kge.fusions.base import Term
-from components.kge.graph import RELATION
+from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import Side
+from components.kge.interactions.base import QueryInteraction, Side
 from components.kge.negatives.base import Block, Real, Virtual
 from components.kge.pool import Pool
 from components.kge.tensors import total
@@ -79,8 +79,8 @@ class Model(nn.Module):
 
     def score_triples(self, triples: Tensor) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]``; with reciprocal relations the mean of both directions."""
-        heads, relations, tails = triples.unbind(1)
-        return self.score_modal(self.entities.modal(heads), relations, self.entities.modal(tails))
+        pool = self._frozen or Pool(self, [triples[:, HEAD], triples[:, TAIL]])
+        return self.score_pooled(pool, triples, self.fusion.terms)
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as the tail of ``(heads[B], relations[B], ?)``."""
@@ -107,12 +107,16 @@ class Model(nn.Module):
 
     def score_modal(self, head: Modal, relations: Tensor, tail: Modal, terms: Iterable[Term] | None = None) -> Tensor:
         """Scores ``[...]`` of triples given by vectors ``[..., e]``, ``relations[...]``; dimensions broadcast."""
-        heads, tails = self.fusion.views(head), self.fusion.views(tail)
         terms = tuple(terms or self.fusion.terms)
-        forward = self._score_views(heads, relations, tails, "tail", terms)
-        if not self.config.reciprocal:
-            return forward
-        return (forward + self._score_views(tails, relations, heads, "head", terms)) / 2
+        heads, tails = self._needed_views(head, terms), self._needed_views(tail, terms)
+        return self._score_views(heads, relations, tails, terms)
+
+    def score_pooled(self, pool: Pool, triples: Tensor, terms: tuple[Term, ...]) -> Tensor:
+        """Scores ``[B]`` of ``triples[B, 3]`` whose entities are in the pool."""
+        heads, relations, tails = triples.unbind(1)
+        used = {view for term in terms for view in (term.head, term.tail)}
+        views = [{name: pool.view(name, ids) for name in used} for ids in (heads, tails)]
+        return self._score_views(views[0], relations, views[1], terms)
 
     def score_block(
         self, pool: Pool, triples: Tensor, block: Block, terms: Iterable[Term] | None = None
@@ -135,6 +139,13 @@ class Model(nn.Module):
         """Relation vectors ``[..., r]`` of a term; head queries have their own where relations are reciprocal."""
         inverse = self.config.reciprocal and side == "head"
         return self.relations[term.relation][relations + self.n_relations if inverse else relations]
+
+    def query(self, known: Tensor, modality: str, relations: Tensor, side: Side) -> Tensor:
+        """Point ``[B, e]`` near which the answers' vectors of one modality lie, for query interactions alone."""
+        assert isinstance(self.interaction, QueryInteraction)
+        relation = self.relation(self.fusion.unimodal(modality), relations, side)
+        direction: Side = "tail" if self.config.reciprocal else side
+        return self.interaction.query(self.interaction.entity(known), relation, direction)
 
     def everyone(self) -> Pool:
         """All N entities, projected and fused; the frozen ones where the model is frozen."""
@@ -178,21 +189,23 @@ class Model(nn.Module):
         vectors += [table[rows] for table in self.relations.values()]
         return [self.interaction.moduli(vector) for vector in vectors]
 
+    def _needed_views(self, modal: Modal, terms: tuple[Term, ...]) -> dict[str, Tensor]:
+        """The modalities alone where no term looks at a fused vector."""
+        unfused = all(term.head in modal.vectors and term.tail in modal.vectors for term in terms)
+        return modal.vectors if unfused else self.fusion.views(modal)
+
     def _score_views(
-        self,
-        known: Mapping[str, Tensor],
-        relations: Tensor,
-        sought: Mapping[str, Tensor],
-        side: Side,
-        terms: Iterable[Term],
+        self, heads: Mapping[str, Tensor], relations: Tensor, tails: Mapping[str, Tensor], terms: tuple[Term, ...]
     ) -> Tensor:
-        """Scores of pairs of views in the direction in which the sought side plays the tail."""
-        return total(
-            self._weighed(
-                term, self.interaction.score(known[term.head], self.relation(term, relations, side), sought[term.tail])
-            )
-            for term in terms
-        )
+        """Scores of pairs of views; with reciprocal relations the mean of both directions."""
+
+        def directed(known: Mapping[str, Tensor], sought: Mapping[str, Tensor], side: Side) -> Tensor:
+            relation = {term: self.relation(term, relations, side) for term in terms}
+            scores = [self.interaction.score(known[term.head], relation[term], sought[term.tail]) for term in terms]
+            return total(map(_weighed, terms, scores))
+
+        forward = directed(heads, tails, "tail")
+        return (forward + directed(tails, heads, "head")) / 2 if self.config.reciprocal else forward
 
     def _against_all(
         self, pool: Pool, known: Mapping[str, Tensor], relations: Tensor, side: Side, terms: Iterable[Term]
@@ -202,7 +215,7 @@ class Model(nn.Module):
             ours, theirs, direction = self._roles(term, side)
             relation = self.relation(term, relations, side)
             score = self.interaction.score_all(known[ours], relation, pool.views[theirs], direction)
-            scores.append(self._weighed(term, score))
+            scores.append(_weighed(term, score))
         return total(scores)
 
     def _score_real(
@@ -218,19 +231,19 @@ class Model(nn.Module):
             relation = self.relation(term, relations, side)
             table, index = pool.candidates(theirs, candidates)
             score = self.interaction.score_candidates(pool.view(ours, known), relation, table, index, direction)
-            scores.append(self._weighed(term, score))
+            scores.append(_weighed(term, score))
         score = total(scores)
         return score[:, 0], score[:, 1:]
-
-    @staticmethod
-    def _weighed(term: Term, score: Tensor) -> Tensor:
-        return score if term.weight == 1 else term.weight * score
 
     def _roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""
         if side == "tail" or self.config.reciprocal:
             return term.head, term.tail, "tail"
         return term.tail, term.head, "head"
+
+
+def _weighed(term: Term, score: Tensor) -> Tensor:
+    return score if term.weight == 1 else term.weight * score
 
 
 def _prepend(gold: Tensor, real: Real) -> Real:

@@ -21,6 +21,8 @@ def refusal(
         fusion = FUSIONS.create(config.fusion, (STRUCTURE, *modalities), interaction.entity_width(config.dimension))
     except ValueError as error:
         return str(error)
+    if getattr(OBJECTIVES.lookup(objective["name"]), "graded", False):
+        return f"objective '{objective['name']}' grades negatives by levels that 'dhns' brings along; name another one"
     compares_with_all = issubclass(OBJECTIVES.lookup(objective["name"]), AllEntityObjective)
     if strategy is None:
         return (

@@ -83,7 +83,8 @@ class Trainer:
         self.objective = OBJECTIVES.create(config.objective)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
         context = Context(self.model, graph, self.train_known, self.generator, self.objective)
-        self.strategy = STRATEGIES.create(config.negatives, context).to(self.device) if config.negatives else None
+        with torch.random.fork_rng(devices=[]):  # dropout is the same whatever the strategy draws for itself
+            self.strategy = STRATEGIES.create(config.negatives, context).to(self.device) if config.negatives else None
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, parameters)
         self.batches = ceil(len(self.triples) / config.batch_size)
@@ -150,7 +151,7 @@ class Trainer:
         return loss.detach()
 
     def _dev_mrr(self) -> float:
-        known = KnownTriples(self.graph.all_triples, len(self.graph.entities), len(self.graph.relations))
+        known = KnownTriples(self.graph.selection_triples, len(self.graph.entities), len(self.graph.relations))
         return mrr(rank(self.model, self.graph.valid.to(self.device), known.to(self.device)))
 
     def _note(self) -> str:
@@ -181,6 +182,7 @@ class Trainer:
             part.load_state_dict(state[name])
         self.progress = Progress(**state["progress"])
         checkpoint.restore_random_state(state["random"], self.generator)
+        print(f"train resumes after epoch {self.progress.epoch} of {self.config.epochs}", flush=True)
 
     def _parts(self) -> dict[str, Any]:
         """Everything with a state."""

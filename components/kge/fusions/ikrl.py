@@ -11,8 +11,9 @@ from components.kge.fusions.base import Fusion, Term
 class IKRL(Fusion):
     """Four terms with one relation vector: structure–structure, image–image, structure–image, image–structure.
 
-    Xie et al. 2017, eq. 3–6, whose interaction is TransE. An entity's images come as one mean vector, as in the MANS and
-    AdaMF papers, instead of the original's attention over images. ``modality: textual`` puts text in the image's place.
+    Xie et al. 2017, eq. 3–6, whose interaction is TransE. An entity's images come as one mean vector, as in the MANS
+    and AdaMF papers, instead of the original's attention over images.
+    ``modality: textual`` puts text in the image's place.
     """
 
     def __init__(

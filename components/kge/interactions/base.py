@@ -5,15 +5,17 @@ query is the side that is asked for: ``"tail"`` for (h, r, ?), ``"head"`` for (?
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from components.kge import tensors
 from components.kge.interactions.geometry import Geometry
 
 Side = Literal["head", "tail"]
+Init = Annotated[float, Field(gt=0, description="half width of the uniform initial values")]
 
 
 class Interaction(ABC):
@@ -23,7 +25,7 @@ class Interaction(ABC):
     them from ``score``; subclasses have faster ways.
     """
 
-    def __init__(self, init: float = 0.1) -> None:
+    def __init__(self, init: float) -> None:
         self.init = init
 
     def entity_width(self, dimension: int) -> int:

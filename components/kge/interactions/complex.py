@@ -1,12 +1,9 @@
 """ComplEx."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.base import Init, QueryInteraction, Side
 from components.kge.interactions.geometry import EPSILON, Dot
 
 
@@ -26,9 +23,7 @@ class ComplEx(QueryInteraction):
     product of h∘r with t, and of t∘r̄ with h, over the reals.
     """
 
-    def __init__(
-        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 1e-3
-    ) -> None:
+    def __init__(self, *, init: Init = 1e-3) -> None:
         super().__init__(init)
         self.geometry = Dot()
 

@@ -1,11 +1,8 @@
 """DistMult."""
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
-from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.base import Init, QueryInteraction, Side
 from components.kge.interactions.geometry import Dot
 
 
@@ -15,9 +12,7 @@ class DistMult(QueryInteraction):
     Yang et al. 2015, eq. 2 with a diagonal matrix.
     """
 
-    def __init__(
-        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1
-    ) -> None:
+    def __init__(self, *, init: Init = 0.1) -> None:
         super().__init__(init)
         self.geometry = Dot()
 

@@ -1,12 +1,9 @@
 """PairRE."""
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import ProjectionInteraction, Side
+from components.kge.interactions.base import Init, ProjectionInteraction, Side
 from components.kge.interactions.geometry import L1
 
 
@@ -16,9 +13,7 @@ class PairRE(ProjectionInteraction):
     Chao et al. 2021, eq. 2. A relation vector is [r_H, r_T].
     """
 
-    def __init__(
-        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1
-    ) -> None:
+    def __init__(self, *, init: Init = 0.1) -> None:
         super().__init__(init)
         self.geometry = L1()
 

@@ -1,13 +1,10 @@
 """QuatE."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.base import Init, QueryInteraction, Side
 from components.kge.interactions.geometry import Dot
 
 
@@ -18,9 +15,7 @@ class QuatE(QueryInteraction):
     head query is t ⊗ r̄, since (h ⊗ r)·t = h·(t ⊗ r̄) for unit r.
     """
 
-    def __init__(
-        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1
-    ) -> None:
+    def __init__(self, *, init: Init = 0.1) -> None:
         super().__init__(init)
         self.geometry = Dot()
 

@@ -1,12 +1,9 @@
 """RESCAL."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.base import Init, QueryInteraction, Side
 from components.kge.interactions.geometry import Dot
 
 
@@ -16,9 +13,7 @@ class RESCAL(QueryInteraction):
     Nickel et al. 2011, eq. 1.
     """
 
-    def __init__(
-        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1
-    ) -> None:
+    def __init__(self, *, init: Init = 0.1) -> None:
         super().__init__(init)
         self.geometry = Dot()
 

@@ -1,13 +1,11 @@
 """RotatE."""
 
 from math import pi
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.base import Init, QueryInteraction, Side
 from components.kge.interactions.complex import complex_product
 from components.kge.interactions.geometry import Modulus
 
@@ -20,9 +18,7 @@ class RotatE(QueryInteraction):
     ``init`` is (γ + 2) / dimension.
     """
 
-    def __init__(
-        self, *, init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.07
-    ) -> None:
+    def __init__(self, *, init: Init = 0.07) -> None:
         super().__init__(init)
         self.geometry = Modulus()
 

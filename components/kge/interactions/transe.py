@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.base import Init, QueryInteraction, Side
 from components.kge.interactions.geometry import L1, L2
 
 
@@ -23,7 +23,7 @@ class TransE(QueryInteraction):
         *,
         p: Annotated[Literal[1, 2], Field(description="norm of the distance")] = 1,
         normalize: Annotated[bool, Field(description="unit vectors")] = False,
-        init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1,
+        init: Init = 0.1,
     ) -> None:
         super().__init__(init)
         self.geometry = L1() if p == 1 else L2()

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import ProjectionInteraction, Side
+from components.kge.interactions.base import Init, ProjectionInteraction, Side
 from components.kge.interactions.geometry import L1, L2
 
 
@@ -23,7 +23,7 @@ class TransH(ProjectionInteraction):
         *,
         p: Annotated[Literal[1, 2], Field(description="norm of the distance")] = 2,
         orthogonality: Annotated[float, Field(ge=0, description="weight of the penalty on w·d_r")] = 0.0,
-        init: Annotated[float, Field(gt=0, description="half width of the uniform initial values")] = 0.1,
+        init: Init = 0.1,
     ) -> None:
         super().__init__(init)
         self.geometry = L1() if p == 1 else L2()

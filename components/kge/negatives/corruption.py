@@ -1,16 +1,18 @@
 """Corruption of one side by entities of the graph, never by a train positive."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions.base import Side
 from components.kge.negatives.base import Batch, Context
 
-Sides = Literal["uniform", "bernoulli"]
+Count = Annotated[int, Field(gt=0, description="negatives of a positive, K")]
+Sides = Annotated[Literal["uniform", "bernoulli"], Field(description="how the corrupted side is chosen")]
 ROUNDS = 8
 
 

@@ -1,11 +1,9 @@
 """Uniform corruption."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar
 
 from components.kge.negatives.base import Batch, Block, Context, Real, Strategy
-from components.kge.negatives.corruption import Corruption, Sides
+from components.kge.negatives.corruption import Corruption, Count, Sides
 
 if TYPE_CHECKING:
     from components.kge.model import Model
@@ -16,9 +14,7 @@ class Uniform(Strategy):
 
     sides: ClassVar[Sides] = "uniform"
 
-    def __init__(
-        self, context: Context, *, count: Annotated[int, Field(gt=0, description="negatives of a positive, K")] = 64
-    ) -> None:
+    def __init__(self, context: Context, *, count: Count = 64) -> None:
         super().__init__()
         self.count = count
         self.corruption = Corruption(context, self.sides)

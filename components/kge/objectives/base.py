@@ -13,6 +13,7 @@ class NegativeObjective(Objective):
     """A loss of positives and the negatives that a strategy gives; ``margin`` is γ."""
 
     margin: float
+    graded = False  # whether the negatives of a positive are of different levels, which a strategy must provide
 
     @abstractmethod
     def loss(self, positive: Tensor, negative: Tensor) -> Tensor:

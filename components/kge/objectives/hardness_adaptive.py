@@ -13,11 +13,11 @@ from components.kge.objectives.base import NegativeObjective
 class HardnessAdaptive(NegativeObjective):
     """−½ Σₗ wₗ [log σ(γ + s⁺) + log σ(−mₗ γ − sₗ⁻)]: the l-th negative of a positive is of the l-th level of hardness.
 
-    Niu & Zhang 2025 (DHNS), eq. 13. The paper's E and S are distances, and its γ_t, w and their scale are not given; the
-    released code multiplies γ of the negatives by a factor and keeps the positive's full γ, which is done here.
+    Niu & Zhang 2025 (DHNS), eq. 13. The paper's E and S are distances, and its γ_t and w are not given; the released
+    code multiplies γ of the negatives by a factor and keeps the positive's full γ, which is done here.
     """
 
-    graded = True  # only a strategy that makes one negative for each level can be trained with it
+    graded = True
 
     def __init__(
         self,

@@ -1,0 +1,206 @@
+"""DHNS: diffusion-based hierarchical negative sampling."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from components.kge.diffusion import Denoiser, Schedule, full_chain, strided_chain
+from components.kge.entities import Modal
+from components.kge.fusions.base import Fusion
+from components.kge.graph import HEAD, RELATION, TAIL
+from components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction
+from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
+from components.kge.negatives.corruption import Corruption, Count, Sides
+from components.kge.objectives.base import NegativeObjective
+from components.kge.objectives.hardness_adaptive import HardnessAdaptive
+from components.kge.pool import Pool
+from components.kge.tensors import total
+
+if TYPE_CHECKING:
+    from components.kge.model import Model
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the paper, its code and we do differently. ``levels``: steps t as shares of T, from hard to easy."""
+
+    levels: tuple[float, ...]
+    margins: tuple[float, ...]
+    weights: tuple[float, ...]
+    schedule: Literal["cosine", "linear"]
+    standardise: bool
+    strided: bool
+    squared: bool
+    hidden: int
+    share: float
+
+
+LEVELS, MARGINS, WEIGHTS = (1 / 20, 1 / 10, 1 / 5, 1 / 2), (0.3, 0.5, 0.7, 0.9), (0.5, 1.0, 1.0, 0.5)
+PRESETS = {
+    "default": Preset(LEVELS, MARGINS, WEIGHTS, "cosine", True, True, True, 1, 0.25),
+    "paper": Preset(LEVELS, MARGINS, WEIGHTS, "linear", False, False, True, 4, 1.0),
+    "released": Preset(
+        (0, 1 / 10, 1 / 8, 1 / 4, 1 / 2), (0.1, *MARGINS), (0.0, *WEIGHTS), "linear", False, False, False, 4, 1.0
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """True vectors ``[2b, e]`` (heads, then tails) of one modality, and the points ``[2b, e]`` that ask for them."""
+
+    vectors: Tensor
+    conditions: Tensor
+
+
+class DHNS(Strategy):
+    """Normal negatives, and virtual entities of graded hardness from a diffusion model of each modality.
+
+    Niu & Zhang 2025 (DHNS). A denoiser learns the vectors of answers, conditioned on the interaction's query point
+    (DiffHEG, eq. 1–11); states of its reverse chain at t = T/20, T/10, T/5, T/2 are negatives, harder for smaller t;
+    their loss is hardness-adaptive (NTAT, eq. 12–14) over the mean of the single modalities' scores and weighted λ.
+
+    Where paper and code are wrong we differ: vectors are standardised, or unit noise would lie far beyond all entities;
+    the schedule ends in pure noise; the posterior mean and its noise are DDPM's (the paper prints b for a and α_t for
+    √α_t); head and tail have chains of their own; no gradient of the diffusion reaches the model; the query of a tail
+    under TransE is h + r (the code has the signs reversed). ``preset`` says which unclear choices are taken: ours
+    (cosine schedule, chains that jump from level to level, a quarter of each batch, a denoiser of width d), the
+    paper's (linear schedule, raw vectors, every step of the chain, width 4d), or the released code's (also its levels,
+    weights and L1 loss). The paper gives neither margins nor weights; those are the code's.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        count: Count = 64,
+        sides: Sides = "bernoulli",
+        preset: Annotated[Literal["default", "paper", "released"], Field(description="whose choices")] = "default",
+        weight: Annotated[float, Field(ge=0, description="λ of the hardness-adaptive terms")] = 0.01,
+        timesteps: Annotated[int, Field(ge=20, description="T")] = 50,
+        adaptive: Annotated[bool, Field(description="margins and weights by level; else γ and 1 (ablation)")] = True,
+        only: Annotated[tuple[str, ...] | None, Field(description="modalities to diffuse (ablation)")] = None,
+        lr: Annotated[float, Field(gt=0, description="learning rate of the denoisers")] = 1e-3,
+    ) -> None:
+        super().__init__()
+        self.count, self.corruption, self.random = count, Corruption(context, sides), context.generator
+        self.preset, self.weight = PRESETS[preset], weight
+        self.schedule = Schedule(self.preset.schedule, timesteps)
+        self.stops = [round(level * timesteps) for level in self.preset.levels]
+        self.objective = self._objective(context.objective, adaptive)
+        modalities = [m for m in context.model.entities.modalities if only is None or m in only]
+        width = context.model.fusion.width
+        self.denoisers = nn.ModuleDict({m: Denoiser(width, self.preset.hidden * width) for m in modalities})
+        self.denoisers.to(self.random.device)
+        self.optimizer = torch.optim.Adam(self.denoisers.parameters(), lr=lr)
+        self.targets: dict[str, Targets] = {}
+        self.distances: list[Tensor] = []
+
+    @classmethod
+    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+        if not isinstance(interaction, QueryInteraction) or isinstance(interaction, ProjectionInteraction):
+            return (
+                "it asks for the point near which answers lie, but this interaction moves candidates by the relation, "
+                "so that point is not in the space of the entities"
+            )
+        return None
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        self.distances = []
+
+    def metrics(self) -> dict[str, float]:
+        """Mean distance ‖negative − true‖ of each level over the epoch; it grows with t."""
+        means = torch.stack(self.distances).mean(0).tolist() if self.distances else []
+        return {f"dhns_distance_t{stop}": mean for stop, mean in zip(self.stops, means, strict=False)}
+
+    def sample(self, batch: Batch, model: "Model") -> list[Block]:
+        corrupted = self.corruption(batch, self.count)
+        blocks = [Block.of(rows, side, Real(ids)) for rows, side, ids in corrupted]
+        return blocks + (self._graded_blocks(batch, model) if self.weight else [])
+
+    def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
+        """The denoisers' step on the batch's own vectors."""
+        if not self.weight:
+            return
+        loss = total(self._denoising_loss(m, targets) for m, targets in self.targets.items())
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def _graded_blocks(self, batch: Batch, model: "Model") -> list[Block]:
+        """(h*, r, t), (h, r, t*) and (h*, r, t*) with one negative for each level."""
+        size = ceil(self.preset.share * len(batch))
+        rows = torch.randperm(len(batch), generator=self.random, device=self.random.device)[:size]
+        head, tail = self._virtual_pair(batch.triples[rows], model)
+        weight = self.weight * len(batch) / size / (3 * len(self.stops))
+        terms = tuple(replace(model.fusion.unimodal(m), weight=1 / len(self.denoisers)) for m in self.denoisers)
+        return [
+            Block(rows, fake_head, fake_tail, "graded", weight, terms, self.objective)
+            for fake_head, fake_tail in ((head, None), (None, tail), (head, tail))
+        ]
+
+    @torch.no_grad()
+    def _virtual_pair(self, triples: Tensor, model: "Model") -> Sequence[Virtual]:
+        """Virtual heads and tails ``[b, levels]`` of ``triples[b, 3]``."""
+        pool = Pool(model, [triples[:, HEAD], triples[:, TAIL]])
+        self.targets = {m: self._targets(m, triples, pool, model) for m in self.denoisers}
+        made = {m: self._generate(m, targets) for m, targets in self.targets.items()}
+        gaps = [(made[m] - self.targets[m].vectors.unsqueeze(1)).norm(dim=-1).mean(0) for m in made]
+        self.distances.append(total(gaps) / len(gaps))
+        present = torch.ones(len(triples), len(self.stops), dtype=torch.bool, device=triples.device)
+        parts = [{m: vectors.chunk(2)[side] for m, vectors in made.items()} for side in (0, 1)]
+        return [Virtual(Modal(part, dict.fromkeys(part, present))) for part in parts]
+
+    def _targets(self, modality: str, triples: Tensor, pool: Pool, model: "Model") -> Targets:
+        ends = [pool.modal[modality][pool.index(triples[:, column])] for column in (HEAD, TAIL)]
+        relations = triples[:, RELATION]
+        head, tail = ends
+        asked = [model.query(tail, modality, relations, "head"), model.query(head, modality, relations, "tail")]
+        return Targets(torch.cat(ends), torch.cat(asked))
+
+    def _generate(self, modality: str, targets: Targets) -> Tensor:
+        """Vectors ``[2b, levels, e]`` along the reverse chain from pure noise."""
+        mean, deviation = self._scale(targets.vectors)
+        condition = self._standardised(targets.conditions)
+
+        def predict(state: Tensor, step: int) -> Tensor:
+            steps = torch.full((len(state),), step, device=state.device)
+            return self.denoisers[modality](state, condition, steps)
+
+        start = torch.randn(targets.vectors.shape, generator=self.random, device=condition.device)
+        if self.preset.strided:
+            states = strided_chain(self.schedule, start, self.stops, predict)
+        else:
+            states = full_chain(self.schedule, start, self.stops, predict, self.random)
+        return torch.stack(states, dim=1) * deviation + mean
+
+    def _denoising_loss(self, modality: str, targets: Targets) -> Tensor:
+        """E‖ε − ε̂(x_t, t, c)‖², eq. 11 with the noised x_t of eq. 2; the released code takes L1."""
+        clean, condition = self._standardised(targets.vectors), self._standardised(targets.conditions)
+        noise = torch.randn(clean.shape, generator=self.random, device=clean.device)
+        step = torch.randint(1, self.schedule.steps + 1, (len(clean),), generator=self.random, device=clean.device)
+        gap = noise - self.denoisers[modality](self.schedule.noised(clean, step, noise), condition, step)
+        return (gap.square() if self.preset.squared else gap.abs()).mean()
+
+    def _standardised(self, vectors: Tensor) -> Tensor:
+        mean, deviation = self._scale(vectors)
+        return (vectors - mean) / deviation
+
+    def _scale(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each coordinate over the batch; 0 and 1 where vectors are taken raw."""
+        if not self.preset.standardise:
+            return vectors.new_zeros(()), vectors.new_ones(())
+        return vectors.mean(0), vectors.std(0, unbiased=False).clamp(min=1e-6)
+
+    def _objective(self, main: object, adaptive: bool) -> HardnessAdaptive:
+        assert isinstance(main, NegativeObjective)
+        ones = (1.0,) * len(self.stops)
+        margins, weights = (self.preset.margins, self.preset.weights) if adaptive else (ones, ones)
+        return HardnessAdaptive(margin=main.margin, margins=margins, weights=weights)

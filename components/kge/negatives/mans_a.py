@@ -1,0 +1,73 @@
+"""MANS-A."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from components.kge.fusions.base import Fusion
+from components.kge.interactions.base import Interaction
+from components.kge.negatives.base import Batch, Block, Context, Real
+from components.kge.negatives.corruption import Count, Sides
+from components.kge.negatives.mans_v import Corrupted, MansV
+from components.kge.pool import Pool, ids_of
+
+if TYPE_CHECKING:
+    from components.kge.model import Model
+
+Rule = Literal["text", "equation"]
+Measured = Literal["positives", "negatives"]
+
+
+class MansA(MansV):
+    """Adaptive: β₃ of a batch's negatives are modality-aware, β₃ measured on the batch itself.
+
+    Zhang et al. 2023 (MANS), eq. 7–8. β₃ is the share of triples on which the cross-modal terms beat the unimodal ones.
+    The paper's sentence means the smaller distance (``rule: text``); eq. 7 with F as a score means the smaller score
+    (``rule: equation``). Eq. 8 counts positives, the released code the sampled negatives (``measured``). Equal scores
+    count for nothing.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        count: Count = 1,
+        sides: Sides = "bernoulli",
+        rule: Annotated[Rule, Field(description="which reading of eq. 7")] = "text",
+        measured: Annotated[Measured, Field(description="on which triples")] = "positives",
+    ) -> None:
+        super().__init__(context, count=count, sides=sides)
+        self.rule, self.measured = rule, measured
+        self.betas: list[float] = []
+
+    @classmethod
+    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+        if not {"uni", "cross"} <= {term.tag for term in fusion.terms}:
+            return "it compares cross-modal with unimodal terms, which 'ikrl' and 'tbkgc' have and this fusion has not"
+        return super().refusal(fusion, interaction)
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        self.betas = []
+
+    def metrics(self) -> dict[str, float]:
+        """Mean β₃ of the epoch."""
+        return {"mans_beta": sum(self.betas) / max(1, len(self.betas))}
+
+    @torch.no_grad()
+    def share(self, batch: Batch, corrupted: Corrupted, model: "Model") -> float:
+        blocks = [Block.of(rows, side, Real(ids)) for rows, side, ids in corrupted if self.measured == "negatives"]
+        pool = Pool(model, ids_of(batch.triples, blocks))
+        cross, uni = (self._mean_scores(pool, batch, blocks, model, tag) for tag in ("cross", "uni"))
+        beta = (cross > uni if self.rule == "text" else cross < uni).float().mean().item()
+        self.betas.append(beta)
+        return beta
+
+    def _mean_scores(self, pool: Pool, batch: Batch, blocks: list[Block], model: "Model", tag: str) -> Tensor:
+        """Mean score of the terms with a tag, of every measured triple, flat."""
+        terms = tuple(term for term in model.fusion.terms if term.tag == tag)
+        if not blocks:
+            return model.score_pooled(pool, batch.triples, terms) / len(terms)
+        scores = [model.score_block(pool, batch.triples[block.rows], block, terms)[1] for block in blocks]
+        return torch.cat([score.flatten() for score in scores]) / len(terms)

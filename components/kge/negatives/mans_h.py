@@ -1,0 +1,33 @@
+"""MANS-H."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from components.kge.negatives.base import Batch, Context
+from components.kge.negatives.corruption import Count, Sides
+from components.kge.negatives.mans_v import Corrupted, MansV
+
+if TYPE_CHECKING:
+    from components.kge.model import Model
+
+
+class MansH(MansV):
+    """Hybrid: the share β₂ of every batch's negatives are modality-aware; 0 is normal sampling, 1 is MANS-V.
+
+    Zhang et al. 2023 (MANS), section III-C.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        count: Count = 1,
+        sides: Sides = "bernoulli",
+        beta: Annotated[float, Field(ge=0, le=1, description="share of modality-aware negatives, β₂")] = 0.3,
+    ) -> None:
+        super().__init__(context, count=count, sides=sides)
+        self.beta = beta
+
+    def share(self, batch: Batch, corrupted: Corrupted, model: "Model") -> float:
+        return self.beta

@@ -1,0 +1,36 @@
+"""MANS-T."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from components.kge.negatives.base import Batch, Context
+from components.kge.negatives.corruption import Count, Sides
+from components.kge.negatives.mans_v import Corrupted, MansV
+
+if TYPE_CHECKING:
+    from components.kge.model import Model
+
+
+class MansT(MansV):
+    """Two stages: modality-aware negatives for the first β₁ of all epochs, then normal ones.
+
+    Zhang et al. 2023 (MANS), section III-C.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        count: Count = 1,
+        sides: Sides = "bernoulli",
+        beta: Annotated[float, Field(ge=0, le=1, description="share of epochs in the first stage, β₁")] = 0.3,
+    ) -> None:
+        super().__init__(context, count=count, sides=sides)
+        self.beta, self.done = beta, 0.0
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        self.done = epoch / epochs
+
+    def share(self, batch: Batch, corrupted: Corrupted, model: "Model") -> float:
+        return float(self.done < self.beta)
