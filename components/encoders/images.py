@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
+MAX_ASPECT = 200
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -17,15 +18,14 @@ class Unusable(ValueError):
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The first frame of an image file, upright (EXIF), in RGB; transparency becomes white.
 
-    Raises Unusable for what is empty, no image, cut short, or larger than ``max_pixels`` (a decompression bomb).
+    Raises Unusable for what is empty, no image, cut short, a line, or larger than ``max_pixels`` (a bomb).
     """
     if not data:
         raise Unusable("the file is empty")
     try:
-        with warnings.catch_warnings(), Image.open(BytesIO(data)) as image:
-            warnings.simplefilter("ignore")  # PIL only warns of bombs: the limit below refuses them
-            if image.width * image.height > max_pixels:
-                raise Unusable(f"{image.width} × {image.height} pixels are over the limit of {max_pixels}")
+        # PIL only warns of bombs; the limit below refuses them.
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as image:
+            _check_size(*image.size, max_pixels)
             image.load()
             return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
@@ -36,6 +36,13 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise
     except Exception as error:  # PIL's decoders raise almost anything on damaged files
         raise Unusable(f"the image is damaged ({error or type(error).__name__})") from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise Unusable(f"{width} × {height} pixels are over the limit of {max_pixels}")
+    if max(width, height) > MAX_ASPECT * min(width, height):  # resizing the shorter side would explode the longer one
+        raise Unusable(f"{width} × {height} pixels are a line rather than a picture")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -25,6 +25,7 @@ def colour(image: Image.Image, x: int = 0, y: int = 0) -> tuple[int, ...]:
         (encoded(Image.effect_noise((64, 64), 90))[:900], "damaged"),
         (encoded(Image.effect_noise((64, 64), 90), "JPEG")[:900], "damaged"),
         (encoded(Image.new("L", (60, 60))), "over the limit of 3000"),
+        (encoded(Image.new("L", (1, 2900))), "a line rather than a picture"),
     ],
 )
 def test_refuses_with_a_reason(data: bytes, reason: str) -> None:

@@ -1,0 +1,133 @@
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from components.runtime.errors import UserError
+from feature_store.importing import import_features, read_keys
+from feature_store.manifest import Manifest
+from feature_store.reader import load_features, load_tokens
+from feature_store.storage import Storage
+
+KEYS = ["Q1", "Q2", "Q3"]
+VECTORS = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
+
+
+def _h5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["group/vectors"] = VECTORS
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "v.npy": lambda path: np.save(path, VECTORS),
+    "v.npz": lambda path: np.savez(path, visual=VECTORS),
+    "v.pth": lambda path: torch.save(torch.from_numpy(VECTORS), path),
+    "parameter.pth": lambda path: torch.save(torch.nn.Parameter(torch.from_numpy(VECTORS)), path),
+    "double.pth": lambda path: torch.save(torch.from_numpy(VECTORS).double(), path),
+    "keyed.pth": lambda path: torch.save({k: torch.from_numpy(v) for k, v in zip(KEYS, VECTORS, strict=True)}, path),
+    "v.safetensors": lambda path: save_file({"vectors": VECTORS}, path),
+    "v.h5": _h5,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_vectors(name: str, tmp_path: Path, local: Storage) -> None:
+    WRITERS[name](tmp_path / name)
+    stored = import_features(tmp_path / name, "visual", KEYS, local, made_by="VGG-16")
+    np.testing.assert_array_equal(load_features(stored.uri, KEYS, local).vectors, VECTORS)
+    assert import_features(tmp_path / name, "visual", KEYS, local, made_by="VGG-16") == stored
+    manifest = Manifest.read(stored.uri, local)
+    assert manifest.provenance == {"file": name, "array": None, "made_by": "VGG-16"}
+    assert (manifest.encoder["encoder"], manifest.encoder["weights"]) == ("imported", "VGG-16")
+
+
+def test_the_listed_order_counts(tmp_path: Path, storage: Storage) -> None:
+    np.save(tmp_path / "v.npy", VECTORS)
+    uri = import_features(tmp_path / "v.npy", "visual", ["Q3", "Q1", "Q2"], storage).uri
+    np.testing.assert_array_equal(load_features(uri, KEYS, storage).vectors, VECTORS[[1, 2, 0]])
+
+
+def test_zero_rows_are_missing(tmp_path: Path, local: Storage) -> None:
+    vectors = VECTORS.copy()
+    vectors[1] = 0
+    np.save(tmp_path / "v.npy", vectors)
+    torch.save({"Q1": torch.ones(6), "Q3": torch.ones(6)}, tmp_path / "keyed.pth")
+    for name in ("v.npy", "keyed.pth"):
+        uri = import_features(tmp_path / name, "visual", KEYS, local).uri
+        assert load_features(uri, KEYS, local).mask.tolist() == [True, False, True]
+
+
+def test_sequences_and_several_arrays(tmp_path: Path, local: Storage) -> None:
+    sequences = np.ones((3, 4, 6), np.float32)
+    sequences[0, 2:] = 0
+    np.savez(tmp_path / "v.npz", pooled=VECTORS, words=sequences)
+    with pytest.raises(UserError, match="there are 2 arrays — name one of: pooled, words"):
+        import_features(tmp_path / "v.npz", "textual", KEYS, local)
+    with pytest.raises(UserError, match="did you mean 'words'"):
+        import_features(tmp_path / "v.npz", "textual", KEYS, local, array="word")
+    uri = import_features(tmp_path / "v.npz", "textual", KEYS, local, array="words").uri
+    assert load_tokens(uri, KEYS, 4, local).mask.sum(1).tolist() == [2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (VECTORS[:2], "2 rows, but there are 3 entities"),
+        (VECTORS[0], r"float32 \[6\]"),
+        (np.ones((3, 6), int), r"int64 \[3, 6\]"),
+        (np.where(np.eye(3, 6) * [[0], [1], [0]], np.nan, VECTORS), r"row 1 \('Q2'\) is not finite"),
+    ],
+)
+def test_what_does_not_fit_is_refused(array: np.ndarray, told: str, tmp_path: Path, local: Storage) -> None:
+    np.save(tmp_path / "v.npy", array)
+    with pytest.raises(UserError, match=told):
+        import_features(tmp_path / "v.npy", "visual", KEYS, local)
+    assert local.files("") == []
+
+
+def test_pickle_is_never_run(tmp_path: Path, local: Storage) -> None:
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(_Evil()))
+    np.save(tmp_path / "evil.npy", np.array([_Evil()], dtype=object), allow_pickle=True)
+    for name in ("evil.pth", "evil.npy"):
+        with pytest.raises(UserError, match="cannot be read without pickle"):
+            import_features(tmp_path / name, "visual", KEYS, local)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple:
+        return exec, ("raise SystemExit('code of an array file was run')",)
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path, local: Storage) -> None:
+    (tmp_path / "v.csv").write_text("1,2")
+    torch.save({"Q1": torch.ones(2), "stranger": torch.ones(2)}, tmp_path / "keyed.pth")
+    torch.save({"Q1": torch.ones(2), "Q2": torch.ones(3)}, tmp_path / "uneven.pth")
+    for name, told in {
+        "nowhere.npy": "no such file",
+        "v.csv": r"'.csv' is not a known array file",
+        "keyed.pth": "such as 'stranger', are no entities",
+        "uneven.pth": "different shapes",
+    }.items():
+        with pytest.raises(UserError, match=told):
+            import_features(tmp_path / name, "visual", KEYS, local)
+
+
+@pytest.mark.parametrize(
+    "text", ["Q1\nQ2\nQ3\n", "key\tname\nQ1\tone\nQ2\ttwo\nQ3\tthree\n", "3\nQ3\t2\nQ1\t0\nQ2\t1\n"]
+)
+def test_keys_are_read_from_every_kind_of_list(text: str, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(text)
+    assert read_keys(tmp_path / "keys") == KEYS
+
+
+def test_bad_key_lists_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice").write_text("Q1\nQ1\n")
+    (tmp_path / "latin").write_bytes("é\n".encode("latin-1"))
+    for name, told in {"twice": "stands twice", "latin": "cannot be read", "nowhere": "cannot be read"}.items():
+        with pytest.raises(UserError, match=told):
+            read_keys(tmp_path / name)
