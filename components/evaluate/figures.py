@@ -161,5 +161,28 @@ def curves(
     return figure
 
 
+@rc_context(STYLE)
+def search_history(trials: Sequence[tuple[int, float]]) -> Figure:
+    """Development MRR of every finished trial (number, value) of a search, and the best so far."""
+    figure, axes = _axes()
+    numbers, values = (np.array(column) for column in zip(*trials, strict=True))
+    axes.scatter(numbers, values, color=COLOURS[0], s=60, label="trial")
+    axes.step(numbers, np.maximum.accumulate(values), where="post", color=COLOURS[1], label="best so far")
+    axes.set(title="Search history", xlabel="trial", ylabel="development MRR")
+    axes.legend(loc="lower right")
+    return figure
+
+
+@rc_context(STYLE)
+def importance_bars(importance: Mapping[str, float]) -> Figure:
+    """Importance of each searched key, the most important on top."""
+    shown = sorted(importance.items(), key=lambda item: item[1])
+    figure, axes = _axes(height=1.8 + 0.6 * len(shown))
+    axes.barh([_short(key) for key, _ in shown], [value for _, value in shown], color=COLOURS[0])
+    axes.set(title="What the development MRR depends on", xlabel="importance (fANOVA)", xlim=(0, 1))
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
 def _short(label: str, length: int = 32) -> str:
     return label if len(label) <= length else label[: length - 1] + "…"

@@ -1,0 +1,154 @@
+"""The scheduler: it alone speaks to the study and to MLflow; workers train what it hands them.
+
+One scheduler serves a machine. Several, on a cluster, join one study in a database.
+"""
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from components.runtime.progress import Meter
+from components.runtime.tracking import PARENT_TAG, Run
+from components.search import study as studies
+from components.search.worker import Job, Outcome, Report
+
+CONTEXT = multiprocessing.get_context("spawn")
+Suggest = Callable[[optuna.Trial], dict[str, Any]]
+
+
+class Seat:
+    """A worker process, its pipe, and the trial that it trains."""
+
+    def __init__(self, arguments: tuple) -> None:
+        from components.search.worker import work
+
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=work, args=(theirs, *arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.trial: optuna.Trial | None = None
+        self.run: Run | None = None
+
+
+class Scheduler:
+    """Runs ``trials`` trials of a study on ``workers`` processes."""
+
+    def __init__(
+        self, study: optuna.Study, suggest: Suggest, trials: int, workers: int, arguments: tuple, parent: Run
+    ) -> None:
+        self.study, self.suggest, self.trials = study, suggest, trials
+        self.workers, self.arguments, self.parent = workers, arguments, parent
+        self.owner = studies.Owner(study)
+        self.experiment = parent.api.get_run(parent.id).info.experiment_id
+
+    def run(self) -> None:
+        """Train until the study has its trials; a worker that dies is replaced and its trial run again."""
+        self._tend()
+        meter = Meter("search", self.trials, "trial", len(self._settled()))
+        seats: dict[Connection, Seat] = {}
+        try:
+            while self._fill(seats):
+                for ready in wait(list(seats), timeout=studies.BEAT_SECONDS):
+                    self._hear(seats[ready], meter)
+                    if not seats[ready].process.is_alive():
+                        del seats[ready]
+                self._tend()
+        finally:
+            for seat in seats.values():
+                seat.process.terminate()
+        meter.finish()
+
+    def _tend(self) -> None:
+        """Say that this process lives, and take over trials of those that do not."""
+        if self.owner.beat():
+            for trial in studies.abandon_orphans(self.study, self.owner):
+                self._close_lost(trial)
+
+    def _fill(self, seats: dict[Connection, Seat]) -> bool:
+        """Give every free worker a trial, starting workers while there are trials left; False when all is done."""
+        idle = [seat for seat in seats.values() if seat.trial is None]
+        while (idle or len(seats) < self.workers) and studies.is_open(self.study, self.trials):
+            seat = idle.pop() if idle else Seat(self.arguments)
+            seats[seat.pipe] = seat
+            self._begin(seat)
+        return any(seat.trial for seat in seats.values())
+
+    def _begin(self, seat: Seat) -> None:
+        seat.trial = trial = self.study.ask()
+        trial.set_user_attr("owner", self.owner.key)
+        overrides = self.suggest(trial)
+        tags = {PARENT_TAG: self.parent.id, "mmkgc.step": "trial", "trial": str(trial.number)}
+        created = self.parent.api.create_run(self.experiment, run_name=f"trial {trial.number}", tags=tags)
+        seat.run = Run(self.parent.api, created.info.run_id)
+        seat.run.log_params(overrides)
+        trial.set_user_attr("overrides", overrides)
+        trial.set_user_attr("mlflow_run", seat.run.id)
+        seat.pipe.send(Job(trial.number, overrides))
+
+    def _hear(self, seat: Seat, meter: Meter) -> None:
+        """Take what a worker says; a closed pipe means that it died."""
+        try:
+            message = seat.pipe.recv()
+            if isinstance(message, Report):
+                seat.pipe.send(self._report(seat, message))
+            else:
+                self._end(seat, message)
+                meter.advance(note=self._note())
+        except (EOFError, ConnectionError):
+            seat.process.join()
+            self._lose(seat)
+
+    def _report(self, seat: Seat, report: Report) -> bool:
+        """Note the epoch; True where the trial is to be stopped."""
+        assert seat.trial
+        assert seat.run
+        seat.run.log_metrics(report.metrics, step=report.epoch)
+        if "dev_mrr" not in report.metrics:
+            return False
+        seat.trial.report(report.metrics["dev_mrr"], report.epoch)
+        return seat.trial.should_prune()
+
+    def _end(self, seat: Seat, outcome: Outcome) -> None:
+        assert seat.trial
+        assert seat.run
+        if outcome.dev_mrr is not None:
+            self.study.tell(seat.trial, outcome.dev_mrr)
+            seat.run.log_metrics({"best_dev_mrr": outcome.dev_mrr})
+        elif outcome.problem is None:
+            self.study.tell(seat.trial, state=TrialState.PRUNED)
+        else:
+            seat.trial.set_user_attr(studies.PROBLEM, outcome.problem)
+            self.study.tell(seat.trial, state=TrialState.FAIL)
+        self._close(seat.run, "FAILED" if outcome.problem else "FINISHED", "pruned" if outcome == Outcome(None) else None)
+        seat.trial = seat.run = None
+
+    def _lose(self, seat: Seat) -> None:
+        """Queue the trial of a dead worker again."""
+        assert seat.trial
+        self.study.tell(seat.trial, state=TrialState.FAIL)
+        frozen = self.study.trials[seat.trial.number]
+        if studies.is_lost(frozen):
+            studies.run_again(self.study, frozen)
+        self._close_lost(frozen)
+
+    def _close_lost(self, trial: optuna.trial.FrozenTrial) -> None:
+        if run_id := trial.user_attrs.get("mlflow_run"):
+            self._close(Run(self.parent.api, run_id), "KILLED", "lost with its process; run again")
+
+    def _close(self, run: Run, status: str, note: str | None) -> None:
+        if note:
+            run.set_tags({"outcome": note})
+        run.api.set_terminated(run.id, status)
+
+    def _settled(self) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in studies.counted(self.study) if trial.state.is_finished()]
+
+    def _note(self) -> str:
+        values = [trial.value for trial in self._settled() if trial.value is not None]
+        return f"best dev MRR {max(values):.4f}" if values else ""
+
+

@@ -1,0 +1,95 @@
+"""The ``search`` step: an Optuna study over the hyper-parameters of ``train``, judged by development MRR."""
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+
+from components.evaluate import figures
+from components.runtime import digests
+from components.runtime.errors import UserError
+from components.runtime.files import write_json
+from components.runtime.settings import Settings
+from components.runtime.tracking import step_run
+from components.search import space, study
+from components.search.config import SearchConfig
+from components.search.scheduler import Scheduler
+from components.train.config import TrainConfig
+from feature_store.storage import Storage, Stored
+
+__all__ = ["SearchConfig", "TrainConfig", "search"]
+
+
+def search(
+    graph_uri: str,
+    feature_uris: Mapping[str, str],
+    train: TrainConfig,
+    config: SearchConfig,
+    storage: Storage,
+    scratch: Path | None = None,
+) -> Stored:
+    """Run the study to its number of trials and publish ``best.json``, the overrides that ``train`` applies.
+
+    Called again after a kill, or with more trials, it goes on where it was. Every trial is a nested MLflow run with its
+    intermediate values; test triples take no part. Raises UserError for a space that ``train`` refuses, and where no
+    trial finished.
+    """
+    space.check(config.space, train)
+    uris = {m: uri for m, uri in sorted(feature_uris.items()) if train.uses(m)}
+    name = config.study or _name(graph_uri, uris, train, config)
+    folder = (scratch or Settings.from_env().scratch) / "search" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = study.open_study(name, config, train, folder)
+    threads = max(1, (os.cpu_count() or 1) // config.workers)
+    with step_run("search", config.model_dump(), {"study": name}) as run, TemporaryDirectory() as temporary:
+        arguments = (graph_uri, uris, train.model_dump_json(), storage.root, folder, threads)
+        suggest = partial(space.suggest, space=config.space, train=train)
+        Scheduler(opened, suggest, config.trials, config.workers, arguments, run).run()
+        results = _results(opened)
+        run.log_metrics({"best_dev_mrr": results["dev_mrr"]})
+        run.log_params({f"best.{key}": value for key, value in results["overrides"].items()})
+        _write(Path(temporary), opened, results)
+        run.log_artifact(Path(temporary))
+        return storage.publish(Path(temporary), "searches")
+
+
+def _name(graph_uri: str, uris: Mapping[str, str], train: TrainConfig, config: SearchConfig) -> str:
+    """The same graph, features, recipe and space join the same study, whatever the number of trials and workers."""
+    asked = config.model_dump_json(include={"space", "prune", "seed"})
+    return digests.of_json([graph_uri, dict(uris), train.model_dump_json(), asked])[:16]
+
+
+def _results(opened: optuna.Study) -> dict[str, Any]:
+    trials = study.table(opened)
+    done = [trial for trial in trials if trial["state"] == "complete"]
+    if not done:
+        problems = {str(trial.user_attrs[study.PROBLEM]) for trial in opened.trials if study.PROBLEM in trial.user_attrs}
+        raise UserError("search", f"none of {len(trials)} trials finished", "; ".join(sorted(problems)[:3]))
+    best = max(done, key=lambda trial: trial["dev_mrr"])
+    return {
+        "study": opened.study_name,
+        "trial": best["number"],
+        "dev_mrr": best["dev_mrr"],
+        "overrides": best["overrides"],
+        "trials": trials,
+    }
+
+
+def _write(folder: Path, opened: optuna.Study, results: dict[str, Any]) -> None:
+    write_json(folder / "best.json", results)
+    done = [(trial["number"], trial["dev_mrr"]) for trial in results["trials"] if trial["state"] == "complete"]
+    figures.save(figures.search_history(done), folder / "history.png")
+    if importance := _importance(opened, len(done)):
+        figures.save(figures.importance_bars(importance), folder / "importance.png")
+
+
+def _importance(opened: optuna.Study, done: int) -> dict[str, float]:
+    """Share of each key in the variance of development MRR (fANOVA); empty where too few trials tell."""
+    if done < 10:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(opened, evaluator=evaluator)

@@ -1,0 +1,74 @@
+"""The search space: which keys of ``train`` get which values in a trial."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna import Trial
+from pydantic import ValidationError
+
+from components.runtime.errors import UserError, did_you_mean
+from components.search.config import Choice, Range
+from components.train.config import TrainConfig
+
+
+def suggest(trial: Trial, space: Mapping[str, Range], train: TrainConfig) -> dict[str, Any]:
+    """Values of one trial by dotted key; a range whose ``when`` does not hold is left out.
+
+    Ranges are asked in the order in which they stand, so that a condition speaks of keys above it, or of the recipe.
+    """
+    chosen: dict[str, Any] = {}
+    for key, values in space.items():
+        if all(_value(wanted, chosen, train) == value for wanted, value in values.when.items()):
+            chosen[key] = _suggest(trial, key, values)
+    return chosen
+
+
+def _suggest(trial: Trial, key: str, values: Range) -> Any:
+    if isinstance(values, Choice):
+        return trial.suggest_categorical(key, values.values)
+    if values.integer:
+        return trial.suggest_int(key, int(values.low), int(values.high), step=int(values.step or 1), log=values.log)
+    return trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
+
+
+def _value(key: str, chosen: Mapping[str, Any], train: TrainConfig) -> Any:
+    """The value of a key in this trial: what was chosen for it, for the part that it names, or what the recipe says."""
+    if key in chosen:
+        return chosen[key]
+    parent, _, last = key.rpartition(".")
+    return chosen[parent] if last == "name" and parent in chosen else _in_recipe(key, train)
+
+
+def check(space: Mapping[str, Range], train: TrainConfig) -> None:
+    """Refuse keys that ``train`` does not have and values that it does not take, before anything is trained.
+
+    Conditional ranges are only checked when their trial comes: whether they fit depends on what was chosen.
+    """
+    for key, values in space.items():
+        if values.when:
+            continue
+        _in_recipe(key, train)
+        tried = values.values if isinstance(values, Choice) else (_number(values, "low"), _number(values, "high"))
+        for value in tried:
+            try:
+                train.override({key: value})
+            except ValidationError as error:
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise UserError(f"search.space.{key}", f"{value!r} cannot be tried: {message}") from error
+
+
+def _number(values: Any, bound: str) -> float | int:
+    value = getattr(values, bound)
+    return int(value) if values.integer else value
+
+
+def _in_recipe(key: str, train: TrainConfig) -> Any:
+    place: Any = train.model_dump()
+    for depth, part in enumerate(key.split(".")):
+        if not isinstance(place, Mapping) or part not in place:
+            known = place if isinstance(place, Mapping) else {}
+            where = f"search.space.{key}"
+            name = ".".join(["train", *key.split(".")[: depth + 1]])
+            raise UserError(where, f"the recipe has no '{name}'", did_you_mean(part, known) if known else "")
+        place = place[part]
+    return place

@@ -1,0 +1,142 @@
+"""The Optuna study behind a search: how it is opened, what counts, and what happens to trials whose process died."""
+
+import os
+import socket
+import time
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from components.search.config import SearchConfig
+from components.train.config import TrainConfig
+
+PROBLEM = "problem"
+ATTEMPTS = 3
+"""How often a trial is begun whose process dies each time: it may be the trial that kills it, by its memory."""
+BEAT_SECONDS = 20.0
+SILENT_SECONDS = 120.0
+UNSIGNED_SECONDS = 5.0
+
+
+def open_study(name: str, config: SearchConfig, train: TrainConfig, folder: Path) -> optuna.Study:
+    """The study of this name, created or joined: in the database that ``config`` names, else a journal in ``folder``."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pruner = optuna.pruners.HyperbandPruner(min_resource=train.evaluate_every, max_resource=train.epochs)
+    study = optuna.create_study(
+        study_name=name,
+        storage=_storage(config, folder),
+        direction="maximize",
+        load_if_exists=True,
+        pruner=pruner if config.prune else optuna.pruners.NopPruner(),
+    )
+    seed = config.seed + len(study.trials)  # a resumed search must not draw its first trials once more
+    study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    return study
+
+
+def _storage(config: SearchConfig, folder: Path) -> optuna.storages.BaseStorage:
+    if config.storage:
+        return optuna.storages.RDBStorage(config.storage, engine_kwargs={"pool_pre_ping": True})
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "journal.log"))
+    return optuna.storages.JournalStorage(backend)
+
+
+class Owner:
+    """This process as the owner of running trials: how other processes see whether it lives.
+
+    A process on this machine is asked for by its id; one elsewhere must have given a sign of life within two minutes.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study, self.host, self.pid, self.beaten = study, socket.gethostname(), os.getpid(), 0.0
+        self.key = f"{self.host}/{self.pid}/{uuid.uuid4().hex}"
+
+    def beat(self) -> bool:
+        """Give a sign of life, every twenty seconds at most; True where it was given."""
+        if time.time() - self.beaten < BEAT_SECONDS:
+            return False
+        self.beaten = time.time()
+        self.study.set_user_attr(f"alive {self.key}", self.beaten)
+        return True
+
+    def is_orphan(self, trial: FrozenTrial) -> bool:
+        """Whether the process that runs the trial has ended."""
+        if "owner" not in trial.user_attrs:  # it ended between asking for the trial and signing it
+            return bool(trial.datetime_start) and (datetime.now() - trial.datetime_start).total_seconds() > UNSIGNED_SECONDS
+        if trial.user_attrs["owner"] == self.key:
+            return False
+        host, pid, _ = trial.user_attrs["owner"].split("/")
+        if host == self.host:
+            return int(pid) == self.pid or not _is_alive(int(pid))
+        return time.time() - self.study.user_attrs.get(f"alive {trial.user_attrs['owner']}", 0.0) > SILENT_SECONDS
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial failed with its process and not by its own fault; after the third loss it is its own fault."""
+    by_itself = PROBLEM in trial.user_attrs or trial.user_attrs.get("attempt", 1) >= ATTEMPTS
+    return trial.state == TrialState.FAIL and not by_itself
+
+
+def counted(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that count towards the number asked for: all but the lost ones, which are run again."""
+    return [trial for trial in study.get_trials(deepcopy=False) if not is_lost(trial)]
+
+
+def is_open(study: optuna.Study, trials: int) -> bool:
+    """Whether there is a trial to begin: a lost one to run again, or a new one."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return bool(waiting) or len(counted(study)) < trials
+
+
+def abandon_orphans(study: optuna.Study, owner: Owner) -> list[FrozenTrial]:
+    """Fail the running trials whose process has ended, and queue the parameters of every lost trial again."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    found = [trial for trial in running if owner.is_orphan(trial) and _fail(study, trial)]
+    again = {trial.user_attrs.get("retry_of") for trial in study.get_trials(deepcopy=False)}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+        if is_lost(trial) and trial.number not in again:
+            run_again(study, trial)
+    return found
+
+
+def run_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue the parameters of a lost trial."""
+    attempt = trial.user_attrs.get("attempt", 1)
+    study.enqueue_trial(trial.params, user_attrs={"attempt": attempt + 1, "retry_of": trial.number})
+
+
+def _fail(study: optuna.Study, trial: FrozenTrial) -> bool:
+    try:
+        study.tell(trial.number, state=TrialState.FAIL)
+    except ValueError:  # another process of the study was first
+        return False
+    return True
+
+
+def table(study: optuna.Study) -> list[dict[str, Any]]:
+    """Every trial as a JSON row, in order."""
+    return [
+        {
+            "number": trial.number,
+            "state": "lost" if is_lost(trial) else trial.state.name.lower(),
+            "dev_mrr": trial.value,
+            "overrides": trial.user_attrs.get("overrides", {}),
+            "retry_of": trial.user_attrs.get("retry_of"),
+        }
+        for trial in study.get_trials(deepcopy=False)
+    ]

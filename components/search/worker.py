@@ -1,0 +1,83 @@
+"""A worker: a process that trains one trial after the other and asks the scheduler whether to go on.
+
+It never opens the study or MLflow, so that killing it at any moment corrupts neither.
+"""
+
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from components.runtime import digests
+from components.runtime.errors import UserError
+
+
+class Job(NamedTuple):
+    """A trial to train: its number and the values of its keys."""
+
+    number: int
+    overrides: dict[str, Any]
+
+
+class Report(NamedTuple):
+    """Metrics of an epoch; the scheduler answers True if the trial is to be stopped."""
+
+    epoch: int
+    metrics: dict[str, float]
+
+
+class Outcome(NamedTuple):
+    """How a trial ended: its best development MRR, or None with the reason."""
+
+    dev_mrr: float | None
+    problem: str | None = None
+
+
+class Pruned(Exception):
+    """The scheduler stopped the trial."""
+
+
+def work(
+    scheduler: Connection, graph_uri: str, feature_uris: dict[str, str], config: str, store: str, scratch: Path, threads: int
+) -> None:
+    """Train jobs from the scheduler until it goes; graph and features are loaded once."""
+    import torch
+
+    from components.ingest.mmkg import MMKG
+    from components.train.config import TrainConfig
+    from feature_store.reader import load_features
+    from feature_store.storage import open_storage
+
+    torch.set_num_threads(threads)
+    storage, train = open_storage(store), TrainConfig.model_validate_json(config)
+    graph = MMKG.load(storage.fetch(graph_uri)).graph
+    features = {m: load_features(uri, graph.entities.keys, storage) for m, uri in feature_uris.items()}
+    try:
+        while True:
+            scheduler.send(_train(scheduler.recv(), graph, features, train, scratch, scheduler))
+    except (EOFError, ConnectionError):
+        return  # the scheduler is gone, and with it whoever would read the outcome
+
+
+def _train(job: Job, graph: Any, features: Any, train: Any, scratch: Path, scheduler: Connection) -> Outcome:
+    """Train one trial; one that was lost before goes on from its checkpoint."""
+    from components.train.trainer import Trainer
+
+    checkpoint = scratch / f"{digests.of_json(job.overrides)[:16]}.pt"
+
+    def report(epoch: int, metrics: dict[str, float]) -> None:
+        scheduler.send(Report(epoch, metrics))
+        if scheduler.recv():
+            raise Pruned
+
+    try:
+        trainer = Trainer(graph, features, train.override(job.overrides), checkpoint)
+        trainer.fit(report)
+        outcome = Outcome(trainer.progress.best_mrr)
+    except Pruned:
+        outcome = Outcome(None)
+    except (UserError, ValidationError, ArithmeticError) as error:
+        outcome = Outcome(None, str(error))
+    checkpoint.unlink(missing_ok=True)
+    return outcome
