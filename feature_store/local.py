@@ -24,7 +24,7 @@ class LocalStorage(Storage):
     def publish(self, folder: Path, kind: str) -> Stored:
         digest = digests.of_folder(folder)
         target = Path(self.root) / kind / digest
-        if not target.exists():
+        if not target.exists() or digests.of_folder(target) != digest:  # one that was changed is mended
             with atomic_path(target) as temporary:
                 shutil.copytree(folder, temporary)
         return Stored(str(target), digest)
