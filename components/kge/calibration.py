@@ -76,7 +76,8 @@ class _Pool:
 @torch.no_grad()
 def triple_scores(model: Any, triples: Tensor) -> Tensor:
     """Scores of ``triples`` ``[T, 3]``, in blocks: float64 ``[T]`` on the CPU."""
-    blocks = [model.score_triples(block).double().cpu() for block in triples.split(BLOCK)]
+    device = next(model.parameters()).device
+    blocks = [model.score_triples(block.to(device)).double().cpu() for block in triples.split(BLOCK)]
     return torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.float64)
 
 

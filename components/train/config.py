@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from components.kge.calibration import Method
 from components.kge.model import ModelConfig
 from components.kge.negatives import STRATEGIES
 from components.kge.objectives import OBJECTIVES
@@ -51,6 +52,9 @@ class TrainConfig(BaseModel):
     evaluate_every: int = Field(5, gt=0, description="epochs between measurements of the development MRR")
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
     checkpoint_seconds: float = Field(20.0, ge=0, description="time between checkpoints, from which a killed run goes on")
+    calibration: Method | None = Field(
+        "platt", description="map from scores to probabilities, fitted on the development split; null: none"
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @field_validator("negatives", mode="before")
@@ -89,6 +93,8 @@ class TrainConfig(BaseModel):
             *parents, last = key.split(".")
             place = changed
             for parent in parents:
+                if isinstance(place[parent], str):  # a part that another of the values names: regularizer, then its weight
+                    place[parent] = {"name": place[parent]}
                 place = place[parent]
             place[last] = value
         return TrainConfig.model_validate(changed)

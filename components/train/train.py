@@ -8,6 +8,9 @@ from typing import Any
 
 from components.ingest.mmkg import MMKG
 from components.kge.bundle import Bundle
+from components.kge.calibration import calibrate
+from components.kge.graph import Graph
+from components.kge.model import Model
 from components.runtime import digests
 from components.runtime.errors import UserError
 from components.runtime.files import read_json
@@ -56,6 +59,7 @@ def train(
             trainer.model,
             mmkg.graph,
             encoders={m: Manifest.read(uri, storage).encoder for m, uri in feature_uris.items()},
+            calibration=_calibration(trainer.model, mmkg.graph, config),
             config=config.model_dump(),
             provenance={"made_from": made_from} | trainer.summary(),
         )
@@ -64,6 +68,13 @@ def train(
         run.set_tags({"bundle": stored.uri})
     shutil.rmtree(folder)
     return stored
+
+
+def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, Any] | None:
+    if config.calibration is None or not len(graph.valid):
+        return None
+    sizes = len(graph.entities), len(graph.relations)
+    return calibrate(model, graph.train, graph.valid, *sizes, config.calibration, config.seed)
 
 
 def digest_in(uri: str) -> str:

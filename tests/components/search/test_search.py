@@ -134,3 +134,8 @@ def test_a_search_in_which_everything_fails_says_why(toy):
     space = {"optimizer.lr": {"values": [1e30]}}
     with pytest.raises(UserError, match=r"none of 1 trials finished — .*(loss is|not finite)"):
         search(*toy[:3], SearchConfig(trials=1, space=space), toy.storage)
+
+
+def test_a_value_may_belong_to_a_part_that_another_value_names(toy):
+    changed = toy.train.override({"regularizer": "n3", "regularizer.weight": 0.01})
+    assert changed.regularizer == {"name": "n3", "weight": 0.01}
