@@ -11,16 +11,15 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from components.runtime import digests
+from components.runtime.errors import UserError
 from feature_store.manifest import File, Manifest
 from feature_store.parts import MISSING, Row, store_part
 from feature_store.spec import FeatureSpec
 from feature_store.storage import Storage, Stored
 
 PART_ROWS = 512
-ENTITY_SCHEMA = pa.schema(
-    [("key", pa.string()), ("content", pa.string()), ("images", pa.int32()), ("status", pa.string()),
-     ("error", pa.string())]
-)  # fmt: skip
+TEXT = pa.string()
+ENTITY_SCHEMA = pa.schema([("key", TEXT), ("content", TEXT), ("images", pa.int32()), ("status", TEXT), ("error", TEXT)])
 
 
 class Entity(NamedTuple):
@@ -106,13 +105,13 @@ class FeatureWriter:
     def _stored(self, columns: list[str]) -> pa.Table:
         """The given columns of all whole parts, and the name of each row's part."""
         paths = sorted(file.path for file in self.storage.files(f"{self.spec.folder}/part-"))
-        parts = ds.dataset(
-            paths,
-            schema=self.spec.schema,
-            format="parquet",
-            filesystem=self.storage.filesystem,
-        )
-        table = parts.to_table(columns=[*columns, "__filename"])
+        parts = ds.dataset(paths, self.spec.schema, "parquet", self.storage.filesystem)
+        try:
+            table = parts.to_table(columns=[*columns, "__filename"])
+        except pa.ArrowInvalid as error:
+            raise UserError(
+                self.spec.folder, f"a part is damaged ({error})", "delete this file and run again"
+            ) from error
         names = pc.replace_substring_regex(table["__filename"], r"^.*/", "")
         return table.drop_columns("__filename").append_column("part", names)
 

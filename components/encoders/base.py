@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from components.encoders.images import MAX_PIXELS
 from components.encoders.weights import Weights
 from components.runtime import digests
 
@@ -27,6 +28,12 @@ class EncoderConfig(BaseModel):
     seed: int = Field(default=0, ge=0, description="of random weights; others ignore it")
     output: Literal["pooled", "tokens"] = Field(default="pooled", description="one vector an item, or a sequence")
     precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: bfloat16 on a GPU")
+
+
+class ImageEncoderConfig(EncoderConfig):
+    """The part that all encoders of images share."""
+
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused as decompression bombs")
 
 
 class EncoderSpec(BaseModel):

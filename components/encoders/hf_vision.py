@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from components.encoders.base import Encoder, EncoderConfig
+from components.encoders.base import Encoder, EncoderConfig, ImageEncoderConfig
 from components.encoders.weights import Weights, checkpoint, load_network
 from components.runtime.files import read_json
 
 
-class HFVisionConfig(EncoderConfig):
+class HFVisionConfig(ImageEncoderConfig):
     """A vision transformer by its hub name or local folder."""
 
     encoder: Literal["hf_vision"] = "hf_vision"

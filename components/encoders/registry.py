@@ -14,7 +14,7 @@ from components.runtime.errors import UserError
 for _module in iter_modules(components.encoders.__path__):
     import_module(f"components.encoders.{_module.name}")
 
-encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix="")  # type: ignore[type-abstract]
+encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix="")
 
 
 def _configs(modality: Modality) -> Any:

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from components.encoders.base import Encoder, EncoderConfig
+from components.encoders.base import Encoder, ImageEncoderConfig
 from components.encoders.weights import RANDOM, Weights, file_weights, random_weights, seeded
 from components.runtime.errors import UserError
 
 CHANNELS = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
 
 
-class VGG16Config(EncoderConfig):
+class VGG16Config(ImageEncoderConfig):
     """VGG-16 with official ImageNet weights from a local ``.pth`` file, or random ones."""
 
     encoder: Literal["vgg16"] = "vgg16"

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.encoders.base import EncoderConfig
-from components.encoders.images import MAX_PIXELS
 from components.encoders.registry import TextualConfig, VisualConfig
 from components.encoders.sbert import SBERTConfig
 from components.encoders.vgg16 import VGG16Config
@@ -35,9 +34,8 @@ class ExtractConfig(BaseModel):
     visual: VisualSource | None = Field(default=VGG16Config(), description="encoder of images; null: none")
     textual: TextualSource | None = Field(default=SBERTConfig(), description="encoder of texts; null: none")
     dtype: Literal["float32", "float16"] = Field(default="float32", description="number type of stored vectors")
-    batch_size: int = Field(default=32, ge=1, description="images or texts that go through the network at once")
+    batch_size: int = Field(default=16, ge=1, description="images or texts that go through the network at once")
     workers: int | None = Field(default=None, ge=0, description="processes that decode images; null: the spare cores")
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused as decompression bombs")
 
     def encoder(self, modality: str) -> EncoderConfig | ImportedConfig:
         """The encoder of a modality. Raises UserError where the recipe has none."""

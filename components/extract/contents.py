@@ -9,10 +9,7 @@ from feature_store.writer import Entity
 
 @dataclass(frozen=True)
 class Source:
-    """An entity and the items to encode: digests of images, or one text; none where the modality is missing.
-
-    Raises UnicodeEncodeError from ``content`` never: what UTF-8 cannot hold is replaced, and differs from other texts.
-    """
+    """An entity and the items to encode: digests of images, or one text; none, and why, where it has neither."""
 
     key: str
     items: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from components.encoders.base import Encoder, EncoderConfig
+from components.encoders.base import Encoder, ImageEncoderConfig
 from components.encoders.images import Unusable, decode
 from components.encoders.registry import create
 from components.extract.config import ExtractConfig
@@ -27,11 +27,11 @@ class Encoded(NamedTuple):
 
 def rows(sources: Sequence[Source], encoder: Encoder, config: ExtractConfig, storage: Storage) -> Iterator[Row]:
     """One row a source, as soon as its items are encoded. An item that several sources share is encoded once."""
-    if encoder.modality == "textual":
+    textual = encoder.modality == "textual"
+    if textual:
         sources = sorted(sources, key=lambda source: -len(source.items[0]))  # texts of one length need no padding
     uses = Counter(item for source in sources for item in source.items)
     items = list(uses)
-    textual = encoder.modality == "textual"
     stream = _texts(items, encoder, config) if textual else _images(items, encoder, config, storage)
     encoded: dict[str, Encoded] = {}
     for source in sources:
@@ -65,7 +65,8 @@ def _texts(items: Sequence[str], encoder: Encoder, config: ExtractConfig) -> Ite
 def _images(
     items: Sequence[str], encoder: Encoder, config: ExtractConfig, storage: Storage
 ) -> Iterator[tuple[str, Encoded]]:
-    decoding = _Decoding(list(items), encoder.config, storage.root, config.max_pixels)
+    assert isinstance(encoder.config, ImageEncoderConfig)
+    decoding = _Decoding(items, encoder.config, storage.root)
     workers = config.workers if config.workers is not None else min(8, max(1, (os.cpu_count() or 1) - 1))
     loader = DataLoader(
         decoding,
@@ -83,8 +84,8 @@ def _images(
 class _Decoding(Dataset):
     """Images by digest, read and prepared in a worker process; the encoder is made anew there, without its network."""
 
-    def __init__(self, items: list[str], config: EncoderConfig, root: str, max_pixels: int) -> None:
-        self.items, self.config, self.root, self.max_pixels = items, config, root, max_pixels
+    def __init__(self, items: Sequence[str], config: ImageEncoderConfig, root: str) -> None:
+        self.items, self.config, self.root = items, config, root
 
     def __len__(self) -> int:
         return len(self.items)
@@ -102,7 +103,7 @@ class _Decoding(Dataset):
     def __getitem__(self, index: int) -> tuple:
         digest = self.items[index]
         try:
-            image = decode(self.storage.blob(digest), self.max_pixels)
+            image = decode(self.storage.blob(digest), self.config.max_pixels)
             return digest, self.encoder.prepare([image])[0], ""
         except Unusable as error:
             return digest, None, f"image {digest[:12]}: {error}"

@@ -11,6 +11,7 @@ from components.extract.contents import Source, sources
 from components.extract.encode import rows
 from components.ingest.mmkg import MMKG
 from components.runtime.progress import track
+from components.runtime.tracking import step_run
 from feature_store.catalog import find
 from feature_store.importing import import_features
 from feature_store.manifest import Manifest, digest_of
@@ -22,11 +23,20 @@ __all__ = ["ExtractConfig", "extract"]
 
 
 def extract(graph_uri: str, modality: str, config: ExtractConfig, storage: Storage) -> Stored:
+    """The step: features of a published graph, recorded in MLflow."""
+    stored = make_features(MMKG.load(storage.fetch(graph_uri)), modality, config, storage)
+    manifest = Manifest.read(stored.uri, storage)
+    with step_run(f"extract {modality}", manifest.encoder | {"dtype": manifest.dtype}) as run:
+        run.log_metrics({f"{modality}/{status}": count for status, count in manifest.counts.items()})
+        run.log_dataset(f"{modality} features", stored.digest, stored.uri, manifest.counts, "extracted")
+    return stored
+
+
+def make_features(graph: MMKG, modality: str, config: ExtractConfig, storage: Storage) -> Stored:
     """Vectors of every entity that has the modality, computed or imported; where they are is a committed manifest.
 
-    What went wrong with single entities is in the manifest's table of entities, and summed up in one line here.
+    What went wrong with single entities is in the manifest's table of entities, and summed up in one line on stderr.
     """
-    graph = MMKG.load(storage.fetch(graph_uri))
     chosen = config.encoder(modality)
     if isinstance(chosen, ImportedConfig):
         stored = _take_over(graph, modality, chosen, storage)

@@ -76,4 +76,5 @@ class Meter:
     def __str__(self) -> str:
         rate = (self.done - self.begun_at) / max(time.monotonic() - self.begun, 1e-9)
         of = f"/{self.total}" if self.total is not None else ""
-        return f"{self.description} {self.done}{of} ({rate:.3g} {self.unit}/s)"
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate else ""
+        return f"{self.description} {self.done}{of} ({rate:.3g} {self.unit}/s{left})"

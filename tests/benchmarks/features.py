@@ -24,7 +24,7 @@ from components.encoders.images import decode
 from components.encoders.registry import create
 from components.extract.config import ExtractConfig
 from components.extract.contents import sources
-from components.extract.extract import extract
+from components.extract.extract import make_features
 from components.ingest.mmkg import MMKG
 from components.kge.graph import Graph, Vocabulary, no_triples
 from feature_store.parts import OK, Row
@@ -53,19 +53,18 @@ def main() -> None:
 def measure_texts(texts: Texts, storage: Storage) -> None:
     """SBERT: the bare loop, the step, the step again, and one per cent more."""
     config = ExtractConfig()
-    encoder = create(config.encoder("textual"))
+    encoder, size = create(config.encoder("textual")), config.batch_size
     graph = graph_of(texts, [()] * len(texts))
     items = sorted((source.items[0] for source in sources(graph, "textual") if source.items), key=len, reverse=True)
     items = list(dict.fromkeys(items))
     encoder.encode(items[:1])
-    bare, bare_cpu = timed(lambda: [encoder.encode(items[i : i + 32]) for i in range(0, len(items), 32)])
-    uri = publish(graph, storage)
-    first, first_cpu = timed(lambda: extract(uri, "textual", config, storage))
-    second, _ = timed(lambda: extract(uri, "textual", config, storage))
+    bare, bare_cpu = timed(lambda: [encoder.encode(items[i : i + size]) for i in range(0, len(items), size)])
+    first, first_cpu = timed(lambda: make_features(graph, "textual", config, storage))
+    second, _ = timed(lambda: make_features(graph, "textual", config, storage))
     more = texts[: len(texts) // 100]
     added = [(f"new {key}", f"new {name}", text) for key, name, text in more]
-    larger = publish(graph_of(texts + added, [()] * (len(texts) + len(added))), storage)
-    third, _ = timed(lambda: extract(larger, "textual", config, storage))
+    larger = graph_of(texts + added, [()] * (len(texts) + len(added)))
+    third, _ = timed(lambda: make_features(larger, "textual", config, storage))
     print(f"texts: {len(items)} distinct of {len(texts)}, {len(items) / first:.0f} a second in {first:.1f} s")
     print(f"texts: step at {100 * bare / first:.1f} % of a bare loop (CPU time {100 * bare_cpu / first_cpu:.1f} %)")
     print(f"texts: second run {first / second:.0f} times faster ({1000 * second:.0f} ms)")
@@ -85,9 +84,8 @@ def measure_images(count: int, storage: Storage) -> None:
             encoder.encode([decode(storage.blob(blob)) for blob in blobs[start : start + config.batch_size]])
 
     bare, _ = timed(bare_loop)
-    uri = publish(graph, storage)
-    first, _ = timed(lambda: extract(uri, "visual", config, storage))
-    second, _ = timed(lambda: extract(uri, "visual", config, storage))
+    first, _ = timed(lambda: make_features(graph, "visual", config, storage))
+    second, _ = timed(lambda: make_features(graph, "visual", config, storage))
     print(f"images: {count / first:.2f} a second; step at {100 * bare / first:.1f} % of a bare loop")
     print(f"images: second run {first / second:.0f} times faster ({1000 * second:.0f} ms)")
 
@@ -119,13 +117,6 @@ def graph_of(texts: Texts, images: Sequence[tuple[str, ...]]) -> MMKG:
     nothing = no_triples()
     graph = Graph(Vocabulary(keys, names), Vocabulary(("r",), ("r",)), nothing, nothing, nothing)
     return MMKG(graph, descriptions, tuple(images), {})
-
-
-def publish(graph: MMKG, storage: Storage) -> str:
-    """Put the graph into the store."""
-    with tempfile.TemporaryDirectory() as folder:
-        graph.save(Path(folder) / "graph")
-        return storage.publish(Path(folder) / "graph", "graphs").uri
 
 
 def read_texts(path: Path) -> Texts:

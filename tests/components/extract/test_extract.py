@@ -15,14 +15,22 @@ from components.encoders.images import decode
 from components.encoders.registry import create
 from components.encoders.sbert import SBERTConfig
 from components.extract.config import ExtractConfig, ImportedConfig
-from components.extract.extract import extract
+from components.extract.extract import extract as step
+from components.extract.extract import make_features
+from components.ingest.mmkg import MMKG
+from components.runtime import tracking
 from components.runtime.errors import UserError
 from feature_store.manifest import Manifest
 from feature_store.reader import load_features, load_tokens
-from feature_store.storage import Storage
+from feature_store.storage import Storage, Stored
 
 Publish = Callable[..., str]
 Png = Callable[[int], bytes]
+
+
+def extract(graph_uri: str, modality: str, config: ExtractConfig, storage: Storage) -> Stored:
+    """The step without its MLflow run."""
+    return make_features(MMKG.load(storage.fetch(graph_uri)), modality, config, storage)
 
 
 @pytest.fixture
@@ -123,9 +131,11 @@ def test_bad_images_get_a_status_row_each(
 def test_too_large_images_fail_by_the_recipes_limit(
     publish: Publish, storage: Storage, config: ExtractConfig, png: Png
 ) -> None:
-    strict = config.model_copy(update={"max_pixels": 599})
-    uri = extract(publish([(storage.put_blob(png(0)),)]), "visual", strict, storage).uri
+    graph = publish([(storage.put_blob(png(0)),)])
+    strict = config.model_copy(update={"visual": config.visual.model_copy(update={"max_pixels": 599})})
+    uri = extract(graph, "visual", strict, storage).uri
     assert "over the limit of 599" in table(uri, storage)[0]["error"]
+    assert table(extract(graph, "visual", config, storage).uri, storage)[0]["status"] == "ok"
 
 
 def test_bad_texts_get_a_status_row_each(publish: Publish, storage: Storage) -> None:
@@ -141,11 +151,14 @@ def test_random_weights_are_called_random(
     publish: Publish, storage: Storage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     random = ExtractConfig(textual=SBERTConfig(weights="random", seed=5))
-    uri = extract(publish([()]), "textual", random, storage).uri
+    uri = step(publish([()]), "textual", random, storage).uri
     assert "sbert, pooled d = 384, random weights, seed 5" in capsys.readouterr().err
     assert Manifest.read(uri, storage).encoder["weights"] == "random"
     (part,) = Path(uri).parent.glob("part-*")
     assert pq.read_schema(part).metadata[b"weights"] == b"random"
+    (run,) = tracking.client().search_runs([tracking.experiment_id("mmkgc")])
+    assert (run.data.params["weights"], run.data.metrics) == ("random", {"textual/ok": 1})
+    assert run.inputs.dataset_inputs[0].dataset.name == "textual features"
 
 
 def test_token_sequences_of_images_and_texts(
@@ -177,12 +190,14 @@ KILLED = """
 import sys
 from components.encoders.beit import BEiTConfig
 from components.extract.config import ExtractConfig
-from components.extract.extract import extract
+from components.extract.extract import make_features
+from components.extract.extract import extract as step
+from components.ingest.mmkg import MMKG
 from feature_store import writer
 from feature_store.storage import open_storage
 writer.PART_ROWS = 8
 config = ExtractConfig(visual=BEiTConfig(weights=sys.argv[2]), batch_size=4, workers=1)
-extract(sys.argv[1], "visual", config, open_storage())
+make_features(MMKG.load(open_storage().fetch(sys.argv[1])), "visual", config, open_storage())
 """
 
 
