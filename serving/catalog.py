@@ -7,7 +7,6 @@ import torch
 
 from components.kge.bundle import Bundle
 from components.kge.graph import HEAD, RELATION, TAIL
-from serving.protocol import ErrorCode, QueryError
 from serving.resolve import Resolver
 from serving.thumbnails import Thumbnails
 
@@ -44,12 +43,10 @@ class Catalog:
         rows.sort(key=lambda row: (-row.get("as_head", 0) - row.get("as_tail", 0), -row["triples"]))
         return {"relations": rows}
 
-    def thumbnail(self, key: str) -> dict[str, Any]:
-        """The WebP picture of an entity, as base64; raises ``QueryError`` if it has none."""
-        picture = self.thumbnails.get(key)
-        if picture is None:
-            raise QueryError(ErrorCode.NO_PICTURE, f"there is no picture of '{key}'")
-        return {"image": b64encode(picture).decode(), "media_type": "image/webp"}
+    def thumbnail(self, label: str) -> dict[str, Any]:
+        """The WebP picture of an entity, as base64, or null; raises ``QueryError`` if there is no such entity."""
+        picture = self.thumbnails.get(self.bundle.entities.keys[self.resolver.entities.resolve(label)])
+        return {"image": picture and b64encode(picture).decode(), "media_type": "image/webp"}
 
     def model(self) -> dict[str, Any]:
         """Interaction, fusion, modalities, sizes, calibration, and what the model was made from."""

@@ -92,6 +92,7 @@ class Engine:
             scores = self.scorer.scores(kind, group, unseen)
             known = self.scorer.known_answers(kind, group)
         with report.stage("rank"):
+            self.scorer.exclude_selves(kind, group, scores)
             ids = np.zeros((len(group), 1), int) if kind.direction is Direction.TRIPLE else best(scores, known, group)
         with report.stage("format"):
             chosen = np.take_along_axis(scores, ids, axis=1)

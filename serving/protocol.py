@@ -51,6 +51,9 @@ class Query(Strict):
     tail: Label | Unseen | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K, description="how many predictions")] = 10
     exclude_known: Annotated[bool, Field(description="leave out what the graph already holds")] = True
+    exclude_self: Annotated[
+        bool, Field(description="leave out the query's own entity, unless the graph has loops of this relation")
+    ] = True
     candidates: Annotated[list[Label], Field(min_length=1, description="rank these entities only")] | None = None
     type: Annotated[Label, Field(description="rank entities of this type only")] | None = None
     explain: Annotated[bool, Field(description="add modality shares and supporting triples")] = False
@@ -134,7 +137,6 @@ class ErrorCode(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     BAD_IMAGE = "bad_image"
     NO_MODALITY = "no_modality"
-    NO_PICTURE = "no_picture"
     UNSUPPORTED = "unsupported"
 
 

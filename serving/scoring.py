@@ -8,6 +8,7 @@ from torch import Tensor
 
 from components.kge.bundle import Bundle
 from components.kge.entities import Modal
+from components.kge.graph import HEAD, RELATION, TAIL
 from serving.protocol import Direction
 from serving.resolve import Kind, Resolved
 
@@ -20,6 +21,8 @@ class Scorer:
     def __init__(self, bundle: Bundle) -> None:
         self.model, self.known = bundle.model.freeze(), bundle.known
         self.n_entities, self.n_relations = len(bundle.entities), len(bundle.relations)
+        triples = bundle.known.triples
+        self.reflexive = set(triples[triples[:, HEAD] == triples[:, TAIL]][:, RELATION].tolist())
 
     def chunks(self, kind: Kind, group: Sequence[Resolved]) -> Iterator[Sequence[Resolved]]:
         """The group in pieces whose scores fit into 32 MB."""
@@ -63,6 +66,15 @@ class Scorer:
             triples = torch.stack(torch.broadcast_tensors(heads.unsqueeze(1), asked, tails.unsqueeze(1)), dim=-1)
             rows, columns = self.known.contains(triples).nonzero(as_tuple=True)
         return rows.numpy(), columns.numpy()
+
+    def exclude_selves(self, kind: Kind, group: Sequence[Resolved], scores: np.ndarray) -> None:
+        """Sink each query's own entity to −∞: most relations have no loops, and a model that has seen none of a
+        symmetric one still finds an entity most like itself.
+        """
+        if kind.unseen_part is None and kind.direction in (Direction.HEAD, Direction.TAIL):
+            for row, query in zip(scores, group, strict=True):
+                if query.query.exclude_self and query.relation not in self.reflexive:
+                    row[query.head if kind.direction is Direction.TAIL else query.tail] = -np.inf
 
     def lacking(self, ids: Sequence[int]) -> dict[str, int]:
         """How many of the entities ``ids`` have no feature of each modality."""

@@ -36,7 +36,7 @@ class ThumbnailRequest(Strict):
     """The picture of an entity, as base64."""
 
     operation: Literal["thumbnail"]
-    key: str
+    entity: str
 
 
 class ModelRequest(Strict):
@@ -90,7 +90,7 @@ def _respond(engine: Engine, request: Request | Response, answers: Iterator[dict
             case RelationsRequest():
                 return Response(200, engine.catalog.relations(request.entity))
             case ThumbnailRequest():
-                return Response(200, engine.catalog.thumbnail(request.key))
+                return Response(200, engine.catalog.thumbnail(request.entity))
             case ModelRequest():
                 return Response(200, engine.catalog.model())
     except QueryError as error:

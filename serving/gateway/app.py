@@ -162,9 +162,11 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
         return JSONResponse(await gateway.ask(request, "search", text=q, limit=limit, type=type))
 
     @app.get("/v1/picture", response_class=Response, **_answers(secured, None, 404))
-    async def picture(request: Request, key: Annotated[str, Parameter(max_length=500)]) -> Response:
-        """The picture of an entity, WebP."""
-        found = await gateway.ask(request, "thumbnail", key=key)
+    async def picture(request: Request, entity: Annotated[str, Parameter(max_length=500)]) -> Response:
+        """The picture of an entity, WebP; no content (204) if it has none."""
+        found = await gateway.ask(request, "thumbnail", entity=entity)
+        if found["image"] is None:
+            return Response(status_code=204)
         return Response(b64decode(found["image"]), media_type=found["media_type"])
 
     @app.get("/v1/relations", response_model=None, **_answers(secured, Relations, 404))

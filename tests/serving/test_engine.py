@@ -34,7 +34,8 @@ def expected_ids(engine, scores: torch.Tensor, known: set[int], k: int) -> list[
 def test_completions_equal_brute_force(engine, direction, exclude_known):
     head, relation, tail = engine.bundle.train[3].tolist()
     parts = {"head": f"e{head}", "relation": f"r{relation}", "tail": f"e{tail}"}
-    (answer,) = engine.answer([{**parts, direction: None, "k": 5, "exclude_known": exclude_known}])
+    query = {**parts, direction: None, "k": 5, "exclude_known": exclude_known, "exclude_self": False}
+    (answer,) = engine.answer([query])
     position = ("head", "relation", "tail").index(direction)
     given = [x for i, x in enumerate((head, relation, tail)) if i != position]
     facts = {t[position] for t in engine.bundle.known if [x for i, x in enumerate(t) if i != position] == given}
@@ -68,6 +69,16 @@ def test_a_batch_answers_like_its_queries_alone(engine):
         {"head": "e9", "relation": "r1", "k": 40},
     ]
     assert engine.answer(queries) == [engine.answer([query])[0] for query in queries]
+
+
+def test_an_entity_answers_itself_only_where_the_graph_has_loops(engine):
+    loops = {triple[1] for triple in engine.bundle.known if triple[0] == triple[2]}
+    assert 0 < len(loops) < 5, "the test needs relations with and without loops"
+    for relation in range(5):
+        query = {"head": "e1", "relation": f"r{relation}", "k": 40, "exclude_known": False}
+        default, everyone = engine.answer([query, {**query, "exclude_self": False}])
+        assert ("e1" in {p["key"] for p in default["predictions"]}) == (relation in loops)
+        assert "e1" in {p["key"] for p in everyone["predictions"]}
 
 
 def test_candidates_and_types_restrict(engine):
@@ -125,7 +136,9 @@ def test_explanations_are_shares_that_sum_to_one_and_real_triples(engine):
 def test_ties_keep_the_graphs_order(make_bundle):
     flat = make_bundle(interaction="distmult", fusion="structure")
     torch.nn.init.zeros_(flat.model.entities.structure)
-    (answer,) = Engine(flat).answer([{"head": "e1", "relation": "r1", "k": 6, "exclude_known": False}])
+    (answer,) = Engine(flat).answer(
+        [{"head": "e1", "relation": "r1", "k": 6, "exclude_known": False, "exclude_self": False}]
+    )
     assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in range(6)]
 
 

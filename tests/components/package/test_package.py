@@ -68,7 +68,8 @@ def test_the_archive_is_the_bundle_with_thumbnails(published, storage, tmp_path)
     sizes = {key: Image.open(BytesIO(data.tobytes())).size for key, data in pictures.items()}
     assert sizes == {"e0": (64, 32), "e1": (20, 30)}
     engine = Engine.load(unpacked)
-    assert engine.catalog.thumbnail("e0")["media_type"] == "image/webp"
+    assert engine.catalog.thumbnail("e0")["image"]
+    assert engine.catalog.thumbnail("e9")["image"] is None
     assert engine.catalog.search("entity 0", 1)["entities"][0]["picture"]
     assert engine.answer([{"head": "e0", "relation": "r0"}])[0]["predictions"]
 

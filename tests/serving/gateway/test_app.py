@@ -57,7 +57,8 @@ def test_lookups_have_the_documented_form(client):
     assert Relations.model_validate(client.get("/v1/relations?entity=e1").json()).relations[0].as_head is not None
     assert ModelInfo.model_validate(client.get("/v1/model").json()).interaction == "rotate"
     assert client.get("/v1/relations?entity=nobody").status_code == 404
-    assert client.get("/v1/picture?key=e1").json()["error"]["code"] == "no_picture"
+    assert client.get("/v1/picture?entity=e1").status_code == 204
+    assert client.get("/v1/picture?entity=nobody").json()["error"]["code"] == "unknown_entity"
 
 
 def test_no_route_answers_without_a_key(app):

@@ -1,0 +1,277 @@
+// The explorer: an entity, a relation, ranked completions, and a walk from one to the next. Talks to /v1 alone.
+
+const $ = (id) => document.getElementById(id);
+const el = (tag, properties = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children.filter((child) => child !== null));
+  return node;
+};
+
+const state = { entity: null, relation: null, side: "tail", relations: [], model: null, walk: [] };
+const pictures = new Map();
+let key = "";
+let asking = 0;
+
+// -- the gateway -----------------------------------------------------------------------------------------------------
+
+async function api(path, body) {
+  const headers = { authorization: `Bearer ${key}` };
+  const options = body ? { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) } : { headers };
+  const response = await fetch(path, options);
+  if (response.status === 401) throw new Error("This key is not known.");
+  if (!response.ok) throw new Error((await response.json()).error.message);
+  return response;
+}
+const get = async (path, parameters = {}) => (await api(`${path}?${new URLSearchParams(parameters)}`)).json();
+
+async function picture(entity) {
+  if (!entity.key) return entity.image ?? null;
+  if (!pictures.has(entity.key)) {
+    const load = api(`/v1/picture?${new URLSearchParams({ entity: entity.key })}`)
+      .then(async (response) => (response.status === 204 ? null : URL.createObjectURL(await response.blob())));
+    pictures.set(entity.key, load.catch(() => null));
+  }
+  return pictures.get(entity.key);
+}
+
+function thumbnail(entity) {
+  const image = el("img", { className: "picture", alt: "" });
+  if (entity.picture !== false) picture(entity).then((source) => { if (source) image.src = source; else image.style.visibility = "hidden"; });
+  else image.style.visibility = "hidden";
+  return image;
+}
+
+// -- key -------------------------------------------------------------------------------------------------------------
+
+function signOut(message = "") {
+  sessionStorage.removeItem("key");
+  $("explorer").hidden = true;
+  $("login").hidden = false;
+  $("login-error").textContent = message;
+  $("key").focus();
+}
+
+async function signIn(given) {
+  key = given;
+  const model = await get("/v1/model");
+  sessionStorage.setItem("key", key);
+  Object.assign(state, { model });
+  $("login").hidden = true;
+  $("explorer").hidden = false;
+  $("model").textContent =
+    `${model.model.name} ${model.model.version} · ${model.interaction} · ${model.fusion} · ${model.entities.toLocaleString()} entities, ${model.relations} relations`;
+  $("type-label").hidden = !model.types.length;
+  $("type").replaceChildren(el("option", { value: "", textContent: "any" }), ...model.types.map((type) => el("option", { textContent: type })));
+  $("unseen").hidden = !Object.keys(model.encoders).length;
+  $("unseen-note").textContent = "Read by " + Object.entries(model.encoders).map(([modality, encoder]) => `${encoder} (${modality})`).join(", ") +
+    (model.unseen_entities === "trained" ? "." : ". The model was trained without structure dropout: expect little of it.");
+  await restore();
+}
+
+// -- search ----------------------------------------------------------------------------------------------------------
+
+let found = [];
+let marked = -1;
+let typing = 0;
+
+function showFound(entities) {
+  found = entities;
+  marked = entities.length ? 0 : -1;
+  $("found").replaceChildren(...entities.map((entity, index) => {
+    const item = el("li", { role: "option", id: `found-${index}` }, thumbnail(entity), el("span", { textContent: entity.name }), el("small", { textContent: entity.type ?? "" }));
+    item.addEventListener("mousedown", (event) => { event.preventDefault(); choose(entity); });
+    return item;
+  }));
+  $("found").hidden = !entities.length;
+  $("search").setAttribute("aria-expanded", String(entities.length > 0));
+  mark(marked);
+}
+
+function mark(index) {
+  marked = index;
+  [...$("found").children].forEach((item, at) => item.setAttribute("aria-selected", String(at === index)));
+  $("found").children[index]?.scrollIntoView({ block: "nearest" });
+  if (index >= 0) $("search").setAttribute("aria-activedescendant", `found-${index}`);
+}
+
+$("search").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(async () => {
+    const text = $("search").value;
+    const { entities } = text.trim() ? await get("/v1/entities", { q: text }) : { entities: [] };
+    if (text === $("search").value) showFound(entities);
+  }, 120);
+});
+$("search").addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step && found.length) { event.preventDefault(); mark((marked + step + found.length) % found.length); }
+  else if (event.key === "Enter" && found[marked]) { event.preventDefault(); choose(found[marked]); }
+  else if (event.key === "Escape") showFound([]);
+});
+$("search").addEventListener("blur", () => showFound([]));
+
+// -- entity and relation ---------------------------------------------------------------------------------------------
+
+async function choose(entity, keep = {}) {
+  showFound([]);
+  $("search").value = "";
+  if (state.entity) state.walk = [...state.walk.slice(-7), state.entity];
+  state.entity = entity;
+  const { relations } = await get("/v1/relations", entity.key ? { entity: entity.key } : {});
+  state.relations = relations;
+  if (keep.relation) Object.assign(state, keep);
+  else if (!state.relation || entity.key) suggest(relations);
+  showEntity();
+  showRelations();
+  ask();
+}
+
+function suggest(relations) {
+  const now = relations.find((relation) => relation.key === state.relation);
+  const used = { tail: now?.as_head, head: now?.as_tail }[state.side];
+  if (now && (used ?? 1) > 0) return;
+  const [first] = relations;
+  state.relation = first.key;
+  state.side = (first.as_head ?? 1) > 0 ? "tail" : "head";
+}
+
+async function showEntity() {
+  const { entity } = state;
+  $("entity").hidden = false;
+  $("entity-name").textContent = entity.name;
+  $("entity-about").textContent = [entity.type, entity.key && entity.key !== entity.name ? entity.key : null].filter(Boolean).join(" · ");
+  $("entity-picture").removeAttribute("src");
+  const source = entity.picture === false ? null : await picture(entity);
+  if (source && state.entity === entity) $("entity-picture").src = source;
+  $("walk").replaceChildren(...state.walk.map((past, index) => el("button", {
+    type: "button", textContent: past.name,
+    onclick: () => { state.walk = state.walk.slice(0, index); state.entity = null; choose(past); },
+  })));
+}
+
+function showRelations() {
+  const button = (relation, side, count) => el("button", {
+    type: "button",
+    className: count === 0 ? "idle" : "",
+    textContent: side === "tail" ? `${relation.name} →` : `← ${relation.name}`,
+    title: side === "tail" ? `${state.entity.name} ${relation.name} ?` : `? ${relation.name} ${state.entity.name}`,
+    ariaPressed: String(relation.key === state.relation && side === state.side),
+    onclick: () => { Object.assign(state, { relation: relation.key, side }); showRelations(); ask(); },
+  });
+  const pairs = state.relations.flatMap((relation) => [["tail", relation.as_head], ["head", relation.as_tail]].map(([side, count]) => ({ relation, side, count })));
+  pairs.sort((a, b) => ((b.count ?? 1) > 0) - ((a.count ?? 1) > 0));
+  $("relations").replaceChildren(...pairs.map(({ relation, side, count }) => button(relation, side, count)));
+}
+
+// -- answers ---------------------------------------------------------------------------------------------------------
+
+async function ask() {
+  if (!state.entity || !state.relation) return;
+  remember();
+  const turn = ++asking;
+  const given = state.side === "tail" ? "head" : "tail";
+  const query = { [given]: state.entity.key ?? state.entity.unseen, relation: state.relation, k: Number($("k").value), exclude_known: !$("known").checked, explain: true };
+  if ($("type").value) query.type = $("type").value;
+  $("status").textContent = "…";
+  try {
+    const [answer] = (await (await api("/v1/complete", { queries: [query] })).json()).answers;
+    if (turn !== asking) return;
+    if (answer.error) throw new Error(answer.error.message);
+    showAnswer(answer);
+  } catch (error) {
+    if (turn !== asking) return;
+    $("predictions").replaceChildren();
+    $("status").textContent = error.message;
+  }
+}
+
+function showAnswer(answer) {
+  const name = state.entity.name;
+  $("question").textContent = state.side === "tail" ? `${name} — ${answer.relation.name} → ?` : `? — ${answer.relation.name} → ${name}`;
+  $("status").textContent = answer.predictions.length ? "" : "Nothing left to predict: the graph knows every answer.";
+  $("predictions").replaceChildren(...answer.predictions.map(prediction));
+  $("legend").hidden = !answer.predictions.length;
+  $("legend").textContent = state.model.calibrated
+    ? "Calibrated probability, fitted on as many corrupted as true triples: good to compare with, not a frequency."
+    : "Scores of the model; it was not calibrated, so there are no probabilities.";
+}
+
+function prediction(one, index) {
+  const chance = one.probability;
+  const figure = chance === null ? one.score.toFixed(2) : `${(100 * chance).toFixed(1)} %`;
+  const bar = el("span", { className: "bar" }, el("span", {}));
+  bar.firstChild.style.width = `${100 * (chance ?? 0)}%`;
+  bar.style.visibility = chance === null ? "hidden" : "visible";
+  const go = el("button", { type: "button", className: "go", title: `score ${one.score}`, onclick: () => choose({ ...one, type: null }) },
+    el("span", { className: "rank", textContent: index + 1 }),
+    thumbnail(one),
+    el("span", { className: "name", textContent: one.name }, one.known ? el("span", { className: "badge", textContent: "known" }) : null),
+    bar,
+    el("span", { className: "figure", textContent: figure }));
+  return el("li", {}, go, why(one));
+}
+
+function why(one) {
+  if (!one.shares && !one.support?.length) return null;
+  const shares = Object.entries(one.shares ?? {});
+  const bar = el("div", { className: "shares", title: shares.map(([modality, share]) => `${modality} ${(100 * share).toFixed(0)} %`).join(", ") },
+    ...shares.map(([modality, share]) => { const part = el("span", { className: modality }); part.style.width = `${100 * share}%`; return part; }));
+  const words = shares.map(([modality, share]) => `${modality} ${(100 * share).toFixed(0)} %`).join(" · ");
+  const triples = (one.support ?? []).map((t) => el("li", { textContent: `${t.head.name} — ${t.relation.name} → ${t.tail.name}` }));
+  return el("details", { className: "why" }, el("summary", {}, el("span", { textContent: "why" }), shares.length ? bar : ""), el("span", { textContent: words }),
+    triples.length ? el("p", { textContent: "Most similar training triples:" }) : null, el("ul", {}, ...triples));
+}
+
+for (const id of ["known", "k", "type"]) $(id).addEventListener("change", ask);
+
+// -- unseen entities -------------------------------------------------------------------------------------------------
+
+let dropped = null;
+
+function takeImage(file) {
+  if (!file) return;
+  const reader = new FileReader();
+  reader.addEventListener("load", () => { dropped = reader.result; $("image-preview").src = dropped; $("image-preview").hidden = false; });
+  reader.readAsDataURL(file);
+}
+$("image").addEventListener("change", () => takeImage($("image").files[0]));
+for (const [type, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+  $("drop").addEventListener(type, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", over);
+    if (type === "drop") takeImage(event.dataTransfer.files[0]);
+  });
+}
+$("use-unseen").addEventListener("click", () => {
+  const text = $("text").value.trim();
+  const unseen = { ...(text && { text }), ...(dropped && { image: dropped.split(",")[1] }) };
+  if (!Object.keys(unseen).length) { $("status").textContent = "Give a text or a picture first."; return; }
+  choose({ key: null, name: text ? `“${text.slice(0, 40)}${text.length > 40 ? "…" : ""}”` : "your picture", type: "unseen", unseen, image: dropped, picture: dropped !== null }, state.relation ? { relation: state.relation } : {});
+});
+
+// -- address ---------------------------------------------------------------------------------------------------------
+
+function remember() {
+  const { entity, relation, side } = state;
+  const hash = entity.key ? `#${new URLSearchParams({ entity: entity.key, relation, side })}` : "#";
+  if (location.hash !== hash) history.pushState(null, "", hash);
+}
+
+async function restore() {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  const label = wanted.get("entity") ?? "";
+  if (state.entity && (!label || label === state.entity.key)) return;
+  const { entities } = await get("/v1/entities", { q: label });
+  const entity = label ? entities.find((one) => one.key === label) : entities[0];
+  if (entity) await choose(entity, label ? { relation: wanted.get("relation"), side: wanted.get("side") ?? "tail" } : {});
+}
+window.addEventListener("popstate", restore);
+
+// -- start -----------------------------------------------------------------------------------------------------------
+
+$("login").addEventListener("submit", (event) => { event.preventDefault(); signIn($("key").value).catch((error) => signOut(error.message)); });
+
+const arrived = new URLSearchParams(location.hash.slice(1));
+const given = arrived.get("key") ?? sessionStorage.getItem("key");
+if (arrived.has("key")) history.replaceState(null, "", location.pathname);
+if (given) signIn(given).catch((error) => signOut(error.message)); else signOut();
