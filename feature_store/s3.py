@@ -207,10 +207,7 @@ def _blob_path(digest: str) -> str:
 
 
 def _may_be_overwritten(response: dict[str, Any]) -> bool:
-    """OpenStack Swift checks a condition before it receives the bytes, so that two racing writers may both pass.
-
-    AWS, MinIO and SeaweedFS check it when they store them.
-    """
+    """OpenStack Swift checks a condition before it receives the bytes, so that two racing writers may both pass."""
     return "x-openstack-request-id" in response["ResponseMetadata"]["HTTPHeaders"]
 
 

@@ -42,7 +42,7 @@ class HFText(Encoder):
     @property
     def source(self) -> Any:
         """Folder with the architecture and the tokeniser."""
-        return self.weights.folder
+        return self.weights.location
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -35,19 +35,19 @@ class HFVision(Encoder):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """Settings of the checkpoint's image processor."""
-        return read_json(self.weights.folder / "preprocessor_config.json")
+        return read_json(self.weights.location / "preprocessor_config.json")
 
     @property
     def dimension(self) -> int:
         """Width of the hidden state."""
-        return read_json(self.weights.folder / "config.json")["hidden_size"]
+        return read_json(self.weights.location / "config.json")["hidden_size"]
 
     @cached_property
     def processor(self) -> Any:
         """The checkpoint's image processor, in its PIL form."""
         from transformers import AutoImageProcessor
 
-        return AutoImageProcessor.from_pretrained(self.weights.folder, backend="pil")
+        return AutoImageProcessor.from_pretrained(self.weights.location, backend="pil")
 
     def prepare(self, items: Sequence[Image.Image]) -> list[Tensor]:
         """Tensors float32 ``[3, height, width]`` of RGB images."""
@@ -55,7 +55,7 @@ class HFVision(Encoder):
 
     def build(self) -> nn.Module:
         """The checkpoint's network."""
-        return load_network(self.weights.folder)
+        return load_network(self.weights.location)
 
     def pooled(self, batch: Sequence[Tensor]) -> Tensor:
         """CLS vector, or mean of the patches, ``[B, d]``."""

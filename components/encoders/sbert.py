@@ -45,7 +45,7 @@ class SBERT(HFText):
     @property
     def source(self) -> Path:
         """Folder with the architecture and the tokeniser."""
-        return packaged() if self.weights.random else self.weights.folder
+        return packaged() if self.weights.random else self.weights.location
 
     @property
     def max_tokens(self) -> int:

@@ -132,7 +132,7 @@ class VGG16(Encoder):
         with torch.device("meta"):
             network = Network()
         try:
-            state = torch.load(self.weights.folder, map_location="cpu", weights_only=True, mmap=True)
+            state = torch.load(self.weights.location, map_location="cpu", weights_only=True, mmap=True)
             network.load_state_dict(state, assign=True)
         except Exception as error:
             raise UserError(self.weights.path, f"these are not VGG-16's weights ({_first_line(error)})",

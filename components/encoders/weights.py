@@ -39,8 +39,8 @@ class Weights:
         return self.path is None
 
     @property
-    def folder(self) -> Path:
-        """The checkpoint's folder; only for weights that are not random."""
+    def location(self) -> Path:
+        """The file or folder of weights that are not random."""
         assert self.path is not None
         return self.path
 
