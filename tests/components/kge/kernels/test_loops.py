@@ -1,0 +1,54 @@
+"""Where compiled code is kept, and when numba is imported."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import components.kge.kernels as kernels
+
+FOLDER = Path(kernels.__file__).parent
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_numba_is_imported_on_first_use_only() -> None:
+    code = "import sys, components.kge.model, components.kge.ranking; print('numba' in sys.modules)"
+    assert python(code) == "False"
+
+
+def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
+    code = """
+import torch
+from components.kge.kernels import comparison, loops
+comparison.everyone("dot", torch.ones(2, 4), torch.ones(3, 4))
+print(sum(loops.grid(0).score.stats.cache_hits.values()))
+"""
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert [python(code, **kept) for _ in range(2)] == ["0", "1"]
+
+
+def test_a_read_only_installation_still_compiles(tmp_path: Path) -> None:
+    """Neither the package's folder nor a user's cache folder can be written."""
+    package = tmp_path / "kernels"
+    shutil.copytree(FOLDER, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__pycache__").touch()  # a file where the folder would be: refused even to an administrator
+    code = f"""
+import sys, importlib, components.kge, torch
+sys.path.insert(0, {str(tmp_path)!r})
+sys.dont_write_bytecode = True
+spec = importlib.util.spec_from_file_location("components.kge.kernels", {str(package / "__init__.py")!r},
+                                              submodule_search_locations=[{str(package)!r}])
+sys.modules["components.kge.kernels"] = importlib.util.module_from_spec(spec)
+from components.kge.kernels import comparison
+assert comparison.__file__.startswith({str(tmp_path)!r})
+print(comparison.everyone("dot", torch.ones(1, 4), torch.ones(1, 4)).item())
+"""
+    nowhere = str(tmp_path / "kernels" / "__init__.py" / "none")
+    assert python(code, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONPATH=os.getcwd()) == "4.0"
