@@ -12,8 +12,8 @@ from components.kge.model import Model
 def completions(model: Model, graph: Graph, count: int, answers: int) -> list[dict[str, Any]]:
     """Best ``answers`` of the tail queries of the first ``count`` test triples.
 
-    ``[{query, head, relation, gold, rank, answers: [{label, score, known, gold}]}]``: ``known`` marks what train or valid already hold,
-    ``rank`` is the gold answer's place among the other, unknown candidates (ties at their mean).
+    ``[{query, head, relation, gold, rank, answers: [{label, score, known, gold}]}]``: ``known`` marks what train or
+    valid already hold, ``rank`` is the gold answer's place among the other, unknown candidates (ties at their mean).
     """
     known = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
     triples = graph.test[:count]

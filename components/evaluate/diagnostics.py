@@ -31,7 +31,9 @@ def relation_shares(model: Model, triples: Tensor, graph: Graph) -> dict[str, di
     counts = torch.bincount(triples[:, RELATION], minlength=len(graph.relations))
     present = [relation for relation in counts.argsort(descending=True, stable=True).tolist() if counts[relation]]
     return {
-        graph.relations.names[relation]: {m: float(s[triples[:, RELATION] == relation].mean()) for m, s in shares.items()}
+        graph.relations.names[relation]: {
+            m: float(s[triples[:, RELATION] == relation].mean()) for m, s in shares.items()
+        }
         for relation in present
     }
 

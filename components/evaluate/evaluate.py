@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.evaluate import figures
 from components.evaluate.classification import LabelledTriples, classify, labelled_splits, write_labelled
 from components.evaluate.completions import completions
 from components.evaluate.config import EvaluateConfig
@@ -13,6 +14,7 @@ from components.evaluate.link_prediction import LinkPrediction, link_prediction,
 from components.evaluate.report import html, markdown
 from components.evaluate.slices import entity_masks
 from components.evaluate.summary import blocks
+from components.evaluate.tracked import CURVES, curves_of_bundle
 from components.ingest.mmkg import MMKG
 from components.kge.bundle import Bundle
 from components.kge.graph import Graph
@@ -33,12 +35,13 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
     mmkg, bundle = MMKG.load(storage.fetch(graph_uri)), Bundle.load(storage.fetch(bundle_uri))
     _check_vocabulary(mmkg.graph, bundle, graph_uri)
     with step_run("evaluate", config.model_dump()) as run, TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+        folder = Path(scratch) / "evaluation"
         results = assess(mmkg, bundle, config, folder)
         numbers = tracked_metrics(results)
         for target in filter(None, (run, parent_run())):
             target.log_metrics(numbers)
         run.log_artifact(folder)
+        _log_training_curves(run, bundle_uri, Path(scratch))
         run.set_tags({"protocol": results["protocol"]["label"], "graph_uri": graph_uri, "bundle_uri": bundle_uri})
         _log_lineage(run, mmkg, graph_uri)
         return storage.publish(folder, "evaluations")
@@ -75,9 +78,9 @@ def _write(
     write_json(folder / "completions.json", answers)
     write_queries(prediction, mmkg.graph, folder / "ranks.parquet")
     write_labelled(test, mmkg.graph, folder / "classification.parquet")
-    figures = draw(bundle, mmkg, prediction, test, results, folder / "figures")
+    drawn = draw(bundle, mmkg, prediction, test, results, folder / "figures")
     title = f"{mmkg.info.get('name', 'graph')}: evaluation on the test split"
-    content = blocks(results, answers, figures, bundle)
+    content = blocks(results, answers, drawn, bundle)
     write_text(folder / "report.md", markdown(title, content, folder))
     write_text(folder / "report.html", html(title, content))
 
@@ -95,7 +98,9 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
         for side, metrics in sides.items()
         for name, value in metrics.items()
     }
-    named |= {f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")}
+    named |= {
+        f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")
+    }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
     named |= {f"{prefix}/{row['value']}/mrr": row["both"]["mrr"] for row in results["slices"]["category"]}
     classification = (results["classification"] or {}).get("standard", {})
@@ -112,9 +117,19 @@ def _dataset(mmkg: MMKG) -> dict[str, Any]:
 def _check_vocabulary(graph: Graph, bundle: Bundle, graph_uri: str) -> None:
     for name in ("entities", "relations"):
         if getattr(graph, name).keys != getattr(bundle, name).keys:
-            raise UserError(graph_uri, f"the model was trained on other {name}", "evaluate it on the graph it was made from")
+            raise UserError(
+                graph_uri, f"the model was trained on other {name}", "evaluate it on the graph it was made from"
+            )
 
 
 def _log_lineage(run: Run, mmkg: MMKG, graph_uri: str) -> None:
     name = str(mmkg.info.get("name", "graph"))
     run.log_dataset(name, Path(graph_uri).name, graph_uri, {"test": len(mmkg.graph.test)}, context="testing")
+
+
+def _log_training_curves(run: Run, bundle_uri: str, scratch: Path) -> None:
+    """Draw how the model was trained, from its training run in MLflow: artifacts of the run, not of the evaluation."""
+    for metric, points in curves_of_bundle(bundle_uri).items():
+        title = CURVES[metric]
+        figure = figures.curves({metric: points}, title[0].upper() + title[1:], "epoch", title)
+        run.log_artifact(figures.save(figure, scratch / f"training_{metric}.png"), "figures")

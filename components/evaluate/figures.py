@@ -1,6 +1,7 @@
 """Figures of an evaluation, sized for a projector. Each function draws one and returns it; ``save`` writes it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from components.evaluate.metrics import QueryRanks
 from components.runtime.files import atomic_path
 
-STYLE = {
+STYLE: Any = {
     "font.size": 15,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -51,7 +52,7 @@ def rank_histogram(queries: QueryRanks) -> Figure:
         ranks = queries.realistic[queries.side == side]
         counts, _ = np.histogram(ranks, bins=[*lows[:-1], lows[-1] + 1])
         axes.bar(np.arange(top) + offset, counts / max(len(ranks), 1), 0.4, color=colour, label=f"{side} asked")
-    labels = [str(low) if low == high - 1 else f"{low}–{high - 1}" for low, high in zip(lows, lows[1:], strict=False)]
+    labels = [str(low) if low == high - 1 else f"{low}–{high - 1}" for low, high in pairwise(lows)]
     axes.set_xticks(range(top), labels, rotation=45, ha="right")
     axes.set(xlabel="realistic rank of the answer", ylabel="share of queries", title="Where the answers are ranked")
     axes.legend()
@@ -99,7 +100,7 @@ def _stacked() -> tuple[Figure, tuple[Axes, Axes]]:
 def reliability(
     probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability and share of true triples in each of ``bins`` groups of equally many triples, from low to high."""
+    """Mean probability and share of true triples in each of ``bins`` groups of equally many triples."""
     groups = [group for group in np.array_split(np.argsort(probabilities, kind="stable"), bins) if len(group)]
     means = np.array([[probabilities[group].mean(), labels[group].mean()] for group in groups])
     return means[:, 0], means[:, 1]
@@ -107,7 +108,7 @@ def reliability(
 
 @rc_context(STYLE)
 def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15) -> Figure:
-    """Mean share of each modality in the score, relation by relation (AdaMF-MAT, Fig. 5): ``{relation: {modality: share}}``."""
+    """Mean share of each modality in the score (AdaMF-MAT, Fig. 5): ``{relation: {modality: share}}``."""
     shown = list(shares.items())[:limit][::-1]
     modalities = list(shown[0][1])
     figure, axes = _axes(height=2.2 + 0.5 * len(shown))
@@ -158,6 +159,22 @@ def curves(
         axes.set_ylim(bottom=0)
     if len(series) > 1:
         axes.legend()
+    return figure
+
+
+@rc_context(STYLE)
+def change_bars(changes: Mapping[str, tuple[float, float, float]], title: str, limit: int = 15) -> Figure:
+    """Changes with intervals, ``{name: (change, low, high)}``, around the line of no change."""
+    shown = list(changes.items())[:limit][::-1]
+    figure, axes = _axes(height=1.8 + 0.5 * len(shown))
+    for row, (_, (change, low, high)) in enumerate(shown):
+        colour = NEUTRAL if low <= 0 <= high else COLOURS[0] if low > 0 else COLOURS[1]
+        axes.plot([low, high], [row, row], color=colour)
+        axes.plot([change], [row], "o", color=colour)
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set_yticks(range(len(shown)), [_short(name) for name, _ in shown])
+    axes.set(title=title, xlabel="change of MRR (grey: not sure)")
+    axes.grid(visible=False, axis="y")
     return figure
 
 

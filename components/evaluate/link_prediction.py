@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from components.evaluate.baseline import RelationPopularity
 from components.evaluate.bootstrap import metric_intervals
@@ -16,7 +17,7 @@ from components.evaluate.config import EvaluateConfig
 from components.evaluate.metrics import TIES, QueryRanks, Ties, metrics_by_side
 from components.evaluate.slices import Labels, query_kinds, slice_metrics
 from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from components.kge.ranking import rank
+from components.kge.ranking import Scorer, rank
 from components.runtime.progress import track
 
 PROTOCOLS: dict[str, tuple[Ties, str]] = {
@@ -38,9 +39,7 @@ class LinkPrediction:
     summary: dict[str, Any]
 
 
-def link_prediction(
-    model: nn.Module, graph: Graph, masks: dict[str, Tensor], config: EvaluateConfig
-) -> LinkPrediction:
+def link_prediction(model: Scorer, graph: Graph, masks: dict[str, Tensor], config: EvaluateConfig) -> LinkPrediction:
     """Rank every test triple in both directions; raises ``NotFinite`` for NaN or infinite scores."""
     known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
     progress = partial(track, description="rank", unit="batch")
@@ -67,10 +66,9 @@ def write_queries(prediction: LinkPrediction, graph: Graph, path: Path) -> None:
     rows = graph.test.numpy()[queries.triple]
     entities, relations = np.array(graph.entities.keys), np.array(graph.relations.keys)
     keys = {"head": entities[rows[:, HEAD]], "relation": relations[rows[:, RELATION]], "tail": entities[rows[:, TAIL]]}
-    kinds = {kind: labels.astype(str) for kind, labels in prediction.kinds.items() if kind != "relation"}
-    words = {
-        name: pa.array(values).dictionary_encode() for name, values in {"asked": queries.side, **keys, **kinds}.items()
-    }
+    kinds = {kind: labels.astype(str) for kind, labels in prediction.kinds.items() if kind not in keys}
+    columns: dict[str, NDArray] = {"asked": queries.side, **keys, **kinds}
+    words = {name: pa.array(values).dictionary_encode() for name, values in columns.items()}
     ranks = {name: queries.at(name) for name in TIES}
-    table = pa.table({"triple": queries.triple, **words, **ranks, "candidates": queries.candidates})
-    pq.write_table(table, path)
+    table: dict[str, Any] = {"triple": queries.triple, **words, **ranks, "candidates": queries.candidates}
+    pq.write_table(pa.table(table), path)

@@ -41,7 +41,7 @@ def _mean_answers(train: Tensor, given: int, n_relations: int) -> list[float]:
 def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
     """Which entities have an image or a description, ``{modality: bool [N]}``.
 
-    Where the graph carries none of a modality but the model does (features that were imported), the model's mask counts.
+    Where the graph carries none of a modality but the model does (imported features), the model's mask counts.
     """
     given = {
         "visual": torch.tensor([bool(images) for images in mmkg.images]),

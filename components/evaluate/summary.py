@@ -27,8 +27,8 @@ def blocks(
 def _head(results: dict[str, Any], bundle: Bundle) -> Iterator[Block]:
     data = results["dataset"]
     yield Paragraph(
-        f"{data['entities']} entities, {data['relations']} relations; {data['train']} training, {data['valid']} development "
-        f"and {data['test']} test triples. Protocol: {results['protocol']['label']}."
+        f"{data['entities']} entities, {data['relations']} relations; {data['train']} training, {data['valid']} "
+        f"development and {data['test']} test triples. Protocol: {results['protocol']['label']}."
     )
     for warning in data["warnings"]:
         yield Paragraph(f"Warning: {warning}")
@@ -88,7 +88,9 @@ def _classification(results: dict[str, Any]) -> Iterator[Block]:
     }
     yield Heading("Triple classification")
     names = list(results["classification"]["standard"])
-    rows = [[labels[name], *(f"{100 * v:.1f}" for v in row.values())] for name, row in results["classification"].items()]
+    rows = [
+        [labels[name], *(f"{100 * v:.1f}" for v in row.values())] for name, row in results["classification"].items()
+    ]
     yield Table(["protocol", *map(str.capitalize, names)], rows)
 
 

@@ -20,8 +20,8 @@ BLOCK = 4096
 class PlausibleNegatives:
     """Corrupts triples as Socher et al. 2013 do: the new entity has been seen in train in that slot of that relation.
 
-    Such negatives are of the right kind (a city for a capital), so a model earns nothing by telling kinds apart. An entity
-    is drawn from all entities where the relation offers none that makes an unknown triple.
+    Such negatives are of the right kind (a city for a capital), so a model earns nothing by telling kinds apart. An
+    entity is drawn from all entities where the relation offers none that makes an unknown triple.
     """
 
     def __init__(self, train: Tensor, n_entities: int, n_relations: int) -> None:
@@ -65,7 +65,7 @@ class _Pool:
         self.starts = self.sizes.cumsum(0) - self.sizes
 
     def at(self, relations: Tensor, luck: Tensor, n_entities: int) -> Tensor:
-        """The entity at the fraction ``luck`` ∈ [0, 1) of each relation's pool; of all entities where the pool is empty."""
+        """The entity at the fraction ``luck`` ∈ [0, 1) of each relation's pool, of all entities where that is empty."""
         sizes = self.sizes[relations]
         if not len(self.entities):
             return (luck * n_entities).long()

@@ -7,6 +7,7 @@ ones, *realistic* is their mean. Duplicate queries are scored once.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,9 +15,30 @@ from torch import Tensor
 from components.kge.graph import KnownTriples
 from components.kge.interactions.base import Side
 from components.kge.kernels import counting
-from components.kge.model import Model
 
 Progress = Callable[[Iterable[Tensor]], Iterable[Tensor]]
+
+
+class Scorer(Protocol):
+    """What can be ranked: a ``Model``, a baseline, or a model behind a change of ids."""
+
+    training: bool
+
+    def freeze(self) -> Any:
+        """Prepare for scoring."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """Go back to training, or not."""
+        ...
+
+    def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
+        """Scores ``[B, N]`` of every entity as tail."""
+        ...
+
+    def score_heads(self, relations: Tensor, tails: Tensor) -> Tensor:
+        """Scores ``[B, N]`` of every entity as head."""
+        ...
 
 
 class NotFinite(ArithmeticError):
@@ -51,7 +73,7 @@ class Ranks:
 
 
 def rank(
-    model: Model,
+    model: Scorer,
     triples: Tensor,
     known: KnownTriples,
     batch_size: int = 256,
@@ -80,7 +102,7 @@ def mrr(ranks: Ranks) -> float:
 
 @torch.no_grad()
 def _rank_side(
-    model: Model, triples: Tensor, known: KnownTriples, side: Side, batch_size: int, progress: Progress
+    model: Scorer, triples: Tensor, known: KnownTriples, side: Side, batch_size: int, progress: Progress
 ) -> SideRanks:
     heads, relations, tails = triples.unbind(1)
     given, gold = (heads, tails) if side == "tail" else (tails, heads)

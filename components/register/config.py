@@ -10,14 +10,19 @@ class GateConfig(BaseModel):
 
     min_gain: float = Field(0.0, ge=0, description="Least gain in MRR over the champion (ε).")
     confidence: float = Field(
-        0.95, gt=0.5, lt=1, description="Coverage of the paired-bootstrap interval of the gain; its low end must exceed 0."
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="Coverage of the paired-bootstrap interval of the gain; its low end must exceed 0.",
     )
     resamples: int = Field(2000, ge=100, description="Resamples of the gate triples.")
     max_slice_loss: float = Field(
         0.05, ge=0, description="Largest loss of MRR in any relation or missing-modality slice (δ)."
     )
     min_slice_queries: int = Field(50, ge=1, description="Slices with fewer queries are too noisy to veto.")
-    max_latency_ms: float = Field(250.0, gt=0, description="Budget of one query on this machine: median, top 10 answers.")
+    max_latency_ms: float = Field(
+        250.0, gt=0, description="Budget of one query on this machine: median, top 10 answers."
+    )
     max_size_mb: float = Field(4096.0, gt=0, description="Budget of the bundle's size, which a server holds in memory.")
     max_uncovered: float = Field(
         0.0,

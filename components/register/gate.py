@@ -1,4 +1,4 @@
-"""The promotion gate: champion and challenger answer the same queries under the same filter, and the gain must be sure."""
+"""The promotion gate: champion and challenger answer the same queries under one filter, and the gain must be sure."""
 
 import time
 from collections.abc import Iterator
@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.evaluate.bootstrap import Interval, interval, resampled_means
 from components.evaluate.metrics import QueryRanks
 from components.evaluate.slices import query_kinds
 from components.kge.graph import HEAD, RELATION, Graph, KnownTriples
-from components.kge.ranking import rank
+from components.kge.ranking import Scorer, rank
 from components.register.config import GateConfig
 from components.register.questions import Contender, Questions, shared_questions
 
 SLICES = ("relation", "answer modalities")
 TIMED_QUERIES = 20
+NO_INTERVAL = Interval(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Decision:
     mrr_champion: float = 0.0
     mrr_challenger: float = 0.0
     gain: float = 0.0
-    interval: Interval = Interval(0.0, 0.0)
+    interval: Interval = NO_INTERVAL
     costs: Costs | None = None
     slices: tuple[dict[str, Any], ...] = field(default_factory=tuple)
 
@@ -60,8 +61,8 @@ class Decision:
             return "; ".join(self.objections)
         low, high = self.interval
         return (
-            f"MRR {self.mrr_challenger:.4f} against {self.mrr_champion:.4f} of {self.champion} on {self.queries} queries: "
-            f"+{self.gain:.4f} [{low:.4f}, {high:.4f}]"
+            f"MRR {self.mrr_challenger:.4f} against {self.mrr_champion:.4f} of {self.champion} "
+            f"on {self.queries} queries: +{self.gain:.4f} [{low:.4f}, {high:.4f}]"
         )
 
     def record(self) -> dict[str, Any]:
@@ -80,14 +81,18 @@ def decide(
     """Ask both models the gate queries of the challenger's ``graph`` and decide.
 
     The queries are its development split without any triple that either was trained on, asked among the entities that
-    both know; the filter, one for both, is that split and everything that either was trained on. ``masks`` ``{modality: bool [N]}`` in the ids of
-    ``graph`` make the missing-modality slices.
+    both know; the filter, one for both, is that split and everything that either was trained on. ``masks``
+    ``{modality: bool [N]}`` in the ids of ``graph`` make the missing-modality slices.
     """
     questions = shared_questions(graph, (challenger, champion))
-    counts = {"left_out": questions.left_out, "trained_on": questions.trained_on}
-    names = {"champion": champion.label, "challenger": challenger.label}
+    named: dict[str, Any] = {
+        "champion": champion.label,
+        "challenger": challenger.label,
+        "left_out": questions.left_out,
+        "trained_on": questions.trained_on,
+    }
     if refusal := _refusal(questions, challenger, config):
-        return Decision(objections=(refusal,), **names, **counts)
+        return Decision(objections=(refusal,), **named)
     before, after = (_queries(contender, questions.graph) for contender in (champion, challenger))
     gains = 1 / after.realistic - 1 / before.realistic
     bounds = interval(resampled_means(gains, after.triple, config.resamples, config.seed), config.confidence)
@@ -101,8 +106,7 @@ def decide(
         interval=bounds,
         costs=costs,
         slices=tuple(slices),
-        **names,
-        **counts,
+        **named,
     )
 
 
@@ -164,7 +168,7 @@ def _shared_masks(masks: dict[str, Tensor], graph: Graph, shared: Graph) -> dict
 
 
 @torch.no_grad()
-def query_latency_ms(model: nn.Module, triples: Tensor) -> float:
+def query_latency_ms(model: Scorer, triples: Tensor) -> float:
     """Median milliseconds of one tail query with its top 10 answers, over up to twenty of ``triples``, warmed up."""
     times = []
     for triple in triples[: TIMED_QUERIES + 1]:

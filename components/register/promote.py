@@ -52,7 +52,9 @@ def rollback(model: str, alias: str = "champion") -> tuple[str, str]:
     """
     current, previous = registry.version_at(model, alias), registry.version_at(model, f"previous_{alias}")
     if current is None or previous is None:
-        raise UserError(f"model '{model}'", f"no earlier {alias} to go back to", "promote a version with `mmkgc promote`")
+        raise UserError(
+            f"model '{model}'", f"no earlier {alias} to go back to", "promote a version with `mmkgc promote`"
+        )
     tags = {"gate": "rolled back to", "gate_reason": f"rollback from version {current.version}"}
     if not registry.move_alias(model, alias, previous.version, current.version, tags):
         raise UserError(f"model '{model}'", f"the {alias} changed during the rollback", "look at it, then run again")

@@ -1,4 +1,4 @@
-"""The model as MLflow serves it (``mlflow models serve``, ``mlflow.pyfunc.load_model``): MLflow runs this file to load it.
+"""The model as MLflow serves it (``mlflow models serve``, ``mlflow.pyfunc.load_model``): MLflow runs this file.
 
 Input: a table of queries with the columns ``head``, ``relation``, ``tail`` (keys or names; the one asked for is empty)
 and optionally ``k``. Output: the answers of ``serving.engine`` as JSON text, one a row.
@@ -10,11 +10,12 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.pyfunc import PythonModel
 
 from serving.engine import Engine
 
 
-class Completer(mlflow.pyfunc.PythonModel):
+class Completer(PythonModel):
     """Answers completion queries with the bundle among the model's artifacts."""
 
     def load_context(self, context: Any) -> None:

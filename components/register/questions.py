@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
+from components.kge.ranking import Scorer
 
 UNKNOWN = -1
 
@@ -15,12 +16,12 @@ class Contender:
     """A model with its vocabularies and the triples that it was trained on, in its own ids."""
 
     label: str
-    model: nn.Module
+    model: Scorer
     entities: Vocabulary
     relations: Vocabulary
     train: Tensor
 
-    def within(self, entities: Vocabulary, relations: Vocabulary) -> nn.Module:
+    def within(self, entities: Vocabulary, relations: Vocabulary) -> Scorer:
         """The model, asked and answering in the ids of other vocabularies that it covers."""
         if (entities.keys, relations.keys) == (self.entities.keys, self.relations.keys):
             return self.model
@@ -30,8 +31,9 @@ class Contender:
 class InVocabulary(nn.Module):
     """A model behind a change of ids: ``entity`` ``[N']`` and ``relation`` ``[R']`` map outer ids to the model's."""
 
-    def __init__(self, model: nn.Module, entity: Tensor, relation: Tensor) -> None:
+    def __init__(self, model: Scorer, entity: Tensor, relation: Tensor) -> None:
         super().__init__()
+        self.model: Scorer
         self.model, self.entity, self.relation = model, entity, relation
 
     def freeze(self) -> "InVocabulary":

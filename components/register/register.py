@@ -15,9 +15,7 @@ from feature_store.storage import Storage, Stored
 __all__ = ["RegisterConfig", "register"]
 
 
-def register(
-    graph_uri: str, bundle_uri: str, evaluation_uri: str, config: RegisterConfig, storage: Storage
-) -> Stored:
+def register(graph_uri: str, bundle_uri: str, evaluation_uri: str, config: RegisterConfig, storage: Storage) -> Stored:
     """Register the bundle and ask the gate; publishes ``registration.json``, which is also an artifact of the run.
 
     A bundle that is registered already keeps its version. A refusal of the gate is no error: the version stays without
@@ -31,14 +29,19 @@ def register(
         write_json(Path(scratch) / "registration.json", record)
         run.log_artifact(Path(scratch) / "registration.json")
         for target in filter(None, (run, parent_run())):
-            target.set_tags({"model": f"{name} version {number}", "promoted": record["promoted"], "gate": record["reason"]})
+            target.set_tags(
+                {"model": f"{name} version {number}", "promoted": record["promoted"], "gate": record["reason"]}
+            )
         return storage.publish(Path(scratch), "registrations")
 
 
 def _promotion(name: str, number: str, config: RegisterConfig, storage: Storage) -> dict[str, Any]:
     current = registry.version_at(name, config.alias)
     if current and current.version == number:
-        return {"promoted": True, "reason": f"version {number} is the {config.alias} already: the same bundle as before"}
+        return {
+            "promoted": True,
+            "reason": f"version {number} is the {config.alias} already: the same bundle as before",
+        }
     if not config.promote:
         return {"promoted": False, "reason": "registered without asking the gate (register.promote is false)"}
     return promote(name, number, config, storage).record()

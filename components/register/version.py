@@ -27,7 +27,12 @@ def register_version(
     model_id = _log_model(run, name, folder, tags, _example(bundle))
     registry.ensure_model(name)
     made = run.api.create_model_version(
-        name, source=f"models:/{model_id}", run_id=run.id, tags=tags, description=_description(metrics), model_id=model_id
+        name,
+        source=f"models:/{model_id}",
+        run_id=run.id,
+        tags=tags,
+        description=_description(metrics),
+        model_id=model_id,
     )
     return str(made.version)
 

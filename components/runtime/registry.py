@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.runtime import digests, tracking
-from components.runtime.errors import UserError, did_you_mean
+from components.runtime.errors import UserError
 from components.runtime.files import atomic_path
 from components.runtime.settings import Settings
 
@@ -92,7 +92,7 @@ def tag(name: str, number: str, tags: dict[str, Any]) -> None:
 
 
 def move_alias(name: str, alias: str, number: str, expected: str | None, tags: dict[str, Any]) -> bool:
-    """Point ``alias`` to version ``number`` if it still points to ``expected``; the old one becomes ``previous_<alias>``.
+    """Point ``alias`` to version ``number`` if it still points to ``expected``, which becomes ``previous_<alias>``.
 
     Returns False, having changed nothing, where another process moved the alias first. Tags are written before the
     alias, which comes last: whoever sees the new champion sees its whole record.
@@ -115,8 +115,6 @@ def _lock(name: str) -> Iterator[None]:
 
     The lock is held for a few calls. One that is older than two minutes was left by a process that died, and is broken.
     """
-    from mlflow.exceptions import MlflowException
-
     api, lock = tracking.client(), name + LOCK_SUFFIX
     while not _create(lock, {"purpose": "a promotion is in progress"}):
         held = _or_none(lambda: api.get_registered_model(lock))

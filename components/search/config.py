@@ -66,7 +66,9 @@ class SearchConfig(BaseModel):
         None, description="Name of the study (default: a digest of graph, features, recipe and space)."
     )
     prune: bool = Field(True, description="Stop trials early whose development MRR falls behind (Hyperband).")
-    seed: int = Field(0, description="Seeds the sampler; workers at the same time still make the order depend on timing.")
+    seed: int = Field(
+        0, description="Seeds the sampler; workers at the same time still make the order depend on timing."
+    )
 
     @model_validator(mode="after")
     def _something_to_search(self) -> "SearchConfig":

@@ -5,7 +5,8 @@ One scheduler serves a machine. Several, on a cluster, join one study in a datab
 
 import multiprocessing
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import Any
 
 import optuna
@@ -49,16 +50,16 @@ class Scheduler:
         """Train until the study has its trials; a worker that dies is replaced and its trial run again."""
         self._tend()
         meter = Meter("search", self.trials, "trial", len(self._settled()))
-        seats: dict[Connection, Seat] = {}
+        seats: list[Seat] = []
         try:
             while self._fill(seats):
-                for ready in wait(list(seats), timeout=studies.BEAT_SECONDS):
-                    self._hear(seats[ready], meter)
-                    if not seats[ready].process.is_alive():
-                        del seats[ready]
+                ready = wait([seat.pipe for seat in seats], timeout=studies.BEAT_SECONDS)
+                for seat in [seat for seat in seats if seat.pipe in ready]:
+                    if not self._hear(seat, meter):
+                        seats.remove(seat)
                 self._tend()
         finally:
-            for seat in seats.values():
+            for seat in seats:
                 seat.process.terminate()
         meter.finish()
 
@@ -68,14 +69,14 @@ class Scheduler:
             for trial in studies.abandon_orphans(self.study, self.owner):
                 self._close_lost(trial)
 
-    def _fill(self, seats: dict[Connection, Seat]) -> bool:
+    def _fill(self, seats: list[Seat]) -> bool:
         """Give every free worker a trial, starting workers while there are trials left; False when all is done."""
-        idle = [seat for seat in seats.values() if seat.trial is None]
+        idle = [seat for seat in seats if seat.trial is None]
         while (idle or len(seats) < self.workers) and studies.is_open(self.study, self.trials):
-            seat = idle.pop() if idle else Seat(self.arguments)
-            seats[seat.pipe] = seat
-            self._begin(seat)
-        return any(seat.trial for seat in seats.values())
+            if not idle:
+                seats.append(Seat(self.arguments))
+            self._begin(idle.pop() if idle else seats[-1])
+        return any(seat.trial for seat in seats)
 
     def _begin(self, seat: Seat) -> None:
         seat.trial = trial = self.study.ask()
@@ -87,10 +88,11 @@ class Scheduler:
         seat.run.log_params(overrides)
         trial.set_user_attr("overrides", overrides)
         trial.set_user_attr("mlflow_run", seat.run.id)
-        seat.pipe.send(Job(trial.number, overrides))
+        with suppress(ConnectionError):  # a worker that died meanwhile is noticed by its closed pipe
+            seat.pipe.send(Job(trial.number, overrides))
 
-    def _hear(self, seat: Seat, meter: Meter) -> None:
-        """Take what a worker says; a closed pipe means that it died."""
+    def _hear(self, seat: Seat, meter: Meter) -> bool:
+        """Take what a worker says; False where its pipe is closed: it died."""
         try:
             message = seat.pipe.recv()
             if isinstance(message, Report):
@@ -101,6 +103,8 @@ class Scheduler:
         except (EOFError, ConnectionError):
             seat.process.join()
             self._lose(seat)
+            return False
+        return True
 
     def _report(self, seat: Seat, report: Report) -> bool:
         """Note the epoch; True where the trial is to be stopped."""
@@ -123,12 +127,15 @@ class Scheduler:
         else:
             seat.trial.set_user_attr(studies.PROBLEM, outcome.problem)
             self.study.tell(seat.trial, state=TrialState.FAIL)
-        self._close(seat.run, "FAILED" if outcome.problem else "FINISHED", "pruned" if outcome == Outcome(None) else None)
+        self._close(
+            seat.run, "FAILED" if outcome.problem else "FINISHED", "pruned" if outcome == Outcome(None) else None
+        )
         seat.trial = seat.run = None
 
     def _lose(self, seat: Seat) -> None:
-        """Queue the trial of a dead worker again."""
-        assert seat.trial
+        """Queue the trial of a dead worker again, if it had one."""
+        if seat.trial is None:
+            return
         self.study.tell(seat.trial, state=TrialState.FAIL)
         frozen = self.study.trials[seat.trial.number]
         if studies.is_lost(frozen):
@@ -150,5 +157,3 @@ class Scheduler:
     def _note(self) -> str:
         values = [trial.value for trial in self._settled() if trial.value is not None]
         return f"best dev MRR {max(values):.4f}" if values else ""
-
-

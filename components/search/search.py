@@ -67,7 +67,9 @@ def _results(opened: optuna.Study) -> dict[str, Any]:
     trials = study.table(opened)
     done = [trial for trial in trials if trial["state"] == "complete"]
     if not done:
-        problems = {str(trial.user_attrs[study.PROBLEM]) for trial in opened.trials if study.PROBLEM in trial.user_attrs}
+        problems = {
+            str(trial.user_attrs[study.PROBLEM]) for trial in opened.trials if study.PROBLEM in trial.user_attrs
+        }
         raise UserError("search", f"none of {len(trials)} trials finished", "; ".join(sorted(problems)[:3]))
     best = max(done, key=lambda trial: trial["dev_mrr"])
     return {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from components.search.config import SearchConfig
@@ -23,7 +24,7 @@ UNSIGNED_SECONDS = 5.0
 
 
 def open_study(name: str, config: SearchConfig, train: TrainConfig, folder: Path) -> optuna.Study:
-    """The study of this name, created or joined: in the database that ``config`` names, else a journal in ``folder``."""
+    """The study of this name, created or joined: in the database of ``config``, else in a journal in ``folder``."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = optuna.pruners.HyperbandPruner(min_resource=train.evaluate_every, max_resource=train.epochs)
     study = optuna.create_study(
@@ -42,7 +43,7 @@ def _storage(config: SearchConfig, folder: Path) -> optuna.storages.BaseStorage:
     if config.storage:
         return optuna.storages.RDBStorage(config.storage, engine_kwargs={"pool_pre_ping": True})
     folder.mkdir(parents=True, exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / "journal.log"))
+    backend = JournalFileBackend(str(folder / "journal.log"))
     return optuna.storages.JournalStorage(backend)
 
 
@@ -67,7 +68,8 @@ class Owner:
     def is_orphan(self, trial: FrozenTrial) -> bool:
         """Whether the process that runs the trial has ended."""
         if "owner" not in trial.user_attrs:  # it ended between asking for the trial and signing it
-            return bool(trial.datetime_start) and (datetime.now() - trial.datetime_start).total_seconds() > UNSIGNED_SECONDS
+            begun = trial.datetime_start or datetime.now()
+            return (datetime.now() - begun).total_seconds() > UNSIGNED_SECONDS
         if trial.user_attrs["owner"] == self.key:
             return False
         host, pid, _ = trial.user_attrs["owner"].split("/")

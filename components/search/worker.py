@@ -39,7 +39,13 @@ class Pruned(Exception):
 
 
 def work(
-    scheduler: Connection, graph_uri: str, feature_uris: dict[str, str], config: str, store: str, scratch: Path, threads: int
+    scheduler: Connection,
+    graph_uri: str,
+    feature_uris: dict[str, str],
+    config: str,
+    store: str,
+    scratch: Path,
+    threads: int,
 ) -> None:
     """Train jobs from the scheduler until it goes; graph and features are loaded once."""
     import torch
@@ -74,7 +80,7 @@ def _train(job: Job, graph: Any, features: Any, train: Any, scratch: Path, sched
     try:
         trainer = Trainer(graph, features, train.override(job.overrides), checkpoint)
         trainer.fit(report)
-        outcome = Outcome(trainer.progress.best_mrr)
+        outcome = Outcome(trainer.selection.best_mrr)
     except Pruned:
         outcome = Outcome(None)
     except (UserError, ValidationError, ArithmeticError) as error:

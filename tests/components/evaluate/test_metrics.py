@@ -82,7 +82,9 @@ def test_metrics_equal_pykeen(seed):
             scores[h if side == "head" else t] = gold
             evaluator.process_scores_(row[None], side, scores[None], true_scores=gold[None, None])
     theirs = evaluator.finalize()
-    names = {"mr": "arithmetic_mean_rank", "mrr": "inverse_harmonic_mean_rank"} | {f"hits_at_{k}": f"hits_at_{k}" for k in KS}
+    names = {"mr": "arithmetic_mean_rank", "mrr": "inverse_harmonic_mean_rank"} | {
+        f"hits_at_{k}": f"hits_at_{k}" for k in KS
+    }
     adjusted = {"amr": "adjusted_arithmetic_mean_rank", "amri": "adjusted_arithmetic_mean_rank_index"}
     for side in SIDES:
         for ties in TIES:

@@ -16,10 +16,14 @@ TRAIN = torch.tensor(
 
 
 def graph_of(train, entities=6, relations=5, **splits):
-    entity_names, relation_names = (tuple(f"{kind}{i}" for i in range(n)) for kind, n in (("e", entities), ("r", relations)))
+    entity_names, relation_names = (
+        tuple(f"{kind}{i}" for i in range(n)) for kind, n in (("e", entities), ("r", relations))
+    )
     empty = train[:0]
     given = {"valid": empty, "test": empty} | splits
-    return Graph(Vocabulary(entity_names, entity_names), Vocabulary(relation_names, relation_names), train=train, **given)
+    return Graph(
+        Vocabulary(entity_names, entity_names), Vocabulary(relation_names, relation_names), train=train, **given
+    )
 
 
 def test_relation_categories_are_those_of_bordes():

@@ -92,7 +92,10 @@ def newer(toy_mmkg):
     """The toy graph a year later: some test triples are now known, and the development split is another one."""
     graph = toy_mmkg.graph
     train = torch.cat([graph.train[60:], graph.valid, graph.test[:30]])
-    return replace(toy_mmkg, graph=replace(graph, train=train, valid=torch.cat([graph.train[:60], graph.test[30:]]), test=graph.test[30:]))
+    return replace(
+        toy_mmkg,
+        graph=replace(graph, train=train, valid=torch.cat([graph.train[:60], graph.test[30:]]), test=graph.test[30:]),
+    )
 
 
 def test_a_challenger_trained_on_newer_data_is_asked_what_neither_has_seen(submit, toy_mmkg, train_toy, newer):
@@ -108,7 +111,8 @@ def with_new_entities(mmkg, count):
     graph = mmkg.graph
     old = len(graph.entities)
     words = Vocabulary(
-        (*graph.entities.keys, *(f"new{i}" for i in range(count))), (*graph.entities.names, *(f"new {i}" for i in range(count)))
+        (*graph.entities.keys, *(f"new{i}" for i in range(count))),
+        (*graph.entities.names, *(f"new {i}" for i in range(count))),
     )
     links = torch.tensor([[old + i, 0, (i * 7) % old] for i in range(count)])
     return replace(

@@ -1,0 +1,61 @@
+"""Evaluations and training curves that MLflow holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.runtime import tracking
+from components.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+CURVES = {"loss": "training loss", "dev_mrr": "development MRR", "mans_beta": "β of MANS-A"}
+"""Metrics of training that are drawn, where a run has them."""
+
+
+def evaluation_folder(run: str, target: Path) -> tuple[str, Path]:
+    """Label and folder of the evaluation of ``run``: a folder, or the id (or its beginning) of an MLflow run.
+
+    The MLflow run is that of a pipeline or of its evaluate step. Raises UserError where there is none.
+    """
+    if (Path(run) / "ranks.parquet").is_file():
+        return Path(run).resolve().name[:12], Path(run)
+    found = _step(_find(run), "evaluate")
+    api = tracking.client()
+    for name in ("ranks.parquet", "metrics.json"):
+        api.download_artifacts(found.info.run_id, name, str(target))
+    parent = found.data.tags.get(tracking.PARENT_TAG)
+    shown = api.get_run(parent) if parent else found
+    return f"{shown.info.run_name} {shown.info.run_id[:6]}", target
+
+
+def curves_of_bundle(bundle_uri: str) -> dict[str, list[tuple[float, float]]]:
+    """Curves ``{metric: [(epoch, value)]}`` of the training that made a bundle; empty where MLflow does not know it."""
+    api = tracking.client()
+    experiments = [experiment.experiment_id for experiment in api.search_experiments()]
+    runs = api.search_runs(experiments, f"tags.bundle = '{bundle_uri}'", max_results=1)
+    histories = {metric: api.get_metric_history(runs[0].info.run_id, metric) for metric in CURVES} if runs else {}
+    return {metric: sorted((p.step, p.value) for p in points) for metric, points in histories.items() if points}
+
+
+def _find(run: str) -> "Run":
+    api = tracking.client()
+    experiments = [experiment.experiment_id for experiment in api.search_experiments()]
+    pages = api.search_runs(experiments, max_results=5000)
+    matches = [found for found in pages if found.info.run_id.startswith(run)]
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"{len(matches)} runs begin so" if matches else "no such MLflow run or evaluation folder"
+    recent = ", ".join(f"{r.info.run_id[:8]} ({r.info.run_name})" for r in pages if "mmkgc.step" not in r.data.tags)
+    raise UserError(f"run {run}", problem, f"runs: {recent[:300]}" if recent else "run `mmkgc run countries` first")
+
+
+def _step(run: "Run", step: str) -> "Run":
+    if run.data.tags.get("mmkgc.step") == step:
+        return run
+    api = tracking.client()
+    query = f"tags.`{tracking.PARENT_TAG}` = '{run.info.run_id}' AND tags.`mmkgc.step` = '{step}'"
+    found = api.search_runs([run.info.experiment_id], query, max_results=1)
+    if not found:
+        raise UserError(f"run {run.info.run_id[:8]}", f"it has no {step} step", "give a run of the whole pipeline")
+    return found[0]

@@ -1,0 +1,113 @@
+"""``mmkgc compare``: are these runs different?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from components.evaluate.compare import Bootstrap, Delta, Judged
+    from components.evaluate.report import Block
+
+SLICES = ("relation", "category", "answer degree", "answer modalities", "unseen")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…")
+@click.option("--by", type=click.Choice(SLICES), help="Also show the change of MRR in each slice of this kind.")
+@click.option("--confidence", default=0.95, show_default=True, type=click.FloatRange(0.5, 1, True, True))
+@click.option("--resamples", default=2000, show_default=True, type=click.IntRange(100))
+@click.option(
+    "--report", type=click.Path(file_okay=False, path_type=Path), help="Write report.md and report.html there."
+)
+def compare(runs: tuple[str, ...], by: str | None, confidence: float, resamples: int, report: Path | None) -> None:
+    """Compare every RUN with the first, query by query, with paired-bootstrap intervals over the test triples.
+
+    A RUN is an MLflow run id (its beginning is enough) of a pipeline, or the folder of an evaluation.
+
+    \b
+      mmkgc compare 3f2a91 b7c04d
+      mmkgc compare 3f2a91 b7c04d --by category --report comparison
+    """
+    from tempfile import TemporaryDirectory
+
+    from components.evaluate.compare import Bootstrap, Judged, check_same_queries
+    from components.evaluate.tracked import evaluation_folder
+    from components.runtime.errors import UserError
+
+    if len(runs) < 2:
+        raise UserError("mmkgc compare", "one run alone has nothing to be compared with", "give two or more")
+    with TemporaryDirectory() as scratch:
+        judged = []
+        for index, run in enumerate(runs):
+            target = Path(scratch) / str(index)
+            target.mkdir()
+            judged.append(Judged.read(*evaluation_folder(run, target)))
+    check_same_queries(judged)
+    draws = Bootstrap(resamples, confidence)
+    for other in judged[1:]:
+        _print(_tables(judged[0], other, by, draws), judged[0], other)
+    if report:
+        _write(report, judged, by, draws)
+        click.echo(f"written: {report / 'report.html'}")
+
+
+def _tables(before: "Judged", after: "Judged", by: str | None, draws: "Bootstrap") -> list[tuple[str, list["Delta"]]]:
+    """Titles and rows of the tables of one comparison."""
+    from components.evaluate.compare import deltas, slice_deltas
+
+    sliced = [(f"MRR by {by}", slice_deltas(before, after, by, draws))] if by else []
+    return [("all queries", deltas(before, after, draws)), *sliced]
+
+
+def _print(tables: list[tuple[str, list["Delta"]]], before: "Judged", after: "Judged") -> None:
+    click.secho(f"\n{before.label} → {after.label}", bold=True)
+    for _, rows in tables:
+        cells = [_cells(row) for row in rows]
+        widths = [max(len(line[column]) for line in [HEADER, *cells]) for column in range(len(HEADER))]
+        for line, colour in [(HEADER, None), *((c, _colour(row)) for c, row in zip(cells, rows, strict=True))]:
+            left, *numbers = (
+                cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            )
+            click.secho("  ".join([left, *numbers]), fg=colour)
+
+
+HEADER = ("", "queries", "before", "after", "change", "interval")
+
+
+def _cells(delta: "Delta") -> tuple[str, ...]:
+    from components.evaluate.summary import title
+
+    scale, digits = (1, 1) if delta.metric == "mr" else (100, 2)
+    before, after, low, high = (f"{scale * value:.{digits}f}" for value in (delta.before, delta.after, *delta.bounds))
+    change = f"{scale * (delta.after - delta.before):+.{digits}f}"
+    return f"{title(delta.metric)}, {delta.what}", str(delta.queries), before, after, change, f"[{low}, {high}]"
+
+
+def _colour(delta: "Delta") -> str | None:
+    """Green for a sure gain, red for a sure loss: a mean rank gains by falling."""
+    if not delta.is_sure:
+        return None
+    rises = delta.bounds.low > 0
+    return "green" if rises != (delta.metric == "mr") else "red"
+
+
+def _write(folder: Path, runs: Sequence["Judged"], by: str | None, draws: "Bootstrap") -> None:
+    from components.evaluate import figures
+    from components.evaluate.report import Figure, Heading, Paragraph, Table, html, markdown
+    from components.runtime.files import write_text
+
+    intro = f"Change from the first run; {draws.confidence:.0%} paired-bootstrap intervals over test triples."
+    blocks: list[Block] = [Paragraph(intro)]
+    for index, other in enumerate(runs[1:], start=1):
+        blocks.append(Heading(f"{runs[0].label} → {other.label}"))
+        for what, rows in _tables(runs[0], other, by, draws):
+            blocks.append(Table(HEADER, [_cells(row) for row in rows]))
+            drawn = {row.what: (row.after - row.before, *row.bounds) for row in rows if row.metric == "mrr"}
+            figure = figures.change_bars(drawn, f"{what}: {runs[0].label} → {other.label}")
+            path = figures.save(figure, folder / f"change_{index}_{what.replace(' ', '_')}.png")
+            blocks.append(Figure(path, f"Change of MRR, {what}"))
+    title = "Comparison of " + ", ".join(run.label for run in runs)
+    write_text(folder / "report.md", markdown(title, blocks, folder))
+    write_text(folder / "report.html", html(title, blocks))

@@ -1,0 +1,56 @@
+"""``mmkgc promote`` and ``mmkgc rollback``: which registered version serves."""
+
+import click
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@click.option("--alias", default="champion", show_default=True, help="Alias to be won.")
+@click.option("--min-gain", default=0.0, show_default=True, help="Least gain in MRR (ε).")
+@click.option(
+    "--max-uncovered",
+    default=0.0,
+    show_default=True,
+    help="Share of gate queries that may be left out because the champion does not know their entities.",
+)
+def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered: float) -> None:
+    """Ask the gate whether VERSION of MODEL may take the champion's place, and move the alias if so.
+
+    Both answer the development queries of VERSION's dataset that neither was trained on; a sure gain is needed, and no
+    slice may lose. The decision is kept as tags of the version and as a run in MLflow.
+    """
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from components.register.config import GateConfig, RegisterConfig
+    from components.register.promote import promote as ask
+    from components.runtime.files import write_json
+    from components.runtime.tracking import start_run
+    from feature_store.storage import open_storage
+
+    gate = GateConfig(min_gain=min_gain, max_uncovered=max_uncovered)
+    config = RegisterConfig(model=model, alias=alias, gate=gate)
+    name = f"promote version {version}"
+    with start_run(model, name, {"mmkgc.step": "promote"}) as run, TemporaryDirectory() as scratch:
+        decision = ask(model, version, config, open_storage())
+        write_json(Path(scratch) / "promotion.json", decision.record())
+        run.log_artifact(Path(scratch) / "promotion.json")
+        run.set_tags({"promoted": decision.promoted, "gate": decision.reason})
+    verdict = f"is the {alias} now" if decision.promoted else f"does not become the {alias}"
+    click.secho(
+        f"{model} version {version} {verdict}: {decision.reason}", fg="green" if decision.promoted else "yellow"
+    )
+    if not decision.promoted:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--alias", default="champion", show_default=True, help="Alias to be given back.")
+def rollback(model: str, alias: str) -> None:
+    """Give the alias of MODEL back to the version that had it before."""
+    from components.register.promote import rollback as give_back
+
+    now, before = give_back(model, alias)
+    click.echo(f"{model}: the {alias} is version {now} again (was version {before})")

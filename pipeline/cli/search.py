@@ -1,0 +1,48 @@
+"""``mmkgc search``: tune hyper-parameters without the rest of the pipeline."""
+
+import os
+
+import click
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--trials", type=click.IntRange(1), help="Trials of the study (default: the recipe's).")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes that train at the same time (default: the recipe's)."
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value.")
+def search(recipe: str, trials: int | None, workers: int | None, settings: tuple[str, ...]) -> None:
+    """Search the space of RECIPE for the hyper-parameters with the best development MRR.
+
+    Run again after an interruption, or with more trials, it goes on where it was. Every trial is a run in MLflow.
+
+    \b
+      mmkgc search countries --trials 40 --workers 4
+    """
+    from components.extract.extract import extract
+    from components.ingest.ingest import ingest
+    from components.runtime.errors import UserError
+    from components.runtime.files import read_json
+    from components.runtime.tracking import start_run
+    from components.search.search import search as run_study
+    from feature_store.storage import open_storage
+    from pipeline import config
+
+    asked = {"trials": trials, "workers": workers}
+    changes = [f"search.{key}={value}" for key, value in asked.items() if value]
+    loaded = config.load(recipe, [*settings, *changes])
+    if not loaded.search.trials:
+        raise UserError(recipe, "the recipe has no search", "give it `search: {trials: 40, space: {…}}`")
+    storage = open_storage()
+    graph = ingest(loaded.dataset, loaded.ingest, storage)
+    features = {
+        modality: extract(graph.uri, modality, options, storage).uri for modality, options in loaded.extract if options
+    }
+    with start_run(loaded.name, f"search {loaded.name}") as run:
+        os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
+        found = run_study(graph.uri, features, loaded.train, loaded.search, storage)
+    best = read_json(storage.fetch(found.uri) / "best.json")
+    click.echo(f"trial {best['trial']} of {len(best['trials'])}: development MRR {best['dev_mrr']:.4f}")
+    chosen = " ".join(f"--set train.{key}={value}" for key, value in best["overrides"].items())
+    click.echo(f"train with it:  mmkgc run {recipe} --set search.trials=0 {chosen}")
