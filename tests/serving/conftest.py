@@ -1,12 +1,21 @@
 """A small trained-by-chance model, the same for every test of serving."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 import torch
+import uvicorn
+from fastapi import FastAPI
 
+from components.encoders.registry import create
+from components.encoders.sbert import SBERTConfig
 from components.kge.bundle import Bundle
 from components.kge.features import Features
 from components.kge.graph import Graph, Vocabulary
@@ -15,7 +24,7 @@ from serving.engine import Engine
 from serving.service import respond
 from serving.torchserve.archive import write_archive
 from serving.torchserve.java import bundled_java
-from serving.torchserve.server import TorchServe
+from serving.torchserve.server import TorchServe, free_ports
 
 N, R, D_TEXT, D_IMAGE = 40, 5, 16, 12
 
@@ -109,3 +118,60 @@ class EngineModel:
 @pytest.fixture(scope="session")
 def engine_model(engine: Engine) -> EngineModel:
     return EngineModel(engine)
+
+
+def bundle_of_texts() -> Bundle:
+    """A bundle whose textual features come from the real sentence encoder, so that it can read new texts."""
+    encoder = create(SBERTConfig())
+    graph = make_graph()
+    texts = [f"{name}, a {kind}." for name, kind in zip(graph.entities.names, graph.types or (), strict=True)]
+    vectors = torch.from_numpy(np.asarray(encoder.encode(texts)))
+    features = {"textual": Features(vectors, torch.ones(N, dtype=torch.bool))}
+    torch.manual_seed(0)
+    config = ModelConfig(dimension=8, structure_dropout=0.2)
+    model = Model(config, N, R, features, torch.ones(N, dtype=torch.bool)).eval()
+    return Bundle.of(model, graph, encoders={"textual": encoder.spec.model_dump()})
+
+
+@pytest.fixture(scope="session")
+def make_reading_bundle() -> Callable[[], Bundle]:
+    return bundle_of_texts
+
+
+@pytest.fixture(scope="session")
+def reading_bundle() -> Bundle:
+    return bundle_of_texts()
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The address of an application that a thread of this process serves."""
+    (port,) = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until_answered(f"http://127.0.0.1:{port}/healthz")
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[FastAPI], Any]:
+    return served
+
+
+def wait_until_answered(url: str) -> None:
+    for _ in range(300):
+        try:
+            httpx.get(url)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"nobody answers at {url}")
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[[str], None]:
+    return wait_until_answered

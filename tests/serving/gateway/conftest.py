@@ -3,17 +3,13 @@
 import base64
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from serving.torchserve.server import free_ports, stop_process
 
@@ -92,14 +88,14 @@ class Browser:
 
 
 @pytest.fixture(scope="session")
-def chromedriver() -> Iterator[str]:
+def chromedriver(wait_for: Callable[[str], None]) -> Iterator[str]:
     program = shutil.which("chromedriver")
     if program is None or shutil.which("chromium") is None:
         pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
     (port,) = free_ports(1)
     process = subprocess.Popen([program, f"--port={port}"], stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
-    _wait_for(f"{url}/status")
+    wait_for(f"{url}/status")
     yield url
     stop_process(process)
 
@@ -109,32 +105,3 @@ def browser(chromedriver: str) -> Iterator[Browser]:
     browser = Browser(chromedriver)
     yield browser
     browser.call("DELETE", "")
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The address of an application that a thread of this process serves."""
-    (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    _wait_for(f"http://127.0.0.1:{port}/healthz")
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="session")
-def serve() -> Callable[[FastAPI], Any]:
-    return served
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(300):
-        try:
-            httpx.get(url)
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"nobody answers at {url}")

@@ -60,11 +60,11 @@ def test_keyboard_alone_finds_an_entity_a_relation_and_walks_on(page, engine):
     relation, side = asked(page)
     given = {"tail": "head", "head": "tail"}[side]
     assert page.texts(NAMES) == expected(engine, **{given: "e1", "relation": relation})
-    page.script("document.querySelector('#predictions button').focus()")
-    first = page.texts(NAMES)[0]
+    place, name = next((i, name) for i, name in enumerate(page.texts(NAMES)) if not name.startswith("Entity 1"))
+    page.script("document.querySelectorAll('#predictions button')[arguments[0]].focus()", place)
     page.press(ENTER)
-    page.wait(lambda: page.texts("#entity-name") == [first], "the next entity")
-    page.wait(lambda: page.texts(NAMES) and first in page.texts("#question")[0], "its answers")
+    page.wait(lambda: page.texts("#entity-name") == [name], "the next entity")
+    page.wait(lambda: name in page.texts("#question")[0], "its answers")
     assert page.texts("#walk button") == ["Entity 0", "Entity 1"]
     page.script("history.back()")
     page.wait(lambda: page.texts("#entity-name") == ["Entity 1"], "the way back")

@@ -1,0 +1,183 @@
+"""One contract: engine, TorchServe (REST, Open Inference Protocol, gRPC), gateway, clients and MLflow answer alike."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import grpc
+import httpx
+import pandas as pd
+import pytest
+from fastapi import FastAPI
+
+from serving.client import AsyncClient, Client, ClientError, QueryFailed
+from serving.gateway.app import create_app
+from serving.gateway.upstream import TorchServeModel
+from serving.protocol import Failed
+from serving.torchserve.archive import write_archive
+from serving.torchserve.java import bundled_java
+from serving.torchserve.server import TorchServe
+
+KEY = "0123456789abcdef"
+QUERIES = [
+    {"head": "e1", "relation": "r1", "k": 5},
+    {"relation": "Relation 2", "tail": "ENTITY 5", "k": 3},
+    {"head": "e1", "tail": "e2"},
+    {"head": "e1", "relation": "r3", "tail": "e4"},
+    {"head": "Twin", "relation": "r1"},
+    {"head": "nobody", "relation": "r1"},
+]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def gateway(torchserve, serve):
+    with serve(create_app(TorchServeModel(torchserve.predictions_url), [KEY])) as url:
+        yield url
+
+
+def through_rest(torchserve) -> list[dict]:
+    return httpx.post(torchserve.predictions_url, json={"queries": QUERIES}).json()["answers"]
+
+
+def through_open_inference(torchserve) -> list[dict]:
+    data = [json.dumps(query) for query in QUERIES]
+    body = {"inputs": [{"name": "queries", "shape": [len(data)], "datatype": "BYTES", "data": data}]}
+    output = httpx.post(f"{torchserve.url}/v2/models/mmkgc/infer", json=body).json()["outputs"][0]
+    return [json.loads(text) for text in output["data"]]
+
+
+def through_grpc(torchserve) -> list[dict]:
+    """TorchServe's ``Predictions`` call; its messages are small enough to be written by hand."""
+
+    def field(number: int, data: bytes) -> bytes:
+        assert len(data) < 1 << 14
+        length = bytes([len(data)]) if len(data) < 128 else bytes([len(data) & 127 | 128, len(data) >> 7])
+        return bytes([number << 3 | 2]) + length + data
+
+    body = json.dumps({"queries": QUERIES}).encode()
+    message = field(1, b"mmkgc") + field(3, field(1, b"data") + field(2, body))
+    with grpc.insecure_channel(f"127.0.0.1:{torchserve.grpc_port}") as channel:
+        call = channel.unary_unary("/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions")
+        answer = call(message, timeout=30)
+    return json.loads(answer[answer.index(b"{") :])["answers"]
+
+
+@pytest.mark.parametrize("ask", [through_rest, through_open_inference, through_grpc])
+def test_torchserve_answers_like_the_engine(ask, torchserve, engine):
+    assert ask(torchserve) == engine.answer(QUERIES)
+
+
+def test_the_gateway_answers_like_the_engine(gateway, engine):
+    headers = {"authorization": f"Bearer {KEY}"}
+    answer = httpx.post(f"{gateway}/v1/complete", json={"queries": QUERIES}, headers=headers).json()
+    assert answer == {"model": {"name": "mmkgc", "version": "v1"}, "answers": engine.answer(QUERIES)}
+
+
+def as_json(answers: list) -> list[dict]:
+    return [answer.model_dump(mode="json", exclude_unset=True) for answer in answers]
+
+
+def test_the_client_answers_like_the_engine(gateway, engine):
+    with Client(gateway, KEY) as client:
+        assert as_json(client.complete_all(QUERIES)) == engine.answer(QUERIES)
+        assert client.complete(QUERIES[0]).predictions[0].key == engine.answer(QUERIES)[0]["predictions"][0]["key"]
+        assert client.score("e1", "r3", "e4").score == engine.answer(QUERIES)[3]["score"]
+        assert client.entities("twin")[0]["key"] == "e7"
+        assert len(client.relations()) == 5
+        assert client.model()["interaction"] == "rotate"
+        with pytest.raises(QueryFailed, match="did you mean: Twin, Twin") as caught:
+            client.complete(QUERIES[4])
+        assert caught.value.problem.code == "ambiguous_entity"
+
+
+def test_more_queries_than_a_request_takes_are_split(gateway):
+    queries = [{"head": f"e{index % 7}", "relation": "r1", "k": 1} for index in range(1500)]
+    with Client(gateway, KEY) as client:
+        answers = client.complete_all(queries)
+    assert len(answers) == 1500
+    assert not [answer for answer in answers if isinstance(answer, Failed)]
+    assert answers[0] == answers[7]
+
+
+@pytest.mark.anyio
+async def test_the_asynchronous_client_answers_like_the_engine(gateway, engine):
+    async with AsyncClient(gateway, KEY) as client:
+        assert as_json(await client.complete_all(QUERIES)) == engine.answer(QUERIES)
+        assert (await client.score("e1", "r3", "e4")).score == engine.answer(QUERIES)[3]["score"]
+        assert (await client.model())["entities"] == 40
+
+
+def test_a_refusal_and_a_silence_are_client_errors(gateway):
+    with Client(gateway, "a-wrong-key-of-16") as client, pytest.raises(ClientError, match="401"):
+        client.model()
+    with Client("http://127.0.0.1:9", KEY, retries=1) as client, pytest.raises(ClientError, match="no answer from"):
+        client.model()
+
+
+def test_mlflow_answers_like_the_engine(bundle_folder, engine, tmp_path):
+    import mlflow
+
+    import components.register.pyfunc as served
+
+    target = tmp_path / "model"
+    mlflow.pyfunc.save_model(target, python_model=served.__file__, artifacts={"bundle": str(bundle_folder)})
+    model = mlflow.pyfunc.load_model(str(target))
+    found = [json.loads(text) for text in model.predict(pd.DataFrame(QUERIES))]
+    assert found == engine.answer(QUERIES)
+    assert not list(Path(target).rglob("*.pkl"))
+
+
+async def ask_until(app: FastAPI, stop: asyncio.Event, clients: int = 4) -> list[httpx.Response]:
+    """Responses of clients that ask one query after the other until ``stop``."""
+    answers = []
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        while not stop.is_set():
+            answers.append(await client.post("/v1/complete", json={"queries": QUERIES[:1]}))
+
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://gateway", headers=headers
+    ) as client:
+        await asyncio.gather(*(ask(client) for _ in range(clients)))
+    return answers
+
+
+@pytest.mark.anyio
+async def test_a_new_version_takes_over_without_a_failed_request(torchserve, bundle_folder, tmp_path):
+    archive = tmp_path / "mmkgc.mar"
+    write_archive(archive, {file.name: file for file in bundle_folder.iterdir()}, "mmkgc", "v2", {})
+    app, stop = create_app(TorchServeModel(torchserve.predictions_url), [KEY]), asyncio.Event()
+    load = asyncio.create_task(ask_until(app, stop))
+    successor = await asyncio.to_thread(TorchServe(archive, workers=1, java=bundled_java()).start)
+    try:
+        await app.state.gateway.upstream.replace(TorchServeModel(successor.predictions_url))
+        await asyncio.sleep(0.5)
+        stop.set()
+        answers = await load
+    finally:
+        successor.stop()
+    assert {answer.status_code for answer in answers} == {200}
+    versions = [answer.json()["model"]["version"] for answer in answers]
+    assert set(versions) == {"v1", "v2"}
+    assert versions == sorted(versions)
+
+
+@pytest.mark.anyio
+async def test_a_worker_killed_under_load_loses_no_request_silently(torchserve):
+    app, stop = create_app(TorchServeModel(torchserve.predictions_url), [KEY]), asyncio.Event()
+    load = asyncio.create_task(ask_until(app, stop))
+    await asyncio.sleep(0.5)
+    os.kill(torchserve.worker_pids()[0], signal.SIGKILL)
+    await asyncio.sleep(10)
+    stop.set()
+    answers = await load
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert {answer.status_code for answer in answers[-4:]} == {200}
