@@ -21,7 +21,7 @@ TOKENISER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 class HFTextConfig(EncoderConfig):
     """A text transformer by its hub name or local folder."""
 
-    encoder: Literal["hf_text"] = "hf_text"
+    encoder: Literal["hftext"] = "hftext"
     max_tokens: int | None = Field(default=None, ge=3, description="longer texts are cut; null: the checkpoint's limit")
     pooling: Literal["mean", "cls"] = "mean"
     normalise: bool = Field(default=False, description="scale vectors to length 1")

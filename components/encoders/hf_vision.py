@@ -16,7 +16,7 @@ from components.runtime.files import read_json
 class HFVisionConfig(ImageEncoderConfig):
     """A vision transformer by its hub name or local folder."""
 
-    encoder: Literal["hf_vision"] = "hf_vision"
+    encoder: Literal["hfvision"] = "hfvision"
     pooling: Literal["cls", "mean"] = "cls"
 
 

@@ -30,7 +30,7 @@ def _kinds() -> dict[str, list[tuple[str, str, dict[str, Any]]]]:
     from pipeline import config
 
     recipes = [(name, config.load(name).dataset, {}) for name in config.names()]
-    found = {encoders.normalize_cls(encoder): encoder for encoder in encoders}
+    found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
     encoding = [(name, (cls.__doc__ or "").partition("\n")[0], _defaults(cls.Config)) for name, cls in found.items()]
     kge = {_plural(kind): [tuple(entry) for entry in entries] for kind, entries in catalog().items()}
     return {"recipes": recipes, "encoders": encoding, **kge}

@@ -27,8 +27,8 @@ def test_a_recipe_names_an_encoder_and_survives_json() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"encoder": "vgg19"}, "'beit', 'hf_vision', 'vgg16'"),
-        ({"encoder": "sbert"}, "'beit', 'hf_vision', 'vgg16'"),
+        ({"encoder": "vgg19"}, "'beit', 'hfvision', 'vgg16'"),
+        ({"encoder": "sbert"}, "'beit', 'hfvision', 'vgg16'"),
         ({"encoder": "vgg16", "sed": 1}, "sed"),
         ({"encoder": "beit", "pooling": "max"}, "'cls' or 'mean'"),
     ],
