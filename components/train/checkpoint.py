@@ -19,15 +19,16 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
 
 
-def random_state(generator: torch.Generator) -> dict[str, Any]:
-    """State of the sampler's generator and of torch's own, on the CPU and the GPU."""
-    state = {"sampler": generator.get_state(), "torch": torch.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state()} if generator.device.type == "cuda" else {})
+def random_state(sampler: torch.Generator, shuffler: torch.Generator) -> dict[str, Any]:
+    """State of the generators of negatives and of the order of batches, and of torch's own on the CPU and the GPU."""
+    state = {"sampler": sampler.get_state(), "shuffler": shuffler.get_state(), "torch": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state()} if sampler.device.type == "cuda" else {})
 
 
-def restore_random_state(state: dict[str, Any], generator: torch.Generator) -> None:
+def restore_random_state(state: dict[str, Any], sampler: torch.Generator, shuffler: torch.Generator) -> None:
     """Undo what ``random_state`` recorded."""
-    generator.set_state(state["sampler"].cpu())
+    sampler.set_state(state["sampler"].cpu())
+    shuffler.set_state(state["shuffler"].cpu())
     torch.set_rng_state(state["torch"].cpu())
     if "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -46,16 +46,23 @@ class TrainConfig(BaseModel):
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(t, r) + 8), as the RotatE code base does"
     )
+    drop_modality: dict[Literal["visual", "textual"], Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="share of the entities that lose a modality they have: a study of missing modalities"
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: int = Field(1024, gt=0, description="positives of a step, all devices together")
     epochs: int = Field(100, gt=0, description="at most")
     evaluate_every: int = Field(5, gt=0, description="epochs between measurements of the development MRR")
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
-    checkpoint_seconds: float = Field(20.0, ge=0, description="time between checkpoints, from which a killed run goes on")
+    checkpoint_seconds: float = Field(
+        20.0, ge=0, description="time between checkpoints, from which a killed run goes on"
+    )
     calibration: Method | None = Field(
         "platt", description="map from scores to probabilities, fitted on the development split; null: none"
     )
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights, which are evaluated and kept")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
 
     @field_validator("negatives", mode="before")
     @classmethod
@@ -93,7 +100,9 @@ class TrainConfig(BaseModel):
             *parents, last = key.split(".")
             place = changed
             for parent in parents:
-                if isinstance(place[parent], str):  # a part that another of the values names: regularizer, then its weight
+                if isinstance(
+                    place[parent], str
+                ):  # a part that another of the values names: regularizer, then its weight
                     place[parent] = {"name": place[parent]}
                 place = place[parent]
             place[last] = value

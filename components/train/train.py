@@ -14,6 +14,7 @@ from components.kge.model import Model
 from components.runtime import digests
 from components.runtime.errors import UserError
 from components.runtime.files import read_json
+from components.runtime.malloc import keep_freed_memory
 from components.runtime.settings import Settings
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
@@ -41,6 +42,7 @@ def train(
     """
     from components.runtime.tracking import step_run
 
+    keep_freed_memory()
     if best_uri:
         config = config.override(read_json(storage.fetch(best_uri) / "best.json")["overrides"])
     mmkg = MMKG.load(storage.fetch(graph_uri))
@@ -49,7 +51,11 @@ def train(
         raise UserError("train", reason)
     made_from = {"graph": digest_in(graph_uri), "features": {m: digest_in(uri) for m, uri in feature_uris.items()}}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
-    features = {m: load_features(uri, mmkg.graph.entities.keys, storage) for m, uri in feature_uris.items()}
+    keys, drop = mmkg.graph.entities.keys, config.drop_modality
+    features = {
+        m: load_features(uri, keys, storage, drop.get(m, 0.0), config.seed)  # type: ignore[call-overload]
+        for m, uri in feature_uris.items()
+    }
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     with step_run("train", params=config.model_dump()) as run:
         counts = {"entities": len(mmkg.graph.entities), "train": len(mmkg.graph.train)}
@@ -61,7 +67,7 @@ def train(
             encoders={m: Manifest.read(uri, storage).encoder for m, uri in feature_uris.items()},
             calibration=_calibration(trainer.model, mmkg.graph, config),
             config=config.model_dump(),
-            provenance={"made_from": made_from} | trainer.summary(),
+            provenance={"made_from": made_from} | trainer.selection.summary(),
         )
         bundle.save(folder / "bundle")
         stored = storage.publish(folder / "bundle", "bundles")

@@ -113,7 +113,7 @@ class ProjectionInteraction(QueryInteraction):
             return self.geometry.pairs(query.unsqueeze(1), self.key(table[index], relation.unsqueeze(1), side))
 
         query, table = self.query(self.entity(known), relation, side), self.entity(table)
-        size = tensors.rows_at_once(table.shape[1] * index.shape[1])
+        size = tensors.rows_at_once(table.shape[1] * index.shape[1], table.device)
         blocks = [(query[i], relation[i], table, index[i]) for i in tensors.slices(len(query), size)]
         return torch.cat([tensors.recomputed(score, *block) for block in blocks])
 

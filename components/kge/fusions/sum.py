@@ -1,0 +1,18 @@
+"""Sum of the modalities."""
+
+from torch import Tensor
+
+from components.kge.entities import Modal
+from components.kge.fusions.base import Fusion, Term
+from components.kge.tensors import total
+
+
+class Sum(Fusion):
+    """One term over the sum of the modality vectors that are present: features as an offset of the structure."""
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return (Term("joint", "joint", tag="fused"),)
+
+    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+        return {"joint": total(modal[m] * modal.present[m].unsqueeze(-1) for m in self.modalities)}

@@ -1,0 +1,54 @@
+"""Several processes, one model: each takes its share of every batch, and gradients are summed.
+
+``torchrun --nproc-per-node 2 …`` starts them and says in the environment how many there are. A single process joins no
+group, and nothing here costs it anything.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's place among ``size`` processes."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> "Group":
+        """The group that ``torchrun`` describes, joined once; a group of one where there is none."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes checkpoints, metrics and bundles."""
+        return self.rank == 0
+
+    def share(self, rows: Tensor) -> Tensor:
+        """This process's part of a batch."""
+        return rows[self.rank :: self.size]
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Sum every gradient over the processes; a process that had no rows contributes zeros."""
+        if self.size > 1:
+            for parameter in parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their mean over the processes."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor.data)
+                tensor.data /= self.size
