@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,13 +78,14 @@ class LocalStorage(Storage):
 
     @override
     def files(self, prefix: str) -> list[StoredFile]:
-        folder = self._at(prefix.rpartition("/")[0])
         found = []
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(self.root)
-            if name.as_posix().startswith(prefix) and not _hidden(name) and path.is_file():
-                found.append(StoredFile(name.as_posix(), path.stat().st_size, path.stat().st_mtime))
-        return found
+        for folder, folders, names in os.walk(self._at(prefix.rpartition("/")[0])):
+            folders[:] = [name for name in folders if not name.startswith(".")]  # unfinished work of other processes
+            for path in (Path(folder, name) for name in names if not name.startswith(".")):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    state = path.stat()
+                    found.append(StoredFile(path.relative_to(self.root).as_posix(), state.st_size, state.st_mtime))
+        return sorted(file for file in found if file.path.startswith(prefix))
 
     @override
     def delete(self, path: str) -> None:
@@ -111,7 +113,3 @@ class LocalStorage(Storage):
 
     def _blob_path(self, digest: str) -> Path:
         return Path(self.root) / "blobs" / digest[:2] / digest
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

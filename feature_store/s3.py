@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
+from pyarrow.fs import (
+    AwsStandardS3RetryStrategy,
+    FileSystem,
+    LocalFileSystem,
+    S3FileSystem,
+    SubTreeFileSystem,
+    copy_files,
+)
 from typing_extensions import override
 
 from components.runtime import digests
@@ -46,8 +53,9 @@ class S3Storage(Storage):
         target = f"{kind}/{digest}"
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         if not self.files(f"{target}.json"):
-            for name in names:
-                self.write(f"{target}/{name}", (folder / name).read_bytes())
+            with self._told(self.uri(target)):
+                for name in names:
+                    copy_files(str(folder / name), f"{target}/{name}", LocalFileSystem(), self.filesystem)
             self.create(f"{target}.json", json.dumps(names).encode())
         return Stored(self.uri(target), digest)
 
@@ -60,10 +68,10 @@ class S3Storage(Storage):
                 names = json.loads(self.read(f"{target}.json"))
             except FileNotFoundError as error:
                 raise UserError(uri, "this artifact is not in the store", "run again without cache") from error
-            with atomic_path(local) as temporary:
+            with atomic_path(local) as temporary, self._told(uri):
                 for name in names:
                     (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-                    (temporary / name).write_bytes(self.read(f"{target}/{name}"))
+                    copy_files(f"{target}/{name}", str(temporary / name), self.filesystem, LocalFileSystem())
         if digests.of_folder(local) != local.name:
             shutil.rmtree(local)
             raise UserError(uri, "the artifact was changed after it was stored", "delete it and run again")
