@@ -69,6 +69,6 @@ def write_queries(prediction: LinkPrediction, graph: Graph, path: Path) -> None:
     kinds = {kind: labels.astype(str) for kind, labels in prediction.kinds.items() if kind not in keys}
     columns: dict[str, NDArray] = {"asked": queries.side, **keys, **kinds}
     words = {name: pa.array(values).dictionary_encode() for name, values in columns.items()}
-    ranks = {name: queries.at(name) for name in TIES}
+    ranks: dict[str, NDArray] = {name: queries.at(name) for name in TIES}
     table: dict[str, Any] = {"triple": queries.triple, **words, **ranks, "candidates": queries.candidates}
     pq.write_table(pa.table(table), path)
