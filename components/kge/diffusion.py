@@ -35,8 +35,12 @@ class Schedule:
 
     def noised(self, clean: Tensor, step: Tensor, noise: Tensor) -> Tensor:
         """x_t = √ā_t x₀ + √(1 − ā_t) ε for steps ``[B]`` (eq. 4)."""
-        left = torch.tensor(self.remaining, device=clean.device)[step].to(clean).unsqueeze(-1)
-        return left.sqrt() * clean + (1 - left).sqrt() * noise
+        share = self.noise_share(step, clean)
+        return (1 - share.square()).sqrt() * clean + share * noise
+
+    def noise_share(self, step: Tensor, like: Tensor) -> Tensor:
+        """√(1 − ā_t) ``[B, 1]`` for steps ``[B]``, of the type of ``like``."""
+        return (1 - torch.tensor(self.remaining, device=step.device)[step].to(like)).sqrt().unsqueeze(-1)
 
     def mean(self, state: Tensor, step: int, noise: Tensor) -> Tensor:
         """Mean of x_{t−1} given x_t and its noise: (x_t − b_t/√(1 − ā_t) ε)/√a_t (eq. 11)."""
@@ -92,6 +96,10 @@ class Denoiser(nn.Module):
             nn.Linear(hidden, width),
             nn.Linear(width, width),
         )
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)  # begin without an opinion
+        nn.init.zeros_(last.bias)
 
     def forward(self, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
         """Estimated noise ``[B, d]`` in ``state[B, d]`` at steps ``[B]`` under ``condition[B, d]``."""

@@ -10,6 +10,8 @@ from components.kge.entities import Modal
 from components.kge.fusions.base import Fusion, Term
 from components.kge.tensors import total
 
+ABSENT = -1e4  # a logit that leaves no weight, in half precision too; finite, so that no modality at all is no NaN
+
 
 class AdaMF(Fusion):
     """One term over an attention-weighted sum of the modality vectors, with weights of its own for every entity.
@@ -44,6 +46,4 @@ class AdaMF(Fusion):
 
     def _logit(self, modal: Modal, modality: str) -> Tensor:
         attention = self.attention["shared" if self.shared else modality]
-        return (modal[modality].tanh() @ attention).masked_fill(
-            ~modal.present[modality], torch.finfo(torch.float32).min
-        )
+        return (modal[modality].tanh() @ attention).masked_fill(~modal.present[modality], ABSENT)

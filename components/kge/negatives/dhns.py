@@ -171,8 +171,7 @@ class DHNS(Strategy):
         condition = self._standardised(targets.conditions)
 
         def predict(state: Tensor, step: int) -> Tensor:
-            steps = torch.full((len(state),), step, device=state.device)
-            return self.denoisers[modality](state, condition, steps)
+            return self._noise(modality, state, condition, torch.full((len(state),), step, device=state.device))
 
         start = torch.randn(targets.vectors.shape, generator=self.random, device=condition.device)
         if self.preset.strided:
@@ -186,8 +185,13 @@ class DHNS(Strategy):
         clean, condition = self._standardised(targets.vectors), self._standardised(targets.conditions)
         noise = torch.randn(clean.shape, generator=self.random, device=clean.device)
         step = torch.randint(1, self.schedule.steps + 1, (len(clean),), generator=self.random, device=clean.device)
-        gap = noise - self.denoisers[modality](self.schedule.noised(clean, step, noise), condition, step)
+        gap = noise - self._noise(modality, self.schedule.noised(clean, step, noise), condition, step)
         return (gap.square() if self.preset.squared else gap.abs()).mean()
+
+    def _noise(self, modality: str, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
+        """ε̂. Of standardised vectors the denoiser learns what √(1 − ā_t) x_t, the best guess without it, leaves over."""
+        learned = self.denoisers[modality](state, condition, step)
+        return learned + self.schedule.noise_share(step, state) * state if self.preset.standardise else learned
 
     def _standardised(self, vectors: Tensor) -> Tensor:
         mean, deviation = self._scale(vectors)
