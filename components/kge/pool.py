@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from components.kge.kernels.rows import share, take
 from components.kge.negatives.base import Block, Real
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Pool:
         self.fusion = model.fusion
         chosen, self.position = _distinct(ids, len(model.entities)) if ids is not None else (None, None)
         self.modal = model.entities.modal(chosen)
-        self.views = self.fusion.views(self.modal)
+        self.views = {name: share(vectors) for name, vectors in self.fusion.views(self.modal).items()}
 
     def index(self, ids: Tensor) -> Tensor:
         """Rows of the pool at which the entities ``ids`` lie."""
@@ -30,7 +31,7 @@ class Pool:
 
     def view(self, name: str, ids: Tensor) -> Tensor:
         """Vectors ``[..., e]`` of entities ``ids``."""
-        return self.views[name][self.index(ids)]
+        return take(self.views[name], self.index(ids))
 
     def candidates(self, name: str, real: Real) -> tuple[Tensor, Tensor]:
         """A table ``[U, e]`` and rows of it ``[b, K]`` that hold the view of ``real``."""

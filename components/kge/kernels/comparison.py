@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from components.kge.kernels.rows import RowGradients, gradients_of
 from components.kge.kernels.threads import balanced, ranges, run
 
 Kind = Literal["dot", "l1", "l2", "modulus"]
@@ -28,24 +29,26 @@ def usable(query: Tensor, table: Tensor, comparisons: int) -> bool:
 
 def candidates(kind: Kind, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
     """Scores ``[B, K]`` of ``query[B, d]`` with ``table[index[B, K]]``; raises ``IndexError`` for a wrong index."""
-    return _Candidates.apply(kind, query, table, index)
+    return _Candidates.apply(kind, query, table, index, gradients_of(table))
 
 
 def everyone(kind: Kind, query: Tensor, table: Tensor) -> Tensor:
     """Scores ``[B, N]`` of ``query[B, d]`` with every row of ``table[N, d]``."""
-    return _Everyone.apply(kind, query, table)
+    return _Everyone.apply(kind, query, table, gradients_of(table))
 
 
 class _Candidates(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, kind: Kind, query: Tensor, table: Tensor, index: Tensor, gradients: RowGradients | None
+    ) -> Tensor:
         from components.kge.kernels import loops
 
         order = np.empty(index.numel(), np.int64)
         offsets = np.empty(len(table) + 1, np.int64)
         loops.group(index.contiguous().view(-1).numpy(), order, offsets)
         scores = query.new_empty(index.shape)
-        ctx.kind, ctx.order, ctx.offsets = kind, order, offsets
+        ctx.kind, ctx.gradients, ctx.order, ctx.offsets = kind, gradients, order, offsets
         ctx.save_for_backward(query, table, scores)
         points = _points(kind, query), _points(kind, table)
         score = loops.pairs(KINDS.index(kind)).score
@@ -58,16 +61,16 @@ class _Candidates(torch.autograd.Function):
         from components.kge.kernels import loops
 
         pull = loops.pairs(KINDS.index(ctx.kind)).pull
-        return (None, *_pull(ctx, pull, gradient, balanced(ctx.offsets), ctx.order, ctx.offsets), None)
+        return (None, *_pull(ctx, pull, gradient, balanced(ctx.offsets), ctx.order, ctx.offsets), None, None)
 
 
 class _Everyone(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor) -> Tensor:
+    def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor, gradients: RowGradients | None) -> Tensor:
         from components.kge.kernels import loops
 
         scores = query.new_empty(len(query), len(table))
-        ctx.kind = kind
+        ctx.kind, ctx.gradients = kind, gradients
         ctx.save_for_backward(query, table, scores)
         points = _points(kind, query), _points(kind, table)
         score = loops.grid(KINDS.index(kind)).score
@@ -80,22 +83,25 @@ class _Everyone(torch.autograd.Function):
         from components.kge.kernels import loops
 
         pull = loops.grid(KINDS.index(ctx.kind)).pull
-        return (None, *_pull(ctx, pull, gradient, ranges(len(ctx.saved_tensors[1]))))
+        return (None, *_pull(ctx, pull, gradient, ranges(len(ctx.saved_tensors[1]))), None)
 
 
 def _pull(
     ctx: Any, pull: Any, gradient: Tensor, parts: list[tuple[int, int]], *pairs: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    """Gradients of queries and table from the scores' ``gradient``; ``pull`` works on each of ``parts`` of the rows."""
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of queries and table from the scores' ``gradient``; ``pull`` works on each of ``parts`` of the rows.
+
+    A shared table's gradient is added up elsewhere.
+    """
     query, table, scores = ctx.saved_tensors
     slope = torch.where(scores == 0, 0, gradient / scores) if ctx.kind == "l2" else gradient.contiguous()
     of_query = query.new_zeros(len(parts), *query.shape)
-    of_table = torch.zeros_like(table, memory_format=torch.contiguous_format)
+    of_table = (ctx.gradients or RowGradients()).of(table)
     points = _points(ctx.kind, query), _points(ctx.kind, table)
     own = [_points(ctx.kind, part) for part in of_query]
     rows = _points(ctx.kind, of_table)
     run([partial(pull, *points, *pairs, slope.numpy(), own[i], rows, *part) for i, part in enumerate(parts)])
-    return of_query.sum(0), of_table
+    return of_query.sum(0), None if ctx.gradients else of_table
 
 
 def _points(kind: Kind, vectors: Tensor) -> np.ndarray:

@@ -1,0 +1,83 @@
+"""Rows of a table that several operations read, and whose gradients are added up in place.
+
+By default each operation makes a whole table of zeros, writes its few rows' gradients there, and the tables are added:
+with N × d parameters that costs more than the scores. A shared table keeps one such table for all of them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class RowGradients:
+    """The gradient of one shared table in the backward pass under way."""
+
+    def __init__(self) -> None:
+        self._pass, self._total = -1, torch.empty(0)
+
+    def of(self, table: Tensor) -> Tensor:
+        """What the operations of this pass have added up so far, to be added to in place."""
+        now = torch._C._current_graph_task_id()
+        if self._pass != now:  # another pass, whose gradient may never have reached the table
+            self._pass, self._total = now, torch.zeros_like(table, memory_format=torch.contiguous_format)
+        return self._total
+
+    def collect(self, table: Tensor) -> Tensor:
+        """The total of this pass, given away."""
+        total = self.of(table)
+        self._pass, self._total = -1, torch.empty(0)
+        return total
+
+
+def share(table: Tensor) -> Tensor:
+    """The table, such that ``take`` and ``comparison`` add up their gradients; other operations may read it too."""
+    if not (torch.is_grad_enabled() and table.requires_grad) or torch.compiler.is_compiling():
+        return table
+    gradients = RowGradients()
+    shared = _Share.apply(table, gradients)
+    shared.row_gradients = gradients
+    return shared
+
+
+def gradients_of(table: Tensor) -> RowGradients | None:
+    """Where gradients of the table's rows are added up; None where the table is not shared."""
+    return getattr(table, "row_gradients", None)
+
+
+def take(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]``, ``[…, d]``."""
+    gradients = gradients_of(table)
+    return table[index] if gradients is None else _Take.apply(table, index, gradients)
+
+
+class _Share(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, gradients: RowGradients) -> Tensor:
+        ctx.gradients = gradients
+        ctx.save_for_backward(table)
+        ctx.set_materialize_grads(False)
+        return table.view_as(table)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor, None]:
+        """The total of ``take`` and ``candidates``, and ``gradient`` from all other operations."""
+        total = ctx.gradients.collect(*ctx.saved_tensors)
+        return total if gradient is None else total.add_(gradient), None
+
+
+class _Take(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor, gradients: RowGradients) -> Tensor:
+        ctx.gradients = gradients
+        ctx.save_for_backward(table, index)
+        return table[index]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
+        table, index = ctx.saved_tensors
+        ctx.gradients.of(table).index_add_(0, index.flatten(), gradient.flatten(0, -2))
+        return None, None, None
