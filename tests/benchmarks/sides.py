@@ -6,6 +6,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -20,7 +21,26 @@ OURS, PEER = "mmkgc", "PyKEEN"
 MODELS = ("rotate", "transe")
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 ALLOCATORS = {"default": {}, "tuned malloc": TUNED}
-Measure = Callable[[str], float]
+
+
+class Clock:
+    """Rates of work since the clock was made: by the wall, and by the processor time of all threads.
+
+    On a machine that other programs use too, only the second says what the work costs.
+    """
+
+    def __init__(self) -> None:
+        self.wall, self.processor = time.monotonic(), time.process_time()
+
+    def rates(self, count: int) -> dict[str, float]:
+        """Units a second."""
+        return {
+            "rate": count / (time.monotonic() - self.wall),
+            "processor": count / (time.process_time() - self.processor),
+        }
+
+
+Measure = Callable[[str], dict[str, float]]
 
 
 def random_triples(seed: int = 0) -> Tensor:
@@ -37,19 +57,20 @@ def random_graph() -> Graph:
 
 
 def main(title: str, unit: str, measures: dict[str, Measure]) -> None:
-    """Print the table of ``measures``, functions from a model's name to a rate, by side.
+    """Print the table of ``measures``, functions from a model's name to its rates, by side.
 
     ``python <script> [rounds]`` measures; each process is asked by ``--of <side> <model>``.
     """
     if sys.argv[1:2] == ["--of"]:
         _, _, side, model = sys.argv
-        rate = measures[side](model)
-        print(json.dumps({"rate": rate, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        rates = measures[side](model)
+        print(json.dumps(rates | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
         return
     rounds = int(sys.argv[1]) if sys.argv[1:] else 3
     print(f"{title}; {unit}, median of {rounds} rounds in turns; {torch.get_num_threads()} threads\n")
-    print(f"| model | malloc | {OURS} | {PEER} | ratio (lowest, highest) | {OURS} peak MB | {PEER} peak MB |")
-    print("|---|---|---|---|---|---|---|")
+    peaks = f"{OURS} peak MB | {PEER} peak MB"
+    print(f"| model | malloc | {OURS} | {PEER} | ratio (lowest, highest) | by processor time | {peaks} |")
+    print("|---|---|---|---|---|---|---|---|")
     for model, malloc in product(MODELS, ALLOCATORS):
         found = [{side: _measured(side, model, malloc) for side in measures} for _ in range(rounds)]
         print(_row(model, malloc, found), flush=True)
@@ -66,14 +87,18 @@ def _measured(side: str, model: str, malloc: str) -> dict[str, float]:
 
 
 def _row(model: str, malloc: str, found: list[dict[str, dict[str, float]]]) -> str:
-    ratios = sorted(round_[OURS]["rate"] / round_[PEER]["rate"] for round_ in found)
+    ratios = {
+        what: sorted(round_[OURS][what] / round_[PEER][what] for round_ in found) for what in ("rate", "processor")
+    }
 
-    def median(side: str, what: str) -> float:
-        return statistics.median(round_[side][what] for round_ in found)
+    def median(side: str, what: str) -> str:
+        return f"{statistics.median(round_[side][what] for round_ in found):,.0f}"
 
-    ratio = f"{statistics.median(ratios):.1f} × ({ratios[0]:.1f}, {ratios[-1]:.1f})"
-    rates = f"{median(OURS, 'rate'):,.0f} | {median(PEER, 'rate'):,.0f}"
-    return f"| {model} | {malloc} | {rates} | {ratio} | {median(OURS, 'peak'):,.0f} | {median(PEER, 'peak'):,.0f} |"
+    def span(values: list[float]) -> str:
+        return f"{statistics.median(values):.1f} × ({values[0]:.1f}, {values[-1]:.1f})"
+
+    cells = [model, malloc, median(OURS, "rate"), median(PEER, "rate"), *map(span, ratios.values())]
+    return f"| {' | '.join([*cells, median(OURS, 'peak'), median(PEER, 'peak')])} |"
 
 
 def _names(count: int) -> tuple[str, ...]:
