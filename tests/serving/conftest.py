@@ -116,6 +116,11 @@ class EngineModel:
 
 
 @pytest.fixture(scope="session")
+def in_process() -> type[EngineModel]:
+    return EngineModel
+
+
+@pytest.fixture(scope="session")
 def engine_model(engine: Engine) -> EngineModel:
     return EngineModel(engine)
 

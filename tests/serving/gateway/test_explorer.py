@@ -1,13 +1,11 @@
 """The explorer page in a real browser."""
 
-from base64 import b64encode
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from serving.engine import Engine
 from serving.gateway.app import create_app
 
 pytestmark = pytest.mark.service("chromium")
@@ -120,7 +118,20 @@ def test_without_encoders_no_unseen_entity_is_offered(page):
     assert page.texts("#unseen") == []
 
 
-def picture() -> str:
-    buffer = BytesIO()
-    Image.new("RGB", (32, 20), "red").save(buffer, "PNG")
-    return b64encode(buffer.getvalue()).decode()
+@pytest.mark.slow
+def test_a_text_tries_an_unseen_entity(browser, reading_bundle, serve, in_process):
+    text = "A quiet town on the bank of a wide river."
+    engine = Engine(reading_bundle)
+    browser.resize(1200, 900)
+    with serve(create_app(in_process(engine), [KEY])) as url:
+        browser.open(f"{url}/#key={KEY}")
+        browser.wait(lambda: browser.texts("#question"), "the first question")
+        browser.click("#unseen summary")
+        browser.type("#text", text)
+        browser.click("#use-unseen")
+        browser.wait(
+            lambda: browser.texts("#question") and "quiet town" in browser.texts("#question")[0], "its question"
+        )
+        relation, side = asked(browser)
+        given = {"tail": "head", "head": "tail"}[side]
+        assert browser.texts(NAMES) == expected(engine, **{given: {"text": text}, "relation": relation})
