@@ -63,14 +63,14 @@ def rank_histogram(queries: QueryRanks) -> Figure:
 def metric_bars(rows: Sequence[Mapping[str, Any]], title: str, limit: int = 15) -> Figure:
     """MRR of head and tail queries for each value of a slice, the ones with most queries on top."""
     shown = list(rows[:limit])[::-1]
-    figure, axes = _axes(height=1.8 + 0.5 * len(shown))
-    for offset, side, colour in ((0.2, "tail", COLOURS[0]), (-0.2, "head", COLOURS[1])):
+    figure, axes = _axes(height=2.3 + 0.5 * len(shown))
+    for offset, side, colour in ((-0.2, "head", COLOURS[1]), (0.2, "tail", COLOURS[0])):
         values = [row.get(side, {}).get("mrr", 0.0) for row in shown]
         axes.barh(np.arange(len(shown)) + offset, values, 0.4, color=colour, label=f"{side} asked")
     axes.set_yticks(range(len(shown)), [f"{_short(row['value'])} ({row['queries']})" for row in shown])
     axes.set(xlabel="MRR", title=title, xlim=(0, 1))
     axes.grid(visible=False, axis="y")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2, reverse=True)
     return figure
 
 
