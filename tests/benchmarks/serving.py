@@ -1,0 +1,171 @@
+"""Serving under load, beside a naive FastAPI + PyKEEN predict server: ``python tests/benchmarks/serving.py``.
+
+15,000 entities, 279 relations, random weights (speed does not depend on them), top 10, heads and tails in turn, known
+answers excluded, every query distinct, no result cache. Everything runs on this machine: load, gateway, TorchServe.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import torch
+
+from components.kge.bundle import Bundle
+from components.kge.graph import Graph, Vocabulary
+from components.kge.model import Model, ModelConfig
+from serving.torchserve.archive import write_archive
+from serving.torchserve.server import TorchServe, free_ports, stop_process
+
+ENTITIES, RELATIONS, TRIPLES, DIMENSION = 15_000, 279, 80_000, 200
+KEY = "benchmark-key-of-this-run"
+
+
+def make_bundle(folder: Path, interaction: str) -> None:
+    """A bundle of random weights and random triples."""
+    torch.manual_seed(0)
+    columns = [torch.randint(high, (TRIPLES,)) for high in (ENTITIES, RELATIONS, ENTITIES)]
+    entities = Vocabulary(*[tuple(f"e{index}" for index in range(ENTITIES))] * 2)
+    relations = Vocabulary(*[tuple(f"r{index}" for index in range(RELATIONS))] * 2)
+    triples = torch.stack(columns, dim=1)
+    graph = Graph(entities, relations, train=triples, valid=triples[:0], test=triples[:0])
+    config = ModelConfig(dimension=DIMENSION, interaction=interaction, fusion="structure")
+    model = Model(config, ENTITIES, RELATIONS, {}, torch.ones(ENTITIES, dtype=torch.bool))
+    Bundle.of(model.eval(), graph).save(folder)
+
+
+def queries() -> Iterator[dict]:
+    """Distinct queries without end, heads and tails in turn."""
+    pairs = random.Random(0).sample(range(ENTITIES * RELATIONS), ENTITIES * RELATIONS)
+    for index, pair in enumerate(pairs):
+        side = ("head", "tail")[index % 2]
+        yield {side: f"e{pair // RELATIONS}", "relation": f"r{pair % RELATIONS}", "k": 10}
+
+
+class Load:
+    """Clients on keep-alive connections, each sending its next request when the last is answered."""
+
+    def __init__(self, port: int, path: str, wrap) -> None:
+        self.port, self.path, self.wrap = port, path, wrap
+        self.seconds: list[float] = []
+        self.failed = 0
+
+    async def run(self, clients: int, duration: float, per_request: int, stream: Iterator[dict]) -> None:
+        """Ask for ``duration`` seconds."""
+        deadline = time.perf_counter() + duration
+        await asyncio.gather(*(self._client(deadline, per_request, stream) for _ in range(clients)))
+
+    async def _client(self, deadline: float, per_request: int, stream: Iterator[dict]) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        while time.perf_counter() < deadline:
+            body = json.dumps(self.wrap([next(stream) for _ in range(per_request)])).encode()
+            head = f"POST {self.path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+            begun = time.perf_counter()
+            writer.write(f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+            headers = await reader.readuntil(b"\r\n\r\n")
+            answer = await reader.readexactly(int(headers.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+            self.seconds.append(time.perf_counter() - begun)
+            self.failed += not headers.startswith(b"HTTP/1.1 200") or b'"error"' in answer
+        writer.close()
+
+
+def measure(name: str, port: int, path: str, wrap, clients: int, duration: float, per_request: int = 1) -> float:
+    """Print one line and return queries per second."""
+    load = Load(port, path, wrap)
+    asyncio.run(load.run(clients, 2, per_request, STREAM))  # warm
+    load.seconds, load.failed = [], 0
+    begun = time.perf_counter()
+    asyncio.run(load.run(clients, duration, per_request, STREAM))
+    rate = len(load.seconds) * per_request / (time.perf_counter() - begun)
+    milliseconds = sorted(1000 * seconds for seconds in load.seconds)
+    p50, p99 = statistics.median(milliseconds), milliseconds[int(0.99 * (len(milliseconds) - 1))]
+    print(f"{name:<44}{rate:9.0f} queries/s   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   failed {load.failed}", flush=True)
+    return rate
+
+
+@contextmanager
+def gateway(server: TorchServe) -> Iterator[int]:
+    """Our gateway in a process of its own."""
+    (port,) = free_ports(1)
+    variables = {
+        "MMKGC_GATEWAY_UPSTREAM": server.predictions_url,
+        "MMKGC_API_KEYS": KEY,
+        "MMKGC_GATEWAY_QUERIES_PER_SECOND": "1e9",
+        "MMKGC_GATEWAY_BURST": "1000000000",
+        "MMKGC_GATEWAY_CALLS": str(server.workers),
+    }
+    command = [sys.executable, "-m", "uvicorn", "--factory", "serving.gateway.app:from_env", "--port", str(port)]
+    with process([*command, "--log-level", "warning", "--no-access-log"], variables, port):
+        yield port
+
+
+@contextmanager
+def naive() -> Iterator[int]:
+    """What one would write first: FastAPI, one request one ``predict_target``."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "naive_server:app"]
+    with process([*command, "--port", str(port), "--log-level", "warning"], {}, port):
+        yield port
+
+
+@contextmanager
+def process(command: list[str], variables: dict[str, str], port: int) -> Iterator[None]:
+    """A server process, ready until the block ends."""
+    started = subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/healthz")
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        yield
+    finally:
+        stop_process(started)
+
+
+def ours(interaction: str, workers: int, duration: float) -> float:
+    """Measure one model behind gateway and TorchServe; returns requests per second of 32 clients."""
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle, archive = Path(scratch) / "bundle", Path(scratch) / "bench.mar"
+        make_bundle(bundle, interaction)
+        settings = {"batchSize": 32, "maxBatchDelay": 1}
+        write_archive(archive, {file.name: file for file in bundle.iterdir()}, "bench", "v1", settings)
+        with TorchServe(archive, workers) as server, gateway(server) as port:
+            ask = ("/v1/complete", lambda batch: {"queries": batch})
+            measure(f"{interaction}: gateway, 1 client", port, *ask, 1, duration)
+            rate = measure(f"{interaction}: gateway, 32 clients", port, *ask, 32, duration)
+            measure(f"{interaction}: gateway, 4 clients × 256 queries", port, *ask, 4, duration, 256)
+    return rate
+
+
+def main() -> None:
+    """Measure and compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    rate = ours("rotate", options.workers, options.seconds)
+    ours("complex", options.workers, options.seconds)
+    with naive() as port:
+        measure("rotate: naive server, 1 client", port, "/predict", lambda batch: batch[0], 1, options.seconds)
+        beside = measure(
+            "rotate: naive server, 32 clients", port, "/predict", lambda batch: batch[0], 32, options.seconds
+        )
+    print(f"32 clients, rotate: {rate / beside:.1f} × the naive server")
+
+
+STREAM = queries()
+
+if __name__ == "__main__":
+    main()
