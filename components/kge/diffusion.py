@@ -40,7 +40,8 @@ class Schedule:
 
     def noise_share(self, step: Tensor, like: Tensor) -> Tensor:
         """√(1 − ā_t) ``[B, 1]`` for steps ``[B]``, of the type of ``like``."""
-        return (1 - torch.tensor(self.remaining, device=step.device)[step].to(like)).sqrt().unsqueeze(-1)
+        left = torch.tensor(self.remaining, dtype=torch.float64, device=step.device)[step]
+        return (1 - left).sqrt().to(like).unsqueeze(-1)
 
     def mean(self, state: Tensor, step: int, noise: Tensor) -> Tensor:
         """Mean of x_{t−1} given x_t and its noise: (x_t − b_t/√(1 − ā_t) ε)/√a_t (eq. 11)."""
@@ -62,7 +63,7 @@ def full_chain(
     for step in range(schedule.steps, min(stops), -1):
         state = schedule.mean(state, step, predict(state, step))
         if step > 1:
-            fresh = torch.randn(state.shape, generator=random, device=state.device)
+            fresh = torch.randn(state.shape, generator=random, device=state.device, dtype=state.dtype)
             state = state + math.sqrt(schedule.variance[step]) * fresh
         states[step - 1] = state
     return [states[stop] for stop in stops]
@@ -103,7 +104,7 @@ class Denoiser(nn.Module):
 
     def forward(self, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
         """Estimated noise ``[B, d]`` in ``state[B, d]`` at steps ``[B]`` under ``condition[B, d]``."""
-        time = self.time(sinusoids(step, self.width)).expand_as(state)
+        time = self.time(sinusoids(step, self.width).to(state)).expand_as(state)
         return self.layers(torch.cat([state, condition, time], dim=-1))
 
 

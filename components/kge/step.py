@@ -13,7 +13,7 @@ from components.kge.negatives.base import Batch, Block
 from components.kge.objectives.base import AllEntityObjective, NegativeObjective, Objective
 from components.kge.pool import Pool, ids_of
 from components.kge.regularizers.base import Regularizer
-from components.kge.tensors import total
+from components.kge.tensors import at_least_float32, total
 
 _name = attrgetter("name")
 
@@ -52,7 +52,7 @@ def block_loss(model: Model, pool: Pool, batch: Batch, block: Block, objective: 
     losses = []
     for terms in [block.terms] if block.terms else model.groups():
         positive, negative = model.score_block(pool, triples, block, terms)
-        losses.append(objective.loss(positive.float(), negative.float()))
+        losses.append(objective.loss(at_least_float32(positive), at_least_float32(negative)))
     return block.weight * (weight * total(losses)).sum() / batch.weight.sum()
 
 
@@ -77,6 +77,6 @@ def _side_loss(
     terms: tuple[Term, ...],
 ) -> Tensor:
     known, gold = (batch.heads, batch.tails) if side == "tail" else (batch.tails, batch.heads)
-    scores = model.score_side(pool, known, batch.relations, side, terms).float()
+    scores = at_least_float32(model.score_side(pool, known, batch.relations, side, terms))
     answers = train.answers(known, batch.relations, side) if objective.uses_known else None
     return objective.loss(scores, gold, answers)

@@ -15,6 +15,11 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, tensors)
 
 
+def at_least_float32(scores: Tensor) -> Tensor:
+    """Scores of half precision as float32, others as they are."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 def slices(length: int, size: int) -> Iterator[slice]:
     """Consecutive slices of at most ``size`` that cover ``range(length)``."""
     for start in range(0, length, size):

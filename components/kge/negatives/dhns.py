@@ -173,7 +173,7 @@ class DHNS(Strategy):
         def predict(state: Tensor, step: int) -> Tensor:
             return self._noise(modality, state, condition, torch.full((len(state),), step, device=state.device))
 
-        start = torch.randn(targets.vectors.shape, generator=self.random, device=condition.device)
+        start = self._random_normal(condition)
         if self.preset.strided:
             states = strided_chain(self.schedule, start, self.stops, predict)
         else:
@@ -183,15 +183,18 @@ class DHNS(Strategy):
     def _denoising_loss(self, modality: str, targets: Targets) -> Tensor:
         """E‖ε − ε̂(x_t, t, c)‖², eq. 11 with the noised x_t of eq. 2; the released code takes L1."""
         clean, condition = self._standardised(targets.vectors), self._standardised(targets.conditions)
-        noise = torch.randn(clean.shape, generator=self.random, device=clean.device)
+        noise = self._random_normal(clean)
         step = torch.randint(1, self.schedule.steps + 1, (len(clean),), generator=self.random, device=clean.device)
         gap = noise - self._noise(modality, self.schedule.noised(clean, step, noise), condition, step)
         return (gap.square() if self.preset.squared else gap.abs()).mean()
 
     def _noise(self, modality: str, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
-        """ε̂. Of standardised vectors the denoiser learns what √(1 − ā_t) x_t, the best guess without it, leaves over."""
+        """ε̂. Of standardised vectors the denoiser learns what the best guess without it, √(1 − ā_t) x_t, leaves over."""
         learned = self.denoisers[modality](state, condition, step)
         return learned + self.schedule.noise_share(step, state) * state if self.preset.standardise else learned
+
+    def _random_normal(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.random, device=like.device, dtype=like.dtype)
 
     def _standardised(self, vectors: Tensor) -> Tensor:
         mean, deviation = self._scale(vectors)

@@ -1,0 +1,127 @@
+"""The mathematics of diffusion, and what DHNS makes of it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from components.kge.diffusion import Schedule, full_chain, strided_chain
+from components.kge.graph import Graph, KnownTriples, Vocabulary
+from components.kge.model import Model, ModelConfig
+from components.kge.negatives import STRATEGIES
+from components.kge.negatives.base import Batch, Context
+from components.kge.negatives.dhns import DHNS
+from components.kge.objectives import OBJECTIVES
+from components.train.config import TrainConfig
+from components.train.trainer import Trainer
+
+SCHEDULES = [Schedule("cosine", 50), Schedule("linear", 50)]
+
+
+def test_the_default_schedule_ends_in_noise_and_the_papers_does_not() -> None:
+    for steps in (20, 50, 1000):
+        assert Schedule("cosine", steps).remaining[-1] < 0.01
+    assert Schedule("linear", 50).remaining[-1] == pytest.approx(0.60, abs=0.01)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=["cosine", "linear"])
+@pytest.mark.parametrize("step", [1, 2, 25, 49])
+def test_the_true_noise_gives_the_posterior_mean(schedule: Schedule, step: int) -> None:
+    """q(x_{t−1} | x_t, x₀) of DDPM, eq. 7."""
+    clean, noise = torch.randn(2, 8, 5, dtype=torch.float64)
+    state = schedule.noised(clean, torch.full((8,), step), noise)
+    b, now, before = schedule.variance[step], schedule.remaining[step], schedule.remaining[step - 1]
+    posterior = before**0.5 * b / (1 - now) * clean + (1 - b) ** 0.5 * (1 - before) / (1 - now) * state
+    torch.testing.assert_close(schedule.mean(state, step, noise), posterior, atol=1e-9, rtol=1e-9)
+
+
+def test_the_true_noise_leads_every_chain_to_the_true_vector() -> None:
+    schedule, clean = Schedule("cosine", 50), torch.rand(8, 5, dtype=torch.float64)
+
+    def true_noise(state: Tensor, step: int) -> Tensor:
+        left = schedule.remaining[step]
+        return (state - left**0.5 * clean) / (1 - left) ** 0.5
+
+    start = torch.randn(8, 5, dtype=torch.float64)
+    strided = strided_chain(schedule, start, (0, 10, 25), true_noise)
+    full = full_chain(schedule, start, (0, 10, 25), true_noise, torch.Generator().manual_seed(0))
+    for states in (strided, full):
+        gaps = [(state - clean).norm().item() for state in states]
+        assert gaps[0] < 1e-6
+        assert gaps == sorted(gaps)
+
+
+def make(model: Model, graph: Graph, **parameters: object) -> DHNS:
+    sizes = len(graph.entities), len(graph.relations)
+    random, objective = torch.Generator().manual_seed(0), OBJECTIVES.create("self-adversarial")
+    context = Context(model, graph, KnownTriples(graph.train, *sizes), random, objective)
+    return DHNS(context, **parameters)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "released"])
+def test_no_gradient_of_the_diffusion_reaches_the_model(
+    preset: str, graph: Graph, make_model: Callable[..., Model], batch: Batch
+) -> None:
+    model = make_model()
+    dhns = make(model, graph, preset=preset, timesteps=20)
+    blocks = dhns.sample(batch, model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    dhns.update(batch, blocks, model)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in dhns.parameters())
+    graded = [block for block in blocks if block.name == "graded"]
+    for side in (graded[0].head, graded[1].tail):
+        assert not any(vectors.requires_grad for vectors in side.modal.vectors.values())  # type: ignore[union-attr]
+
+
+def test_heads_and_tails_have_chains_of_their_own(graph: Graph, make_model: Callable[..., Model], batch: Batch) -> None:
+    """What is made for the heads does not move when the tails' conditions do."""
+    model = make_model(fusion="structure")
+    made = []
+    for shift in (0.0, 5.0):
+        dhns = make(model, graph, preset="paper", timesteps=20)
+        with torch.no_grad():
+            torch.manual_seed(1)
+            for parameter in dhns.parameters():
+                parameter.copy_(torch.randn(parameter.shape) / 10)
+        query = model.query
+
+        def shifted(known: Tensor, modality: str, relations: Tensor, side: str, shift: float = shift) -> Tensor:
+            return query(known, modality, relations, side) + (shift if side == "tail" else 0)  # type: ignore[arg-type]  # noqa: B023
+
+        model.query = shifted  # type: ignore[method-assign, assignment]
+        head, tail = dhns._virtual_pair(batch.triples, model)
+        model.query = query  # type: ignore[method-assign]
+        made.append((head.modal["structure"], tail.modal["structure"]))
+    assert torch.equal(made[0][0], made[1][0])
+    assert not torch.equal(made[0][1], made[1][1])
+
+
+@pytest.mark.parametrize("interaction", ["transe", "distmult", "rotate"])
+def test_virtual_entities_are_harder_for_smaller_t(interaction: str) -> None:
+    """After some epochs on a graph with structure, ‖negative − true‖ grows strictly with the level."""
+    size, relations = 40, 4
+    triples = torch.tensor([[e, r, (e + 5 * r + 1) % size] for e in range(size) for r in range(relations)])
+    names = tuple(map(str, range(size)))
+    graph = Graph(Vocabulary(names, names), Vocabulary(names[:4], names[:4]), triples, triples[:0], triples[:0])
+    config = TrainConfig(
+        model={"dimension": 8, "interaction": interaction, "fusion": "structure"},
+        negatives={"name": "dhns", "count": 4, "lr": 0.005},
+        objective={"name": "self-adversarial", "margin": 0 if interaction == "distmult" else 6},
+        optimizer={"lr": 0.02},
+        batch_size=160,
+        epochs=25,
+    )
+    metrics: list[dict[str, float]] = []
+    Trainer(graph, {}, config).fit(lambda epoch, values: metrics.append(values))
+    distances = [value for name, value in metrics[-1].items() if name.startswith("dhns_distance")]
+    assert len(distances) == 4
+    assert distances == sorted(distances)
+    assert distances[-1] > 1.02 * distances[0]
+
+
+def test_projections_by_the_relation_are_refused() -> None:
+    model = Model(ModelConfig(dimension=4, interaction="transd", fusion="structure"), 5, 1, {}, torch.ones(5).bool())
+    assert "not in the space of the entities" in str(STRATEGIES.lookup("dhns").refusal(model.fusion, model.interaction))

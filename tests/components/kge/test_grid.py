@@ -1,0 +1,108 @@
+"""The grid strategy × fusion × interaction: what is allowed takes a step that lowers the loss, the rest is refused."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from components.kge.fusions import FUSIONS
+from components.kge.interactions import INTERACTIONS
+from components.kge.model import Model, ModelConfig
+from components.kge.negatives import STRATEGIES
+from components.kge.negatives.base import Batch, Context
+from components.kge.objectives import OBJECTIVES
+from components.kge.objectives.base import AllEntityObjective
+from components.kge.pairing import refusal
+from components.kge.step import batch_losses
+from components.kge.tensors import total
+
+MODALITIES = ("visual", "textual")
+REFUSED = {
+    **{(name, fusion): "positive" for name in ("mans-v", "mans-t", "mans-h") for fusion in ("structure", "mose")},
+    **{("mans-a", fusion): "unimodal" for fusion in FUSIONS.classes() if fusion not in ("ikrl", "tbkgc")},
+    ("mat", "structure"): "generate",
+    **{("dhns", interaction): "space of the entities" for interaction in ("transh", "transd", "pairre")},
+}
+MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.classes())
+@pytest.mark.parametrize("interaction", INTERACTIONS.classes())
+def test_a_step_lowers_the_loss_or_the_pair_is_refused(
+    strategy: str, interaction: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    for fusion in FUSIONS.classes():
+        reason = REFUSED.get((strategy, fusion)) or REFUSED.get((strategy, interaction))
+        settings = {"interaction": {"name": interaction, "init": 0.5}, "fusion": fusion, "dimension": 6}
+        choice, objective = STRATEGIES.resolve({"name": strategy, "count": 3}), OBJECTIVES.resolve("self-adversarial")
+        told = refusal(ModelConfig(**settings), MODALITIES, choice, objective)
+        assert (told is None) == (reason is None), (fusion, told)
+        if told is None:
+            _step(make_model(**settings).train(), choice, make_context, batch)
+        else:
+            assert reason in told
+
+
+def _step(model: Model, choice: dict[str, object], make_context: MakeContext, batch: Batch) -> None:
+    """One small step of gradient descent, in float64 so that its effect is seen; every gradient is finite."""
+    model.double()
+    context = make_context(model, {"name": "self-adversarial", "margin": 3})
+    strategy = STRATEGIES.create(choice, context).double()
+    blocks = strategy.sample(batch, model)
+    losses = batch_losses(model, batch, blocks, context.objective, context.train)
+    before = total(losses.values())
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(before, parameters, allow_unused=True)
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
+    length = total(gradient.square().sum() for gradient in gradients if gradient is not None).sqrt()
+    assert length > 0
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter -= 1e-5 / length * gradient
+    strategy.update(batch, blocks, model)
+    after = total(batch_losses(model, batch, blocks, context.objective, context.train).values())
+    assert after < before
+    for block in blocks:
+        rows = len(block.rows)
+        positive, negative = model.score_block(model.everyone(), batch.triples[block.rows], block, block.terms)
+        assert positive.shape == (rows,)
+        assert negative.shape[0] == rows
+
+
+@pytest.mark.parametrize("objective", [n for n, c in OBJECTIVES.classes().items() if issubclass(c, AllEntityObjective)])
+@pytest.mark.parametrize("interaction", INTERACTIONS.classes())
+def test_all_entity_objectives_fall_too(
+    interaction: str, objective: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    for fusion in FUSIONS.classes():
+        model = make_model(
+            interaction={"name": interaction, "init": 0.5}, fusion=fusion, reciprocal=objective == "cross-entropy"
+        ).double()
+        context = make_context(model, objective)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        values = []
+        for _ in range(2):
+            loss = total(batch_losses(model, batch, [], context.objective, context.train).values())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            values.append(loss.item())
+        assert values[1] < values[0], fusion
+
+
+def test_fusions_that_lack_their_features_are_refused() -> None:
+    objective = OBJECTIVES.resolve("cross-entropy")
+    for fusion, given, missing in (("ikrl", ("textual",), "visual"), ("tbkgc", ("visual",), "textual")):
+        told = refusal(ModelConfig(fusion=fusion), given, None, objective)
+        assert f"needs {missing} features" in str(told)
+
+
+def test_objectives_that_do_not_fit_the_strategy_are_refused() -> None:
+    uniform = STRATEGIES.resolve("uniform")
+    assert "leave `negatives` out" in str(
+        refusal(ModelConfig(), MODALITIES, uniform, OBJECTIVES.resolve("cross-entropy"))
+    )
+    assert "needs a strategy" in str(refusal(ModelConfig(), MODALITIES, None, OBJECTIVES.resolve("margin")))
+    graded = OBJECTIVES.resolve("hardness-adaptive")
+    assert "grades negatives" in str(refusal(ModelConfig(), MODALITIES, uniform, graded))

@@ -1,0 +1,304 @@
+"""Strategies: what may be drawn, how often, and which of them coincide bit for bit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from components.kge.graph import Graph, KnownTriples, Vocabulary
+from components.kge.model import Model
+from components.kge.negatives import STRATEGIES
+from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
+from components.kge.negatives.corruption import Corruption, head_share
+from components.kge.objectives import OBJECTIVES
+from components.kge.pool import Pool
+from components.kge.step import batch_losses
+from components.kge.tensors import total
+
+MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
+
+
+def strategy(name: str, context: Context, **parameters: Any) -> Strategy:
+    torch.manual_seed(9)
+    return STRATEGIES.create({"name": name, **parameters}, context)
+
+
+def ids_and_parts(blocks: list[Block]) -> list[Tensor]:
+    """Everything that is drawn, in order."""
+    drawn: list[Tensor] = []
+    for block in blocks:
+        side = block.head or block.tail
+        assert isinstance(side, Real)
+        drawn += [block.rows, side.ids, *side.parts.values()]
+    return drawn
+
+
+def loss_and_gradients(model: Model, batch: Batch, blocks: list[Block], context: Context) -> list[Tensor]:
+    losses = batch_losses(model, batch, blocks, context.objective, context.train)
+    loss = total(losses.values())
+    return [loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)]
+
+
+def assert_same_bits(left: list[Tensor | None], right: list[Tensor | None]) -> None:
+    for ours, theirs in zip(left, right, strict=True):
+        assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+
+
+@settings(max_examples=25, deadline=None)
+@given(entities=st.integers(2, 12), count=st.integers(1, 6), share=st.floats(0.1, 0.9), seed=st.integers(0, 999))
+def test_no_train_triple_is_drawn(entities: int, count: int, share: float, seed: int) -> None:
+    """Dense graphs, where most draws hit a positive; a query that every entity answers keeps its draws."""
+    random = torch.Generator().manual_seed(seed)
+    triples = (torch.rand(entities, 2, entities, generator=random) < share).nonzero()
+    if not len(triples):
+        return
+    names = tuple(map(str, range(entities)))
+    graph = Graph(Vocabulary(names, names), Vocabulary(names[:2], names[:2]), triples, triples[:0], triples[:0])
+    known = KnownTriples(triples, entities, 2)
+    corruption = Corruption(Context(None, graph, known, random, OBJECTIVES.create("margin")), "bernoulli")  # type: ignore[arg-type]
+    seen = 0
+    for rows, side, ids in corruption(Batch(triples, torch.ones(len(triples))), count):
+        free = entities - known.answers(*_query(triples[rows], side), side)[0].bincount(minlength=len(rows))
+        assert not corruption.known(triples[rows], side, ids)[free > 0].any()
+        seen += len(rows)
+    assert seen == len(triples)
+
+
+def _query(triples: Tensor, side: str) -> tuple[Tensor, Tensor]:
+    return triples[:, 0 if side == "tail" else 2], triples[:, 1]
+
+
+def test_every_allowed_entity_is_drawn_as_often(graph: Graph, make_model: MakeModel, make_context: MakeContext) -> None:
+    context = make_context(make_model())
+    triples = graph.train[:1].expand(4000, 3)
+    ids = Corruption(context, "uniform").replacements(triples, "tail", 5)
+    counts = ids.flatten().bincount(minlength=len(graph.entities))
+    allowed = len(graph.entities) - len(context.train.tails(triples[:1, 0], triples[:1, 1])[0])
+    assert (counts > 0).sum() == allowed
+    expected = ids.numel() / allowed
+    assert (counts[counts > 0] - expected).abs().max() < 5 * expected**0.5
+
+
+def test_bernoulli_corrupts_heads_with_tph_over_tph_plus_hpt(make_model: MakeModel, make_context: MakeContext) -> None:
+    triples = torch.tensor([[0, 0, tail] for tail in range(1, 7)] + [[1, 1, 2], [3, 1, 2], [4, 1, 5]])
+    share = head_share(triples, 3)
+    assert share.tolist() == pytest.approx([6 / 7, 1 / (1 + 1.5), 0.5])
+    context = make_context(make_model())
+    corruption = Corruption(context, "bernoulli")
+    relation = int(context.graph.train[0, 1])
+    drawn = Batch(context.graph.train[:1].expand(20_000, 3), torch.ones(20_000))
+    heads = sum(len(rows) for rows, side, _ in corruption(drawn, 1) if side == "head")
+    expected = head_share(context.graph.train, 3)[relation].item()
+    assert heads / 20_000 == pytest.approx(expected, abs=0.02)
+
+
+def test_mans_v_keeps_structure_and_exchanges_features(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="transe", fusion="ikrl")
+    context = make_context(model)
+    for block in strategy("mans-v", context, count=3).sample(batch, model):
+        side, gold = (block.head, batch.heads) if block.head else (block.tail, batch.tails)
+        assert isinstance(side, Real)
+        assert torch.equal(side.of("structure"), gold[block.rows].unsqueeze(1).expand(-1, 3))
+        assert (side.of("visual") != side.of("structure")).any()
+
+
+@pytest.mark.parametrize("fusion", ["ikrl", "tbkgc", "adamf"])
+@pytest.mark.parametrize(("beta", "same_as"), [(0.0, "bernoulli"), (1.0, "mans-v")])
+def test_mans_h_at_its_ends_is_normal_sampling_or_mans_v(
+    fusion: str, beta: float, same_as: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    results = []
+    for name, parameters in (("mans-h", {"beta": beta}), (same_as, {})):
+        model = make_model(interaction="transe", fusion=fusion)
+        context = make_context(model)
+        blocks = strategy(name, context, count=4, **parameters).sample(batch, model)
+        results.append((ids_and_parts(blocks), loss_and_gradients(model, batch, blocks, context)))
+    assert_same_bits(results[0][0], results[1][0])
+    assert_same_bits(results[0][1], results[1][1])
+
+
+@settings(max_examples=10, deadline=None)
+@given(beta=st.floats(0, 1), count=st.integers(1, 4))
+def test_mans_h_gives_the_share_beta_to_modality_aware_negatives(beta: float, count: int) -> None:
+    """Counted over the whole batch, both sides together."""
+    names = tuple(map(str, range(20)))
+    triples = torch.randint(20, (30, 3), generator=torch.Generator().manual_seed(1)) * torch.tensor([1, 0, 1])
+    graph = Graph(Vocabulary(names, names), Vocabulary(("r",), ("r",)), triples, triples[:0], triples[:0])
+    from components.kge.features import Features
+    from components.kge.model import ModelConfig
+
+    features = {"visual": Features(torch.randn(20, 3), torch.ones(20, dtype=torch.bool))}
+    config = ModelConfig(dimension=4, interaction="transe", fusion="ikrl")
+    model = Model(config, 20, 1, features, torch.ones(20, dtype=torch.bool))
+    context = Context(model, graph, KnownTriples(triples, 20, 1), torch.Generator(), OBJECTIVES.create("margin"))
+    drawn = strategy("mans-h", context, count=count, beta=beta).sample(Batch(triples, torch.ones(30)), model)
+    kept = 0
+    for block in drawn:
+        side, column = (block.head, 0) if block.head else (block.tail, 2)
+        assert isinstance(side, Real)
+        mixed = side.of("structure") != side.of("visual")
+        kept += int(mixed.sum())
+        assert (side.of("structure")[mixed] == triples[block.rows, column].unsqueeze(1).expand_as(mixed)[mixed]).all()
+    chance = int(beta * count * 30)  # a modality-aware negative that drew the gold entity itself shows no difference
+    assert kept <= chance
+    assert kept >= chance * 0.7 - 3
+
+
+def test_mans_t_changes_after_the_first_stage(make_model: MakeModel, make_context: MakeContext, batch: Batch) -> None:
+    model = make_model(interaction="transe", fusion="ikrl")
+    two_stage = strategy("mans-t", make_context(model), count=2, beta=0.5)
+    aware = []
+    for epoch in range(4):
+        two_stage.begin_epoch(epoch, 4)
+        aware.append(any((block.head or block.tail).parts for block in two_stage.sample(batch, model)))
+    assert aware == [True, True, False, False]
+
+
+@pytest.mark.parametrize("measured", ["positives", "negatives"])
+@pytest.mark.parametrize("rule", ["text", "equation"])
+def test_mans_a_takes_equal_scores_for_nothing(
+    rule: str, measured: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="transe", fusion="ikrl")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    adaptive = strategy("mans-a", make_context(model), count=2, rule=rule, measured=measured)
+    blocks = adaptive.sample(batch, model)
+    assert adaptive.metrics() == {"mans_beta": 0.0}
+    assert not any((block.head or block.tail).parts for block in blocks)
+
+
+@pytest.mark.parametrize("measured", ["positives", "negatives"])
+def test_the_two_readings_of_mans_a_are_opposite(
+    measured: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="transe", fusion="ikrl")
+    betas = []
+    for rule in ("text", "equation"):
+        adaptive = strategy("mans-a", make_context(model), count=2, rule=rule, measured=measured)
+        adaptive.sample(batch, model)
+        betas.append(adaptive.metrics()["mans_beta"])
+    assert 0 < betas[0] < 1
+    assert sum(betas) == pytest.approx(1)
+
+
+def test_mans_a_by_the_text_counts_positives_whose_cross_modal_distance_is_smaller(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="transe", fusion="ikrl")
+    adaptive = strategy("mans-a", make_context(model))
+    adaptive.sample(batch, model)
+    h, r, t = (
+        model.entities.modal(batch.heads),
+        model.relations["relation"][batch.relations],
+        model.entities.modal(batch.tails),
+    )
+
+    def distance(left: str, right: str) -> Tensor:
+        return (h[left] + r - t[right]).abs().sum(-1)
+
+    uni = distance("structure", "structure") + distance("visual", "visual")
+    cross = distance("structure", "visual") + distance("visual", "structure")
+    assert adaptive.metrics()["mans_beta"] == pytest.approx((cross < uni).float().mean().item())
+
+
+def test_mat_without_weight_is_adamf_bit_for_bit(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    results = []
+    for name, parameters in (("mat", {"weight": 0.0}), ("bernoulli", {})):
+        model = make_model(interaction="rotate", fusion="adamf")
+        context = make_context(model)
+        chosen = strategy(name, context, count=4, **parameters)
+        blocks = chosen.sample(batch, model)
+        results.append(loss_and_gradients(model, batch, blocks, context))
+        chosen.update(batch, blocks, model)
+    assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_mat_adds_three_fakes_a_group_each_with_its_positive(
+    groups: int, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="rotate", fusion="adamf")
+    context = make_context(model)
+    blocks = strategy("mat", context, count=4, weight=0.1, groups=groups).sample(batch, model)
+    fakes = [block for block in blocks if block.name == "adversarial"]
+    assert [(block.head is not None, block.tail is not None) for block in fakes] == [
+        (True, False),
+        (False, True),
+        (True, True),
+    ]
+    by_hand = torch.zeros(())
+    for block in fakes:
+        head, tail = (
+            _modal_of(model, ids[block.rows], fake)
+            for ids, fake in ((batch.heads, block.head), (batch.tails, block.tail))
+        )
+        fake = model.score_modal(head, batch.relations[block.rows], tail)
+        true = model.score_triples(batch.triples[block.rows])
+        by_hand += 0.1 * context.objective.loss(true, fake.unsqueeze(1)).sum() / len(batch)  # type: ignore[attr-defined]
+    losses = batch_losses(model, batch, blocks, context.objective, context.train)
+    assert losses["adversarial"].item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def _modal_of(model: Model, ids: Tensor, fake: Virtual | None) -> Any:
+    if fake is None:
+        return model.entities.modal(ids)
+    modal = fake.modal.rows(torch.arange(len(ids)))
+    return type(modal)(
+        {m: v.squeeze(1) for m, v in modal.vectors.items()}, {m: p.squeeze(1) for m, p in modal.present.items()}
+    )
+
+
+def test_the_generators_step_leaves_the_model_alone(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="rotate", fusion="adamf")
+    chosen = strategy("mat", make_context(model), count=4, weight=0.1)
+    blocks = chosen.sample(batch, model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    generators = [parameter.clone() for parameter in chosen.parameters()]
+    chosen.update(batch, blocks, model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(not torch.equal(old, new) for old, new in zip(generators, chosen.parameters(), strict=True))
+
+
+def test_generators_learn_to_score_well(make_model: MakeModel, make_context: MakeContext, batch: Batch) -> None:
+    model = make_model(interaction="rotate", fusion="adamf")
+    context = make_context(model, {"name": "self-adversarial", "margin": 3})
+    chosen = strategy("mat", context, weight=0.1, lr=0.01)
+
+    def score() -> float:
+        blocks = [block for _ in range(5) for block in chosen.sample(batch, model) if block.name == "adversarial"]
+        pool = Pool(model)
+        return sum(model.score_block(pool, batch.triples, block)[1].mean().item() for block in blocks)
+
+    first = score()
+    for _ in range(60):
+        chosen.update(batch, [], model)
+    assert score() > first
+
+
+@pytest.mark.parametrize(
+    ("name", "fusion", "reason"),
+    [
+        ("mans-v", "structure", "is the positive"),
+        ("mans-v", "mose", "scores structure apart"),
+        ("mans-a", "adamf", "unimodal terms"),
+        ("mat", "structure", "no image or text to generate"),
+    ],
+)
+def test_pairs_that_cannot_work_are_refused_with_the_reason(
+    name: str, fusion: str, reason: str, make_model: MakeModel
+) -> None:
+    model = make_model(interaction="transe", fusion=fusion)
+    assert reason in str(STRATEGIES.lookup(name).refusal(model.fusion, model.interaction))
