@@ -1,0 +1,18 @@
+"""Tests that need a program beyond Python say so with ``@pytest.mark.service``; they are skipped where it is missing.
+
+In CI nothing may be skipped: there a missing service fails its tests.
+"""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get("CI") and item.get_closest_marker("service"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where every service must be there: {report.longrepr}"
+    return report
