@@ -42,8 +42,8 @@ class Scorer:
         elif kind.direction is Direction.HEAD:
             scores = self.model.score_heads_of(relations, tail)
         elif kind.direction is Direction.RELATION:
-            everything = torch.arange(self.n_relations).unsqueeze(0)
-            scores = self.model.score_modal(head.each(_column), everything, tail.each(_column))
+            column, row = torch.arange(len(group)).unsqueeze(1), torch.arange(self.n_relations).unsqueeze(0)
+            scores = self.model.score_modal(head.rows(column), row, tail.rows(column))
         else:
             scores = self.model.score_modal(head, relations, tail).unsqueeze(1)
         return scores.float().numpy()
@@ -89,7 +89,3 @@ class Scorer:
 def _ids(values: Iterable[int | None]) -> Tensor:
     """Ids; 0 stands in for a part that is asked for, whose row is not used."""
     return torch.tensor([value or 0 for value in values])
-
-
-def _column(vectors: Tensor) -> Tensor:
-    return vectors.unsqueeze(1)

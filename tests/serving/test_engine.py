@@ -63,7 +63,7 @@ def test_a_batch_answers_like_its_queries_alone(engine):
     queries = [
         {"head": "e1", "relation": "r1", "k": 3},
         {"relation": "r2", "tail": "e5", "k": 7, "exclude_known": False},
-        {"head": "e1", "tail": "e2"},
+        *({"head": f"e{index}", "tail": "e2"} for index in (1, 3, 4, 5)),
         {"head": "nobody", "relation": "r1"},
         {"head": "e1", "relation": "r3", "tail": "e4", "explain": True},
         {"head": "e9", "relation": "r1", "k": 40},

@@ -1,0 +1,93 @@
+"""``mmkgc complete`` and ``mmkgc serve``, as a user types them."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from components.runtime.errors import UserError
+from pipeline.cli.champion import choose
+from pipeline.cli.complete import complete
+from pipeline.cli.serve import Deployment, invitation
+
+
+@pytest.fixture
+def run(bundle_folder):
+    def ran(*words: str):
+        return CliRunner().invoke(complete, [*words, "--bundle", str(bundle_folder)])
+
+    return ran
+
+
+def test_the_table_ranks_names_with_probabilities_and_marks(run, engine):
+    (answer,) = engine.answer([{"head": "e1", "relation": "r0", "k": 40, "exclude_known": False}])
+    title, *lines = run("entity 1", "relation 0", "-k", "40", "--known").output.splitlines()
+    assert title == "Entity 1  Relation 0  ?"
+    assert len(lines) == len(answer["predictions"])
+    for line, prediction in zip(lines, answer["predictions"], strict=True):
+        assert f"  {prediction['name']} " in line
+        assert f"{prediction['probability']:.1%}" in line
+        assert line.endswith("known") == prediction["known"]
+
+
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        (("-", "r1", "e5"), "?  Relation 1  Entity 5"),
+        (("e1", "-", "e5"), "Entity 1  ?  Entity 5"),
+        (("e1", "r1", "e5"), "Entity 1  Relation 1  Entity 5"),
+    ],
+)
+def test_a_dash_stands_for_what_is_asked(run, words, title):
+    assert run(*words).output.splitlines()[0] == title
+
+
+def test_explanations_and_json(run, engine):
+    assert run("e1", "r1", "--explain", "-k", "1").output.count("like: ") == 3
+    answer = json.loads(run("e1", "r1", "--json", "-k", "3").output)
+    assert answer == engine.answer([{"head": "e1", "relation": "r1", "k": 3}])[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nobody", "r1"), "there is no entity 'nobody' — did you mean: "),
+        (("twin", "r1"), r"ambiguous; give one of the 2 keys — did you mean: Twin \(e7\), Twin \(e8\)"),
+        (("@", "r1"), "write both or neither"),
+        (("e1", "r1", "--text", "a town"), "write both or neither"),
+        (("e1", "r1", "-k", "0"), "k: "),
+        (("e1", "r1", "--url", "http://127.0.0.1:9"), "is a gateway running there"),
+    ],
+)
+def test_bad_input_is_one_sentence(run, words, message, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(UserError, match=message):
+        raise run(*words).exception
+
+
+def test_without_a_registry_the_next_step_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="run `mmkgc run countries` first, or give --bundle FOLDER"):
+        choose(None, "champion", None)
+
+
+def test_serve_starts_what_it_invites_to(bundle_folder, tmp_path, monkeypatch, serve):
+    """The archive is packed, TorchServe started, and the printed curl line works word for word."""
+    import shlex
+    import subprocess
+
+    from serving.gateway.app import create_app
+    from serving.gateway.upstream import TorchServeModel
+
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
+    deployment = Deployment(choose("mine", "champion", bundle_folder), workers=1, alias="champion")
+    try:
+        server = deployment.start()
+        with serve(create_app(TorchServeModel(server.predictions_url), ["0123456789abcdef"])) as url:
+            told = invitation(url, "0123456789abcdef", deployment.chosen)
+            (line,) = [line for line in told.splitlines() if line.startswith("curl")]
+            answer = subprocess.run(shlex.split(line)[1:], capture_output=True, check=True).stdout
+    finally:
+        deployment.stop()
+    assert json.loads(answer)["model"]["name"] == "mine"
+    assert len(json.loads(answer)["answers"][0]["predictions"]) == 10
