@@ -71,7 +71,7 @@ def main(title: str, unit: str, measures: dict[str, Measure]) -> None:
     peaks = f"{OURS} peak MB | {PEER} peak MB"
     print(f"| model | malloc | {OURS} | {PEER} | ratio (lowest, highest) | by processor time | {peaks} |")
     print("|---|---|---|---|---|---|---|---|")
-    for model, malloc in product(MODELS, ALLOCATORS):
+    for malloc, model in product(ALLOCATORS, MODELS):
         found = [{side: _measured(side, model, malloc) for side in measures} for _ in range(rounds)]
         print(_row(model, malloc, found), flush=True)
 
