@@ -10,9 +10,8 @@ HEADROOM = 64 << 20
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees for its next tensors; whether the C library can.
 
-    By default a large tensor goes back to the kernel when it is freed, and the next one is faulted in and zeroed page by
-    page, which can cost a training step as much as its mathematics. Memory is then not given back before the process
-    ends.
+    By default a large tensor goes back to the kernel when it is freed, and the next one is faulted in and zeroed page
+    by page, which can cost a training step as much as its mathematics. What is kept goes back when the process ends.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
