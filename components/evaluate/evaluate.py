@@ -20,6 +20,7 @@ from components.kge.bundle import Bundle
 from components.kge.graph import Graph
 from components.runtime.errors import UserError
 from components.runtime.files import write_json, write_text
+from components.runtime.malloc import keep_freed_memory
 from components.runtime.tracking import Run, parent_run, step_run
 from feature_store.storage import Storage, Stored
 
@@ -32,6 +33,7 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
     Publishes ``metrics.json``, ``ranks.parquet`` (one row a query), ``classification.parquet``, ``completions.json``,
     ``figures/``, ``report.md`` and ``report.html``. Raises UserError where the model was made from another vocabulary.
     """
+    keep_freed_memory()
     mmkg, bundle = MMKG.load(storage.fetch(graph_uri)), Bundle.load(storage.fetch(bundle_uri))
     _check_vocabulary(mmkg.graph, bundle, graph_uri)
     with step_run("evaluate", config.model_dump()) as run, TemporaryDirectory() as scratch:

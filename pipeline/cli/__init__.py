@@ -12,6 +12,7 @@ VERBS = {
     "compile": "compile",
     "serve": "serve",
     "complete": "complete",
+    "search": "search",
     "compare": "compare",
     "promote": "promote",
     "rollback": "promote",

@@ -27,7 +27,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     from components.runtime.tracking import start_run
     from components.search.search import search as run_study
     from feature_store.storage import open_storage
-    from pipeline import config
+    from pipeline import config, dag
 
     asked = {"trials": trials, "workers": workers}
     changes = [f"search.{key}={value}" for key, value in asked.items() if value]
@@ -36,9 +36,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
         raise UserError(recipe, "the recipe has no search", "give it `search: {trials: 40, space: {…}}`")
     storage = open_storage()
     graph = ingest(loaded.dataset, loaded.ingest, storage)
-    features = {
-        modality: extract(graph.uri, modality, options, storage).uri for modality, options in loaded.extract if options
-    }
+    features = {m: extract(graph.uri, m, loaded.extract, storage).uri for m in dag.modalities(loaded)}
     with start_run(loaded.name, f"search {loaded.name}") as run:
         os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
         found = run_study(graph.uri, features, loaded.train, loaded.search, storage)
