@@ -1,4 +1,4 @@
-"""The server that one would write first with PyKEEN: beside it the project's own is measured (``serving.py``)."""
+"""The server that one would write first with PyKEEN: beside it the project's own is measured (``load.py``)."""
 
 import torch
 from fastapi import FastAPI

@@ -1,4 +1,4 @@
-"""Serving under load, beside a naive FastAPI + PyKEEN predict server: ``python tests/benchmarks/serving.py``.
+"""Serving under load, beside a naive FastAPI + PyKEEN predict server: ``python tests/benchmarks/load.py``.
 
 15,000 entities, 279 relations, random weights (speed does not depend on them), top 10, heads and tails in turn, known
 answers excluded, every query distinct, no result cache. Everything runs on this machine: load, gateway, TorchServe.
