@@ -189,7 +189,7 @@ class DHNS(Strategy):
         return (gap.square() if self.preset.squared else gap.abs()).mean()
 
     def _noise(self, modality: str, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
-        """ε̂. Of standardised vectors the denoiser learns what the best guess without it, √(1 − ā_t) x_t, leaves over."""
+        """ε̂. Of standardised vectors the denoiser learns what √(1 − ā_t) x_t, the best guess without it, leaves."""
         learned = self.denoisers[modality](state, condition, step)
         return learned + self.schedule.noise_share(step, state) * state if self.preset.standardise else learned
 
