@@ -55,6 +55,7 @@ class Model(nn.Module):
         super().__init__()
         self.config, self.n_relations = config, n_relations
         self.interaction = INTERACTIONS.create(config.interaction)
+        features = dict(sorted(features.items()))  # sums of modalities must not depend on who gave them in which order
         width = self.interaction.entity_width(config.dimension)
         self.fusion = FUSIONS.create(config.fusion, (STRUCTURE, *features), width)
         self.entities = EntityTable(

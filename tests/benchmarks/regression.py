@@ -17,6 +17,7 @@ from torch import Tensor
 from components.kge.features import Features
 from components.kge.graph import Graph, KnownTriples, Vocabulary, no_triples
 from components.kge.ranking import mrr, rank
+from components.runtime.malloc import keep_freed_memory
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 
@@ -36,6 +37,7 @@ RUNS = {
 
 
 def main() -> None:
+    keep_freed_memory()
     folder, names = Path(sys.argv[1]), sys.argv[2:] or list(RUNS)
     for name in names:
         dataset, settings, goal = RUNS[name]

@@ -1,0 +1,64 @@
+"""A bundle gives back the same model, holds no pickle, and has the same bytes for the same model."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.kge.bundle import Bundle
+from components.kge.fusions import FUSIONS
+from components.kge.graph import Graph
+from components.kge.model import Model
+from components.runtime import digests
+from components.runtime.errors import UserError
+
+
+@pytest.mark.parametrize("fusion", FUSIONS.classes())
+@pytest.mark.parametrize(
+    "settings", [{}, {"missing": "random"}, {"structure_dropout": 0.3, "fine_tune": True}], ids=str
+)
+def test_the_same_model_comes_back(
+    fusion: str, settings: dict[str, object], graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    model = make_model(fusion=fusion, reciprocal=True, **settings).eval()
+    bundle = Bundle.of(model, graph, encoders={"visual": {"encoder": "toy"}}, config={"seed": 1}, provenance={"x": [1]})
+    bundle.save(tmp_path / "bundle")
+    loaded = Bundle.load(tmp_path / "bundle")
+    assert torch.equal(loaded.model.score_triples(graph.test), model.score_triples(graph.test))
+    if fusion != "structure":
+        raw = {model.entities.modalities[1]: torch.randn(2, 7)}
+        relation = torch.tensor([0, 1])
+        ours, theirs = (m.score_tails_of(m.entities.unseen(raw), relation) for m in (model, loaded.model))
+        assert torch.equal(ours, theirs)
+    assert (loaded.entities, loaded.relations, loaded.types) == (graph.entities, graph.relations, None)
+    assert torch.equal(loaded.train, graph.train)
+    assert set(loaded.known) == {tuple(triple) for triple in graph.all_triples.tolist()}
+    assert (loaded.encoders, loaded.config, loaded.provenance) == (
+        {"visual": {"encoder": "toy"}},
+        {"seed": 1},
+        {"x": [1]},
+    )
+
+
+def test_the_same_model_has_the_same_bytes_and_none_are_pickled(
+    graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        Bundle.of(make_model(), graph).save(tmp_path / name)
+    Bundle.load(tmp_path / "one").save(tmp_path / "three")
+    assert len({digests.of_folder(tmp_path / name) for name in ("one", "two", "three")}) == 1
+    assert {path.suffix for path in (tmp_path / "one").iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model bundle"):
+        Bundle.load(tmp_path)
+
+
+def test_another_format_is_refused(graph: Graph, make_model: Callable[..., Model], tmp_path: Path) -> None:
+    Bundle.of(make_model(), graph).save(tmp_path / "bundle")
+    path = tmp_path / "bundle" / "bundle.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(UserError, match="format 99"):
+        Bundle.load(tmp_path / "bundle")

@@ -1,0 +1,144 @@
+"""Entities with what they lack, fusions by hand, and the model's ways to ask."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from components.kge.features import Features
+from components.kge.fusions import FUSIONS
+from components.kge.graph import Graph
+from components.kge.model import Model
+
+MakeModel = Callable[..., Model]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS.classes())
+@pytest.mark.parametrize("interaction", ["transe", "complex", "pairre"])
+def test_all_ways_to_ask_agree(fusion: str, interaction: str, make_model: MakeModel, graph: Graph) -> None:
+    model = make_model(interaction=interaction, fusion=fusion).eval()
+    heads, relations, tails = graph.test[:5].unbind(1)
+    by_triples = model.score_triples(graph.test[:5])
+    rows = torch.arange(5)
+    for scores, answers in ((model.score_tails(heads, relations), tails), (model.score_heads(relations, tails), heads)):
+        assert scores.shape == (5, len(graph.entities))
+        torch.testing.assert_close(scores[rows, answers], by_triples)
+    modal = model.entities.modal
+    torch.testing.assert_close(model.score_modal(modal(heads), relations, modal(tails)), by_triples)
+    torch.testing.assert_close(model.score_tails_of(modal(heads), relations), model.score_tails(heads, relations))
+    torch.testing.assert_close(model.score_heads_of(relations, modal(tails)), model.score_heads(relations, tails))
+    frozen = model.freeze()
+    torch.testing.assert_close(frozen.score_triples(graph.test[:5]), by_triples)
+
+
+@pytest.mark.parametrize("fusion", ["structure", "ikrl"])
+def test_with_reciprocal_relations_a_triple_is_the_mean_of_both_directions(
+    fusion: str, make_model: MakeModel, graph: Graph
+) -> None:
+    model = make_model(interaction={"name": "complex", "init": 1}, fusion=fusion, reciprocal=True).eval()
+    heads, relations, tails = graph.test[:5].unbind(1)
+    rows = torch.arange(5)
+    forward, backward = (
+        model.score_tails(heads, relations)[rows, tails],
+        model.score_heads(relations, tails)[rows, heads],
+    )
+    assert not torch.allclose(forward, backward)
+    torch.testing.assert_close(model.score_triples(graph.test[:5]), (forward + backward) / 2)
+
+
+def transe(head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
+    return -(head + relation - tail).abs().sum(-1)
+
+
+def test_ikrl_and_tbkgc_are_the_sums_of_their_terms(make_model: MakeModel, graph: Graph) -> None:
+    heads, relations, tails = graph.test[:5].unbind(1)
+    for fusion in ("ikrl", "tbkgc"):
+        model = make_model(interaction="transe", fusion=fusion).eval()
+        h, r, t = model.entities.modal(heads), model.relations["relation"][relations], model.entities.modal(tails)
+        if fusion == "ikrl":
+            views = [(h["structure"], t["structure"]), (h["visual"], t["visual"])]
+            views += [(h["structure"], t["visual"]), (h["visual"], t["structure"])]
+        else:
+            mh, mt = (torch.cat([e["visual"][:, :3], e["textual"][:, 3:]], dim=1) for e in (h, t))
+            sh, st = h["structure"], t["structure"]
+            views = [(sh, st), (mh, mt), (sh, mt), (mh, st), (sh + mh, st + mt)]
+        expected = torch.stack([transe(left, r, right) for left, right in views]).sum(0)
+        torch.testing.assert_close(model.score_triples(graph.test[:5]), expected)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_adamf_weighs_modalities_by_a_softmax(shared: bool, make_model: MakeModel) -> None:
+    model = make_model(fusion={"name": "adamf", "shared": shared}).eval()
+    modal = model.entities.modal()
+    weights = model.fusion.attention
+    logits = [modal[m].tanh() @ weights["shared" if shared else m] for m in ("structure", "visual", "textual")]
+    alpha = torch.stack(logits).softmax(0)
+    expected = sum(a.unsqueeze(1) * modal[m] for a, m in zip(alpha, ("structure", "visual", "textual"), strict=True))
+    torch.testing.assert_close(model.fusion.views(modal)["joint"], expected)
+    shares = model.modality_shares(torch.tensor([[3, 0, 4]]))
+    assert shares is not None
+    assert shares["visual"].item() == pytest.approx((alpha[1, 3] + alpha[1, 4]).item() / 2)
+
+
+@pytest.mark.parametrize("fusion", ["mean", "adamf"])
+def test_with_zeros_a_missing_modality_has_no_weight(fusion: str, make_model: MakeModel) -> None:
+    """Entity 3 has no image, entity 5 no text, entity 15 neither."""
+    model = make_model(fusion=fusion, missing="zeros").eval()
+    modal = model.entities.modal()
+    shares = model.fusion.shares(modal)
+    assert shares["visual"][[3, 15]].tolist() == [0, 0]
+    assert shares["textual"][[5, 15]].tolist() == [0, 0]
+    assert shares["structure"][15] == 1
+    torch.testing.assert_close(sum(shares.values()), torch.ones(len(model.entities)))
+    assert not modal["visual"][3].any()
+
+
+def test_what_stands_in_for_a_missing_modality(make_model: MakeModel) -> None:
+    learned, random = make_model(missing="learned"), make_model(missing="random")
+    visual = learned.entities.modal()["visual"]
+    assert torch.equal(visual[3], learned.entities.absent["visual"])
+    assert torch.equal(visual[3], visual[6])
+    visual = random.entities.modal()["visual"]
+    assert not torch.equal(visual[3], visual[6])
+    assert all(present.all() for present in learned.entities.modal().present.values())
+
+
+def test_structure_dropout_trains_the_path_of_new_entities(make_model: MakeModel) -> None:
+    model = make_model(structure_dropout=0.5)
+    absent = model.entities.absent["structure"]
+    dropped = (model.train().entities.modal()["structure"] == absent).all(1)
+    assert 3 < dropped.sum() < len(dropped) - 3
+    dropped = (model.eval().entities.modal()["structure"] == absent).all(1)
+    assert dropped.nonzero().squeeze(1).tolist() == [len(dropped) - 1]  # the one entity without a train triple
+    unseen = model.entities.unseen({"textual": torch.randn(2, 7)})
+    assert torch.equal(unseen["structure"], absent.expand(2, -1))
+
+
+def test_an_entity_that_comes_later_equals_one_of_the_table_with_the_same_features(make_model: MakeModel) -> None:
+    model = make_model(structure_dropout=0.5).eval()
+    table = model.entities.features
+    last = len(model.entities) - 1
+    raw = {"visual": table.visual[last : last + 1], "textual": table.textual[last : last + 1]}
+    own, later = model.entities.modal(torch.tensor([last])), model.entities.unseen(raw)
+    for modality in ("structure", "visual", "textual"):
+        torch.testing.assert_close(own[modality], later[modality])
+    relation = torch.tensor([1])
+    torch.testing.assert_close(model.score_tails_of(later, relation), model.score_tails(torch.tensor([last]), relation))
+
+
+def test_without_structure_dropout_a_later_entity_has_no_structure(make_model: MakeModel) -> None:
+    unseen = make_model(fusion="mean").eval().entities.unseen({"textual": torch.randn(2, 7)})
+    assert not unseen["structure"].any()
+    assert not unseen.present["structure"].any()
+
+
+def test_features_are_frozen_unless_fine_tuned(make_model: MakeModel, features: dict[str, Features]) -> None:
+    frozen, tuned = make_model(), make_model(fine_tune=True)
+    assert not any("features" in name for name in frozen.state_dict())
+    assert dict(tuned.named_parameters())["entities.features.visual"].requires_grad
+    assert torch.equal(frozen.entities.features.visual, features["visual"].vectors)
+
+
+def test_relation_vectors_of_an_ensemble_are_its_own(make_model: MakeModel) -> None:
+    assert set(make_model(fusion="mose").relations) == {"structure", "visual", "textual"}

@@ -1,0 +1,198 @@
+"""The training loop: it resumes to the same bits, returns the best model, and stops on NaN with the batch's name."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from components.ingest.mmkg import MMKG
+from components.kge.features import Features
+from components.kge.graph import KnownTriples
+from components.kge.model import Model
+from components.kge.ranking import mrr, rank
+from components.runtime.errors import UserError
+from components.train.config import TrainConfig
+from components.train.trainer import Trainer
+
+Toy = dict[str, Features]
+SETTINGS: dict[str, Any] = {
+    "model": {"dimension": 8, "interaction": "rotate", "fusion": "adamf", "structure_dropout": 0.2},
+    "optimizer": {"lr": 0.02, "schedule": "cosine", "warmup": 0.1, "clip": 5.0},
+    "batch_size": 200,
+    "epochs": 6,
+    "evaluate_every": 2,
+}
+RESUMED: list[dict[str, Any]] = [
+    {"negatives": {"name": "mat", "count": 4}, "ema": 0.9},
+    {"negatives": {"name": "dhns", "count": 4}},
+    {"objective": "cross-entropy", "optimizer": {"name": "adagrad", "lr": 0.1}},
+]
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+def state(model: Model) -> list[torch.Tensor]:
+    return list(model.state_dict().values())
+
+
+@pytest.mark.parametrize("settings", RESUMED, ids=["mat", "dhns", "cross-entropy"])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(
+    settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy, tmp_path: Path
+) -> None:
+    config = TrainConfig(**(SETTINGS | settings))
+    whole: list[dict[str, float]] = []
+    expected = Trainer(toy_mmkg.graph, toy_features, config).fit(lambda epoch, metrics: whole.append(metrics))
+
+    path, seen = tmp_path / "checkpoint.pt", []
+
+    def dies_in_epoch(last: int) -> Callable[[int, dict[str, float]], None]:
+        def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
+            if epoch == last:
+                raise Killed
+            seen.append(metrics)
+
+        return on_epoch
+
+    for last in (3, 5):
+        with pytest.raises(Killed):
+            Trainer(toy_mmkg.graph, toy_features, config, path, 0.0).fit(dies_in_epoch(last))
+    actual = Trainer(toy_mmkg.graph, toy_features, config, path, 0.0).fit(dies_in_epoch(99))
+
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(state(actual), state(expected), strict=True))
+    assert [metrics["loss"] for metrics in seen] == [metrics["loss"] for metrics in whole]
+
+
+@pytest.mark.slow
+def test_kill_minus_nine_between_checkpoints_changes_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        import torch
+        from components.kge.graph import Graph, Vocabulary
+        from components.train.config import TrainConfig
+        from components.train.trainer import Trainer
+
+        names = tuple(map(str, range(40)))
+        triples = torch.tensor([[e, r, (e + 3 * r + 1) % 40] for e in range(40) for r in range(4)])
+        entities, relations = Vocabulary(names, names), Vocabulary(names[:4], names[:4])
+        graph = Graph(entities, relations, triples[:140], triples[140:], triples[:0])
+        config = TrainConfig(model={"dimension": 8, "fusion": "structure"}, epochs=40, batch_size=50, evaluate_every=40)
+        trainer = Trainer(graph, {}, config, Path(sys.argv[1]), 0.0)
+        model = trainer.fit(lambda epoch, metrics: print("epoch", epoch, flush=True))
+        torch.save(model.state_dict(), sys.argv[2])
+        """)
+    )
+
+    def start(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(script), str(tmp_path / f"{name}.checkpoint"), str(tmp_path / f"{name}.pt")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    assert start("whole").wait() == 0
+    process = start("killed")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 7"):
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL
+    output, _ = start("killed").communicate()
+    assert "train resumes after epoch" in output
+    assert "epoch 3\n" not in output
+    whole, resumed = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_best_model_is_returned_not_the_last(toy_mmkg: MMKG, toy_features: Toy) -> None:
+    config = TrainConfig(**(SETTINGS | {"optimizer": {"lr": 0.3}, "epochs": 30, "evaluate_every": 1, "patience": 4}))
+    measured: list[float] = []
+    trainer = Trainer(toy_mmkg.graph, toy_features, config)
+    model = trainer.fit(lambda epoch, metrics: measured.append(metrics["dev_mrr"]))
+    graph = toy_mmkg.graph
+    known = KnownTriples(graph.selection_triples, len(graph.entities), len(graph.relations))
+    assert mrr(rank(model, graph.valid, known)) == max(measured)
+    assert trainer.selection.best_epoch == measured.index(max(measured)) + 1
+    assert len(measured) < 30
+    assert len(measured) == trainer.selection.best_epoch + 4
+
+
+def test_nan_stops_the_run_and_names_the_batch(toy_mmkg: MMKG, toy_features: Toy) -> None:
+    broken = toy_features["textual"].vectors.clone()
+    broken[1] = float("nan")
+    features = {"textual": Features(broken, toy_features["textual"].mask)}
+    with pytest.raises(UserError, match=r"epoch 1, batch 1 of \d+ \(its first triple: entity .*negatives loss is nan"):
+        Trainer(toy_mmkg.graph, features, TrainConfig(**SETTINGS)).fit()
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(toy_mmkg: MMKG, toy_features: Toy) -> None:
+    models = [Trainer(toy_mmkg.graph, toy_features, TrainConfig(**SETTINGS, seed=seed)).fit() for seed in (0, 0, 1)]
+    first, again, other = (model.entities.structure for model in models)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"precision": "bfloat16"}, {"subsampling": True}, {"ema": 0.5}, {"regularizer": "n3"}, {"regularizer": "l3"}],
+    ids=str,
+)
+def test_options_train(settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy) -> None:
+    losses: list[float] = []
+    config = TrainConfig(**(SETTINGS | settings))
+    Trainer(toy_mmkg.graph, toy_features, config).fit(lambda epoch, metrics: losses.append(metrics["loss"]))
+    assert losses[-1] < losses[0]
+
+
+def test_averaged_weights_are_what_is_kept(toy_mmkg: MMKG) -> None:
+    """With decay ½ and two steps: θ̄ = ¼ θ₀ + ¼ θ₁ + ½ θ₂."""
+    settings = {"model": {"dimension": 8, "fusion": "structure"}, "batch_size": 10_000, "epochs": 2, "ema": 0.5}
+    trainer = Trainer(toy_mmkg.graph, {}, TrainConfig(**settings))
+    seen = [trainer.model.entities.structure.detach().clone()]
+    model = trainer.fit(lambda epoch, metrics: seen.append(trainer.model.entities.structure.detach().clone()))
+    torch.testing.assert_close(model.entities.structure.detach(), seen[0] / 4 + seen[1] / 4 + seen[2] / 2)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    """Against all entities nothing is drawn, so two processes must do what one does, up to rounding."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent("""
+        import sys
+        import torch
+        from components.kge.graph import Graph, Vocabulary
+        from components.train.config import TrainConfig
+        from components.train.trainer import Trainer
+
+        names = tuple(map(str, range(40)))
+        triples = torch.tensor([[e, r, (e + 3 * r + 1) % 40] for e in range(40) for r in range(4)])
+        entities, relations = Vocabulary(names, names), Vocabulary(names[:4], names[:4])
+        graph = Graph(entities, relations, triples[:141], triples[141:], triples[:0])
+        model = {"dimension": 8, "interaction": "complex", "fusion": "structure"}
+        config = TrainConfig(
+            model=model, objective="cross-entropy", epochs=5, batch_size=20, optimizer={"name": "sgd", "lr": 1.0}
+        )
+        trainer = Trainer(graph, {}, config)
+        trained = trainer.fit()
+        torch.save(trained.state_dict(), sys.argv[1] + str(trainer.group.rank))
+        """)
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, str(script), str(tmp_path / "one")], check=True, env=environment)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*launcher, str(script), str(tmp_path / "two")], check=True, env=environment, timeout=200)
+    one, first, second = (torch.load(tmp_path / name, weights_only=True) for name in ("one0", "two0", "two1"))
+    for name in one:
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], one[name], atol=1e-5, rtol=1e-4)
