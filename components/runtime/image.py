@@ -3,4 +3,4 @@
 import os
 
 IMAGE = os.environ.get("MMKGC_IMAGE", "mmkgc:0.1.0")
-"""Image of the components, read when the pipeline is compiled; a cluster's registry path or digest goes into ``MMKGC_IMAGE``."""
+"""Image of the components, read when the pipeline is compiled; ``MMKGC_IMAGE`` names a cluster's own, by digest."""

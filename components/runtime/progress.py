@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +25,8 @@ def track(
     """Yield ``items`` and show how many of ``total`` are done (``initial`` of them by an earlier process)."""
     from tqdm import tqdm
 
-    total = total if total is not None else (len(items) + initial if hasattr(items, "__len__") else None)
+    if total is None and isinstance(items, Sized):
+        total = len(items) + initial
     bar = tqdm(
         total=total,
         desc=description,

@@ -70,7 +70,10 @@ def experiment_id(name: str) -> str:
         location = (settings.home / "mlartifacts" / name).as_uri() if embedded else None
         return api.create_experiment(name, artifact_location=location)
     except MlflowException:  # another process was first
-        return api.get_experiment_by_name(name).experiment_id
+        found = api.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return found.experiment_id
 
 
 class Run:

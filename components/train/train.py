@@ -49,7 +49,8 @@ def train(
     feature_uris = {m: uri for m, uri in sorted(feature_uris.items()) if config.uses(m)}
     if reason := config.refusal(tuple(feature_uris)):
         raise UserError("train", reason)
-    made_from = {"graph": digest_in(graph_uri), "features": {m: digest_in(uri) for m, uri in feature_uris.items()}}
+    feature_digests = {m: digest_in(uri) for m, uri in feature_uris.items()}
+    made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
     keys, drop = mmkg.graph.entities.keys, config.drop_modality
     features = {

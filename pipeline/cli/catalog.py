@@ -1,10 +1,13 @@
 """``mmkgc list``: everything that a recipe can name."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from components.runtime.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from components.kge.registry import Entry
 
 
 @click.command()
@@ -24,16 +27,21 @@ def list_(kind: str | None) -> None:
                 _print_entry(*entry, details=kind is not None)
 
 
-def _kinds() -> dict[str, list[tuple[str, str, dict[str, Any]]]]:
+def _kinds() -> "dict[str, list[Entry]]":
     from components.encoders.registry import encoders
     from components.kge.catalog import catalog
+    from components.kge.registry import Entry
     from pipeline import config
 
-    recipes = [(name, config.load(name).dataset, {}) for name in config.names()]
+    recipes = [Entry(name, config.load(name).dataset, {}) for name in config.names()]
     found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
-    encoding = [(name, (cls.__doc__ or "").partition("\n")[0], _defaults(cls.Config)) for name, cls in found.items()]
-    kge = {_plural(kind): [tuple(entry) for entry in entries] for kind, entries in catalog().items()}
+    encoding = [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
+    kge = {_plural(kind): entries for kind, entries in catalog().items()}
     return {"recipes": recipes, "encoders": encoding, **kge}
+
+
+def _summary(found: type) -> str:
+    return (found.__doc__ or "").partition("\n")[0]
 
 
 def _defaults(config: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
         raise UserError(recipe, "the recipe has no search", "give it `search: {trials: 40, space: {…}}`")
     storage = open_storage()
     graph = ingest(loaded.dataset, loaded.ingest, storage)
-    features = {m: extract(graph.uri, m, loaded.extract, storage).uri for m in dag.modalities(loaded)}
+    features: dict[str, str] = {m: extract(graph.uri, m, loaded.extract, storage).uri for m in dag.modalities(loaded)}
     with start_run(loaded.name, f"search {loaded.name}") as run:
         os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
         found = run_study(graph.uri, features, loaded.train, loaded.search, storage)

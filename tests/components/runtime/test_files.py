@@ -7,9 +7,8 @@ from components.runtime.files import atomic_path, read_json, write_json
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     target = tmp_path / "a.json"
     write_json(target, {"old": True})
-    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), atomic_path(target) as temporary:
+        temporary.with_name("beside").write_text("half")  # what was to be written is not there at the end
     assert read_json(target) == {"old": True}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.service("postgresql"), pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """URL of a server of its own, on a Unix socket; PostgreSQL refuses to run as root, so then it runs as ``postgres``."""
+    """URL of a server of its own, on a Unix socket; as root it runs as ``postgres``, since PostgreSQL refuses root."""
     places = [Path("/usr/lib/postgresql"), *map(Path, os.environ["PATH"].split(":"))]
     binaries = next((path.parent for place in places for path in sorted(place.rglob("initdb"))), None)
     if binaries is None:
