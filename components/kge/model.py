@@ -103,8 +103,9 @@ class Model(nn.Module):
         self, pool: Pool, known: Tensor, relations: Tensor, side: Side, terms: Iterable[Term] | None = None
     ) -> Tensor:
         """Scores ``[B, U]`` of every entity of the pool for queries of ids ``known[B]``, ``relations[B]``."""
-        views = {name: vectors[pool.index(known)] for name, vectors in pool.views.items()}
-        return self._against_all(pool, views, relations, side, terms or self.fusion.terms)
+        terms = tuple(terms or self.fusion.terms)
+        views = {name: pool.view(name, known) for name in _views_of(terms)}
+        return self._against_all(pool, views, relations, side, terms)
 
     def score_modal(self, head: Modal, relations: Tensor, tail: Modal, terms: Iterable[Term] | None = None) -> Tensor:
         """Scores ``[...]`` of triples given by vectors ``[..., e]``, ``relations[...]``; dimensions broadcast."""
@@ -115,8 +116,7 @@ class Model(nn.Module):
     def score_pooled(self, pool: Pool, triples: Tensor, terms: tuple[Term, ...]) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]`` whose entities are in the pool."""
         heads, relations, tails = triples.unbind(1)
-        used = {view for term in terms for view in (term.head, term.tail)}
-        views = [{name: pool.view(name, ids) for name in used} for ids in (heads, tails)]
+        views = [{name: pool.view(name, ids) for name in _views_of(terms)} for ids in (heads, tails)]
         return self._score_views(views[0], relations, views[1], terms)
 
     def score_block(
@@ -192,8 +192,7 @@ class Model(nn.Module):
 
     def _needed_views(self, modal: Modal, terms: tuple[Term, ...]) -> dict[str, Tensor]:
         """The modalities alone where no term looks at a fused vector."""
-        unfused = all(term.head in modal.vectors and term.tail in modal.vectors for term in terms)
-        return modal.vectors if unfused else self.fusion.views(modal)
+        return modal.vectors if _views_of(terms) <= modal.vectors.keys() else self.fusion.views(modal)
 
     def _score_views(
         self, heads: Mapping[str, Tensor], relations: Tensor, tails: Mapping[str, Tensor], terms: tuple[Term, ...]
@@ -241,6 +240,10 @@ class Model(nn.Module):
         if side == "tail" or self.config.reciprocal:
             return term.head, term.tail, "tail"
         return term.tail, term.head, "head"
+
+
+def _views_of(terms: Iterable[Term]) -> set[str]:
+    return {view for term in terms for view in (term.head, term.tail)}
 
 
 def _weighed(term: Term, score: Tensor) -> Tensor:
