@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from components.kge.entities import STRUCTURE, EntityTable, Missing, Modal
 from components.kge.features import Features
 from components.kge.fusions import FUSIONS
-from components.kge.fusions.base import Term
+from components.kge.fusions.base import Space, Term
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
 from components.kge.interactions.base import QueryInteraction, Side
@@ -57,7 +57,7 @@ class Model(nn.Module):
         self.interaction = INTERACTIONS.create(config.interaction)
         features = dict(sorted(features.items()))  # sums of modalities must not depend on who gave them in which order
         width = self.interaction.entity_width(config.dimension)
-        self.fusion = FUSIONS.create(config.fusion, (STRUCTURE, *features), width)
+        self.fusion = FUSIONS.create(config.fusion, Space((STRUCTURE, *features), width, n_relations))
         self.entities = EntityTable(
             self.interaction.initialise(torch.empty(n_entities, width)),
             {m: table for m, table in features.items() if m in self.fusion.modalities},
@@ -93,30 +93,30 @@ class Model(nn.Module):
 
     def score_tails_of(self, head: Modal, relations: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as the tail of heads given by their vectors (new entities, say)."""
-        return self._against_all(self.everyone(), self.fusion.views(head), relations, "tail", self.fusion.terms)
+        return self._against_all(self.everyone(), self.fusion.views(head, relations), relations, "tail")
 
     def score_heads_of(self, relations: Tensor, tail: Modal) -> Tensor:
         """Scores ``[B, N]`` of every entity as the head of tails given by their vectors."""
-        return self._against_all(self.everyone(), self.fusion.views(tail), relations, "head", self.fusion.terms)
+        return self._against_all(self.everyone(), self.fusion.views(tail, relations), relations, "head")
 
     def score_side(
         self, pool: Pool, known: Tensor, relations: Tensor, side: Side, terms: Iterable[Term] | None = None
     ) -> Tensor:
         """Scores ``[B, U]`` of every entity of the pool for queries of ids ``known[B]``, ``relations[B]``."""
         terms = tuple(terms or self.fusion.terms)
-        views = {name: pool.view(name, known) for name in _views_of(terms)}
+        views = {name: pool.view(name, known, relations) for name in _views_of(terms)}
         return self._against_all(pool, views, relations, side, terms)
 
     def score_modal(self, head: Modal, relations: Tensor, tail: Modal, terms: Iterable[Term] | None = None) -> Tensor:
         """Scores ``[...]`` of triples given by vectors ``[..., e]``, ``relations[...]``; dimensions broadcast."""
         terms = tuple(terms or self.fusion.terms)
-        heads, tails = self._needed_views(head, terms), self._needed_views(tail, terms)
+        heads, tails = (self._needed_views(modal, relations, terms) for modal in (head, tail))
         return self._score_views(heads, relations, tails, terms)
 
     def score_pooled(self, pool: Pool, triples: Tensor, terms: tuple[Term, ...]) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]`` whose entities are in the pool."""
         heads, relations, tails = triples.unbind(1)
-        views = [{name: pool.view(name, ids) for name in _views_of(terms)} for ids in (heads, tails)]
+        views = [{name: pool.view(name, ids, relations) for name in _views_of(terms)} for ids in (heads, tails)]
         return self._score_views(views[0], relations, views[1], terms)
 
     def score_block(
@@ -166,8 +166,8 @@ class Model(nn.Module):
 
     def modality_shares(self, triples: Tensor) -> dict[str, Tensor] | None:
         """Share ``[B]`` of each modality in ``triples[B, 3]``: the mean over head and tail; None without weights."""
-        heads = self.fusion.shares(self.entities.modal(triples[:, 0]))
-        tails = self.fusion.shares(self.entities.modal(triples[:, 2]))
+        ends = (self.entities.modal(triples[:, column]) for column in (HEAD, TAIL))
+        heads, tails = (self.fusion.shares(modal, triples[:, RELATION]) for modal in ends)
         return {m: (heads[m] + tails[m]) / 2 for m in heads} if heads and tails else None
 
     def groups(self) -> list[tuple[Term, ...]]:
@@ -184,15 +184,15 @@ class Model(nn.Module):
         """Moduli ``[·, e]`` of the vectors of ``triples[B, 3]`` in every distinct view and relation table."""
         heads, relations, tails = triples.unbind(1)
         terms = self.fusion.terms
-        vectors = [pool.view(view, heads) for view in sorted({term.head for term in terms})]
-        vectors += [pool.view(view, tails) for view in sorted({term.tail for term in terms})]
+        vectors = [pool.view(view, heads, relations) for view in sorted({term.head for term in terms})]
+        vectors += [pool.view(view, tails, relations) for view in sorted({term.tail for term in terms})]
         rows = torch.cat([relations, relations + self.n_relations]) if self.config.reciprocal else relations
         vectors += [table[rows] for table in self.relations.values()]
         return [self.interaction.moduli(vector) for vector in vectors]
 
-    def _needed_views(self, modal: Modal, terms: tuple[Term, ...]) -> dict[str, Tensor]:
+    def _needed_views(self, modal: Modal, relations: Tensor, terms: tuple[Term, ...]) -> dict[str, Tensor]:
         """The modalities alone where no term looks at a fused vector."""
-        return modal.vectors if _views_of(terms) <= modal.vectors.keys() else self.fusion.views(modal)
+        return modal.vectors if _views_of(terms) <= modal.vectors.keys() else self.fusion.views(modal, relations)
 
     def _score_views(
         self, heads: Mapping[str, Tensor], relations: Tensor, tails: Mapping[str, Tensor], terms: tuple[Term, ...]
@@ -208,14 +208,32 @@ class Model(nn.Module):
         return (forward + directed(tails, heads, "head")) / 2 if self.config.reciprocal else forward
 
     def _against_all(
-        self, pool: Pool, known: Mapping[str, Tensor], relations: Tensor, side: Side, terms: Iterable[Term]
+        self,
+        pool: Pool,
+        known: Mapping[str, Tensor],
+        relations: Tensor,
+        side: Side,
+        terms: tuple[Term, ...] | None = None,
     ) -> Tensor:
+        """Scores ``[B, U]``; views that depend on the relation are made once for every distinct one."""
+        terms = terms or self.fusion.terms
+        if _views_of(terms) <= pool.views.keys():
+            return self._against_table(pool, known, relations, side, terms)
+        groups = [(relations == relation).nonzero().squeeze(1) for relation in relations.unique()]
+        parts = [({name: view[rows] for name, view in known.items()}, relations[rows]) for rows in groups]
+        scores = torch.cat([self._against_table(pool, *part, side, terms) for part in parts])
+        return scores[torch.cat(groups).argsort()]
+
+    def _against_table(
+        self, pool: Pool, known: Mapping[str, Tensor], relations: Tensor, side: Side, terms: tuple[Term, ...]
+    ) -> Tensor:
+        """Scores ``[B, U]`` against one table of each view: that of the first relation, where views depend on it."""
         scores = []
         for term in terms:
             ours, theirs, direction = self._roles(term, side)
+            table = pool.everyone(theirs, relations[:1])
             relation = self.relation(term, relations, side)
-            score = self.interaction.score_all(known[ours], relation, pool.views[theirs], direction)
-            scores.append(_weighed(term, score))
+            scores.append(_weighed(term, self.interaction.score_all(known[ours], relation, table, direction)))
         return total(scores)
 
     def _score_real(
@@ -229,8 +247,10 @@ class Model(nn.Module):
         for term in terms:
             ours, theirs, direction = self._roles(term, side)
             relation = self.relation(term, relations, side)
-            table, index = pool.candidates(theirs, candidates)
-            score = self.interaction.score_candidates(pool.view(ours, known), relation, table, index, direction)
+            table, index = pool.candidates(theirs, candidates, relations)
+            score = self.interaction.score_candidates(
+                pool.view(ours, known, relations), relation, table, index, direction
+            )
             scores.append(_weighed(term, score))
         score = total(scores)
         return score[:, 0], score[:, 1:]

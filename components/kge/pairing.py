@@ -5,6 +5,7 @@ from typing import Any
 
 from components.kge.entities import STRUCTURE
 from components.kge.fusions import FUSIONS
+from components.kge.fusions.base import Space
 from components.kge.interactions import INTERACTIONS
 from components.kge.model import ModelConfig
 from components.kge.negatives import STRATEGIES
@@ -17,8 +18,9 @@ def refusal(
 ) -> str | None:
     """Why the parts cannot work together, given the modalities that have features; None where they can."""
     interaction = INTERACTIONS.create(config.interaction)
+    space = Space((STRUCTURE, *modalities), interaction.entity_width(config.dimension), n_relations=1)
     try:
-        fusion = FUSIONS.create(config.fusion, (STRUCTURE, *modalities), interaction.entity_width(config.dimension))
+        fusion = FUSIONS.create(config.fusion, space)
     except ValueError as error:
         return str(error)
     if getattr(OBJECTIVES.lookup(objective["name"]), "graded", False):

@@ -29,18 +29,26 @@ class Pool:
         """Rows of the pool at which the entities ``ids`` lie."""
         return ids if self.position is None else self.position[ids]
 
-    def view(self, name: str, ids: Tensor) -> Tensor:
-        """Vectors ``[..., e]`` of entities ``ids``."""
-        return take(self.views[name], self.index(ids))
+    def view(self, name: str, ids: Tensor, relations: Tensor) -> Tensor:
+        """Vectors ``[..., e]`` of entities ``ids`` in triples with ``relations``, both ``[...]``."""
+        if name in self.views:
+            return take(self.views[name], self.index(ids))
+        return self.fusion.views(self.modal.rows(self.index(ids)), relations)[name]
 
-    def candidates(self, name: str, real: Real) -> tuple[Tensor, Tensor]:
-        """A table ``[U, e]`` and rows of it ``[b, K]`` that hold the view of ``real``."""
-        if not real.parts:
+    def everyone(self, name: str, relation: Tensor) -> Tensor:
+        """Vectors ``[U, e]`` of all entities of the pool in triples with one ``relation[1]``."""
+        if name in self.views:
+            return self.views[name]
+        return self.fusion.views(self.modal, relation.expand(len(self.modal["structure"])))[name]
+
+    def candidates(self, name: str, real: Real, relations: Tensor) -> tuple[Tensor, Tensor]:
+        """A table ``[U, e]`` and rows of it ``[b, K]``: the view of ``real`` in triples with ``relations[b]``."""
+        if name in self.views and not real.parts:
             return self.views[name], self.index(real.ids)
         if name in self.modal.vectors:
             return self.modal[name], self.index(real.of(name))
         mixed = self.modal.pick({m: self.index(real.of(m)) for m in self.modal.vectors})
-        view = self.fusion.views(mixed)[name]
+        view = self.fusion.views(mixed, relations.unsqueeze(1))[name]
         return view.flatten(0, 1), torch.arange(real.ids.numel(), device=real.ids.device).view(real.ids.shape)
 
 

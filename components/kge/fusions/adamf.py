@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from components.kge.entities import Modal
-from components.kge.fusions.base import Fusion, Term
+from components.kge.fusions.base import Fusion, Space, Term
 from components.kge.tensors import total
 
 ABSENT = -1e4  # a logit that leaves no weight, in half precision too; finite, so that no modality at all is no NaN
@@ -22,25 +22,25 @@ class AdaMF(Fusion):
 
     def __init__(
         self,
-        modalities: tuple[str, ...],
-        width: int,
+        space: Space,
         *,
         shared: Annotated[bool, Field(description="one attention vector for all modalities, as released")] = False,
     ) -> None:
-        super().__init__(modalities, width)
-        names = ["shared"] if shared else list(modalities)
-        self.attention = nn.ParameterDict({name: nn.Parameter(torch.randn(width) / width**0.5) for name in names})
+        super().__init__(space)
+        names = ["shared"] if shared else list(space.modalities)
+        vectors = {name: torch.randn(space.width) / space.width**0.5 for name in names}
+        self.attention = nn.ParameterDict({name: nn.Parameter(vector) for name, vector in vectors.items()})
         self.shared = shared
 
     @property
     def terms(self) -> tuple[Term, ...]:
         return (Term("joint", "joint", tag="fused"),)
 
-    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
         shares = self.shares(modal)
         return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
 
-    def shares(self, modal: Modal) -> dict[str, Tensor]:
+    def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
         logits = torch.stack([self._logit(modal, m) for m in self.modalities], dim=-1)
         return dict(zip(self.modalities, logits.softmax(-1).unbind(-1), strict=True))
 

@@ -26,18 +26,28 @@ class Term:
     tag: Tag = "uni"
 
 
+@dataclass(frozen=True)
+class Space:
+    """What a fusion works on: the modalities that there are, structure first; reals of one entity vector; relations."""
+
+    modalities: tuple[str, ...]
+    width: int
+    n_relations: int
+
+
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
-    ``modalities``: those that there are, structure first, of which a fusion may ``use`` a part; ``width``: reals of one
-    entity vector.
+    ``modalities``: those that it uses. Views of a ``relational`` fusion depend on the triple's relation, whose ids
+    ``[...]`` it then gets beside the entities' vectors; all-entity scores are then made relation by relation.
     """
 
     separate = False  # whether the objective looks at each term alone (an ensemble)
+    relational = False
 
-    def __init__(self, modalities: tuple[str, ...], width: int) -> None:
+    def __init__(self, space: Space) -> None:
         super().__init__()
-        self.modalities, self.width = modalities, width
+        self.modalities, self.width = space.modalities, space.width
 
     def use(self, *features: str) -> None:
         """Use structure and these features alone; raises ``ValueError`` where the entities have no such features."""
@@ -54,15 +64,17 @@ class Fusion(nn.Module, ABC):
         """The term that compares a modality with itself."""
         return Term(modality, modality, self.terms[0].relation)
 
-    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
         """Further views ``[..., e]`` beside the modalities themselves."""
         return {}
 
-    def views(self, modal: Modal) -> dict[str, Tensor]:
-        """Every view ``[..., e]`` by name."""
-        return modal.vectors | self.fuse(modal)
+    def views(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
+        """Every view ``[..., e]`` by name; without ``relations`` those that do not depend on one."""
+        if self.relational and relations is None:
+            return modal.vectors
+        return modal.vectors | self.fuse(modal, relations)
 
-    def shares(self, modal: Modal) -> dict[str, Tensor] | None:
+    def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor] | None:
         """Weight ``[...]`` of each modality in an entity's fused vector; None where the fusion does not weigh."""
         return None
 

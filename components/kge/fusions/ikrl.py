@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.kge.entities import STRUCTURE
-from components.kge.fusions.base import Fusion, Term
+from components.kge.fusions.base import Fusion, Space, Term
 
 
 class IKRL(Fusion):
@@ -18,12 +18,11 @@ class IKRL(Fusion):
 
     def __init__(
         self,
-        modalities: tuple[str, ...],
-        width: int,
+        space: Space,
         *,
         modality: Annotated[Literal["visual", "textual"], Field(description="what stands beside structure")] = "visual",
     ) -> None:
-        super().__init__(modalities, width)
+        super().__init__(space)
         self.use(modality)
         self.modality = modality
 

@@ -1,14 +1,14 @@
 """Structure only."""
 
 from components.kge.entities import STRUCTURE
-from components.kge.fusions.base import Fusion, Term
+from components.kge.fusions.base import Fusion, Space, Term
 
 
 class Structure(Fusion):
     """Structural vectors alone: the unimodal baseline."""
 
-    def __init__(self, modalities: tuple[str, ...], width: int) -> None:
-        super().__init__(modalities, width)
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
         self.use()
 
     @property

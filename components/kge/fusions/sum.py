@@ -14,5 +14,5 @@ class Sum(Fusion):
     def terms(self) -> tuple[Term, ...]:
         return (Term("joint", "joint", tag="fused"),)
 
-    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
         return {"joint": total(modal[m] * modal.present[m].unsqueeze(-1) for m in self.modalities)}

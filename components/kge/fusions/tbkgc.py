@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from components.kge.entities import STRUCTURE, Modal
-from components.kge.fusions.base import Fusion, Term
+from components.kge.fusions.base import Fusion, Space, Term
 
 
 class TBKGC(Fusion):
@@ -15,10 +15,10 @@ class TBKGC(Fusion):
     loss; here that is the strategy's affair.
     """
 
-    def __init__(self, modalities: tuple[str, ...], width: int) -> None:
-        super().__init__(modalities, width)
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
         self.use("visual", "textual")
-        if width % 2:
+        if space.width % 2:
             raise ValueError("fusion 'tbkgc' gives half of a vector to images and half to text; take an even dimension")
 
     @property
@@ -27,7 +27,7 @@ class TBKGC(Fusion):
         crossed = (Term(s, m, tag="cross"), Term(m, s, tag="cross"))
         return (Term(s, s), Term(m, m), *crossed, Term("sum", "sum", tag="fused"))
 
-    def fuse(self, modal: Modal) -> dict[str, Tensor]:
+    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
         visual, _ = modal["visual"].chunk(2, dim=-1)
         _, textual = modal["textual"].chunk(2, dim=-1)
         features = torch.cat([visual, textual], dim=-1)

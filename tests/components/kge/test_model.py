@@ -94,6 +94,17 @@ def test_with_zeros_a_missing_modality_has_no_weight(fusion: str, make_model: Ma
     assert not modal["visual"][3].any()
 
 
+def test_link_aware_attention_asks_with_the_relation(make_model: MakeModel, graph: Graph) -> None:
+    model = make_model(fusion="link-aware", interaction="complex").eval()
+    modal, relations = model.entities.modal(torch.tensor([4, 4])), torch.tensor([0, 2])
+    names = ("structure", "textual", "visual")
+    logits = torch.stack([(modal[m].tanh() * model.fusion.queries[relations]).sum(1) for m in names])
+    expected = sum(a.unsqueeze(1) * modal[m] for a, m in zip(logits.softmax(0), names, strict=True))
+    joint = model.fusion.views(modal, relations)["joint"]
+    torch.testing.assert_close(joint, expected)
+    assert not torch.allclose(joint[0], joint[1])
+
+
 def test_what_stands_in_for_a_missing_modality(make_model: MakeModel) -> None:
     learned, random = make_model(missing="learned"), make_model(missing="random")
     visual = learned.entities.modal()["visual"]

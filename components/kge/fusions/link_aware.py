@@ -1,0 +1,39 @@
+"""Link-aware attention."""
+
+import torch
+from torch import Tensor, nn
+
+from components.kge.entities import Modal
+from components.kge.fusions.adamf import ABSENT
+from components.kge.fusions.base import Fusion, Space, Term
+from components.kge.tensors import total
+
+
+class LinkAware(Fusion):
+    """One term over a sum of the modality vectors weighed by the relation: α_m = softmax_m(q_r · tanh(e_m)).
+
+    After the link-aware fusion of LAFA (Shang et al. 2024), re-implemented from its description: the exact formula was
+    not at hand, and its aggregation over neighbours is left out.
+    """
+
+    relational = True
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
+        self.queries = nn.Parameter(torch.randn(space.n_relations, space.width) / space.width**0.5)
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return (Term("joint", "joint", tag="fused"),)
+
+    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+        shares = self.shares(modal, relations)
+        return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
+
+    def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
+        assert relations is not None
+        query = self.queries[relations]
+        logits = [torch.einsum("...d,...d->...", modal[m].tanh(), query) for m in self.modalities]
+        present = [modal.present[m].expand(logits[0].shape) for m in self.modalities]
+        weights = torch.stack(logits, dim=-1).masked_fill(~torch.stack(present, dim=-1), ABSENT).softmax(-1)
+        return dict(zip(self.modalities, weights.unbind(-1), strict=True))
