@@ -19,7 +19,7 @@ PARTS = ("head", "relation", "tail")
 @click.argument("relation")
 @click.argument("tail", default=ASKED)
 @click.option("-k", default=10, show_default=True, help="How many predictions.")
-@click.option("--known", is_flag=True, help="Also show what the graph already holds, marked.")
+@click.option("--new", is_flag=True, help="Leave out what the graph already holds; otherwise it is marked `known`.")
 @click.option("--type", "type_", help="Only entities of this type.")
 @click.option("--explain", is_flag=True, help="Show modality shares and the most similar training triples.")
 @click.option("--text", help="Describes the entity that is written @.")
@@ -35,7 +35,7 @@ def complete(
     relation: str,
     tail: str,
     k: int,
-    known: bool,
+    new: bool,
     type_: str | None,
     explain: bool,
     text: str | None,
@@ -59,7 +59,7 @@ def complete(
     Entities and relations are given by key or by name, in any case.
     """
     given = dict(zip(PARTS, (head, relation, tail), strict=True))
-    query = query_of(given, text, image) | {"k": k, "exclude_known": not known, "explain": explain}
+    query = query_of(given, text, image) | {"k": k, "exclude_known": new, "explain": explain}
     if type_ is not None:
         query["type"] = type_
     answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle)
@@ -101,7 +101,7 @@ def table(answer: dict[str, Any]) -> list[str]:
         lines.append(f"{rank:>4}  {prediction['name']:<{width}}  {_figures(prediction)}")
         lines += _explained(prediction)
     return (
-        lines if len(lines) > 1 else [*lines, "  nothing left to predict: the graph knows every answer (see --known)"]
+        lines if len(lines) > 1 else [*lines, "  nothing left to predict: the graph knows every answer (leave out --new)"]
     )
 
 

@@ -21,7 +21,7 @@ def run(bundle_folder):
 
 def test_the_table_ranks_names_with_probabilities_and_marks(run, engine):
     (answer,) = engine.answer([{"head": "e1", "relation": "r0", "k": 40, "exclude_known": False}])
-    title, *lines = run("entity 1", "relation 0", "-k", "40", "--known").output.splitlines()
+    title, *lines = run("entity 1", "relation 0", "-k", "40").output.splitlines()
     assert title == "Entity 1  Relation 0  ?"
     assert len(lines) == len(answer["predictions"])
     for line, prediction in zip(lines, answer["predictions"], strict=True):
@@ -44,7 +44,7 @@ def test_a_dash_stands_for_what_is_asked(run, words, title):
 
 def test_explanations_and_json(run, engine):
     assert run("e1", "r1", "--explain", "-k", "1").output.count("like: ") == 3
-    answer = json.loads(run("e1", "r1", "--json", "-k", "3").output)
+    answer = json.loads(run("e1", "r1", "--json", "-k", "3", "--new").output)
     assert answer == engine.answer([{"head": "e1", "relation": "r1", "k": 3}])[0]
 
 
