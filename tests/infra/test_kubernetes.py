@@ -1,0 +1,21 @@
+"""The manifests name what the compiled pipeline asks for."""
+
+from pathlib import Path
+
+import kubernetes_validate
+import yaml
+
+from pipeline.runners import cluster
+
+MANIFESTS = list(yaml.safe_load_all((Path(__file__).parents[2] / "infra/kubernetes/mmkgc.yaml").read_text()))
+
+
+def test_manifests_are_valid_kubernetes():
+    for manifest in MANIFESTS:
+        kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+
+def test_every_variable_of_the_steps_has_a_source():
+    config, secret = MANIFESTS
+    assert (config["metadata"]["name"], set(config["data"])) == (cluster.CONFIG, set(cluster.CONFIG_KEYS))
+    assert (secret["metadata"]["name"], set(secret["stringData"])) == (cluster.SECRET, set(cluster.SECRET_KEYS))
