@@ -59,7 +59,7 @@ def test_a_triple_is_scored(engine):
     assert answer["score"] == pytest.approx(score, abs=1e-5)
 
 
-def test_a_batch_answers_like_its_queries_alone(engine):
+def test_a_batch_answers_like_its_queries_alone(engine, near):
     queries = [
         {"head": "e1", "relation": "r1", "k": 3},
         {"relation": "r2", "tail": "e5", "k": 7, "exclude_known": False},
@@ -68,7 +68,7 @@ def test_a_batch_answers_like_its_queries_alone(engine):
         {"head": "e1", "relation": "r3", "tail": "e4", "explain": True},
         {"head": "e9", "relation": "r1", "k": 40},
     ]
-    assert engine.answer(queries) == [engine.answer([query])[0] for query in queries]
+    assert engine.answer(queries) == near([engine.answer([query])[0] for query in queries])
 
 
 def test_an_entity_answers_itself_only_where_the_graph_has_loops(engine):
