@@ -100,9 +100,7 @@ def table(answer: dict[str, Any]) -> list[str]:
     for rank, prediction in enumerate(answer["predictions"], 1):
         lines.append(f"{rank:>4}  {prediction['name']:<{width}}  {_figures(prediction)}")
         lines += _explained(prediction)
-    return (
-        lines if len(lines) > 1 else [*lines, "  nothing left to predict: the graph knows every answer (leave out --new)"]
-    )
+    return lines if len(lines) > 1 else [*lines, "  nothing left: the graph knows every answer (try without --new)"]
 
 
 def _figures(prediction: dict[str, Any]) -> str:
