@@ -12,6 +12,7 @@ from components.evaluate.config import EvaluateConfig
 from components.extract.config import ExtractConfig
 from components.ingest.config import IngestConfig
 from components.package.config import PackageConfig
+from components.propose.config import ProposeConfig
 from components.register.config import RegisterConfig
 from components.runtime.errors import UserError, did_you_mean
 from components.search.config import SearchConfig
@@ -35,6 +36,7 @@ class Recipe(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
     package: PackageConfig = PackageConfig()
+    propose: ProposeConfig = ProposeConfig()
 
 
 def names() -> list[str]:

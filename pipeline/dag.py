@@ -14,6 +14,7 @@ from components.extract.component import extract
 from components.extract.config import ExtractConfig
 from components.ingest.component import ingest
 from components.package.component import package
+from components.propose.component import propose
 from components.register.component import register
 from components.search.component import search
 from components.train.component import train
@@ -36,8 +37,8 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
     ``prepare`` adds to every task what the place where it runs asks for (``pipeline.runners.cluster``).
 
     The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
-    output depends on their inputs alone are cached. Search, evaluation and registration never are: they write to
-    MLflow.
+    output depends on their inputs alone are cached. Search, evaluation, registration and proposals never are: they
+    write to MLflow.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
 
@@ -59,6 +60,8 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
         evaluation = evaluate(graph=graph, bundle=bundle, config=config["evaluate"]).set_caching_options(False).output
         registered = register(graph=graph, bundle=bundle, evaluation=evaluation, config=config["register_"])
         registration = registered.set_caching_options(False).output
+        if recipe.propose.enabled:
+            propose(bundle=bundle, registration=registration, config=config["propose"]).set_caching_options(False)
         archive = package(graph=graph, bundle=bundle, config=config["package"], code=code).output
         if prepare:
             for task in Pipeline.get_default_pipeline().tasks.values():
@@ -92,4 +95,5 @@ def steps(recipe: Recipe) -> list[str]:
     """Names of the steps that the recipe runs, in order, as Kubeflow names the tasks."""
     extracts = ["extract", "extract-2"][: len(modalities(recipe))]
     searching = ["search"] if recipe.search.trials else []
-    return ["ingest", *extracts, *searching, "train", "evaluate", "register", "package"]
+    proposing = ["propose"] if recipe.propose.enabled else []
+    return ["ingest", *extracts, *searching, "train", "evaluate", "register", *proposing, "package"]

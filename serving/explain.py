@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from components.kge.bundle import Bundle
 from components.kge.graph import HEAD, RELATION, TAIL
+from serving.topk import top_k
 
 MOST_COMPARED = 20_000
 
@@ -27,17 +28,23 @@ class Evidence:
         Similarity is cos(h, h′) + cos(t, t′) over the modality vectors side by side; the triple itself does not count.
         Of a relation with more than 20,000 training triples the first 20,000 are compared.
         """
-        relation = triple[RELATION]
+        return self.nearest_all(triple[None], count)[0]
+
+    def nearest_all(self, triples: Tensor, count: int = 3) -> list[Tensor]:
+        """The same for each of ``triples`` ``[B, 3]`` of one relation."""
+        relation = triples[0, RELATION]
         peers = self.train[self.starts[relation] : self.ends[relation]][:MOST_COMPARED]
-        peers = peers[(peers != triple).any(1)]
         if not len(peers):
-            return peers
-        ids, places = torch.unique(torch.cat([triple[None], peers])[:, [HEAD, TAIL]], return_inverse=True)
+            return [peers] * len(triples)
+        ids, places = torch.unique(torch.cat([triples, peers])[:, [HEAD, TAIL]], return_inverse=True)
         vectors = self._vectors(ids)
-        likeness = vectors @ vectors[places[0]].T
-        similarity = likeness[places[1:, 0], 0] + likeness[places[1:, 1], 1]
-        best = torch.argsort(similarity, descending=True, stable=True)[:count]
-        return peers[best]
+        similarity = vectors.new_zeros(len(triples), len(peers))
+        same = torch.ones_like(similarity, dtype=torch.bool)
+        for own, theirs in zip(places[: len(triples)].T, places[len(triples) :].T, strict=True):
+            similarity += (vectors[own] @ vectors.T)[:, theirs]
+            same &= own[:, None] == theirs
+        best = top_k(similarity.masked_fill(same, -torch.inf).numpy(), count)
+        return [peers[row[row >= 0]] for row in torch.from_numpy(best)]
 
     def _vectors(self, ids: Tensor) -> Tensor:
         modal = self.entities.modal(ids)

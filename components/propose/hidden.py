@@ -1,0 +1,52 @@
+"""Hide and seek: would the held-out triples be among the proposals, had the filter not known them?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from components.kge.bundle import Bundle
+from components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
+from components.propose.best import Best
+from components.propose.questions import Pairs
+from components.propose.scan import HIDDEN, POPULARITY, Lists
+
+
+def hide_and_seek(bundle: Bundle, held_out: Tensor, found: Mapping[int, tuple[Pairs, Lists]]) -> dict[str, Any] | None:
+    """How many of the proposals that a filter of train alone lets through are held-out triples ``[T, 3]``.
+
+    The precision is a lower bound: a proposal that is true but in no split counts as wrong. The development split took
+    part in choosing the epoch. None where nothing was held out.
+    """
+    if not len(held_out):
+        return None
+    hidden = KnownTriples(held_out, len(bundle.entities), len(bundle.relations))
+    rows = {relation: _relation(hidden, pairs, lists) for relation, (pairs, lists) in found.items()}
+    total = {name: sum(row[name] for row in rows.values()) for name in ("held_out", "asked_for", "kept", "found")}
+    total["popularity_found"] = sum(row["popularity_found"] for row in rows.values())
+    kept = max(total["kept"], 1)
+    figures = {"precision": total["found"] / kept, "popularity_precision": total["popularity_found"] / kept}
+    return total | figures | {"relations": {bundle.relations.keys[relation]: row for relation, row in rows.items()}}
+
+
+def _relation(hidden: KnownTriples, pairs: Pairs, lists: Lists) -> dict[str, int]:
+    mine = hidden.triples[hidden.triples[:, RELATION] == pairs.relation]
+    reached = torch.isin(mine[:, HEAD], pairs.heads) & torch.isin(mine[:, TAIL], pairs.tails)
+    return {
+        "held_out": len(mine),
+        "asked_for": int(reached.sum()),
+        "kept": len(lists[HIDDEN]),
+        "found": _found(hidden, pairs, lists[HIDDEN]),
+        "popularity_found": _found(hidden, pairs, lists[POPULARITY]),
+    }
+
+
+def _found(hidden: KnownTriples, pairs: Pairs, best: Best) -> int:
+    return int(hidden.contains(triples_of(pairs.relation, best)).sum())
+
+
+def triples_of(relation: int, best: Best) -> Tensor:
+    """The listed pairs as triples ``[n, 3]``."""
+    heads, tails = best.pairs.unbind(1)
+    return torch.stack([heads, torch.full_like(heads, relation), tails], dim=1)

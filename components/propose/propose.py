@@ -1,0 +1,148 @@
+"""The ``propose`` step: every question worth asking, asked of the whole graph; the best answers are missing triples."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from components.kge.bundle import Bundle
+from components.kge.graph import no_triples
+from components.propose import scan
+from components.propose.config import ProposeConfig
+from components.propose.hidden import hide_and_seek
+from components.propose.questions import Pairs, Questions
+from components.propose.scan import PROPOSALS, Lists, Scan
+from components.propose.table import rows, table
+from components.runtime import digests
+from components.runtime.errors import UserError, did_you_mean
+from components.runtime.files import read_json, write_json
+from components.runtime.progress import track
+from components.runtime.settings import Settings
+from components.runtime.tracking import step_run
+from feature_store.storage import Storage, Stored
+from serving.proposals import FILE, KIND, SUMMARY
+from serving.protocol import ModelName
+
+__all__ = ["ProposeConfig", "complete_graph", "propose"]
+
+QUESTIONS_A_PART = 4096
+Keys = Sequence[tuple[str, str, str]]
+
+
+def propose(
+    bundle_uri: str, registration_uri: str, config: ProposeConfig, storage: Storage, scratch: Path | None = None
+) -> Stored:
+    """Propose missing triples with the model that a run registered; its figures go to MLflow."""
+    registration = read_json(storage.fetch(registration_uri) / "registration.json")
+    model = ModelName(name=registration["model"], version=registration["version"])
+    with step_run("propose", config.model_dump()) as run:
+        stored = complete_graph(storage.fetch(bundle_uri), model, config, storage, scratch=scratch)
+        summary = read_json(storage.fetch(stored.uri) / SUMMARY)
+        run.log_metrics({"proposals": summary["proposals"], "questions": summary["questions"]})
+        if hidden := summary["hide_and_seek"]:
+            run.log_metrics({f"hidden/{name}": hidden[name] for name in ("precision", "popularity_precision")})
+        run.log_artifact(storage.fetch(stored.uri) / SUMMARY)
+    return stored
+
+
+def complete_graph(
+    folder: Path,
+    model: ModelName,
+    config: ProposeConfig,
+    storage: Storage,
+    rejected: Keys = (),
+    scratch: Path | None = None,
+) -> Stored:
+    """Publish the proposals of a bundle: ``proposals.parquet``, best first, and ``summary.json``.
+
+    No known triple of any split is proposed, and none of ``rejected`` (head, relation, tail by key). Finished parts are
+    kept in the scratch folder until the end: what is killed goes on where it was. Raises ``UserError`` for an unknown
+    relation, ``NotFinite`` where a model's scores have no order.
+    """
+    bundle, digest = Bundle.load(folder), digests.of_folder(folder)
+    key = digests.of_json([digest, config.model_dump(), sorted(rejected), digests.of_code()])[:16]
+    parts = (scratch or Settings.from_env().scratch) / "propose" / key
+    questions = Questions(bundle.train, bundle.types, len(bundle.entities), len(bundle.relations), config)
+    asker = Scan(bundle, questions, _ids(rejected, bundle))
+    found = _ask(asker, bundle, config, parts)
+    made_by = {"model": model.name, "version": model.version, "bundle": digest}
+    lists = {relation: lists for relation, (_, lists) in found.items()}
+    with TemporaryDirectory() as temporary:
+        out = Path(temporary)
+        pq.write_table(table(rows(bundle, lists, config.support, made_by)), out / FILE)
+        write_json(out / SUMMARY, _summary(asker, bundle, found, made_by))
+        stored = storage.publish(out, KIND)
+    shutil.rmtree(parts)
+    return stored
+
+
+class _Part(NamedTuple):
+    """Some questions of a relation, and the file that keeps their best answers."""
+
+    pairs: Pairs
+    asked: Tensor
+    budget: int
+    path: Path
+
+
+def _ask(asker: Scan, bundle: Bundle, config: ProposeConfig, folder: Path) -> dict[int, tuple[Pairs, Lists]]:
+    """The best answers of every relation; parts that lie in ``folder`` already are not asked again."""
+    parts = {relation: _parts(asker.questions, relation, config, folder) for relation in _relations(bundle, config)}
+    todo = [part for of_relation in parts.values() for part in of_relation]
+    done = sum(part.path.exists() for part in todo)
+    missing = [part for part in todo if not part.path.exists()]
+    for part in track(missing, "propose", len(todo), "part", done):
+        scan.save(part.path, asker.block(part.pairs, part.asked, part.budget, config.batch_size))
+    return {relation: (of_relation[0].pairs, _joined(of_relation)) for relation, of_relation in parts.items()}
+
+
+def _parts(questions: Questions, relation: int, config: ProposeConfig, folder: Path) -> list[_Part]:
+    pairs = questions.pairs(relation)
+    budget = config.budget(int((questions.train[:, 1] == relation).sum()))
+    chunks = pairs.asked.split(QUESTIONS_A_PART)
+    return [
+        _Part(pairs, asked, budget, folder / f"{relation}-{number}.safetensors") for number, asked in enumerate(chunks)
+    ]
+
+
+def _joined(parts: Sequence[_Part]) -> Lists:
+    first, *rest = (scan.load(part.path, part.budget) for part in parts)
+    for lists in rest:
+        first = {name: best.joined(lists[name]) for name, best in first.items()}
+    return first
+
+
+def _relations(bundle: Bundle, config: ProposeConfig) -> list[int]:
+    """The relations to complete; raises ``UserError`` for a key that there is not."""
+    ids = bundle.relations.ids
+    for key in config.relations or ():
+        if key not in ids:
+            raise UserError(f"propose.relations, '{key}'", "the graph has no such relation", did_you_mean(key, ids))
+    return list(range(len(ids))) if config.relations is None else [ids[key] for key in config.relations]
+
+
+def _ids(triples: Keys, bundle: Bundle) -> Tensor:
+    """Triples ``[L, 3]`` of keys; those with a key that the bundle does not have are left out."""
+    vocabularies = bundle.entities.ids, bundle.relations.ids, bundle.entities.ids
+    found = [[ids.get(key, -1) for ids, key in zip(vocabularies, triple, strict=True)] for triple in triples]
+    known = [triple for triple in found if min(triple) >= 0]
+    return torch.tensor(known) if known else no_triples()
+
+
+def _summary(
+    asker: Scan, bundle: Bundle, found: Mapping[int, tuple[Pairs, Lists]], made_by: dict[str, str]
+) -> dict[str, Any]:
+    return {
+        **made_by,
+        "calibrated": bundle.calibration is not None,
+        "proposals": sum(len(lists[PROPOSALS]) for _, lists in found.values()),
+        "questions": sum(len(pairs.asked) for pairs, _ in found.values()),
+        "pairs": sum(len(pairs) for pairs, _ in found.values()),
+        "relations": {bundle.relations.keys[r]: len(lists[PROPOSALS]) for r, (_, lists) in found.items()},
+        "hide_and_seek": hide_and_seek(bundle, asker.held_out, found),
+    }

@@ -1,0 +1,109 @@
+"""Asks a relation's questions in blocks and keeps the best answers."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from components.kge.bundle import Bundle
+from components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
+from components.kge.ranking import NotFinite
+from components.propose.best import Best
+from components.propose.questions import Pairs, Questions
+from components.runtime.files import atomic_path
+
+Lists = Mapping[str, Best]
+PROPOSALS, HIDDEN, POPULARITY = "proposals", "hidden", "popularity"
+"""What is kept: missing triples; the same as if dev and test were unknown; the same of relation popularity."""
+
+
+class Scan:
+    """Scores pairs with a frozen model; ``left_out``: further triples ``[L, 3]`` that are not to be proposed.
+
+    A pair's score is the one that the engine gives to the answer of the question that was asked.
+    """
+
+    def __init__(self, bundle: Bundle, questions: Questions, left_out: Tensor) -> None:
+        self.model, self.questions, self.known = bundle.model.freeze(), questions, bundle.known
+        self.sizes = len(bundle.entities), len(bundle.relations)
+        self.train = KnownTriples(bundle.train, *self.sizes)
+        self.excluded = KnownTriples(torch.cat([bundle.known.triples, left_out]), *self.sizes)
+
+    @cached_property
+    def held_out(self) -> Tensor:
+        """Known triples that the model was not fitted on, ``[T, 3]``."""
+        return self.known.triples[~self.train.contains(self.known.triples)]
+
+    @torch.inference_mode()
+    def block(self, pairs: Pairs, asked: Tensor, budget: int, batch_size: int) -> Lists:
+        """The best answers of the questions about ``asked [Q]``; raises ``NotFinite``."""
+        lists = {name: Best.none(budget) for name in (PROPOSALS, HIDDEN, POPULARITY)}
+        for batch in asked.split(batch_size):
+            scores = self._scores(pairs, batch)
+            found = {HIDDEN: scores, POPULARITY: self._popularity(pairs, batch)}
+            for table in found.values():
+                self._sink(table, pairs, batch, self.train)
+            found[PROPOSALS] = self._sink_full(scores.clone(), pairs, batch)
+            self._sink(found[PROPOSALS], pairs, batch, self.excluded)
+            lists = {name: best.with_block(found[name], pairs, batch) for name, best in lists.items()}
+        return lists
+
+    def _scores(self, pairs: Pairs, asked: Tensor) -> Tensor:
+        """Scores ``[B, A]`` of all answers."""
+        relations = torch.full_like(asked, pairs.relation)
+        model = self.model
+        everyone = (
+            model.score_tails(asked, relations) if pairs.sought == "tail" else model.score_heads(relations, asked)
+        )
+        scores = everyone[:, pairs.answers].float()
+        if not scores.isfinite().all():
+            raise NotFinite("the model's scores are not finite (NaN or infinity); training diverged")
+        return scores
+
+    def _popularity(self, pairs: Pairs, asked: Tensor) -> Tensor:
+        """How often the one is head and the other tail of the relation in train, multiplied: float ``[B, A]``."""
+        triples = self.train.triples[self.train.triples[:, RELATION] == pairs.relation]
+        heads, tails = (torch.bincount(triples[:, side], minlength=self.sizes[0]).float() for side in (HEAD, TAIL))
+        ours, theirs = (heads, tails) if pairs.sought == "tail" else (tails, heads)
+        return torch.outer(ours[asked], theirs[pairs.answers])
+
+    def _sink(self, scores: Tensor, pairs: Pairs, asked: Tensor, known: KnownTriples) -> None:
+        """Sink known answers to −∞, and each question's own entity, unless train has loops of the relation."""
+        rows, answers = known.answers(asked, torch.full_like(asked, pairs.relation), pairs.sought)
+        scores[_places(rows, answers, pairs.answers)] = -torch.inf
+        if pairs.relation not in self.questions.reflexive:
+            scores[_places(torch.arange(len(asked)), asked, pairs.answers)] = -torch.inf
+
+    def _sink_full(self, scores: Tensor, pairs: Pairs, asked: Tensor) -> Tensor:
+        """Sink pairs one of whose entities has its only answer already, in whatever split."""
+        for side, entities in self.questions.full(pairs.relation, self.known):
+            if side == pairs.sought:
+                scores[:, torch.isin(pairs.answers, entities)] = -torch.inf
+            else:
+                scores[torch.isin(asked, entities)] = -torch.inf
+        return scores
+
+
+def save(path: Path, lists: Lists) -> None:
+    """Write the lists of a block; the file is whole or absent."""
+    tensors = {f"{name}.pairs": best.pairs for name, best in lists.items()}
+    tensors |= {f"{name}.scores": best.scores for name, best in lists.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load(path: Path, budget: int) -> Lists:
+    """Read what ``save`` wrote."""
+    tensors = load_file(path)
+    names = (PROPOSALS, HIDDEN, POPULARITY)
+    return {name: Best(budget, tensors[f"{name}.pairs"], tensors[f"{name}.scores"]) for name in names}
+
+
+def _places(rows: Tensor, entities: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of those ``entities`` that stand in the ascending ids ``among``."""
+    columns = torch.searchsorted(among, entities).clamp(max=len(among) - 1)
+    there = among[columns] == entities
+    return rows[there], columns[there]

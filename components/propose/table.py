@@ -1,0 +1,77 @@
+"""Proposals as rows: what is proposed, how sure the model is, and why."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from components.kge.bundle import Bundle
+from components.kge.calibration import probability
+from components.kge.graph import Vocabulary
+from components.propose.hidden import triples_of
+from components.propose.scan import PROPOSALS, Lists
+from components.runtime.progress import track
+from serving.explain import Evidence
+from serving.proposals import SCHEMA, identify
+
+ROWS_AT_ONCE = 256
+
+
+def rows(bundle: Bundle, found: Mapping[int, Lists], support: int, made_by: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """One row a proposal, relation by relation, with ``support`` similar train triples each."""
+    evidence = Evidence(bundle)
+    for relation, lists in track(found.items(), "evidence", len(found), "relation"):
+        best = lists[PROPOSALS]
+        triples = triples_of(relation, best)
+        for start in range(0, len(triples), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            reasons = _reasons(bundle, evidence, triples[part], support)
+            chances = _chances(bundle, best.scores[part])
+            values = zip(triples[part].tolist(), best.scores[part].tolist(), chances, reasons, strict=True)
+            for rank, (triple, score, chance, reason) in enumerate(values, start + 1):
+                labels = _labels(bundle, *triple)
+                figures = {"rank": rank, "score": score, "probability": chance}
+                identity = {"id": identify(labels["head"], labels["relation"], labels["tail"])}
+                yield identity | labels | figures | reason | made_by
+
+
+def table(rows: Iterator[dict[str, Any]]) -> pa.Table:
+    """The rows as a table, best first; equal scores keep the order of the relations and their ranks."""
+    unsorted = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    order = [("score", "descending"), ("relation", "ascending"), ("rank", "ascending")]
+    return unsorted.sort_by(order)
+
+
+def _labels(bundle: Bundle, head: int, relation: int, tail: int) -> dict[str, str]:
+    return (
+        _label("head", bundle.entities, head)
+        | _label("relation", bundle.relations, relation)
+        | _label("tail", bundle.entities, tail)
+    )
+
+
+def _label(part: str, vocabulary: Vocabulary, index: int) -> dict[str, str]:
+    return {part: vocabulary.keys[index], f"{part}_name": vocabulary.names[index]}
+
+
+def _chances(bundle: Bundle, scores: Tensor) -> list[float | None]:
+    return probability(bundle.calibration, scores).tolist() if bundle.calibration else [None] * len(scores)
+
+
+@torch.inference_mode()
+def _reasons(bundle: Bundle, evidence: Evidence, triples: Tensor, support: int) -> list[dict[str, Any]]:
+    """Modality shares (if the fusion has weights) and similar train triples."""
+    shares = bundle.model.modality_shares(triples)
+    near = evidence.nearest_all(triples, support)
+    return [
+        {
+            "shares": shares and {modality: share[row].item() for modality, share in shares.items()},
+            "support": [
+                _label("head", bundle.entities, head) | _label("tail", bundle.entities, tail)
+                for head, _, tail in near[row].tolist()
+            ],
+        }
+        for row in range(len(triples))
+    ]
