@@ -1,7 +1,6 @@
 """A recipe: one YAML file, one pydantic model, one run."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,15 @@ from components.evaluate.config import EvaluateConfig
 from components.extract.config import ExtractConfig
 from components.ingest.config import IngestConfig
 from components.package.config import PackageConfig
-from components.propose.config import ProposeConfig
 from components.register.config import RegisterConfig
 from components.runtime.errors import UserError, did_you_mean
 from components.search.config import SearchConfig
 from components.train.config import TrainConfig
+from pipeline import composition
+from pipeline.composition import names
 
-RECIPES = files("pipeline") / "recipes"
+__all__ = ["Recipe", "load", "names"]
+
 DEFAULT = "default"
 
 
@@ -36,12 +37,6 @@ class Recipe(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
     package: PackageConfig = PackageConfig()
-    propose: ProposeConfig = ProposeConfig()
-
-
-def names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(path.name.removesuffix(".yaml") for path in RECIPES.iterdir() if path.name.endswith(".yaml"))
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
@@ -52,32 +47,23 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
     """
     path = Path(recipe_or_dataset)
     if path.is_dir():
-        source, raw = _read(RECIPES / f"{DEFAULT}.yaml")
-        raw |= {"name": path.resolve().name.lower(), "dataset": str(path.resolve())}
-    elif path.suffix in (".yaml", ".yml") and path.is_file():
-        source, raw = _read(path)
-    elif recipe_or_dataset in names():
-        source, raw = _read(RECIPES / f"{recipe_or_dataset}.yaml")
+        found = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml")
+        raw = found.values | {"name": path.resolve().name.lower(), "dataset": str(path.resolve())}
     else:
-        advice = did_you_mean(recipe_or_dataset, names())
-        raise UserError(recipe_or_dataset, "no recipe, recipe file or dataset folder of this name", advice)
+        is_file = path.suffix in (".yaml", ".yml") and path.is_file()
+        found = composition.from_file(path) if is_file else _bundled(recipe_or_dataset)
+        raw = {"name": found.name} | found.values
+    if "dataset" not in raw:
+        raw.pop("for", None)  # a system on a dataset that only --set names
     for setting in settings:
         _apply(raw, setting)
-    return _validate(raw, source, settings)
+    return _validate(raw, found.files, settings)
 
 
-def _read(path: Any) -> tuple[str, dict[str, Any]]:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise UserError(where, "not valid YAML", str(getattr(error, "problem", error))) from error
-    if not isinstance(raw, dict):
-        raise UserError(
-            path, "a recipe is a mapping of keys such as `dataset:` and `train:`", "see `mmkgc list recipes`"
-        )
-    return str(path), raw
+def _bundled(name: str) -> composition.Composed:
+    if name in names() and (found := composition.bundled(name)):
+        return found
+    raise UserError(name, "no recipe, recipe file or dataset folder of this name", did_you_mean(name, names()))
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
@@ -94,13 +80,13 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
     raw[last] = yaml.safe_load(value)
 
 
-def _validate(raw: dict[str, Any], source: str, settings: Sequence[str]) -> Recipe:
+def _validate(raw: dict[str, Any], sources: Sequence[Path], settings: Sequence[str]) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as failure:
         error = failure.errors()[0]
         path = [str(part) for part in error["loc"]]
-        where = _where(source, path, settings)
+        where = _where(sources, path, settings)
         rest = len(failure.errors()) - 1
         more = f" (and {rest} more)" if rest else ""
         if error["type"] == "extra_forbidden":
@@ -112,25 +98,26 @@ def _validate(raw: dict[str, Any], source: str, settings: Sequence[str]) -> Reci
         raise UserError(where, f"{message[0].lower()}{message[1:]}{more}") from failure
 
 
-def _where(source: str, path: list[str], settings: Sequence[str]) -> str:
+def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) -> str:
     dotted = ".".join(path)
     for setting in settings:
         if dotted.startswith(setting.partition("=")[0]):
             return f"--set {setting}"
-    line = _line(Path(source), path)
-    return f"{source}, line {line}, {dotted}" if line else f"{source}, {dotted}"
+    places = [(source, *_deepest(source, path)) for source in sources]
+    source, depth, line = max(places, key=lambda place: place[1])
+    return f"{source}, line {line}, {dotted}" if depth else f"{source}, {dotted}"
 
 
-def _line(source: Path, path: list[str]) -> int | None:
-    """Line of the deepest key of ``path`` that the YAML file has."""
-    node, line = yaml.compose(source.read_text(encoding="utf-8")), None
-    for key in path:
+def _deepest(source: Path, path: list[str]) -> tuple[int, int]:
+    """How many keys of ``path`` the YAML file has, and the line of the last of them."""
+    node, line = yaml.compose(source.read_text(encoding="utf-8")), 0
+    for depth, key in enumerate(path):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((k, v) for k, v in pairs if k.value == key), None)
         if found is None:
-            break
+            return depth, line
         line, node = found[0].start_mark.line + 1, found[1]
-    return line
+    return len(path), line
 
 
 def _fields(path: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from components.encoders.base import Modality
 from components.evaluate.component import evaluate
 from components.extract.component import extract
-from components.extract.config import ExtractConfig
+from components.extract.config import ExtractConfig, ImportedConfig
 from components.ingest.component import ingest
 from components.package.component import package
 from components.propose.component import propose
@@ -49,6 +49,7 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
         features = {
             modality: extract(graph=graph, modality=modality, config=_only(recipe.extract, modality), code=code)
             .set_display_name(f"extract {modality}")
+            .set_caching_options(not isinstance(recipe.extract.encoder(modality), ImportedConfig))
             .outputs["features"]
             for modality in modalities(recipe)
         }

@@ -12,8 +12,8 @@ class EvaluateConfig(BaseModel):
 
     protocol: Literal["realistic", "openke"] = Field(
         "realistic",
-        description="How ties count: `realistic` (mean of best and worst) or `openke` (best, as the papers' code does; "
-        "labelled so wherever it is shown).",
+        description="How ties count: `realistic` (mean of best and worst) or `openke` (best, as the papers' code does, "
+        "which also takes the last epoch: `train.keep: last`; labelled so wherever it is shown).",
     )
     hits: tuple[int, ...] = Field((1, 3, 10), min_length=1, description="The k of Hits@k.")
     batch_size: int = Field(256, ge=1, description="Queries ranked at a time.")

@@ -56,6 +56,7 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> 
     prediction = link_prediction(model, graph, masks, config)
     valid, test = labelled_splits(model, graph, config.seed)
     results = prediction.summary | {
+        "protocol": _with_epoch(prediction.summary["protocol"], bundle),
         "classification": classify(valid, test, len(graph.relations)) if len(graph.valid) else None,
         "calibration": bundle.calibration,
         "missing": missing_curve(model, graph, config.missing, config.seed),
@@ -109,6 +110,15 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
     return named | {f"classification/{name}": value for name, value in classification.items()}
 
 
+def _with_epoch(protocol: dict[str, str], bundle: Bundle) -> dict[str, str]:
+    """The protocol, with what it says of the epoch: the OpenKE protocol has the last one, whatever it is worth."""
+    kept = bundle.config.get("keep", "best")
+    said = "the last epoch" if kept == "last" else "the epoch selected on the development split"
+    if protocol["name"] == "openke" and kept != "last":
+        said += " (the papers have the last one: train with keep: last)"
+    return protocol | {"epoch": kept, "label": f"{protocol['label']}; {said}"}
+
+
 def _dataset(mmkg: MMKG) -> dict[str, Any]:
     graph = mmkg.graph
     counts = {split: len(getattr(graph, split)) for split in ("train", "valid", "test")}
@@ -132,6 +142,7 @@ def _log_lineage(run: Run, mmkg: MMKG, graph_uri: str) -> None:
 def _log_training_curves(run: Run, bundle_uri: str, scratch: Path) -> None:
     """Draw how the model was trained, from its training run in MLflow: artifacts of the run, not of the evaluation."""
     for metric, points in curves_of_bundle(bundle_uri).items():
-        title = CURVES[metric]
-        figure = figures.curves({metric: points}, title[0].upper() + title[1:], "epoch", title)
+        name, values = CURVES[metric], [value for _, value in points]
+        title = f"{name[0].upper()}{name[1:]}: from {values[0]:.3g} to {values[-1]:.3g}"
+        figure = figures.curves({metric: points}, title, "epoch", name)
         run.log_artifact(figures.save(figure, scratch / f"training_{metric}.png"), "figures")

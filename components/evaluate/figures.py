@@ -1,4 +1,7 @@
-"""Figures of an evaluation, sized for a projector. Each function draws one and returns it; ``save`` writes it."""
+"""Figures of an evaluation, sized for a projector. Each function draws one and returns it; ``save`` writes it.
+
+Titles say what is to be seen; text is at least 16 pixels high on a screen of 1280.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,6 +12,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from components.evaluate.metrics import QueryRanks
@@ -54,21 +58,26 @@ def rank_histogram(queries: QueryRanks) -> Figure:
         axes.bar(np.arange(top) + offset, counts / max(len(ranks), 1), 0.4, color=colour, label=f"{side} asked")
     labels = [str(low) if low == high - 1 else f"{low}–{high - 1}" for low, high in pairwise(lows)]
     axes.set_xticks(range(top), labels, rotation=45, ha="right")
-    axes.set(xlabel="realistic rank of the answer", ylabel="share of queries", title="Where the answers are ranked")
+    first, ten = (np.mean(queries.realistic <= k) for k in (1, 10))
+    title = f"The answer is ranked first in {first:.0%} of the queries, among ten in {ten:.0%}"
+    axes.set(xlabel="realistic rank of the answer", ylabel="share of queries", title=title)
     axes.legend()
     return figure
 
 
 @rc_context(STYLE)
-def metric_bars(rows: Sequence[Mapping[str, Any]], title: str, limit: int = 15) -> Figure:
-    """MRR of head and tail queries for each value of a slice, the ones with most queries on top."""
+def metric_bars(rows: Sequence[Mapping[str, Any]], kind: str, limit: int = 15) -> Figure:
+    """MRR of head and tail queries for each value of a slice, in the given order from the top."""
     shown = list(rows[:limit])[::-1]
+    worst, best = (f(shown, key=lambda row: row["both"]["mrr"]) for f in (min, max))
     figure, axes = _axes(height=2.3 + 0.5 * len(shown))
     for offset, side, colour in ((-0.2, "head", COLOURS[1]), (0.2, "tail", COLOURS[0])):
         values = [row.get(side, {}).get("mrr", 0.0) for row in shown]
         axes.barh(np.arange(len(shown)) + offset, values, 0.4, color=colour, label=f"{side} asked")
     axes.set_yticks(range(len(shown)), [f"{_short(row['value'])} ({row['queries']})" for row in shown])
-    axes.set(xlabel="MRR", title=title, xlim=(0, 1))
+    axes.set(xlabel="MRR (in brackets: number of queries)", xlim=(0, 1))
+    title = f"MRR by {kind}: {worst['both']['mrr']:.2f} ({_short(worst['value'])})"
+    figure.suptitle(f"{title} to {best['both']['mrr']:.2f} ({_short(best['value'])})" if worst != best else title)
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", ncols=2, reverse=True)
     return figure
@@ -81,7 +90,9 @@ def calibration_curve(probabilities: NDArray[np.float64], labels: NDArray[np.boo
     axes.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfect")
     predicted, observed = reliability(probabilities, labels, bins)
     axes.plot(predicted, observed, "o-", color=COLOURS[0], label="model")
-    axes.set(ylabel="share of true triples", title="Calibration on test pairs", xlim=(0, 1), ylim=(0, 1))
+    off = np.abs(predicted - observed).mean()
+    title = f"Calibrated probabilities are {off:.2f} off on average\n(test triples, one corruption of each)"
+    axes.set(ylabel="share of true triples", title=title, xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="upper left")
     for truth, colour, name in ((True, COLOURS[0], "true"), (False, COLOURS[1], "corrupted")):
         values = probabilities[labels == truth]
@@ -118,7 +129,10 @@ def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15)
         axes.barh(range(len(shown)), widths, left=left, color=colour, label=modality)
         left += widths
     axes.set_yticks(range(len(shown)), [_short(relation) for relation, _ in shown])
-    axes.set(xlabel="mean share in the score", title="Modality weights by relation", xlim=(0, 1))
+    means = {modality: np.mean([values[modality] for values in shares.values()]) for modality in modalities}
+    title = "What a score rests on: " + ", ".join(f"{modality} {share:.0%}" for modality, share in means.items())
+    axes.set(xlabel="mean share in the score, relation by relation", xlim=(0, 1))
+    figure.suptitle(title)
     axes.grid(visible=False)
     figure.legend(loc="outside lower center", ncols=len(modalities))
     return figure
@@ -130,7 +144,7 @@ def embedding_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str
 
     ``points`` are ``[n, 2]`` a modality with NaN rows where an entity lacks it; ``kinds`` ``[n]``.
     """
-    figure = Figure(figsize=(5.2 * len(points), 5.8), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(points), 5.6), layout="constrained")
     panels = figure.subplots(1, len(points), squeeze=False)[0]
     names, sizes = np.unique(np.array(kinds), return_counts=True)
     common = names[np.argsort(-sizes)][: len(COLOURS)]
@@ -140,6 +154,7 @@ def embedding_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str
             if rows.any():
                 axes.scatter(*xy[rows].T, s=24, alpha=0.7, color=colour, label=kind or "other", linewidths=0)
         axes.set(title=modality, xticks=[], yticks=[])
+    figure.suptitle("Entities in the two main directions of each embedding")
     if len(names) > 1:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, markerscale=2)
@@ -173,7 +188,8 @@ def change_bars(changes: Mapping[str, tuple[float, float, float]], title: str, l
         axes.plot([change], [row], "o", color=colour)
     axes.axvline(0, color="black", linewidth=1)
     axes.set_yticks(range(len(shown)), [_short(name) for name, _ in shown])
-    axes.set(title=title, xlabel="change of MRR (grey: not sure)")
+    axes.set(xlabel="change of MRR (grey: not sure)")
+    figure.suptitle(title)
     axes.grid(visible=False, axis="y")
     return figure
 
@@ -185,7 +201,10 @@ def search_history(trials: Sequence[tuple[int, float]]) -> Figure:
     numbers, values = (np.array(column) for column in zip(*trials, strict=True))
     axes.scatter(numbers, values, color=COLOURS[0], s=60, label="trial")
     axes.step(numbers, np.maximum.accumulate(values), where="post", color=COLOURS[1], label="best so far")
-    axes.set(title="Search history", xlabel="trial", ylabel="development MRR")
+    best = values.argmax()
+    title = f"Trial {numbers[best]} is the best of {len(values)}: development MRR {values[best]:.3f}"
+    axes.set(title=title, xlabel="trial", ylabel="development MRR")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right")
     return figure
 
@@ -196,7 +215,8 @@ def importance_bars(importance: Mapping[str, float]) -> Figure:
     shown = sorted(importance.items(), key=lambda item: item[1])
     figure, axes = _axes(height=1.8 + 0.6 * len(shown))
     axes.barh([_short(key) for key, _ in shown], [value for _, value in shown], color=COLOURS[0])
-    axes.set(title="What the development MRR depends on", xlabel="importance (fANOVA)", xlim=(0, 1))
+    axes.set(xlabel="importance (fANOVA)", xlim=(0, 1))
+    figure.suptitle(f"The development MRR depends most on {_short(shown[-1][0])}")
     axes.grid(visible=False, axis="y")
     return figure
 

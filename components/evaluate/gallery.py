@@ -12,7 +12,7 @@ from components.evaluate.classification import LabelledTriples
 from components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
 from components.evaluate.link_prediction import LinkPrediction
 from components.evaluate.report import Figure as ReportFigure
-from components.evaluate.slices import entity_masks
+from components.evaluate.slices import degree_names, entity_masks
 from components.ingest.mmkg import MMKG
 from components.kge.bundle import Bundle
 from components.kge.calibration import probability
@@ -35,24 +35,36 @@ def draw(
 def _ranking(prediction: LinkPrediction, results: dict[str, Any]) -> Iterator[tuple[str, Figure, str]]:
     slices = results["slices"]
     yield "rank_histogram", figures.rank_histogram(prediction.queries), "Ranks of the answers"
-    for kind in ("relation", "category", "answer degree", "answer modalities"):
-        name = f"mrr_by_{kind.replace(' ', '_')}"
-        yield name, figures.metric_bars(slices[kind], f"MRR by {kind} (queries)"), f"MRR by {kind}"
+    for kind in ("relation", "category", "answer degree", "answer modalities", "unseen"):
+        if len(slices[kind]) > 1:
+            name = f"mrr_by_{kind.replace(' ', '_')}"
+            yield name, figures.metric_bars(_ordered(kind, slices[kind]), kind), f"MRR by {kind}"
 
 
 def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator[tuple[str, Figure, str]]:
     if shares := relation_shares(bundle.model, mmkg.graph.test, mmkg.graph):
         yield "modality_weights", figures.modality_weights(shares), "Weights of the modalities, relation by relation"
     if results["missing"]:
-        lines = {"both hidden": results["missing"]}
+        (_, whole), *_, (share, rest) = results["missing"]
+        title = f"Image and text of {share:.0%} of the entities lost after training: MRR {whole:.2f} → {rest:.2f}"
         figure = figures.curves(
-            lines, "Loss of image and text after training", "share of entities hidden", "development MRR"
+            {"hidden": results["missing"]},
+            title,
+            "share of entities whose image and text are hidden",
+            "development MRR",
         )
-        yield "missing_modalities", figure, "Development MRR when image and text of some entities are hidden"
+        caption = "Development MRR when image and text of some entities are hidden from the trained model, which is "
+        yield "missing_modalities", figure, caption + "not trained again (AdaMF-MAT's Fig. 3 trains one model a share)"
     entities = _mapped_entities(mmkg)
     points = embedding_points(bundle.model, entity_masks(mmkg, bundle.model), entities)
     kinds = [mmkg.graph.types[entity] or "other" if mmkg.graph.types else "entity" for entity in entities.tolist()]
     yield "embeddings", figures.embedding_map(points, kinds), "Entities by modality (first two principal components)"
+
+
+def _ordered(kind: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Degrees from low to high; other kinds as they are, the largest slice first."""
+    order = degree_names()
+    return sorted(rows, key=lambda row: order.index(row["value"])) if kind == "answer degree" else rows
 
 
 def _mapped_entities(mmkg: MMKG) -> torch.Tensor:

@@ -24,8 +24,8 @@ PROTOCOLS: dict[str, tuple[Ties, str]] = {
     "realistic": ("realistic", "filtered, both directions, ties at their mean rank"),
     "openke": (
         "optimistic",
-        "OpenKE protocol of the MANS, AdaMF and DHNS papers: filtered, both directions, ties count for the model; "
-        "only for comparison with published numbers",
+        "OpenKE protocol of the MANS, AdaMF and DHNS papers, only for comparison with their numbers: filtered, both "
+        "directions, ties count for the model",
     ),
 }
 

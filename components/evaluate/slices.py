@@ -60,9 +60,14 @@ def modality_labels(masks: dict[str, Tensor], n_entities: int) -> Labels:
 
 def degree_labels(degrees: NDArray[np.int64]) -> Labels:
     """Degree ranges ``0``, ``1``, ``2–3``, ``4–10``, …, ``101+``."""
+    return np.array(degree_names(), dtype=object)[np.searchsorted(DEGREES, degrees)]
+
+
+def degree_names() -> list[str]:
+    """Names of the degree ranges, from low to high."""
     lows = [0, *(bound + 1 for bound in DEGREES)]
     names = [f"{low}–{high}" if low < high else str(high) for low, high in zip(lows, DEGREES, strict=False)]
-    return np.array([*names, f"{lows[-1]}+"], dtype=object)[np.searchsorted(DEGREES, degrees)]
+    return [*names, f"{lows[-1]}+"]
 
 
 def query_kinds(queries: QueryRanks, triples: Tensor, graph: Graph, masks: dict[str, Tensor]) -> dict[str, Labels]:

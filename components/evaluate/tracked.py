@@ -9,7 +9,7 @@ from components.runtime.errors import UserError
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CURVES = {"loss": "training loss", "dev_mrr": "development MRR", "mans_beta": "β of MANS-A"}
+CURVES = {"loss": "training loss", "dev_mrr": "development MRR", "mans_beta": "share β of modality-aware negatives"}
 """Metrics of training that are drawn, where a run has them."""
 
 

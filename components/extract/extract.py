@@ -49,7 +49,7 @@ def make_features(graph: MMKG, modality: str, config: ExtractConfig, storage: St
 def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Storage) -> Stored:
     """The manifest that the recipe names, or one made of the array file that it names."""
     path = Path(chosen.source)
-    if path.is_file() and path.suffix != ".json":
+    if path.suffix not in ("", ".json"):
         return import_features(path, modality, graph.graph.entities.keys, storage, chosen.array, chosen.made_by)
     uri = find(chosen.source, storage)
     return Stored(uri, digest_of(uri))

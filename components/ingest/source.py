@@ -1,4 +1,4 @@
-"""Where a dataset comes from: a bundled name, a folder of the user's, or a folder in the store."""
+"""Where a dataset comes from: a bundled name, a folder of the user's, a folder among the data, or one in the store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from components.ingest.readers import folder as tsv
 from components.ingest.readers import openke
 from components.runtime import digests
 from components.runtime.errors import UserError, did_you_mean
+from components.runtime.settings import Settings
 from feature_store.storage import Storage
 
 BUNDLED = ("countries",)
@@ -24,16 +25,25 @@ def opened(dataset: str, storage: Storage) -> Iterator[Path]:
             yield build(Path(scratch) / dataset)
     elif "://" in dataset:
         yield storage.fetch(dataset)
-    elif Path(dataset).is_dir():
-        yield Path(dataset)
     else:
-        what = f"neither a bundled dataset nor a folder; {did_you_mean(dataset, BUNDLED)}"
-        raise UserError(dataset, what, f"a dataset folder holds {tsv.NEEDS}, or {openke.NEEDS}")
+        yield _folder(dataset)
 
 
 def fingerprint(dataset: str) -> str:
     """What changes whenever the dataset does, for a cache key: the digest of a folder's content, otherwise the name.
 
-    A bundled dataset changes only with the code, a stored one never.
+    A bundled dataset changes only with the code, a stored one never. Raises UserError for a name that is nowhere.
     """
-    return digests.of_folder(Path(dataset)) if dataset not in BUNDLED and Path(dataset).is_dir() else dataset
+    return dataset if dataset in BUNDLED or "://" in dataset else digests.of_folder(_folder(dataset))
+
+
+def _folder(dataset: str) -> Path:
+    """A folder of that path, or of that name where the data lie."""
+    data = Settings.from_env().data
+    for folder in (Path(dataset), data / dataset):
+        if folder.is_dir():
+            return folder
+    there = [folder.name for folder in data.iterdir() if folder.is_dir()] if data.is_dir() else []
+    what = f"no such folder here or in {data} ($MMKGC_DATA), nor bundled; {did_you_mean(dataset, [*BUNDLED, *there])}"
+    mend = f"put its folder there, or say where it is, dataset=PATH; it holds {tsv.NEEDS}, or {openke.NEEDS}"
+    raise UserError(f"dataset {dataset}", what, mend)

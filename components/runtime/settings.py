@@ -3,6 +3,7 @@
 ``MMKGC_HOME``           everything that mmkgc writes (default: ``.mmkgc`` in the working folder)
 ``MMKGC_STORAGE``        the content-addressed store, a folder or ``s3://bucket/prefix`` (``$MMKGC_HOME/store``)
 ``MMKGC_SCRATCH``        checkpoints and downloads, safe to lose (default: ``$MMKGC_HOME/scratch``)
+``MMKGC_DATA``           where datasets that a recipe names, such as DB15K, have their folders (default: ``data``)
 ``MLFLOW_TRACKING_URI``  MLflow's database or server (default: ``sqlite:///$MMKGC_HOME/mlflow.db``)
 """
 
@@ -18,6 +19,7 @@ class Settings:
     home: Path
     storage: str
     scratch: Path
+    data: Path
     tracking_uri: str
 
     @classmethod
@@ -28,5 +30,6 @@ class Settings:
             home=home,
             storage=os.environ.get("MMKGC_STORAGE", str(home / "store")),
             scratch=Path(os.environ.get("MMKGC_SCRATCH", home / "scratch")).resolve(),
+            data=Path(os.environ.get("MMKGC_DATA", "data")).resolve(),
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
         )

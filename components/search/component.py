@@ -13,6 +13,7 @@ def search(
     best: dsl.Output[dsl.Artifact],
     visual: dsl.Input[dsl.Dataset] | None = None,
     textual: dsl.Input[dsl.Dataset] | None = None,
+    worker: int = 0,
 ) -> None:
     """Search space → the hyper-parameters with the best development MRR."""
     from components.search.search import SearchConfig, TrainConfig, search
@@ -25,4 +26,5 @@ def search(
         TrainConfig.model_validate_json(train),
         SearchConfig.model_validate_json(config),
         open_storage(),
+        worker=worker,
     ).describe(best)

@@ -59,8 +59,9 @@ class SearchConfig(BaseModel):
     )
     storage: str | None = Field(
         None,
-        description="Database URL of the study, e.g. `postgresql+psycopg://…`, for workers on several machines "
-        "(default: a journal file in the scratch folder).",
+        description="Database URL of the study, e.g. `postgresql+psycopg://…`: each worker is then a task of its own "
+        "(on a cluster, a pod). A recipe is no secret: leave the password to PGPASSWORD. Default: a journal file in "
+        "the scratch folder, and workers that are processes of one task.",
     )
     study: str | None = Field(
         None, description="Name of the study (default: a digest of graph, features, recipe and space)."
@@ -69,6 +70,11 @@ class SearchConfig(BaseModel):
     seed: int = Field(
         0, description="Seeds the sampler; workers at the same time still make the order depend on timing."
     )
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether the workers are tasks of the pipeline, which meet in the study's database."""
+        return self.storage is not None and self.workers > 1
 
     @model_validator(mode="after")
     def _something_to_search(self) -> "SearchConfig":

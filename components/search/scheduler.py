@@ -53,7 +53,7 @@ class Scheduler:
         seats: list[Seat] = []
         try:
             while self._fill(seats):
-                ready = wait([seat.pipe for seat in seats], timeout=studies.BEAT_SECONDS)
+                ready = wait([seat.pipe for seat in seats], timeout=studies.POLL_SECONDS)
                 for seat in [seat for seat in seats if seat.pipe in ready]:
                     if not self._hear(seat, meter):
                         seats.remove(seat)
@@ -70,13 +70,16 @@ class Scheduler:
                 self._close_lost(trial)
 
     def _fill(self, seats: list[Seat]) -> bool:
-        """Give every free worker a trial, starting workers while there are trials left; False when all is done."""
+        """Give every free worker a trial, starting workers while there are trials left; False when all have ended.
+
+        Trials of other schedulers count: theirs may be the best, and are taken over where they die.
+        """
         idle = [seat for seat in seats if seat.trial is None]
         while (idle or len(seats) < self.workers) and studies.is_open(self.study, self.trials):
             if not idle:
                 seats.append(Seat(self.arguments))
             self._begin(idle.pop() if idle else seats[-1])
-        return any(seat.trial for seat in seats)
+        return any(seat.trial for seat in seats) or len(self._settled()) < self.trials
 
     def _begin(self, seat: Seat) -> None:
         seat.trial = trial = self.study.ask()

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -18,13 +19,17 @@ from components.train.config import TrainConfig
 PROBLEM = "problem"
 ATTEMPTS = 3
 """How often a trial is begun whose process dies each time: it may be the trial that kills it, by its memory."""
+POLL_SECONDS = 2.0
 BEAT_SECONDS = 20.0
 SILENT_SECONDS = 120.0
 UNSIGNED_SECONDS = 5.0
 
 
-def open_study(name: str, config: SearchConfig, train: TrainConfig, folder: Path) -> optuna.Study:
-    """The study of this name, created or joined: in the database of ``config``, else in a journal in ``folder``."""
+def open_study(name: str, config: SearchConfig, train: TrainConfig, folder: Path, worker: int = 0) -> optuna.Study:
+    """The study of this name, created or joined: in the database of ``config``, else in a journal in ``folder``.
+
+    ``worker`` tells processes apart that join at the same time, so that each draws trials of its own.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = optuna.pruners.HyperbandPruner(min_resource=train.evaluate_every, max_resource=train.epochs)
     study = optuna.create_study(
@@ -34,17 +39,32 @@ def open_study(name: str, config: SearchConfig, train: TrainConfig, folder: Path
         load_if_exists=True,
         pruner=pruner if config.prune else optuna.pruners.NopPruner(),
     )
-    seed = config.seed + len(study.trials)  # a resumed search must not draw its first trials once more
+    luck = np.random.SeedSequence([config.seed, worker, len(study.trials)])  # resumed, it must not draw the same again
+    seed = int(luck.generate_state(1)[0])
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
     return study
 
 
 def _storage(config: SearchConfig, folder: Path) -> optuna.storages.BaseStorage:
     if config.storage:
-        return optuna.storages.RDBStorage(config.storage, engine_kwargs={"pool_pre_ping": True})
+        return _database(config.storage)
     folder.mkdir(parents=True, exist_ok=True)
     backend = JournalFileBackend(str(folder / "journal.log"))
     return optuna.storages.JournalStorage(backend)
+
+
+def _database(url: str, patience: int = 10) -> optuna.storages.RDBStorage:
+    """The database, with its tables. Processes that meet an empty one race to make them; who loses tries again."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    while True:
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        except (IntegrityError, ProgrammingError):
+            if not patience:
+                raise
+            patience -= 1
+            time.sleep(0.5)
 
 
 class Owner:

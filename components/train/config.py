@@ -54,6 +54,9 @@ class TrainConfig(BaseModel):
     epochs: int = Field(100, gt=0, description="at most")
     evaluate_every: int = Field(5, gt=0, description="epochs between measurements of the development MRR")
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
+    keep: Literal["best", "last"] = Field(
+        "best", description="the epoch with the best development MRR, or the last of all, as the papers' code does"
+    )
     checkpoint_seconds: float = Field(
         20.0, ge=0, description="time between checkpoints, from which a killed run goes on"
     )

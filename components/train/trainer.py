@@ -34,7 +34,7 @@ CHECKPOINT_SECONDS = 20.0
 
 
 class Trainer:
-    """Trains one model on one graph; ``fit`` returns the model with the best development MRR.
+    """Trains one model on one graph; ``fit`` returns the model with the best development MRR (or the last one).
 
     All of a batch lives on the device: triples, sampler, filter. With ``checkpoint_path``, a killed run that is started
     again continues after its last checkpoint and, on the CPU, ends with the same bits. Under ``torchrun`` each process
@@ -84,7 +84,7 @@ class Trainer:
         self.optimizer = make_optimizer(config.optimizer, self.parameters)
         self.schedule = make_schedule(config.optimizer, self.optimizer, self.batches * config.epochs)
         self.average = Average(self.model, config.ema) if config.ema else None
-        self.selection = Selection(config.patience)
+        self.selection = Selection(config.patience if config.keep == "best" else None)
 
     def fit(self, on_epoch: OnEpoch = lambda epoch, metrics: None) -> Model:
         """Train to the end; ``on_epoch`` gets the metrics of each epoch (from 1). Raises ``UserError`` on NaN."""
@@ -99,7 +99,8 @@ class Trainer:
                 saved = time.monotonic()
         meter.finish()
         final = self.average.weights if self.average else {}
-        self.model.load_state_dict(self.selection.best_state or final, strict=False)
+        best = self.selection.best_state if self.config.keep == "best" else None
+        self.model.load_state_dict(best or final, strict=False)
         return self.model.freeze()
 
     def _run_epoch(self, meter: Meter) -> dict[str, float]:

@@ -23,17 +23,18 @@ def list_(kind: str | None) -> None:
     for name, entries in kinds.items():
         if kind is None or name.rstrip("s") == kind.rstrip("s"):
             click.secho(name, bold=True)
+            width = max(len(entry.name) for entry in entries)
             for entry in entries:
-                _print_entry(*entry, details=kind is not None)
+                _print_entry(*entry, width=width, details=kind is not None)
 
 
 def _kinds() -> "dict[str, list[Entry]]":
     from components.encoders.registry import encoders
     from components.kge.catalog import catalog
     from components.kge.registry import Entry
-    from pipeline import config
+    from pipeline import composition
 
-    recipes = [Entry(name, config.load(name).dataset, {}) for name in config.names()]
+    recipes = [Entry(name, summary, {}) for name, summary in composition.summaries().items()]
     found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
     encoding = [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
     kge = {_plural(kind): entries for kind, entries in catalog().items()}
@@ -56,7 +57,7 @@ def _plural(kind: str) -> str:
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
-def _print_entry(name: str, summary: str, parameters: dict[str, Any], details: bool) -> None:
-    click.echo(f"  {name:<18} {summary}")
+def _print_entry(name: str, summary: str, parameters: dict[str, Any], width: int, details: bool) -> None:
+    click.echo(f"  {name:<{width}}  {summary}")
     for parameter, default in parameters.items() if details else ():
-        click.echo(f"  {'':<18}   {parameter}: {default}")
+        click.echo(f"  {'':<{width}}    {parameter}: {default}")

@@ -7,6 +7,7 @@ CONFIG = "mmkgc"
 CONFIG_KEYS = ("MMKGC_STORAGE", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_REGION")
 SECRET = "mmkgc-s3"
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+DATABASE_SECRET, PASSWORD = "mmkgc-postgresql", "PGPASSWORD"
 RUN_LABEL = "metadata.labels['pipeline/runid']"
 
 
@@ -18,5 +19,6 @@ def prepare(task: PipelineTask) -> None:
     """
     kubernetes.use_config_map_as_env(task, CONFIG, {key: key for key in CONFIG_KEYS})
     kubernetes.use_secret_as_env(task, SECRET, {key: key for key in SECRET_KEYS})
+    kubernetes.use_secret_as_env(task, DATABASE_SECRET, {PASSWORD: PASSWORD}, optional=True)  # of ``search.storage``
     kubernetes.use_field_path_as_env(task, "MMKGC_PIPELINE_RUN", RUN_LABEL)
     task.set_retry(num_retries=2, backoff_duration="30s", backoff_factor=2.0)

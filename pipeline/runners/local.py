@@ -33,7 +33,7 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
 
     Raises UserError when a step refuses its input, StepFailed when it breaks.
     """
-    settings = Settings.from_env()
+    settings, data = Settings.from_env(), fingerprint(recipe.dataset)
     log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
@@ -42,20 +42,20 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
         with log.open("w", encoding="utf-8", buffering=1) as file, Display(dag.steps(recipe), settings.home) as display:
             follower = Follower(file, display)
             with _environment(parent.id, display.progress_file), _quiet(follower):
-                outputs = _run_kfp(recipe, code, settings.home, cache)
+                outputs = _run_kfp(recipe, data, code, settings.home, cache)
         if outputs is None:
             raise _failure(display.current, log)
     return outputs
 
 
-def _run_kfp(recipe: Recipe, code: str, home: Path, cache: bool) -> dict[str, str] | None:
+def _run_kfp(recipe: Recipe, data: str, code: str, home: Path, cache: bool) -> dict[str, str] | None:
     from kfp import local
 
     root, cache_root = home / "kfp", home / "kfp-cache"
     forget_changed_outputs(cache_root)
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root), raise_on_error=False, enable_caching=cache, cache_root=str(cache_root))
-    outputs = dag.build(recipe)(data=fingerprint(recipe.dataset), code=code).outputs
+    outputs = dag.build(recipe)(data=data, code=code).outputs
     return {name: artifact.uri for name, artifact in outputs.items()} or None
 
 

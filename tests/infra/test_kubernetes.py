@@ -16,6 +16,7 @@ def test_manifests_are_valid_kubernetes():
 
 
 def test_every_variable_of_the_steps_has_a_source():
-    config, secret = MANIFESTS
+    config, secret, database = MANIFESTS
     assert (config["metadata"]["name"], set(config["data"])) == (cluster.CONFIG, set(cluster.CONFIG_KEYS))
     assert (secret["metadata"]["name"], set(secret["stringData"])) == (cluster.SECRET, set(cluster.SECRET_KEYS))
+    assert (database["metadata"]["name"], set(database["stringData"])) == (cluster.DATABASE_SECRET, {cluster.PASSWORD})

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import yaml
@@ -76,3 +77,31 @@ def test_a_recipe_decides_which_steps_there_are(tmp_path):
     assert set(tasks) == set(dag.steps(recipe))
     assert tasks["search"]["cachingOptions"] == {}
     assert "best" in tasks["train"]["inputs"]["artifacts"]
+
+
+SPREAD = (
+    *("search.trials=3", "search.workers=4", "search.storage=postgresql+psycopg://mmkgc@db/mmkgc"),
+    "search.space={optimizer.lr: {values: [0.1]}}",
+)
+
+
+def test_workers_that_share_a_database_are_tasks_and_one_after_them_feeds_train(tmp_path):
+    recipe = config.load("countries", SPREAD)
+    settings = [part for setting in SPREAD for part in ("--set", setting)]
+    spec, platform = yaml.safe_load_all(compiled(tmp_path, "countries", *settings))
+    tasks = spec["root"]["dag"]["tasks"]
+    (loop,) = [name for name, task in tasks.items() if "parameterIterator" in task]
+    assert set(tasks) - {loop} == set(dag.steps(recipe)) - {"search"}
+    assert json.loads(tasks[loop]["parameterIterator"]["items"]["raw"]) == [1, 2, 3, 4]
+    assert tasks[loop]["iteratorPolicy"]["parallelismLimit"] == 4
+    (worker,) = spec["components"][tasks[loop]["componentRef"]["name"]]["dag"]["tasks"].values()
+    assert worker["inputs"]["parameters"]["worker"]["componentInputParameter"].endswith("loop-item-param-1")
+    assert worker["cachingOptions"] == {}
+    collected = tasks["search-2"]
+    assert loop in collected["dependentTasks"]
+    assert tasks["train"]["inputs"]["artifacts"]["best"]["taskOutputArtifact"]["producerTask"] == "search-2"
+    for task in (worker, collected):
+        given = json.loads(task["inputs"]["parameters"]["config"]["runtimeValue"]["constant"])
+        assert (given["workers"], given["trials"]) == (1, 3)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert len(executors) == len(dag.steps(recipe)), "workers, too, learn where storage and tracking are"

@@ -50,12 +50,17 @@ def test_the_same_model_gives_the_same_artifact(published):
     assert evaluate(graph_uri, bundle_uri, config, storage) == evaluate(graph_uri, bundle_uri, config, storage)
 
 
-def test_numbers_of_the_openke_protocol_are_labelled(published):
-    graph_uri, bundle_uri, storage = published
+@pytest.mark.parametrize(("keep", "said"), [("last", "; the last epoch"), ("best", "the papers have the last one")])
+def test_numbers_of_the_openke_protocol_are_labelled(published, toy_bundle, tmp_path, keep, said):
+    graph_uri, _, storage = published
+    replace(toy_bundle, config=toy_bundle.config | {"keep": keep}).save(tmp_path / "kept")
+    bundle_uri = storage.publish(tmp_path / "kept", "bundles").uri
     stored = evaluate(graph_uri, bundle_uri, EvaluateConfig(protocol="openke", bootstrap=100), storage)
     folder = storage.fetch(stored.uri)
-    assert "OpenKE protocol" in (folder / "report.md").read_text()
     (run,) = tracking.client().search_runs([tracking.experiment_id("mmkgc")])
+    for text in ((folder / "report.md").read_text(), run.data.tags["protocol"]):
+        assert "OpenKE protocol" in text
+        assert said in text
     assert "openke/mrr" in run.data.metrics
     assert "test/mrr" not in run.data.metrics
 

@@ -1,4 +1,4 @@
-"""The study in a real PostgreSQL: two schedulers, as two pods of a cluster, join it."""
+"""The study in a real PostgreSQL: three schedulers, as pods of a cluster, join it, and a fourth reads the best."""
 
 import multiprocessing
 import os
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from components.runtime import tracking
 from components.runtime.files import read_json
 from components.search.config import SearchConfig
 from components.search.search import search
@@ -40,23 +41,30 @@ def postgresql() -> Iterator[str]:
             subprocess.run([*server, "-m", "immediate", "stop"], **quiet)
 
 
-def _search(toy, config, place):
-    search(*toy[:3], config, toy.storage, scratch=place)
+def _search(toy, config, place, worker):
+    search(*toy[:3], config, toy.storage, scratch=place, worker=worker)
 
 
-def test_two_machines_share_one_study(toy, postgresql, tmp_path):
+def test_workers_share_one_study_and_the_task_after_them_reads_the_best(toy, postgresql, tmp_path):
     space = {"optimizer.lr": {"low": 0.001, "high": 0.3, "log": True}}
-    config = SearchConfig(trials=10, workers=1, space=space, storage=postgresql, study="shared")
-    search(*toy[:3], config.model_copy(update={"trials": 1}), toy.storage)  # the parent creates the study
+    config = SearchConfig(trials=10, workers=1, space=space, storage=postgresql)
     context = multiprocessing.get_context("fork")
-    pods = [context.Process(target=_search, args=(toy, config, tmp_path / str(index))) for index in range(2)]
-    for pod in pods:
+    pods = [context.Process(target=_search, args=(toy, config, tmp_path / str(n), n)) for n in (1, 2, 3)]
+    for pod in pods:  # the tables are not there yet: whoever comes first makes them
         pod.start()
     for pod in pods:
         pod.join()
         assert pod.exitcode == 0
+    before = {run.info.run_id for run in _trial_runs()}
     best = read_json(toy.storage.fetch(search(*toy[:3], config, toy.storage).uri) / "best.json")
+    assert {run.info.run_id for run in _trial_runs()} == before, "all trials had ended when the workers did"
     states = Counter(trial["state"] for trial in best["trials"])
-    assert 10 <= states["complete"] + states["pruned"] <= 11  # the last trial may be begun by both at once
+    assert 10 <= states["complete"] + states["pruned"] <= 12  # the last trial may be begun by all at once
     assert states["lost"] == 0
     assert best["dev_mrr"] == max(trial["dev_mrr"] for trial in best["trials"] if trial["state"] == "complete")
+    drawn = [trial["overrides"]["optimizer.lr"] for trial in best["trials"]]
+    assert len(set(drawn)) == len(drawn), "every worker draws trials of its own"
+
+
+def _trial_runs():
+    return tracking.client().search_runs([tracking.experiment_id("mmkgc")], "tags.`mmkgc.step` = 'trial'")

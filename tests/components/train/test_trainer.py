@@ -127,6 +127,17 @@ def test_the_best_model_is_returned_not_the_last(toy_mmkg: MMKG, toy_features: T
     assert len(measured) == trainer.selection.best_epoch + 4
 
 
+def test_the_last_model_is_returned_where_nothing_is_to_be_selected(toy_mmkg: MMKG, toy_features: Toy) -> None:
+    settings = SETTINGS | {"optimizer": {"lr": 0.3}, "epochs": 12, "evaluate_every": 1, "patience": 2, "keep": "last"}
+    measured: list[float] = []
+    trainer = Trainer(toy_mmkg.graph, toy_features, TrainConfig(**settings))
+    model = trainer.fit(lambda epoch, metrics: measured.append(metrics["dev_mrr"]))
+    graph = toy_mmkg.graph
+    known = KnownTriples(graph.selection_triples, len(graph.entities), len(graph.relations))
+    assert mrr(rank(model, graph.valid, known)) == measured[-1] < max(measured)
+    assert len(measured) == 12
+
+
 def test_nan_stops_the_run_and_names_the_batch(toy_mmkg: MMKG, toy_features: Toy) -> None:
     broken = toy_features["textual"].vectors.clone()
     broken[1] = float("nan")
