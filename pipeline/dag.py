@@ -38,7 +38,7 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
 
     The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
     output depends on their inputs alone are cached. Search, evaluation, registration and proposals never are: they
-    write to MLflow.
+    write to MLflow. Nor is the import of vectors: it reads a file that is no input.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
 
@@ -46,18 +46,15 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
     def pipeline(data: str, code: str) -> Outputs:
         ingested = ingest(dataset=recipe.dataset, config=config["ingest"], data=data, code=code)
         graph = ingested.outputs["graph"]
-        features = {
+        features: dict[str, Any] = {
             modality: extract(graph=graph, modality=modality, config=_only(recipe.extract, modality), code=code)
             .set_display_name(f"extract {modality}")
             .set_caching_options(not isinstance(recipe.extract.encoder(modality), ImportedConfig))
             .outputs["features"]
             for modality in modalities(recipe)
         }
-        chosen = {}
-        if recipe.search.trials:
-            study = search(graph=graph, train=config["train"], config=config["search"], **features)
-            chosen["best"] = study.set_caching_options(False).outputs["best"]
-        bundle = train(graph=graph, config=config["train"], code=code, **features, **chosen).outputs["bundle"]
+        best = _best(recipe, {"graph": graph, "train": config["train"], **features})
+        bundle = train(graph=graph, config=config["train"], code=code, **features, **best).outputs["bundle"]
         evaluation = evaluate(graph=graph, bundle=bundle, config=config["evaluate"]).set_caching_options(False).output
         registered = register(graph=graph, bundle=bundle, evaluation=evaluation, config=config["register_"])
         registration = registered.set_caching_options(False).output
@@ -70,6 +67,24 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
         return Outputs(graph=graph, evaluation=evaluation, registration=registration, archive=archive)
 
     return pipeline
+
+
+def _best(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What the search gives ``train``; nothing where there is none.
+
+    Spread workers are tasks that join one study. The task after them runs the trials that a failed worker left, none
+    mostly, and reads the best.
+    """
+    if not recipe.search.trials:
+        return {}
+    alone = recipe.search.model_copy(update={"workers": 1}) if recipe.search.is_spread else recipe.search
+    inputs |= {"config": alone.model_dump_json()}
+    workers = []
+    if recipe.search.is_spread:
+        numbers = list(range(1, recipe.search.workers + 1))
+        with dsl.ParallelFor(numbers, name="search workers", parallelism=len(numbers)) as number:
+            workers = [search(worker=number, **inputs).set_caching_options(False).set_display_name("search worker")]
+    return {"best": search(**inputs).after(*workers).set_caching_options(False).outputs["best"]}
 
 
 def modalities(recipe: Recipe) -> list[Modality]:
@@ -95,6 +110,6 @@ def _description(recipe: Recipe) -> str:
 def steps(recipe: Recipe) -> list[str]:
     """Names of the steps that the recipe runs, in order, as Kubeflow names the tasks."""
     extracts = ["extract", "extract-2"][: len(modalities(recipe))]
-    searching = ["search"] if recipe.search.trials else []
+    searching = ["search", "search-2"][: recipe.search.is_spread + 1] if recipe.search.trials else []
     proposing = ["propose"] if recipe.propose.enabled else []
     return ["ingest", *extracts, *searching, "train", "evaluate", "register", *proposing, "package"]
