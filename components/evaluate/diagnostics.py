@@ -9,25 +9,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.kge.entities import STRUCTURE
-from components.kge.graph import RELATION, Graph, KnownTriples
+from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 from components.kge.model import Model
 from components.kge.ranking import mrr, rank
+from components.kge.tensors import total
 
+STAND_IN = "stand-in for a missing one"
 BLOCK = 1024
 MAPPED_ENTITIES = 1500
 CURVE_TRIPLES = 500
 
 
 @torch.no_grad()
-def relation_shares(model: Model, triples: Tensor, graph: Graph) -> dict[str, dict[str, float]]:
+def relation_shares(
+    model: Model, triples: Tensor, graph: Graph, masks: Mapping[str, Tensor]
+) -> dict[str, dict[str, float]]:
     """Mean share of each modality in the scores of ``triples``, ``{relation: {modality: share}}``, frequent ones first.
 
-    Empty where the fusion has no weights.
+    What goes to the vectors that stand in for missing images and texts is counted apart, as ``STAND_IN``: it says
+    nothing of the modality. Empty where the fusion has no weights.
     """
-    blocks = [model.modality_shares(block) for block in triples.split(BLOCK)]
-    if not blocks or blocks[0] is None:
+    blocks = [_shares(model, block, masks) for block in triples.split(BLOCK)]
+    if not blocks or not blocks[0]:
         return {}
-    shares = {m: torch.cat([block[m] for block in blocks if block]) for m in blocks[0]}
+    shares = {m: torch.cat([block[m] for block in blocks]) for m in blocks[0]}
     counts = torch.bincount(triples[:, RELATION], minlength=len(graph.relations))
     present = [relation for relation in counts.argsort(descending=True, stable=True).tolist() if counts[relation]]
     return {
@@ -36,6 +41,20 @@ def relation_shares(model: Model, triples: Tensor, graph: Graph) -> dict[str, di
         }
         for relation in present
     }
+
+
+def _shares(model: Model, triples: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Share ``[B]`` of each modality that head and tail of ``triples[B, 3]`` have, mean of the two; and the rest."""
+    ends = triples[:, HEAD], triples[:, TAIL]
+    shares = [model.fusion.shares(model.entities.modal(ids), triples[:, RELATION]) for ids in ends]
+    if shares[0] is None:
+        return {}
+    own = {
+        m: total(share[m] * masks[m][ids] if m in masks else share[m] for ids, share in zip(ends, shares, strict=True))
+        for m in shares[0]
+    }
+    found = {m: part / 2 for m, part in own.items()}
+    return found | {STAND_IN: 1 - total(found.values())}
 
 
 @torch.no_grad()

@@ -119,18 +119,19 @@ def reliability(
 
 @rc_context(STYLE)
 def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15) -> Figure:
-    """Mean share of each modality in the score (AdaMF-MAT, Fig. 5): ``{relation: {modality: share}}``."""
+    """Mean share of every modality in a score (AdaMF-MAT, Fig. 5), ``{relation: {modality: share}}``; the rest last."""
     shown = list(shares.items())[:limit][::-1]
     modalities = list(shown[0][1])
     figure, axes = _axes(height=2.2 + 0.5 * len(shown))
     left = np.zeros(len(shown))
-    for modality, colour in zip(modalities, COLOURS, strict=False):
+    colours = [*COLOURS[: len(modalities) - 1], NEUTRAL]  # the last is no modality
+    for modality, colour in zip(modalities, colours, strict=True):
         widths = np.array([values[modality] for _, values in shown])
         axes.barh(range(len(shown)), widths, left=left, color=colour, label=modality)
         left += widths
     axes.set_yticks(range(len(shown)), [_short(relation) for relation, _ in shown])
     means = {modality: np.mean([values[modality] for values in shares.values()]) for modality in modalities}
-    title = "What a score rests on: " + ", ".join(f"{modality} {share:.0%}" for modality, share in means.items())
+    title = "What a score rests on: " + ", ".join(f"{m} {share:.0%}" for m, share in list(means.items())[:-1])
     axes.set(xlabel="mean share in the score, relation by relation", xlim=(0, 1))
     figure.suptitle(title)
     axes.grid(visible=False)

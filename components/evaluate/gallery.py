@@ -42,21 +42,18 @@ def _ranking(prediction: LinkPrediction, results: dict[str, Any]) -> Iterator[tu
 
 
 def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator[tuple[str, Figure, str]]:
-    if shares := relation_shares(bundle.model, mmkg.graph.test, mmkg.graph):
+    masks = entity_masks(mmkg, bundle.model)
+    if shares := relation_shares(bundle.model, mmkg.graph.test, mmkg.graph, masks):
         yield "modality_weights", figures.modality_weights(shares), "Weights of the modalities, relation by relation"
     if results["missing"]:
         (_, whole), *_, (share, rest) = results["missing"]
-        title = f"Image and text of {share:.0%} of the entities lost after training: MRR {whole:.2f} → {rest:.2f}"
-        figure = figures.curves(
-            {"hidden": results["missing"]},
-            title,
-            "share of entities whose image and text are hidden",
-            "development MRR",
-        )
+        title = f"MRR {whole:.2f} → {rest:.2f} when {share:.0%} of the entities lose image and text"
+        x = "share of entities whose image and text are hidden after training"
         caption = "Development MRR when image and text of some entities are hidden from the trained model, which is "
-        yield "missing_modalities", figure, caption + "not trained again (AdaMF-MAT's Fig. 3 trains one model a share)"
+        caption += "not trained again (AdaMF-MAT's Fig. 3 trains one model for each share)"
+        yield "missing_modalities", figures.curves({"": results["missing"]}, title, x, "development MRR"), caption
     entities = _mapped_entities(mmkg)
-    points = embedding_points(bundle.model, entity_masks(mmkg, bundle.model), entities)
+    points = embedding_points(bundle.model, masks, entities)
     kinds = [mmkg.graph.types[entity] or "other" if mmkg.graph.types else "entity" for entity in entities.tolist()]
     yield "embeddings", figures.embedding_map(points, kinds), "Entities by modality (first two principal components)"
 
