@@ -12,7 +12,7 @@ import pyarrow as pa
 from components.runtime.errors import UserError
 from components.runtime.settings import Settings
 from feature_store.manifest import Manifest, digest_of
-from feature_store.parts import USABLE, read_table, sequences_of, vectors_of
+from feature_store.parts import USABLE, check_digest, read_table, sequences_of, vectors_of
 from feature_store.storage import Storage, StoredFile
 
 ROOT = "features/"
@@ -39,12 +39,14 @@ def verify(uri: str, storage: Storage) -> list[str]:
     """What is wrong with a manifest's files and vectors, one sentence a fault; empty if all is well."""
     try:
         manifest = Manifest.read(uri, storage)
+        check_digest(manifest.entities, manifest.spec, storage)
         entities = read_table(manifest.entities, manifest.spec, storage)
     except UserError as error:
         return [str(error)]
     faults, found = [], set()
     for part in manifest.parts:
         try:
+            check_digest(part, manifest.spec, storage)
             table = read_table(part, manifest.spec, storage, ["content", "vector", "status"])
         except UserError as error:
             faults.append(str(error))

@@ -1,6 +1,7 @@
 """A manifest: the one file that makes vectors readable. It names the parts and the entities, with their digests."""
 
 import json
+import zlib
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,7 +13,7 @@ from feature_store.storage import Storage, Stored
 
 
 class File(BaseModel):
-    """A Parquet file beside the manifest; its name carries its SHA-256."""
+    """A Parquet file beside the manifest; its name carries its SHA-256 and its CRC-32 (``file_name``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,7 +24,12 @@ class File(BaseModel):
     @property
     def sha256(self) -> str:
         """Digest of the bytes."""
-        return self.name.removesuffix(".parquet").rsplit("-", 1)[-1]
+        return self.name.removesuffix(".parquet").split("-")[1]
+
+    @property
+    def crc32(self) -> str:
+        """Checksum of the bytes: what every reader can afford to recompute."""
+        return self.name.removesuffix(".parquet").split("-")[2]
 
 
 class Manifest(BaseModel):
@@ -36,7 +42,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     modality: str
     dtype: str
     encoder: dict[str, Any]
@@ -83,7 +89,12 @@ class Manifest(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise UserError(uri, "this is no feature manifest of format 1", "extract the features again") from error
+            raise UserError(uri, "this is no feature manifest of format 2", "extract the features again") from error
+
+
+def file_name(kind: str, data: bytes) -> str:
+    """The name of a Parquet file with the bytes ``data``."""
+    return f"{kind}-{digests.of_bytes(data)}-{zlib.crc32(data):08x}.parquet"
 
 
 def digest_of(uri: str) -> str:

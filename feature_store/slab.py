@@ -5,10 +5,12 @@ manifest's digest; every process that opens it shares the same pages.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -58,35 +60,43 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
     usable = np.isin(entities["status"].to_numpy().astype(str), USABLE)
     rows_of = _rows_by_content(entities["content"].to_pylist(), usable)
     width = (manifest.spec.dimension,) if length is None else (length, manifest.spec.dimension)
-    shapes = {"vectors": ("F32", (len(usable), *width)), "lengths": ("I32", (len(usable),))}
-    slab = create_safetensors(folder / "vectors.safetensors", shapes)
+    lengths = np.zeros(len(usable), np.int32)
+    shapes = {"vectors": ("F32", (len(usable), *width)), "lengths": ("I32", lengths.shape)}
 
     def fill(part: File) -> None:
         table = read_table(part, manifest.spec, storage, ["content", "vector"])
         contents = enumerate(table["content"].to_pylist())
-        pairs = [(row, position) for position, content in contents for row in rows_of.get(content, ())]
+        pairs = sorted((row, position) for position, content in contents for row in rows_of.get(content, ()))
         rows, positions = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        _copy(table, rows, positions, slab)
+        vectors, lengths[rows] = _vectors(table, positions, length)
+        _write_rows(slab.fileno(), begins["vectors"], rows, vectors)
 
-    with ThreadPoolExecutor(READERS) as pool:
+    with (folder / "vectors.safetensors").open("w+b") as slab, ThreadPoolExecutor(READERS) as pool:
+        begins = create_safetensors(slab, shapes)
         list(pool.map(fill, manifest.parts))
-    _check_filled(slab["lengths"], usable, manifest)
-    for array in slab.values():
-        array.flush()
+        _check_filled(lengths, usable, manifest)
+        os.pwrite(slab.fileno(), lengths, begins["lengths"])
+        os.fsync(slab.fileno())  # the name that it gets promises whole vectors, also after a power failure
 
 
-def _copy(table: pa.Table, rows: np.ndarray, positions: np.ndarray, slab: dict[str, np.memmap]) -> None:
-    """Copy the vectors at ``positions`` of a part to ``rows`` of the slab."""
-    vectors, lengths = slab["vectors"], slab["lengths"]
-    if vectors.ndim == 2:
-        vectors[rows] = vectors_of(table)[positions]
-        lengths[rows] = 1
+def _vectors(table: pa.Table, positions: np.ndarray, length: int | None) -> tuple[np.ndarray, np.ndarray | int]:
+    """Float32 vectors at ``positions`` of a part, sequences padded with zeros, and how many each entity has."""
+    if length is None:
+        return vectors_of(table)[positions].astype(np.float32, copy=False), 1
+    sequences = [sequence[:length] for sequence in sequences_of(table)]
+    padded = np.zeros((len(positions), length, table.schema.field("vector").type.value_type.list_size), np.float32)
+    for row, position in enumerate(positions):
+        padded[row, : len(sequences[position])] = sequences[position]
+    return padded, np.array([len(sequences[position]) for position in positions], np.int32)
+
+
+def _write_rows(file: int, begin: int, rows: np.ndarray, vectors: np.ndarray) -> None:
+    """Write ``vectors`` as the ascending ``rows`` of a tensor at ``begin``, a call a run: half the cost of page faults."""
+    if not len(rows):
         return
-    sequences = sequences_of(table)
-    for row, position in zip(rows, positions, strict=True):
-        sequence = sequences[position][: vectors.shape[1]]
-        vectors[row, : len(sequence)] = sequence
-        lengths[row] = len(sequence)
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    for run, start in zip(np.split(vectors, starts[1:]), starts, strict=True):
+        os.pwrite(file, run, begin + int(rows[start]) * run[0].nbytes)
 
 
 def _rows_by_content(contents: Sequence[str], usable: np.ndarray) -> dict[str, list[int]]:
@@ -109,26 +119,20 @@ def _check_filled(lengths: np.ndarray, usable: np.ndarray, manifest: Manifest) -
         raise UserError(manifest.spec.folder, "the parts lack vectors that the manifest names", "extract them again")
 
 
-def create_safetensors(path: Path, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> dict[str, np.memmap]:
-    """A safetensors file of zeros, open for writing: type (``F32``, ``I32``) and shape by name.
+def create_safetensors(file: BinaryIO, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> dict[str, int]:
+    """Make ``file`` a safetensors file of zeros; type (``F32``, ``I32``) and shape by name. Returns where each begins.
 
     The library only writes tensors that fit into memory; the format is a length, a JSON header, and the bytes.
     """
     sizes = [4 * int(np.prod(shape)) for _, shape in tensors.values()]
-    begins = [sum(sizes[:index]) for index in range(len(sizes))]
+    ends = np.cumsum(sizes).tolist()
     header = {
-        name: {"dtype": kind, "shape": shape, "data_offsets": [begin, begin + size]}
-        for (name, (kind, shape)), begin, size in zip(tensors.items(), begins, sizes, strict=True)
+        name: {"dtype": kind, "shape": shape, "data_offsets": [end - size, end]}
+        for (name, (kind, shape)), size, end in zip(tensors.items(), sizes, ends, strict=True)
     }
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % 64)
-    path.write_bytes(len(text).to_bytes(8, "little") + text)
-    with path.open("r+b") as file:
-        file.truncate(8 + len(text) + sum(sizes))
-    return {
-        name: np.memmap(path, np.dtype(_NUMPY[kind]), "r+", 8 + len(text) + begin, shape)
-        for (name, (kind, shape)), begin in zip(tensors.items(), begins, strict=True)
-    }
-
-
-_NUMPY = {"F32": np.float32, "I32": np.int32}
+    file.write(len(text).to_bytes(8, "little") + text)
+    file.truncate(8 + len(text) + ends[-1])
+    file.flush()
+    return {name: 8 + len(text) + end - size for name, size, end in zip(tensors, sizes, ends, strict=True)}

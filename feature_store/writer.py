@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from components.runtime import digests
 from components.runtime.errors import UserError
-from feature_store.manifest import File, Manifest
+from feature_store.manifest import File, Manifest, file_name
 from feature_store.parts import MISSING, Row, store_part
 from feature_store.spec import FeatureSpec
 from feature_store.storage import Storage, Stored
@@ -119,7 +119,7 @@ class FeatureWriter:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         data = sink.getvalue().to_pybytes()
-        name = f"entities-{digests.of_bytes(data)}.parquet"
+        name = file_name("entities", data)
         self.storage.write(f"{self.spec.folder}/{name}", data)
         return File(name=name, bytes=len(data), rows=len(table))
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.runtime.errors import UserError
+from feature_store import catalog
 from feature_store.manifest import Manifest
 from feature_store.parts import OK, Row
 from feature_store.reader import dropped, load_features, load_tokens
@@ -141,6 +143,18 @@ def test_changed_files_are_refused(storage: Storage, commit: Commit, home: Path)
     with pytest.raises(UserError, match="the manifest was changed"):
         load_features(stored.uri, ["e0"], storage)
     assert not list((home / "scratch" / "slabs").glob("*")), "nothing half-built is left"
+
+
+def test_no_changed_byte_reaches_a_reader(local: Storage, commit: Commit, home: Path) -> None:
+    vectors = some(20)
+    stored = commit(local, vectors)
+    (part,) = Path(stored.uri).parent.glob("part-*")
+    whole = part.read_bytes()
+    for position in range(0, len(whole), 41):
+        part.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
+        with pytest.raises(UserError, match="changed after it was written"):
+            load_features(stored.uri, list(vectors), local)
+    assert catalog.verify(stored.uri, local), "verify recomputes the SHA-256"
 
 
 def test_lost_files_are_made_again(local: Storage, commit: Commit) -> None:
