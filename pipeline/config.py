@@ -11,6 +11,7 @@ from components.evaluate.config import EvaluateConfig
 from components.extract.config import ExtractConfig
 from components.ingest.config import IngestConfig
 from components.package.config import PackageConfig
+from components.propose.config import ProposeConfig
 from components.register.config import RegisterConfig
 from components.runtime.errors import UserError, did_you_mean
 from components.search.config import SearchConfig
@@ -37,6 +38,7 @@ class Recipe(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
     package: PackageConfig = PackageConfig()
+    propose: ProposeConfig = ProposeConfig()
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:

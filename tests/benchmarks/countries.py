@@ -3,14 +3,18 @@
     python tests/benchmarks/countries.py [seeds] [modalities|strategies …]
 
 Everything but the named part is the recipe `countries`. Each run selects its epoch on the development split; the test
-split is ranked once, filtered, ties at their mean rank. The flags' VGG-16 has random weights.
+split is ranked once, filtered, ties at their mean rank. The flags' VGG-16 has random weights. Each result is kept as it
+comes (``recorded.py``): a stopped script goes on where it was.
 """
 
 import statistics
 import sys
+import time
 from collections.abc import Callable
-from tempfile import TemporaryDirectory
+from functools import partial
 from typing import Any
+
+from recorded import recorded
 
 from components.evaluate.baseline import RelationPopularity
 from components.extract.extract import extract
@@ -21,8 +25,8 @@ from components.kge.graph import Graph, KnownTriples
 from components.kge.ranking import Scorer, mrr, rank
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
-from feature_store.local import LocalStorage
 from feature_store.reader import load_features
+from feature_store.storage import open_storage
 from pipeline import config
 
 RECIPE = config.load("countries")
@@ -35,58 +39,69 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "the recipe": {},
     },
     "strategies": {
-        name: {"negatives": {"name": name, "count": 32}}
-        for name in ("uniform", "bernoulli", "mans-v", "mans-t", "mans-h", "mans-a", "mat", "dhns")
+        f"{name}, {fusion['name']}": {"model": {"fusion": fusion}, "negatives": {"name": name, "count": 32}}
+        for fusion, names in (
+            ({"name": "adamf"}, ("uniform", "bernoulli", "mans-v", "mans-t", "mans-h", "mat", "dhns")),
+            ({"name": "ikrl", "modality": "textual"}, ("bernoulli", "mans-v", "mans-t", "mans-h", "mans-a")),
+        )
+        for name in names
     },
 }
 
 
 def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    with TemporaryDirectory() as scratch:
-        storage = LocalStorage(scratch)
-        graph_uri = ingest(RECIPE.dataset, RECIPE.ingest, storage).uri
-        graph = MMKG.load(storage.fetch(graph_uri)).graph
-        features = {
-            m: load_features(extract(graph_uri, m, RECIPE.extract, storage).uri, graph.entities.keys, storage)
-            for m in ("visual", "textual")
-        }
-        for name in sys.argv[2:] or TABLES:
-            print_table(name, TABLES[name], seeds, lambda changes, seed: test_mrr(graph, features, changes, seed))
-    print(f"\nrelation popularity: test MRR {filtered_mrr(RelationPopularity(graph), graph):.3f}")
+    storage = open_storage()
+    graph_uri = ingest(RECIPE.dataset, RECIPE.ingest, storage).uri
+    graph = MMKG.load(storage.fetch(graph_uri)).graph
+    features = {
+        m: load_features(extract(graph_uri, m, RECIPE.extract, storage).uri, graph.entities.keys, storage)
+        for m in ("visual", "textual")
+    }
+    for name in sys.argv[2:] or TABLES:
+        print_table(name, TABLES[name], seeds, partial(results, graph, features))
+    dev, test = (filtered_mrr(RelationPopularity(graph), graph, split) for split in ("dev", "test"))
+    print(f"| relation popularity | {dev:.3f} | {test:.3f} | |")
 
 
 def print_table(
-    title: str,
-    rows: dict[str, dict[str, Any]],
-    seeds: int,
-    measure: Callable[[dict[str, Any], int], tuple[float, float]],
+    title: str, rows: dict[str, dict[str, Any]], seeds: int, measure: Callable[[TrainConfig], dict[str, float]]
 ) -> None:
     """One row a configuration: mean ± standard deviation over the seeds."""
     print(f"\n| {title} | dev MRR | test MRR | seeds |\n|---|---|---|---|", flush=True)
     for label, changes in rows.items():
-        dev, test = zip(*(measure(changes, seed) for seed in range(seeds)), strict=True)
+        found = [measure(settings(changes, seed)) for seed in range(seeds)]
+        dev, test = ([one[split] for one in found] for split in ("dev", "test"))
         print(f"| {label} | {_spread(dev)} | {_spread(test)} | {seeds} |", flush=True)
 
 
-def test_mrr(graph: Graph, features: dict[str, Features], changes: dict[str, Any], seed: int) -> tuple[float, float]:
-    """Development and test MRR of the recipe with ``changes``."""
+def settings(changes: dict[str, Any], seed: int) -> TrainConfig:
+    """The recipe's training with ``changes``."""
     raw = RECIPE.train.model_dump() | {"seed": seed}
-    raw |= changes | {"model": raw["model"] | changes.get("model", {})}
-    settings = TrainConfig.model_validate(raw)
-    used = {m: table for m, table in features.items() if settings.uses(m)}
-    trainer = Trainer(graph, used, settings)
-    model = trainer.fit()
-    return trainer.selection.best_mrr, filtered_mrr(model, graph)
+    return TrainConfig.model_validate(raw | changes | {"model": raw["model"] | changes.get("model", {})})
 
 
-def filtered_mrr(model: Scorer, graph: Graph) -> float:
-    """MRR of the test split, both directions."""
-    known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
-    return mrr(rank(model, graph.test, known))
+def results(graph: Graph, features: dict[str, Features], chosen: TrainConfig) -> dict[str, float]:
+    """Development and test MRR of a training, measured or from the record."""
+
+    def measure() -> dict[str, float]:
+        begun = time.monotonic()
+        used = {m: table for m, table in features.items() if chosen.uses(m)}
+        trainer = Trainer(graph, used, chosen)
+        model = trainer.fit()
+        found = {split: filtered_mrr(model, graph, split) for split in ("dev", "test")}
+        return found | {"epochs": trainer.selection.epoch, "seconds": time.monotonic() - begun}
+
+    return recorded("countries", chosen.model_dump(), measure)
 
 
-def _spread(values: tuple[float, ...]) -> str:
+def filtered_mrr(model: Scorer, graph: Graph, split: str) -> float:
+    """MRR of a split, both directions. The filter of the development split knows nothing of test."""
+    triples, filtered = {"dev": (graph.valid, graph.selection_triples), "test": (graph.test, graph.all_triples)}[split]
+    return mrr(rank(model, triples, KnownTriples(filtered, len(graph.entities), len(graph.relations))))
+
+
+def _spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
 
 

@@ -226,8 +226,9 @@ def test_vectors_made_elsewhere_stand_in_for_an_encoder(publish: Publish, storag
     np.testing.assert_array_equal(load_features(stored.uri, ["e0", "e1", "e2"], storage).vectors, vectors)
     by_digest = ExtractConfig(visual=ImportedConfig(source=stored.digest[:10]))
     assert extract(graph, "visual", by_digest, storage) == stored
-    with pytest.raises(UserError, match="no committed manifest"):
-        extract(graph, "visual", ExtractConfig(visual=ImportedConfig(source="nowhere.npy")), storage)
+    for source, expected in {"nowhere": "no committed manifest", "nowhere.npy": "no such file"}.items():
+        with pytest.raises(UserError, match=expected):
+            extract(graph, "visual", ExtractConfig(visual=ImportedConfig(source=source)), storage)
     with pytest.raises(UserError, match=r"extract.visual: the recipe names no encoder"):
         extract(graph, "visual", ExtractConfig(visual=None), storage)
 
