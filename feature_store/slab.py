@@ -91,7 +91,7 @@ def _vectors(table: pa.Table, positions: np.ndarray, length: int | None) -> tupl
 
 
 def _write_rows(file: int, begin: int, rows: np.ndarray, vectors: np.ndarray) -> None:
-    """Write ``vectors`` as the ascending ``rows`` of a tensor at ``begin``, a call a run: half the cost of page faults."""
+    """Write ``vectors`` as ascending ``rows`` of a tensor at ``begin``, a call a run: half the cost of page faults."""
     if not len(rows):
         return
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)

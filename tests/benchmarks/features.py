@@ -106,7 +106,7 @@ def measure_reading(storage: Storage, entities: int = 30_000, dimension: int = 7
     later, _ = timed(lambda: load_features(uri, keys, storage))
     megabytes = vectors.nbytes / 1e6
     print(f"reading: {megabytes:.0f} MB at {megabytes / first:.0f} MB/s from Parquet to a mapped, checked, synced slab")
-    print(f"reading: pyarrow alone decodes the same files at {megabytes / bare:.0f} MB/s; mapped in {1000 * later:.0f} ms")
+    print(f"reading: pyarrow alone decodes these files at {megabytes / bare:.0f} MB/s; mapped in {1000 * later:.0f} ms")
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
