@@ -22,3 +22,8 @@ class IngestConfig(BaseModel):
     columns: Columns | None = Field(
         None, description="Column order of OpenKE files, overriding dataset.yaml: htr (head tail relation) or hrt."
     )
+    increments: tuple[str, ...] = Field(
+        (),
+        description="Folders (or stored URIs) of accepted triples that are added to train, as `mmkgc propose export` "
+        "writes them.",
+    )

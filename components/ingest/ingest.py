@@ -11,6 +11,7 @@ from components.ingest import profile
 from components.ingest.checks import Findings, distinct, leakage, warn_of_unused
 from components.ingest.config import IngestConfig
 from components.ingest.images import store_images
+from components.ingest.increments import add_increments
 from components.ingest.mmkg import MMKG
 from components.ingest.raw import RawGraph
 from components.ingest.readers import read
@@ -45,13 +46,15 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
         train, test = distinct(raw, raw.train, findings), distinct(raw, raw.test, findings)
         leaked = leakage(raw, config.allow_leakage, findings)
         train, valid, known = develop(raw, train, test, config, findings)
+        held_out = {"the development split": valid, "test": test}
+        train, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
         warn_of_unused(raw, findings)
         images = store_images(raw, storage.put_blob, findings)
         splits = {"train": train, "valid": valid, "test": test, "known": known}
         tensors = {name: torch.from_numpy(triples) for name, triples in splits.items()}
         graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
         mmkg = MMKG(graph, raw.descriptions, images)
-        return replace(mmkg, info=_info(mmkg, raw, leaked, findings))
+        return replace(mmkg, info=_info(mmkg, raw, leaked, findings) | increments)
 
 
 def _info(mmkg: MMKG, raw: RawGraph, leaked: int, findings: Findings) -> dict[str, Any]:

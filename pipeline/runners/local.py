@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from components.ingest import increments
 from components.ingest.source import fingerprint
 from components.runtime import digests, tracking
 from components.runtime.errors import UserError
@@ -33,11 +34,13 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
 
     Raises UserError when a step refuses its input, StepFailed when it breaks.
     """
-    settings, data = Settings.from_env(), fingerprint(recipe.dataset)
+    settings = Settings.from_env()
+    data = fingerprint(recipe.dataset) + increments.fingerprint(recipe.ingest.increments)
     log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
-    with tracking.start_run(recipe.name, recipe.name, {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}) as parent:
+    tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
+    with tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
         parent.log_params(recipe.model_dump(mode="json", by_alias=True))
         with log.open("w", encoding="utf-8", buffering=1) as file, Display(dag.steps(recipe), settings.home) as display:
             follower = Follower(file, display)

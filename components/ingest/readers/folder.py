@@ -5,6 +5,7 @@
 separated by ``|``) and ``type``. ``relations.tsv``: header ``key name``. ``dataset.yaml``: see ``Card``.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def read(folder: Path) -> RawGraph:
     entities, relations = _vocabulary(entity_columns), _vocabulary(relation_columns)
     nothing = [""] * len(entities)
     types = tuple(entity_columns.get("type", nothing))
-    split = _SplitReader(folder, entity_columns["key"], relation_columns["key"])
+    split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
     return RawGraph(
         folder=folder,
         card=card,
@@ -78,16 +79,27 @@ def _paths(cell: str) -> tuple[str, ...]:
     return tuple(path.strip() for path in cell.split("|") if path.strip())
 
 
-class _SplitReader:
-    """Turns the keys of triples into ids."""
+class SplitReader:
+    """Turns the keys of triples into ids.
 
-    def __init__(self, folder: Path, entities: list[str], relations: list[str]) -> None:
-        self.folder = folder
+    ``needs`` says what the folder should hold, ``files`` which files of the dataset list the keys.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        entities: Sequence[str],
+        relations: Sequence[str],
+        needs: str = NEEDS,
+        files: tuple[str, str] = ("entities.tsv", "relations.tsv"),
+    ) -> None:
+        self.folder, self.needs, self.files = folder, needs, files
         entity_keys, relation_keys = pa.array(entities, pa.large_string()), pa.array(relations, pa.large_string())
         self.keys = {"head": entity_keys, "relation": relation_keys, "tail": entity_keys}
 
     def read(self, name: str) -> Split:
-        lines = Lines.read(self.folder / name, f"the folder needs {NEEDS}")
+        """The triples of a file. Raises UserError, with file and line, for anything malformed."""
+        lines = Lines.read(self.folder / name, f"the folder needs {self.needs}")
         lines = lines.after(1) if _has_header(lines) else lines
         columns = dict(zip(TRIPLE, lines.fields(TRIPLE), strict=True))
         ids = {side: pc.index_in(keys, self.keys[side]) for side, keys in columns.items()}
@@ -107,21 +119,20 @@ class _SplitReader:
     def _what(self, side: str, key: str) -> str:
         if self._is_misplaced(side, key):
             return f"'{key}' in the {side} column is {'an entity' if side == 'relation' else 'a relation'}"
-        return f"{side} '{key}' is not in {_file_of(side)}"
+        return f"{side} '{key}' is not in {self._file_of(side)}"
 
     def _mend(self, side: str, key: str) -> str:
         if self._is_misplaced(side, key):
             return "the columns are head, relation, tail: put them in this order"
         near = process.extractOne(key, self.keys[side].to_pylist(), score_cutoff=75)
-        return f"add it to {_file_of(side)}" + (f"; or did you mean '{near[0]}'?" if near else "")
+        return f"add it to {self._file_of(side)}" + (f"; or did you mean '{near[0]}'?" if near else "")
 
     def _is_misplaced(self, side: str, key: str) -> bool:
         others = self.keys["head" if side == "relation" else "relation"]
         return pc.index(others, pa.scalar(key, pa.large_string())).as_py() >= 0
 
-
-def _file_of(side: str) -> str:
-    return "relations.tsv" if side == "relation" else "entities.tsv"
+    def _file_of(self, side: str) -> str:
+        return self.files[side == "relation"]
 
 
 def _has_header(lines: Lines) -> bool:

@@ -1,0 +1,79 @@
+"""Increments: triples that people have accepted since the dataset was made, added to train.
+
+An increment is a folder with ``triples.tsv`` (``head relation tail``, keys of the dataset) and, if ``mmkgc propose
+export`` wrote it, ``increment.json``: what proposed the triples and how many were decided.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.ingest.checks import Findings
+from components.ingest.raw import RawGraph, Split
+from components.ingest.readers.folder import SplitReader
+from components.runtime import digests
+from components.runtime.errors import UserError
+from components.runtime.files import read_json
+from feature_store.storage import Storage
+
+TRIPLES, CARD = "triples.tsv", "increment.json"
+NEEDS = f"{TRIPLES}; `mmkgc propose export` writes it"
+
+
+def add_increments(
+    raw: RawGraph,
+    train: np.ndarray,
+    held_out: Mapping[str, np.ndarray],
+    places: Sequence[str],
+    storage: Storage,
+    findings: Findings,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Train with the increments' triples behind it, and their lineage for ``graph.json``, empty without any.
+
+    Raises UserError, with file and line, for a key that the dataset does not have and for a held-out triple.
+    """
+    lineage = []
+    for place in places:
+        folder = storage.fetch(place) if "://" in place else Path(place)
+        split = SplitReader(folder, raw.entities.keys, raw.relations.keys, NEEDS, _vocabulary_files(raw)).read(TRIPLES)
+        _refuse_held_out(raw, split, held_out)
+        rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
+        new = split.triples[rows][~np.isin(raw.codes(split.triples[rows]), raw.codes(train))]
+        findings.notes.append(f"{len(new)} accepted triples join train; {len(split) - len(new)} are in it already.")
+        card = read_json(folder / CARD) if (folder / CARD).is_file() else {}
+        lineage.append({"added": len(new), "sha256": digests.of_file(folder / TRIPLES)} | card)
+        train = np.concatenate([train, new])
+    return train, {"increments": lineage} if lineage else {}
+
+
+def fingerprint(places: Sequence[str]) -> str:
+    """What changes whenever the increments do, for a cache key; empty without any.
+
+    Raises UserError where a folder is missing.
+    """
+    return digests.of_json([_fingerprint(place) for place in places]) if places else ""
+
+
+def _fingerprint(place: str) -> str:
+    if "://" in place:
+        return place  # a stored folder never changes
+    if not (Path(place) / TRIPLES).is_file():
+        raise UserError(f"increment {place}", f"there is no {TRIPLES} in it", f"the folder needs {NEEDS}")
+    return digests.of_folder(Path(place))
+
+
+def _vocabulary_files(raw: RawGraph) -> tuple[str, str]:
+    """The dataset's files of entities and of relations, whatever its format."""
+    entities, relations = (next(name for name in raw.files if name.startswith(kind)) for kind in ("entit", "relation"))
+    return entities, relations
+
+
+def _refuse_held_out(raw: RawGraph, split: Split, held_out: Mapping[str, np.ndarray]) -> None:
+    for name, triples in held_out.items():
+        split.lines.refuse_if(
+            np.isin(raw.codes(split.triples), raw.codes(triples)),
+            lambda row, name=name: f"this triple is in {name}",  # type: ignore[misc]
+            "a model cannot be judged by what it was trained on: remove the line",
+        )

@@ -1,0 +1,44 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.propose.config import ProposeConfig
+from components.propose.propose import complete_graph
+from feature_store.storage import Storage, open_storage
+from serving.protocol import ModelName
+
+MODEL = ModelName(name="toy", version="3")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return open_storage(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def calibrated(toy_mmkg: MMKG, toy_bundle: Bundle) -> Bundle:
+    rest = {"encoders": toy_bundle.encoders, "config": toy_bundle.config}
+    return Bundle.of(
+        toy_bundle.model, toy_mmkg.graph, calibration={"method": "platt", "slope": 1.0, "intercept": 0.0}, **rest
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_folder(calibrated: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy") / "bundle"
+    calibrated.save(folder)
+    return folder
+
+
+@pytest.fixture
+def complete(toy_folder: Path, storage: Storage, tmp_path: Path) -> Callable[..., Path]:
+    """Proposes on the toy graph; the published folder."""
+
+    def completed(rejected=(), folder: Path = toy_folder, **config) -> Path:
+        stored = complete_graph(folder, MODEL, ProposeConfig(**config), storage, rejected, tmp_path / "scratch")
+        return storage.fetch(stored.uri)
+
+    return completed
