@@ -90,6 +90,12 @@ class TrainConfig(BaseModel):
         """Why this cannot be trained on a graph whose entities have features of ``modalities``; None where it can."""
         return refusal(self.model, modalities, self.negatives, self.objective)
 
+    @property
+    def label(self) -> str:
+        """What tells a run from another at a glance: interaction, fusion and negatives, or the objective without."""
+        parts = self.model.interaction, self.model.fusion, self.negatives or self.objective
+        return ", ".join(part["name"] for part in parts)
+
     def uses(self, modality: str) -> bool:
         """Whether features of the modality are wanted."""
         if self.model.fusion["name"] == "structure":
