@@ -12,8 +12,8 @@ from components.kge.model import Model
 def completions(model: Model, graph: Graph, count: int, answers: int) -> list[dict[str, Any]]:
     """Best ``answers`` of the tail queries of the first ``count`` test triples.
 
-    ``[{query, head, relation, gold, rank, answers: [{label, score, known, gold}]}]``: ``known`` marks what train or
-    valid already hold, ``rank`` is the gold answer's place among the other, unknown candidates (ties at their mean).
+    ``[{query, head, relation, gold, rank, known, answers: [{label, score, gold}]}]``: the ``known`` answers, as many as
+    train and valid hold, are left out; ``rank`` is the gold answer's place among the rest (ties at their mean).
     """
     known = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
     triples = graph.test[:count]
@@ -33,15 +33,16 @@ def _completion(
     names, gold = graph.entities.names, triple[TAIL]
     rivals = scores[~known]
     better, equal = int((rivals > scores[gold]).sum()), int((rivals == scores[gold]).sum()) - 1
-    best = scores.topk(min(answers, len(scores)))
+    best = scores.masked_fill(known, -torch.inf).topk(min(answers, len(rivals)))
     return {
         "query": f"({names[triple[HEAD]]}, {graph.relations.names[triple[RELATION]]}, ?)",
         "head": graph.entities.keys[triple[HEAD]],
         "relation": graph.relations.keys[triple[RELATION]],
         "gold": names[gold],
         "rank": 1 + better + equal / 2,
+        "known": int(known.sum()),
         "answers": [
-            {"label": names[entity], "score": score, "known": bool(known[entity]), "gold": entity == gold}
+            {"label": names[entity], "score": score, "gold": entity == gold}
             for entity, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ],
     }

@@ -46,15 +46,12 @@ def relation_shares(
 def _shares(model: Model, triples: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Share ``[B]`` of each modality that head and tail of ``triples[B, 3]`` have, mean of the two; and the rest."""
     ends = triples[:, HEAD], triples[:, TAIL]
-    shares = [model.fusion.shares(model.entities.modal(ids), triples[:, RELATION]) for ids in ends]
-    if shares[0] is None:
-        return {}
+    weighed = [(ids, model.fusion.shares(model.entities.modal(ids), triples[:, RELATION])) for ids in ends]
     own = {
-        m: total(share[m] * masks[m][ids] if m in masks else share[m] for ids, share in zip(ends, shares, strict=True))
-        for m in shares[0]
+        m: total(share[m] * masks[m][ids] if m in masks else share[m] for ids, share in weighed if share) / 2
+        for m in weighed[0][1] or ()
     }
-    found = {m: part / 2 for m, part in own.items()}
-    return found | {STAND_IN: 1 - total(found.values())}
+    return own | {STAND_IN: 1 - total(own.values())} if own else {}
 
 
 @torch.no_grad()

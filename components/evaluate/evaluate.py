@@ -42,6 +42,8 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
         numbers = tracked_metrics(results)
         for target in filter(None, (run, parent_run())):
             target.log_metrics(numbers)
+            target.log_artifact(folder / "figures", "figures")
+            target.log_artifact(folder / "report.html")
         run.log_artifact(folder)
         _log_training_curves(run, bundle_uri, Path(scratch))
         run.set_tags({"protocol": results["protocol"]["label"], "graph_uri": graph_uri, "bundle_uri": bundle_uri})

@@ -196,14 +196,17 @@ def change_bars(changes: Mapping[str, tuple[float, float, float]], title: str, l
 
 
 @rc_context(STYLE)
-def search_history(trials: Sequence[tuple[int, float]]) -> Figure:
-    """Development MRR of every finished trial (number, value) of a search, and the best so far."""
+def search_history(trials: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, float]]) -> Figure:
+    """Development MRR of every finished trial (number, value) of a search, and the best so far; the pruned in grey."""
     figure, axes = _axes()
+    if pruned:
+        numbers, values = np.array(pruned).T
+        axes.scatter(numbers, values, color=NEUTRAL, s=30, label="pruned")
     numbers, values = (np.array(column) for column in zip(*trials, strict=True))
     axes.scatter(numbers, values, color=COLOURS[0], s=60, label="trial")
     axes.step(numbers, np.maximum.accumulate(values), where="post", color=COLOURS[1], label="best so far")
     best = values.argmax()
-    title = f"Trial {numbers[best]} is the best of {len(values)}: development MRR {values[best]:.3f}"
+    title = f"Trial {numbers[best]} is the best of {len(trials) + len(pruned)}: development MRR {values[best]:.3f}"
     axes.set(title=title, xlabel="trial", ylabel="development MRR")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right")

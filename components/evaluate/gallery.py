@@ -12,7 +12,7 @@ from components.evaluate.classification import LabelledTriples
 from components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
 from components.evaluate.link_prediction import LinkPrediction
 from components.evaluate.report import Figure as ReportFigure
-from components.evaluate.slices import degree_names, entity_masks
+from components.evaluate.slices import entity_masks, in_order
 from components.ingest.mmkg import MMKG
 from components.kge.bundle import Bundle
 from components.kge.calibration import probability
@@ -38,7 +38,7 @@ def _ranking(prediction: LinkPrediction, results: dict[str, Any]) -> Iterator[tu
     for kind in ("relation", "category", "answer degree", "answer modalities", "unseen"):
         if len(slices[kind]) > 1:
             name = f"mrr_by_{kind.replace(' ', '_')}"
-            yield name, figures.metric_bars(_ordered(kind, slices[kind]), kind), f"MRR by {kind}"
+            yield name, figures.metric_bars(in_order(kind, slices[kind]), kind), f"MRR by {kind}"
 
 
 def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator[tuple[str, Figure, str]]:
@@ -56,12 +56,6 @@ def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator
     points = embedding_points(bundle.model, masks, entities)
     kinds = [mmkg.graph.types[entity] or "other" if mmkg.graph.types else "entity" for entity in entities.tolist()]
     yield "embeddings", figures.embedding_map(points, kinds), "Entities by modality (first two principal components)"
-
-
-def _ordered(kind: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Degrees from low to high; other kinds as they are, the largest slice first."""
-    order = degree_names()
-    return sorted(rows, key=lambda row: order.index(row["value"])) if kind == "answer degree" else rows
 
 
 def _mapped_entities(mmkg: MMKG) -> torch.Tensor:

@@ -70,6 +70,12 @@ def degree_names() -> list[str]:
     return [*names, f"{lows[-1]}+"]
 
 
+def in_order(kind: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a slice as people read them: degrees from low to high, others as they are, the largest first."""
+    order = degree_names()
+    return sorted(rows, key=lambda row: order.index(row["value"])) if kind == "answer degree" else rows
+
+
 def query_kinds(queries: QueryRanks, triples: Tensor, graph: Graph, masks: dict[str, Tensor]) -> dict[str, Labels]:
     """Labels ``[Q]`` of every query: relation, category, and the answer's modalities, degree and unseen entities.
 

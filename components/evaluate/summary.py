@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.evaluate.report import Block, Figure, Heading, Paragraph, Table
+from components.evaluate.slices import in_order
 from components.kge.bundle import Bundle
 
 SLICE_ROWS = 12
@@ -59,21 +60,20 @@ def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
     if answers:
         yield Heading("First test queries")
     for answer in answers:
-        yield Paragraph(f"{answer['query']} (answer: {answer['gold']}, rank {answer['rank']:g})")
-        rows = [[row["label"], f"{row['score']:.3f}", mark(row)] for row in answer["answers"]]
+        left_out = f"; {answer['known']} known ones are left out" if answer["known"] else ""
+        yield Paragraph(f"{answer['query']} → {answer['gold']}, at rank {answer['rank']:g}{left_out}.")
+        rows = [[row["label"], f"{row['score']:.3f}", "← answer" if row["gold"] else ""] for row in answer["answers"]]
         yield Table(["completion", "score", ""], rows)
-
-
-def mark(answer: dict[str, Any]) -> str:
-    """What is said beside a completion."""
-    return "the answer" if answer["gold"] else "already known" if answer["known"] else ""
 
 
 def _slices(results: dict[str, Any]) -> Iterator[Block]:
     for kind, rows in results["slices"].items():
+        if len(rows) < 2:
+            continue
+        rows = in_order(kind, rows)
         names = [name for name in rows[0]["both"] if name not in ("amr", "amri")]
         shown = [[row["value"], str(row["queries"]), *(metric(n, row["both"][n]) for n in names)] for row in rows]
-        yield Heading(f"By {kind}")
+        yield Heading("By unseen entities" if kind == "unseen" else f"By {kind}")
         yield Table([kind, "queries", *map(title, names)], shown[:SLICE_ROWS])
         if len(rows) > SLICE_ROWS:
             yield Paragraph(f"The {SLICE_ROWS} with most queries of {len(rows)}; all are in metrics.json.")
@@ -89,16 +89,14 @@ def _classification(results: dict[str, Any]) -> Iterator[Block]:
     yield Heading("Triple classification")
     names = list(results["classification"]["standard"])
     rows = [
-        [labels[name], *(f"{100 * v:.1f}" for v in row.values())] for name, row in results["classification"].items()
+        [labels[name], *(f"{value:.3f}" for value in row.values())] for name, row in results["classification"].items()
     ]
     yield Table(["protocol", *map(str.capitalize, names)], rows)
 
 
 def metric(name: str, value: float) -> str:
-    """A metric as people read it: ranks with one digit, adjusted ones with three, shares in percent."""
-    if name == "mr":
-        return f"{value:.1f}"
-    return f"{value:.3f}" if name in ("amr", "amri") else f"{100 * value:.1f}"
+    """A metric as people read it: mean ranks with one digit, shares with three."""
+    return f"{value:.1f}" if name == "mr" else f"{value:.3f}"
 
 
 def title(name: str) -> str:

@@ -4,6 +4,7 @@ One scheduler serves a machine. Several, on a cluster, join one study in a datab
 """
 
 import multiprocessing
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -101,8 +102,9 @@ class Scheduler:
             if isinstance(message, Report):
                 seat.pipe.send(self._report(seat, message))
             else:
-                self._end(seat, message)
+                number = self._end(seat, message)
                 meter.advance(note=self._note())
+                self._say(number)
         except (EOFError, ConnectionError):
             seat.process.join()
             self._lose(seat)
@@ -119,7 +121,8 @@ class Scheduler:
         seat.trial.report(report.metrics["dev_mrr"], report.epoch)
         return seat.trial.should_prune()
 
-    def _end(self, seat: Seat, outcome: Outcome) -> None:
+    def _end(self, seat: Seat, outcome: Outcome) -> int:
+        """Note how a worker's trial ended; its number."""
         assert seat.trial
         assert seat.run
         if outcome.dev_mrr is not None:
@@ -133,7 +136,8 @@ class Scheduler:
         self._close(
             seat.run, "FAILED" if outcome.problem else "FINISHED", "pruned" if outcome == Outcome(None) else None
         )
-        seat.trial = seat.run = None
+        number, seat.trial, seat.run = seat.trial.number, None, None
+        return number
 
     def _lose(self, seat: Seat) -> None:
         """Queue the trial of a dead worker again, if it had one."""
@@ -156,6 +160,13 @@ class Scheduler:
 
     def _settled(self) -> list[optuna.trial.FrozenTrial]:
         return [trial for trial in studies.counted(self.study) if trial.state.is_finished()]
+
+    def _say(self, number: int) -> None:
+        """One line for an ended trial."""
+        trial = self.study.get_trials(deepcopy=False)[number]
+        value = f"dev MRR {trial.value:.4f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+        done = f"{len(self._settled())} of {self.trials} done"
+        print("; ".join(filter(None, [f"trial {number}: {value}", done, self._note()])), file=sys.stderr, flush=True)
 
     def _note(self) -> str:
         values = [trial.value for trial in self._settled() if trial.value is not None]

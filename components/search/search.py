@@ -23,6 +23,9 @@ from feature_store.storage import Storage, Stored
 
 __all__ = ["SearchConfig", "TrainConfig", "search"]
 
+TELLING = 10
+"""Fewer trials than this say nothing of the importance of a key."""
+
 
 def search(
     graph_uri: str,
@@ -85,15 +88,26 @@ def _results(opened: optuna.Study) -> dict[str, Any]:
 
 def _write(folder: Path, opened: optuna.Study, results: dict[str, Any]) -> None:
     write_json(folder / "best.json", results)
-    done = [(trial["number"], trial["dev_mrr"]) for trial in results["trials"] if trial["state"] == "complete"]
-    figures.save(figures.search_history(done), folder / "history.png")
-    if importance := _importance(opened, len(done)):
+    done, pruned = (
+        [(trial["number"], trial["dev_mrr"]) for trial in results["trials"] if trial["state"] == state]
+        for state in ("complete", "pruned")
+    )
+    figures.save(figures.search_history(done, pruned), folder / "history.png")
+    if importance := _importance(opened):
         figures.save(figures.importance_bars(importance), folder / "importance.png")
 
 
-def _importance(opened: optuna.Study, done: int) -> dict[str, float]:
-    """Share of each key in the variance of development MRR (fANOVA); empty where too few trials tell."""
-    if done < 10:
+def _importance(opened: optuna.Study) -> dict[str, float]:
+    """Share of each key in the variance of development MRR (fANOVA); empty where too few trials tell.
+
+    A pruned trial counts with the value at which it was given up: without them, only good trials would speak.
+    """
+    reached = [trial for trial in opened.trials if trial.value is not None]
+    if len(reached) < TELLING:
         return {}
+    study = optuna.create_study(direction="maximize")
+    for trial in reached:
+        judged = optuna.create_trial(value=trial.value, params=trial.params, distributions=trial.distributions)
+        study.add_trial(judged)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return optuna.importance.get_param_importances(opened, evaluator=evaluator)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -3,6 +3,8 @@
 It never opens the study or MLflow, so that killing it at any moment corrupts neither.
 """
 
+import os
+from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +58,7 @@ def work(
     from feature_store.storage import open_storage
 
     torch.set_num_threads(threads)
+    os.environ.pop("MMKGC_PROGRESS", None)  # the scheduler tells how far the search is
     storage, train = open_storage(store), TrainConfig.model_validate_json(config)
     graph = MMKG.load(storage.fetch(graph_uri)).graph
     features = {m: load_features(uri, graph.entities.keys, storage) for m, uri in feature_uris.items()}
@@ -79,7 +82,8 @@ def _train(job: Job, graph: Any, features: Any, train: Any, scratch: Path, sched
 
     try:
         trainer = Trainer(graph, features, train.override(job.overrides), checkpoint)
-        trainer.fit(report)
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            trainer.fit(report)
         outcome = Outcome(trainer.selection.best_mrr)
     except Pruned:
         outcome = Outcome(None)

@@ -79,9 +79,9 @@ HEADER = ("", "queries", "before", "after", "change", "interval")
 def _cells(delta: "Delta") -> tuple[str, ...]:
     from components.evaluate.summary import title
 
-    scale, digits = (1, 1) if delta.metric == "mr" else (100, 2)
-    before, after, low, high = (f"{scale * value:.{digits}f}" for value in (delta.before, delta.after, *delta.bounds))
-    change = f"{scale * (delta.after - delta.before):+.{digits}f}"
+    digits = 1 if delta.metric == "mr" else 4
+    before, after, low, high = (f"{value:.{digits}f}" for value in (delta.before, delta.after, *delta.bounds))
+    change = f"{delta.after - delta.before:+.{digits}f}"
     return f"{title(delta.metric)}, {delta.what}", str(delta.queries), before, after, change, f"[{low}, {high}]"
 
 

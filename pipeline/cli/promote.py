@@ -31,26 +31,30 @@ def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered
 
     gate = GateConfig(min_gain=min_gain, max_uncovered=max_uncovered)
     config = RegisterConfig(model=model, alias=alias, gate=gate)
+    decision = ask(model, version, config, open_storage())
     name = f"promote version {version}"
     with start_run(model, name, {"mmkgc.step": "promote"}) as run, TemporaryDirectory() as scratch:
-        decision = ask(model, version, config, open_storage())
         write_json(Path(scratch) / "promotion.json", decision.record())
         run.log_artifact(Path(scratch) / "promotion.json")
         run.set_tags({"promoted": decision.promoted, "gate": decision.reason})
-    verdict = f"is the {alias} now" if decision.promoted else f"does not become the {alias}"
-    click.secho(
-        f"{model} version {version} {verdict}: {decision.reason}", fg="green" if decision.promoted else "yellow"
-    )
-    if not decision.promoted:
-        raise SystemExit(1)
+    if decision.promoted:
+        click.secho(f"{model} version {version} is the {alias} now: {decision.reason}", fg="green")
+        return
+    click.secho(f"{model} version {version} does not become the {alias}:", fg="yellow")
+    for objection in decision.objections:
+        click.echo(f"  {objection}")
+    raise SystemExit(1)
 
 
 @click.command()
 @click.argument("model")
 @click.option("--alias", default="champion", show_default=True, help="Alias to be given back.")
 def rollback(model: str, alias: str) -> None:
-    """Give the alias of MODEL back to the version that had it before."""
+    """Give the alias of MODEL back to the version that had it before; kept, as a promotion is, as a run in MLflow."""
     from components.register.promote import rollback as give_back
+    from components.runtime.tracking import start_run
 
     now, before = give_back(model, alias)
+    with start_run(model, f"rollback to version {now}", {"mmkgc.step": "rollback", "from": before, "to": now}):
+        pass
     click.echo(f"{model}: the {alias} is version {now} again (was version {before})")

@@ -35,12 +35,15 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     if not loaded.search.trials:
         raise UserError(recipe, "the recipe has no search", "give it `search: {trials: 40, space: {…}}`")
     storage = open_storage()
-    graph = ingest(loaded.dataset, loaded.ingest, storage)
-    features: dict[str, str] = {m: extract(graph.uri, m, loaded.extract, storage).uri for m in dag.modalities(loaded)}
-    with start_run(loaded.name, f"search {loaded.name}") as run:
+    with start_run(loaded.name, f"search {loaded.train.label}") as run:
         os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
+        graph = ingest(loaded.dataset, loaded.ingest, storage)
+        features: dict[str, str] = {
+            m: extract(graph.uri, m, loaded.extract, storage).uri for m in dag.modalities(loaded)
+        }
         found = run_study(graph.uri, features, loaded.train, loaded.search, storage)
     best = read_json(storage.fetch(found.uri) / "best.json")
-    click.echo(f"trial {best['trial']} of {len(best['trials'])}: development MRR {best['dev_mrr']:.4f}")
+    trials = sum(trial["state"] != "lost" for trial in best["trials"])
+    click.echo(f"trial {best['trial']} is the best of {trials}: development MRR {best['dev_mrr']:.4f}")
     chosen = " ".join(f"--set train.{key}={value}" for key, value in best["overrides"].items())
     click.echo(f"train with it:  mmkgc run {recipe} --set search.trials=0 {chosen}")

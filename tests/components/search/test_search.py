@@ -10,6 +10,7 @@ from collections import Counter
 import optuna
 import pytest
 
+from components.ingest.ingest import IngestConfig, ingest
 from components.runtime import tracking
 from components.runtime.errors import UserError
 from components.runtime.files import read_json
@@ -44,24 +45,26 @@ def test_a_search_finds_its_best_trial_and_shows_every_one_in_mlflow(toy):
     assert [point.step for point in history][:2] == [1, 2]
 
 
-def test_no_trial_is_lost_or_counted_twice_when_workers_are_killed(toy):
+@pytest.mark.slow
+def test_of_forty_trials_on_countries_none_is_lost_or_counted_twice_when_workers_are_killed(toy):
+    graph = ingest("countries", IngestConfig(), toy.storage)
     killed, over = [], threading.Event()
 
     def kill_twice():
-        while len(killed) < 2 and not over.wait(1.5):
+        while len(killed) < 2 and not over.wait(3):
             victim = random.choice(multiprocessing.active_children())
             os.kill(victim.pid, signal.SIGKILL)
             killed.append(victim.pid)
 
     assassin = threading.Thread(target=kill_twice)
     assassin.start()
-    train, config = toy.train.override({"epochs": 40}), SearchConfig(trials=12, workers=4, space=SPACE)
-    best = best_of(search(toy.graph_uri, {}, train, config, toy.storage), toy.storage)
+    train, config = toy.train.override({"batch_size": 512}), SearchConfig(trials=40, workers=4, space=SPACE)
+    best = best_of(search(graph.uri, {}, train, config, toy.storage), toy.storage)
     over.set()
     assassin.join()
     states = Counter(trial["state"] for trial in best["trials"])
     assert 1 <= states["lost"] <= 2
-    assert states["complete"] + states["pruned"] == 12
+    assert states["complete"] + states["pruned"] == 40
     retries = [trial for trial in best["trials"] if trial["retry_of"] is not None]
     assert len(retries) == states["lost"]
     for trial in retries:
@@ -69,7 +72,10 @@ def test_no_trial_is_lost_or_counted_twice_when_workers_are_killed(toy):
     assert best["dev_mrr"] == max(trial["dev_mrr"] for trial in best["trials"] if trial["state"] == "complete")
     api = tracking.client()
     runs = api.search_runs([tracking.experiment_id("mmkgc")], "tags.`mmkgc.step` = 'trial'")
-    assert Counter(run.info.status for run in runs) == {"FINISHED": 12, "KILLED": states["lost"]}
+    assert Counter(run.info.status for run in runs) == {"FINISHED": 40, "KILLED": states["lost"]}
+    ends = {run.data.tags["trial"]: run.data.metrics.get("best_dev_mrr") for run in runs}
+    complete = {str(trial["number"]): trial["dev_mrr"] for trial in best["trials"] if trial["state"] == "complete"}
+    assert {number: value for number, value in ends.items() if value is not None} == complete
 
 
 def _search(toy, config):
