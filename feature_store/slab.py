@@ -75,7 +75,7 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
         begins = create_safetensors(slab, shapes)
         list(pool.map(fill, manifest.parts))
         _check_filled(lengths, usable, manifest)
-        os.pwrite(slab.fileno(), lengths, begins["lengths"])
+        os.pwrite(slab.fileno(), lengths.data, begins["lengths"])
         os.fsync(slab.fileno())  # the name that it gets promises whole vectors, also after a power failure
 
 
@@ -96,7 +96,7 @@ def _write_rows(file: int, begin: int, rows: np.ndarray, vectors: np.ndarray) ->
         return
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
     for run, start in zip(np.split(vectors, starts[1:]), starts, strict=True):
-        os.pwrite(file, run, begin + int(rows[start]) * run[0].nbytes)
+        os.pwrite(file, run.data, begin + int(rows[start]) * run[0].nbytes)
 
 
 def _rows_by_content(contents: Sequence[str], usable: np.ndarray) -> dict[str, list[int]]:
