@@ -1,10 +1,13 @@
-"""What do text, flags and the negatives' strategy bring on `countries`? Prints two Markdown tables over several seeds.
+"""What do text, flags and the negatives' strategy bring on `countries`? Prints Markdown tables over several seeds.
 
-    python tests/benchmarks/countries.py [seeds] [modalities|strategies …]
+    python tests/benchmarks/countries.py [seeds] [modalities|strategies|missing …]
 
 Everything but the named part is the recipe `countries`. Each run selects its epoch on the development split; the test
 split is ranked once, filtered, ties at their mean rank. The flags' VGG-16 has random weights. Each result is kept as it
 comes (``recorded.py``): a stopped script goes on where it was.
+
+``missing``: a share of the entities loses its text before training, as in AdaMF-MAT's Fig. 3; also drawn into
+``docs/missing.svg``.
 """
 
 import statistics
@@ -12,21 +15,22 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from recorded import recorded
 
+from components.evaluate import figures
 from components.evaluate.baseline import RelationPopularity
 from components.extract.extract import extract
 from components.ingest.ingest import ingest
 from components.ingest.mmkg import MMKG
-from components.kge.features import Features
 from components.kge.graph import Graph, KnownTriples
 from components.kge.ranking import Scorer, mrr, rank
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 from feature_store.reader import load_features
-from feature_store.storage import open_storage
+from feature_store.storage import Storage, open_storage
 from pipeline import config
 
 RECIPE = config.load("countries")
@@ -46,7 +50,17 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         )
         for name in names
     },
+    "missing": {
+        f"{name}, {share:.0%} without text": {
+            "model": {"modalities": ["textual"]},
+            "negatives": {"name": name, "count": 32},
+            "drop_modality": {"textual": share},
+        }
+        for name in ("bernoulli", "mat")
+        for share in (0.0, 0.2, 0.4, 0.6, 0.8)
+    },
 }
+FIGURE = Path(__file__).parents[2] / "docs" / "missing.svg"
 
 
 def main() -> None:
@@ -54,25 +68,37 @@ def main() -> None:
     storage = open_storage()
     graph_uri = ingest(RECIPE.dataset, RECIPE.ingest, storage).uri
     graph = MMKG.load(storage.fetch(graph_uri)).graph
-    features = {
-        m: load_features(extract(graph_uri, m, RECIPE.extract, storage).uri, graph.entities.keys, storage)
-        for m in ("visual", "textual")
-    }
+    uris = {m: extract(graph_uri, m, RECIPE.extract, storage).uri for m in ("visual", "textual")}
     for name in sys.argv[2:] or TABLES:
-        print_table(name, TABLES[name], seeds, partial(results, graph, features))
+        means = print_table(name, TABLES[name], seeds, partial(results, graph, uris, storage))
+        if name == "missing":
+            draw_missing(means)
     dev, test = (filtered_mrr(RelationPopularity(graph), graph, split) for split in ("dev", "test"))
     print(f"| relation popularity | {dev:.3f} | {test:.3f} | |")
 
 
 def print_table(
     title: str, rows: dict[str, dict[str, Any]], seeds: int, measure: Callable[[TrainConfig], dict[str, float]]
-) -> None:
-    """One row a configuration: mean ± standard deviation over the seeds."""
+) -> dict[str, float]:
+    """One row a configuration: mean ± standard deviation over the seeds. Returns the means of the test MRR."""
+    means = {}
     print(f"\n| {title} | dev MRR | test MRR | seeds |\n|---|---|---|---|", flush=True)
     for label, changes in rows.items():
         found = [measure(settings(changes, seed)) for seed in range(seeds)]
         dev, test = ([one[split] for one in found] for split in ("dev", "test"))
+        means[label] = statistics.mean(test)
         print(f"| {label} | {_spread(dev)} | {_spread(test)} | {seeds} |", flush=True)
+    return means
+
+
+def draw_missing(means: dict[str, float]) -> None:
+    """The test MRR of each strategy by the share of entities without text."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for (label, mean), row in zip(means.items(), TABLES["missing"].values(), strict=True):
+        lines.setdefault(label.partition(",")[0], []).append((row["drop_modality"]["textual"], mean))
+    title = "countries: text taken away before training"
+    figures.curves(lines, title, "share of entities without text", "test MRR").savefig(FIGURE, metadata={"Date": None})
+    print(f"drawn: {FIGURE}")
 
 
 def settings(changes: dict[str, Any], seed: int) -> TrainConfig:
@@ -81,12 +107,13 @@ def settings(changes: dict[str, Any], seed: int) -> TrainConfig:
     return TrainConfig.model_validate(raw | changes | {"model": raw["model"] | changes.get("model", {})})
 
 
-def results(graph: Graph, features: dict[str, Features], chosen: TrainConfig) -> dict[str, float]:
+def results(graph: Graph, uris: dict[str, str], storage: Storage, chosen: TrainConfig) -> dict[str, float]:
     """Development and test MRR of a training, measured or from the record."""
 
     def measure() -> dict[str, float]:
         begun = time.monotonic()
-        used = {m: table for m, table in features.items() if chosen.uses(m)}
+        keys, drop = graph.entities.keys, {str(m): share for m, share in chosen.drop_modality.items()}
+        used = {m: load_features(uris[m], keys, storage, drop.get(m, 0.0), chosen.seed) for m in uris if chosen.uses(m)}
         trainer = Trainer(graph, used, chosen)
         model = trainer.fit()
         found = {split: filtered_mrr(model, graph, split) for split in ("dev", "test")}
