@@ -23,7 +23,8 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
 
     \b
       mmkgc run countries
-      mmkgc run countries --set train.epochs=5 --set train.strategy.name=bernoulli
+      mmkgc run countries --set train.epochs=5 --set train.negatives.name=mans-h
+      mmkgc run mkg-y-adamf-mat         a paper's system on its dataset, which lies in data/ or $MMKGC_DATA
       mmkgc run path/to/folder          TSV or OpenKE; the default recipe
     """
     from pipeline import config
