@@ -13,6 +13,7 @@ VERBS = {
     "serve": "serve",
     "complete": "complete",
     "search": "search",
+    "propose": "propose",
     "compare": "compare",
     "promote": "promote",
     "rollback": "promote",
@@ -47,6 +48,7 @@ def mmkgc() -> None:
     First steps:
       mmkgc run countries                 the whole pipeline on a bundled graph
       mmkgc complete "Norway" borders     ask the model that it promoted
+      mmkgc propose                       what else may be true, of the whole graph
       mmkgc ui                            compare runs in MLflow
       mmkgc run path/to/folder            the same on your own graph
     """

@@ -26,7 +26,7 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
         return Chosen(bundle, name or "mmkgc", bundle.resolve().name[:12], None)
     from components.runtime import registry
 
-    name = name or _latest(alias)
+    name = name or latest(alias)
     folder = registry.champion_bundle(name, alias)
     version = registry.version_at(name, alias)
     assert version is not None
@@ -34,7 +34,8 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
     return Chosen(folder, name, version.version, version.tags.get("graph_uri"))
 
 
-def _latest(alias: str) -> str:
+def latest(alias: str) -> str:
+    """The model whose ``alias`` moved last; raises ``UserError`` if no model has it."""
     from components.runtime import tracking
 
     models = [model for model in tracking.client().search_registered_models() if alias in model.aliases]

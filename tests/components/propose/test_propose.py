@@ -42,14 +42,17 @@ def exhaustive(bundle, config, rejected=frozenset()):
     for relation in range(len(relations)):
         pairs = questions.pairs(relation)
         full = {side: set(ids.tolist()) for side, ids in questions.full(relation, bundle.known)}
-        found = []
-        for head in sorted(set(pairs.heads.tolist()) - full.get("head", set())):
-            for tail in sorted(set(pairs.tails.tolist()) - full.get("tail", set())):
-                triple = (head, relation, tail)
-                named = (entities[head], relations[relation], entities[tail])
-                if triple in known or named in rejected or (head == tail and relation not in looped):
-                    continue
-                found.append((*named, bundle.model.score_triples(torch.tensor([triple])).item()))
+        candidates = [
+            (head, relation, tail)
+            for head in sorted(set(pairs.heads.tolist()) - full.get("head", set()))
+            for tail in sorted(set(pairs.tails.tolist()) - full.get("tail", set()))
+            if (head, relation, tail) not in known
+            and (entities[head], relations[relation], entities[tail]) not in rejected
+            and (head != tail or relation in looped)
+        ]
+        scores = bundle.model.score_triples(torch.tensor(candidates)).tolist()
+        named = [(entities[head], relations[relation], entities[tail]) for head, _, tail in candidates]
+        found = [(*names, score) for names, score in zip(named, scores, strict=True)]
         found.sort(key=lambda one: -one[-1])
         expected[relations[relation]] = found[: config.budget(sum(t[1] == relation for t in train))]
     return expected

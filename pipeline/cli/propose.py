@@ -1,0 +1,138 @@
+"""``mmkgc propose``: complete the whole graph, and hand accepted triples on to the next run."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+SHOWN = 3
+
+
+@click.group(invoke_without_command=True)
+@click.option("--name", "--model", help="Model in the registry (default: the one promoted last).")
+@click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
+@click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Use this bundle folder.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the Parquet file here.")
+@click.option("--relation", "relations", multiple=True, metavar="KEY", help="Only this relation (repeatable).")
+@click.option("--share", type=float, help="Proposals of a relation, as a share of its train triples [default: 0.1] …")
+@click.option("--least", type=int, help="… but at least so many [default: 10]")
+@click.option("--most", type=int, help="… and at most so many [default: 1000].")
+@click.pass_context
+def propose(
+    context: click.Context,
+    name: str | None,
+    alias: str,
+    bundle: Path | None,
+    out: Path | None,
+    relations: tuple[str, ...],
+    share: float | None,
+    least: int | None,
+    most: int | None,
+) -> None:
+    """Propose triples that the graph lacks: every question worth asking, answered over the whole graph.
+
+    Nothing known is proposed, and nothing that was rejected before. Killed, it goes on where it was. A run does this
+    by itself where its recipe says `propose: {enabled: true}`.
+
+    \b
+      mmkgc propose                                 with the model promoted last
+      mmkgc propose --relation borders --share 0.5  more of one relation
+      mmkgc serve                                   review them: page, Proposals
+      mmkgc propose export -o accepted              what was accepted, as a folder …
+      mmkgc run countries --set ingest.increments='[accepted]'      … for the next run
+    """
+    if context.invoked_subcommand:
+        return
+    given = {"relations": relations or None, "share": share, "least": least, "most": most}
+    folder = _complete({key: value for key, value in given.items() if value is not None}, name, alias, bundle)
+    _print(folder)
+    click.echo(f"\nproposals  {_written(folder, out)}")
+    click.echo(f"review     mmkgc serve{f' --bundle {bundle}' if bundle else ''}, page Proposals")
+
+
+@propose.command()
+@click.argument("decisions", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@click.option("--name", "--model", help="Decisions on this model's proposals (default: the one promoted last).")
+@click.option(
+    "--out", "-o", default="accepted", show_default=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+def export(decisions: Path | None, name: str | None, out: Path) -> None:
+    """Write the triples that were accepted as a folder for the next run's `ingest.increments`.
+
+    DECISIONS is the file that reviewing has written (default: $MMKGC_HOME/decisions/MODEL.jsonl).
+    """
+    from components.propose.export import export as write
+    from pipeline.cli.champion import latest
+    from serving.decisions import Decisions
+
+    log = Decisions(decisions) if decisions else Decisions.of_model(name or latest("champion"))
+    card = write(log, out)
+    click.echo(f"{card['accepted']} accepted triples (of {card['accepted'] + card['rejected']} decided) in {out}")
+    click.echo(f"next run   mmkgc run RECIPE --set ingest.increments='[{out}]'")
+
+
+def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> Path:
+    """The published folder of the proposals."""
+    from pydantic import ValidationError
+
+    from components.propose.propose import ProposeConfig, complete_graph
+    from components.runtime.errors import UserError
+    from feature_store.storage import open_storage
+    from pipeline.cli.champion import choose
+    from serving.decisions import Decisions, Status
+    from serving.protocol import ModelName, describe
+
+    try:
+        config = ProposeConfig(**given)
+    except ValidationError as error:
+        raise UserError("mmkgc propose", describe(error)) from error
+    chosen = choose(name, alias, bundle)
+    storage, log = open_storage(), Decisions.of_model(chosen.name).refresh()
+    rejected = [triple for triple in log.latest if log.status(triple) is Status.REJECTED]
+    if rejected:
+        click.echo(f"{len(rejected)} rejected triples are left out", err=True)
+    model = ModelName(name=chosen.name, version=chosen.version)
+    return storage.fetch(complete_graph(chosen.bundle, model, config, storage, rejected).uri)
+
+
+def _print(folder: Path) -> None:
+    """How many, how good, and the best of every relation."""
+    import pyarrow.parquet as pq
+
+    from components.runtime.files import read_json
+    from serving.proposals import FILE, SUMMARY
+
+    summary = read_json(folder / SUMMARY)
+    click.echo(f"{summary['proposals']:,} triples proposed, from {summary['questions']:,} questions")
+    if hidden := summary["hide_and_seek"]:
+        model, popularity = hidden["precision"], hidden["popularity_precision"]
+        click.echo(
+            f"  hide and seek: had dev and test been unknown, {model:.0%} of {hidden['kept']:,} proposals would be "
+            f"theirs (relation popularity: {popularity:.0%})"
+        )
+    columns = ["relation_name", "head_name", "tail_name", "probability", "score"]
+    best = defaultdict(list)
+    for row in pq.read_table(folder / FILE, columns=columns).to_pylist():
+        best[row["relation_name"]].append(row)
+    for relation, rows in sorted(best.items()):
+        click.echo(f"\n{relation} ({len(rows)})")
+        click.echo("\n".join(_line(row) for row in rows[:SHOWN]))
+
+
+def _line(row: dict[str, Any]) -> str:
+    chance = f"{row['score']:9.3f}" if row["probability"] is None else f"{row['probability']:8.1%}"
+    return f"{chance}  {row['head_name']} → {row['tail_name']}"
+
+
+def _written(folder: Path, out: Path | None) -> Path:
+    import shutil
+
+    from components.runtime.files import atomic_path
+    from serving.proposals import FILE
+
+    if out is None:
+        return folder / FILE
+    with atomic_path(out) as temporary:
+        shutil.copyfile(folder / FILE, temporary)
+    return out
