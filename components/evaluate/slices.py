@@ -11,31 +11,31 @@ from torch import Tensor
 from components.evaluate.metrics import QueryRanks, Ties, metrics_by_side
 from components.ingest.mmkg import MMKG
 from components.kge.entities import STRUCTURE
-from components.kge.graph import HEAD, RELATION, TAIL, Graph
+from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 from components.kge.model import Model
 
 Labels = NDArray[np.object_]
 DEGREES = (0, 1, 3, 10, 30, 100)
 
 
-def relation_categories(train: Tensor, n_relations: int) -> list[str]:
+def relation_categories(train: Tensor, n_entities: int, n_relations: int) -> list[str]:
     """Category of every relation by Bordes et al. 2013: a side is N above 1.5 answers a query on average.
 
     ``1-N`` means that a head has many tails. A relation without training triples is ``1-1``.
     """
-    heads_per_tail, tails_per_head = (_mean_answers(train, asked, n_relations) for asked in (TAIL, HEAD))
+    triples = KnownTriples(train, n_entities, n_relations).triples  # each once
+    heads_per_tail, tails_per_head = (_mean_answers(triples, given, n_relations) for given in (TAIL, HEAD))
     return [
         f"{'N' if heads > 1.5 else '1'}-{'N' if tails > 1.5 else '1'}"
         for heads, tails in zip(heads_per_tail, tails_per_head, strict=True)
     ]
 
 
-def _mean_answers(train: Tensor, given: int, n_relations: int) -> list[float]:
-    """Mean number of distinct answers of a query ``(given entity, relation)``, by relation."""
-    triples = torch.unique(train, dim=0)
-    queries = torch.unique(triples[:, [RELATION, given]], dim=0)
-    answers = torch.bincount(triples[:, RELATION], minlength=n_relations)
-    return (answers / torch.bincount(queries[:, 0], minlength=n_relations).clamp(min=1)).tolist()
+def _mean_answers(triples: Tensor, given: int, n_relations: int) -> list[float]:
+    """Mean number of answers of a query ``(given entity, relation)`` in distinct triples, by relation."""
+    queries = torch.unique(triples[:, given] * n_relations + triples[:, RELATION])
+    answers, asked = (torch.bincount(r, minlength=n_relations) for r in (triples[:, RELATION], queries % n_relations))
+    return (answers / asked.clamp(min=1)).tolist()
 
 
 def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
@@ -86,7 +86,7 @@ def query_kinds(queries: QueryRanks, triples: Tensor, graph: Graph, masks: dict[
     answer = np.where(tails_asked, rows[:, TAIL], rows[:, HEAD])
     given = np.where(tails_asked, rows[:, HEAD], rows[:, TAIL])
     degree = np.bincount(graph.train[:, [HEAD, TAIL]].flatten().numpy(), minlength=len(graph.entities))
-    categories = np.array(relation_categories(graph.train, len(graph.relations)), dtype=object)
+    categories = np.array(relation_categories(graph.train, len(graph.entities), len(graph.relations)), dtype=object)
     unseen = np.array(["none", "answer", "given entity", "both"], dtype=object)
     return {
         "relation": np.array(graph.relations.names, dtype=object)[rows[:, RELATION]],

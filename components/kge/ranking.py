@@ -106,11 +106,11 @@ def _rank_side(
 ) -> SideRanks:
     heads, relations, tails = triples.unbind(1)
     given, gold = (heads, tails) if side == "tail" else (tails, heads)
-    queries, query_of = torch.unique(torch.stack([given, relations], dim=1), dim=0, return_inverse=True)
+    queries, query_of = torch.unique(given * known.n_relations + relations, return_inverse=True)
     found = torch.zeros((3, len(triples)), dtype=torch.float64, device=triples.device)
     for chunk in progress(list(torch.arange(len(queries), device=triples.device).split(batch_size))):
         mine = ((query_of >= chunk[0]) & (query_of <= chunk[-1])).nonzero().squeeze(1)
-        entity, relation = queries[chunk].unbind(1)
+        entity, relation = queries[chunk] // known.n_relations, queries[chunk] % known.n_relations
         score = model.score_tails(entity, relation) if side == "tail" else model.score_heads(relation, entity)
         answers = known.answers(entity, relation, side)
         found[:, mine] = torch.stack(_counts(score, query_of[mine] - chunk[0], gold[mine], answers)).double()

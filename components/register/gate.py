@@ -132,7 +132,8 @@ def _objections(
 ) -> Iterator[str]:
     if gain < config.min_gain or bounds.low <= 0:
         shown = f"{gain:+.4f} MRR [{bounds.low:+.4f}, {bounds.high:+.4f}]"
-        yield f"no sure gain over {champion.label}: {shown}, needed at least {config.min_gain:g} and a low end above 0"
+        least = f", the gain at least {config.min_gain:g}" if config.min_gain else ""
+        yield f"no sure gain over {champion.label}: {shown}; the low end must be above 0{least}"
     for part in slices:
         if part["gain"] < -config.max_slice_loss:
             yield f"{part['kind']} '{part['value']}' loses {-part['gain']:.4f} MRR on {part['queries']} queries"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARENT_TAG = "mlflow.parentRunId"
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # its page then shows runs and charts, not chats
 PIPELINE_TAG = "mmkgc.pipeline_run"
 PARAMS_PER_CALL = 100  # MLflow's limit of one log_batch call
 METRICS_PER_CALL = 1000
@@ -68,7 +69,7 @@ def experiment_id(name: str) -> str:
     embedded = settings.tracking_uri.startswith("sqlite:///")
     try:
         location = (settings.home / "mlartifacts" / name).as_uri() if embedded else None
-        return api.create_experiment(name, artifact_location=location)
+        return api.create_experiment(name, artifact_location=location, tags=KIND)
     except MlflowException:  # another process was first
         found = api.get_experiment_by_name(name)
         if found is None:

@@ -1,20 +1,34 @@
 """Selection never sees test: whatever the test triples are, the same model is trained, calibrated and promoted."""
 
+import sys
 from dataclasses import replace
+from itertools import count
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from components.evaluate.evaluate import EvaluateConfig, evaluate
 from components.kge.bundle import Bundle
 from components.kge.calibration import calibrate
+from components.kge.graph import Graph
+from components.kge.ranking import rank
 from components.register.config import GateConfig
 from components.register.gate import Costs, decide
 from components.register.questions import Contender
+from components.register.register import RegisterConfig, register
 from components.runtime.files import read_json
 from components.search.config import SearchConfig
 from components.search.search import search
-from components.train.config import TrainConfig
+from components.train.train import TrainConfig, train
 from feature_store.storage import open_storage
+
+QUICK = TrainConfig(
+    model={"dimension": 8, "interaction": "distmult", "fusion": "structure"},
+    objective="cross-entropy",
+    epochs=3,
+    evaluate_every=1,
+)
 
 
 @pytest.fixture
@@ -48,18 +62,44 @@ def test_the_gate_does_not_depend_on_test(toy_mmkg, other_test, toy_bundle, trai
     assert decisions[0] == decisions[1]
 
 
+class Watched(Graph):
+    """A graph that knows which modules have read its test triples."""
+
+    readers: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name == "test" and len(value):
+            frames = (sys._getframe(depth).f_globals["__name__"] for depth in count(1))
+            self.readers.add(next(module for module in frames if module not in ("components.kge.graph", __name__)))
+        return value
+
+
+def test_in_a_run_evaluate_alone_reads_test_and_asks_it_once(mmkgc_home, toy_mmkg, tmp_path, monkeypatch):
+    storage = open_storage()
+    toy_mmkg.save(tmp_path / "graph")
+    graph = storage.publish(tmp_path / "graph", "graphs").uri
+    monkeypatch.setattr("components.ingest.mmkg.Graph", Watched)
+    best = search(graph, {}, QUICK, SearchConfig(trials=1, space={"optimizer.lr": {"values": [0.1]}}), storage).uri
+    bundle = train(graph, {}, QUICK, storage, best_uri=best).uri
+    assert Watched.readers <= {"components.kge.bundle"}, "a server marks every fact as known, those of test as well"
+    asked = []
+    watched = "components.evaluate.link_prediction.rank"
+    monkeypatch.setattr(watched, lambda model, *rest: asked.append(model) or rank(model, *rest))
+    evaluation = evaluate(graph, bundle, EvaluateConfig(bootstrap=100), storage).uri
+    assert [type(model).__name__ for model in asked] == ["Model", "RelationPopularity"]
+    assert all(reader.startswith("components.evaluate.") for reader in Watched.readers - {"components.kge.bundle"})
+    Watched.readers.clear()
+    register(graph, bundle, evaluation, RegisterConfig(model="toy"), storage)
+    assert Watched.readers == set()
+
+
 def test_a_search_does_not_depend_on_test(mmkgc_home, toy_mmkg, other_test, tmp_path):
     storage, found = open_storage(), []
-    train = TrainConfig(
-        model={"dimension": 8, "interaction": "distmult", "fusion": "structure"},
-        objective="cross-entropy",
-        epochs=3,
-        evaluate_every=1,
-    )
     config = SearchConfig(trials=2, space={"optimizer.lr": {"values": [0.01, 0.1]}})
     for name, mmkg in {"ours": toy_mmkg, "theirs": other_test}.items():
         mmkg.save(tmp_path / name)
-        stored = search(storage.publish(tmp_path / name, "graphs").uri, {}, train, config, storage)
+        stored = search(storage.publish(tmp_path / name, "graphs").uri, {}, QUICK, config, storage)
         best = read_json(storage.fetch(stored.uri) / "best.json")
         found.append((best["overrides"], best["dev_mrr"]))
     assert found[0] == found[1]

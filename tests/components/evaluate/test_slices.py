@@ -27,11 +27,11 @@ def graph_of(train, entities=6, relations=5, **splits):
 
 
 def test_relation_categories_are_those_of_bordes():
-    assert relation_categories(TRAIN, 5) == ["1-1", "1-N", "N-1", "N-N", "1-1"]
+    assert relation_categories(TRAIN, 6, 5) == ["1-1", "1-N", "N-1", "N-N", "1-1"]
 
 
 def test_duplicate_triples_do_not_change_a_category():
-    assert relation_categories(torch.cat([TRAIN, TRAIN[:1], TRAIN[:1]]), 5)[0] == "1-1"
+    assert relation_categories(torch.cat([TRAIN, TRAIN[:1], TRAIN[:1]]), 6, 5)[0] == "1-1"
 
 
 def test_every_degree_has_one_label():
