@@ -51,6 +51,7 @@ def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder
         **{f"weights_{modality}": str(spec.get("weights")) for modality, spec in bundle.encoders.items()},
         "seed": str(bundle.config.get("seed")),
         "code_digest": digests.of_code(),
+        "code_version": version("mmkgc"),
         "git_sha": _git_sha(),
     }
 

@@ -140,7 +140,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for side, row in found.items():
         rate = row["queries"] / row["seconds"]
-        cells = [f"{row['queries']:,}", f"{row['seconds']:.1f}", f"{rate:,.0f}", f"{total / rate:,.0f}"]
+        for_all = f"{total / rate:,.0f}" + (" (extrapolated)" if row["queries"] < total else "")
+        cells = [f"{row['queries']:,}", f"{row['seconds']:.1f}", f"{rate:,.0f}", for_all]
         cells += [f"{total / rate / best:.1f} ×", f"{row['peak']:,.0f}"]
         print(f"| {side} | {' | '.join(cells)} |")
     for name in METRICS:

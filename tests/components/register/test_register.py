@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import mlflow
 import pandas as pd
@@ -17,12 +18,14 @@ def test_a_first_champion_beats_relation_popularity(submit, toy_mmkg, toy_bundle
 
 
 def test_a_registered_version_answers_as_an_mlflow_model_and_says_where_it_is_from(submit, toy_mmkg, toy_bundle):
-    submit(toy_mmkg, toy_bundle)
+    submit(toy_mmkg, replace(toy_bundle, provenance={"made_from": {"features": {"textual": "5eed"}}}))
     model = mlflow.pyfunc.load_model("models:/toy@champion")
     head, relation, _ = toy_bundle.train[0].tolist()
     query = {"head": toy_bundle.entities.keys[head], "relation": toy_bundle.relations.keys[relation], "k": 4}
     (answer,) = model.predict(pd.DataFrame([query]))
     assert len(json.loads(answer)["predictions"]) == 4
-    assert model.metadata.signature.inputs.input_names() == ["head", "relation", "tail", "k"]
+    assert {"head", "relation", "tail", "k"} <= set(model.metadata.signature.inputs.input_names())
     version = registry.version("toy", 1)
-    assert {"git_sha", "code_digest", "graph_digest", "split_digest", "seed", "gate_reason"} <= set(version.tags)
+    lineage = {"git_sha", "code_digest", "code_version", "graph_digest", "split_digest", "features_textual", "seed"}
+    assert lineage | {"gate_reason"} <= set(version.tags)
+    assert model.predict(model.input_example), "the example that is stored with the model can be asked"
