@@ -35,14 +35,11 @@ class Writer:
     def _answer(
         self, kind: Kind, query: Resolved, ids: list[int], scores: list, probabilities: list, known: list
     ) -> Json:
-        values = [
-            {"score": score, "probability": probability, "known": mark}
-            for index, score, probability, mark in zip(ids, scores, probabilities, known, strict=True)
-            if index >= 0
-        ][: query.query.k]
+        rows = zip(scores, probabilities, known, strict=True)
+        values = [{"score": score, "probability": likely, "known": mark} for score, likely, mark in rows]
+        ids = [index for index in ids if index >= 0][: query.query.k]
         if query.query.explain and kind.unseen_part is None:
-            reasons = self._why(kind, query, ids[: len(values)])
-            values = [value | reason for value, reason in zip(values, reasons, strict=True)]
+            values = [value | reason for value, reason in zip(values, self._why(kind, query, ids), strict=False)]
         if kind.direction is Direction.TRIPLE:
             return self._asked(kind, query) | values[0]
         labels = self.relations if kind.direction is Direction.RELATION else self.entities

@@ -7,6 +7,7 @@ import torch
 
 from components.kge.bundle import Bundle
 from components.kge.graph import HEAD, RELATION, TAIL
+from serving.index import IndexInfo
 from serving.resolve import Resolver
 from serving.thumbnails import Thumbnails
 
@@ -14,8 +15,10 @@ from serving.thumbnails import Thumbnails
 class Catalog:
     """Looks things up by label; scores nothing."""
 
-    def __init__(self, bundle: Bundle, resolver: Resolver, thumbnails: Thumbnails) -> None:
-        self.bundle, self.resolver, self.thumbnails = bundle, resolver, thumbnails
+    def __init__(
+        self, bundle: Bundle, resolver: Resolver, thumbnails: Thumbnails, index: IndexInfo | None = None
+    ) -> None:
+        self.bundle, self.resolver, self.thumbnails, self.index = bundle, resolver, thumbnails, index
 
     def search(self, text: str, limit: int, kind: str | None = None) -> dict[str, Any]:
         """Entities (of the type ``kind``) whose name or key fits ``text``, the closest first."""
@@ -63,6 +66,7 @@ class Catalog:
             "train_triples": len(bundle.train),
             "known_triples": len(bundle.known),
             "types": sorted(self.resolver.of_type),
+            "search": "exact scan" if self.index is None else str(self.index),
             "calibrated": bundle.calibration is not None,
             "unseen_entities": "trained" if config.structure_dropout else "without a trained missing-structure path",
             "provenance": bundle.provenance,

@@ -14,10 +14,13 @@ import torch
 from components.kge.bundle import Bundle
 from serving.answers import Writer
 from serving.catalog import Catalog
+from serving.index import Index
 from serving.protocol import Direction, QueryError
 from serving.ranking import best, marked
 from serving.resolve import Kind, Resolved, Resolver
 from serving.scoring import Scorer
+from serving.tables import FILE as TABLES
+from serving.tables import read_tables
 from serving.thumbnails import FILE as THUMBNAILS
 from serving.thumbnails import Thumbnails
 
@@ -31,6 +34,13 @@ class Report:
     missing: Counter[str] = field(default_factory=Counter)  # modalities that a query's known entities lack
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
+    def add(self, later: "Report") -> None:
+        """Sum the counts; the stages' seconds become those of the ``later`` batch."""
+        self.queries += later.queries
+        self.unseen += later.unseen
+        self.missing += later.missing
+        self.seconds = later.seconds
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time of the block to the stage ``name``."""
@@ -42,18 +52,21 @@ class Report:
 class Engine:
     """A loaded model that answers batches of queries (``serving.protocol``); read-only after it is made."""
 
-    def __init__(
-        self, bundle: Bundle, name: str = "mmkgc", version: str = "local", thumbnails: Path | None = None
-    ) -> None:
+    def __init__(self, bundle: Bundle, name: str = "mmkgc", version: str = "local", extras: Path | None = None) -> None:
+        """``extras``: the folder with what the package step adds to a bundle: tables, index, thumbnails."""
         self.bundle, self.name, self.version = bundle, name, version
-        self.resolver, self.scorer = Resolver(bundle), Scorer(bundle)
+        tables = read_tables(extras / TABLES, bundle.model) if extras else None
+        index = Index.load(extras, bundle.model) if extras else None
+        self.resolver, self.scorer = Resolver(bundle), Scorer(bundle, tables, index)
         self.writer = Writer(bundle, self.resolver)
-        self.catalog = Catalog(bundle, self.resolver, Thumbnails(thumbnails))
+        self.catalog = Catalog(
+            bundle, self.resolver, Thumbnails(extras and extras / THUMBNAILS), index.info if index else None
+        )
 
     @classmethod
     def load(cls, folder: Path, name: str = "mmkgc", version: str = "local") -> "Engine":
         """The engine of a bundle folder."""
-        return cls(Bundle.load(folder), name, version, folder / THUMBNAILS)
+        return cls(Bundle.load(folder), name, version, folder)
 
     @torch.inference_mode()
     def answer(self, queries: Sequence[Any], report: Report | None = None) -> list[dict[str, Any]]:
@@ -89,14 +102,14 @@ class Engine:
             with report.stage("encode"):
                 unseen = self.resolver.unseen.modal([query.unseen or {} for query in group])
         with report.stage("score"):
-            scores = self.scorer.scores(kind, group, unseen)
-            known = self.scorer.known_answers(kind, group)
+            found = self.scorer.candidates(kind, group, unseen)
         with report.stage("rank"):
-            self.scorer.exclude_selves(kind, group, scores)
-            ids = np.zeros((len(group), 1), int) if kind.direction is Direction.TRIPLE else best(scores, known, group)
+            triple = kind.direction is Direction.TRIPLE
+            columns = np.zeros((len(group), 1), int) if triple else best(found.scores, found.known, group)
         with report.stage("format"):
-            chosen = np.take_along_axis(scores, ids, axis=1)
-            return self.writer.write(kind, group, ids, chosen, marked(ids, known, scores.shape[1]))
+            chosen = np.take_along_axis(found.scores, columns, axis=1)
+            known = marked(columns, found.known, found.scores.shape[1])
+            return self.writer.write(kind, group, found.at(columns), chosen, known)
 
     def _count(self, kind: Kind, group: Sequence[Resolved], report: Report) -> None:
         report.queries[kind.direction.value, "ok"] += len(group)

@@ -214,7 +214,11 @@ class Relations(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """Who the model is; ``unseen_entities`` says whether its missing-structure path was trained."""
+    """Who the model is.
+
+    ``search``: whether all entities are compared, or an index finds the candidates; ``unseen_entities``: whether the
+    missing-structure path was trained.
+    """
 
     model: ModelName
     interaction: str
@@ -227,6 +231,7 @@ class ModelInfo(BaseModel):
     train_triples: int
     known_triples: int
     types: list[str]
+    search: str
     calibrated: bool
     unseen_entities: str
     provenance: dict[str, Any]

@@ -1,7 +1,13 @@
 """The k best entries of score rows in a deterministic order."""
 
+from functools import partial
+
 import numpy as np
 from numba import njit
+
+from components.kge.kernels.threads import ranges, run
+
+BLOCK = 256
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:
@@ -10,24 +16,36 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     ``scores`` float32 ``[B, N]``; −inf and NaN are never chosen. Returns int64 ``[B, k]``, filled with −1 where a row
     has fewer than ``k`` finite scores. (``torch.topk`` leaves the order of ties open.)
     """
-    return _top_k(np.ascontiguousarray(scores, dtype=np.float32), min(k, scores.shape[1]))
+    scores = np.ascontiguousarray(scores, dtype=np.float32)
+    best = np.full((len(scores), min(k, scores.shape[1])), -1, dtype=np.int64)
+    run([partial(_top_k, scores, best, *part) for part in ranges(len(scores))])
+    return best
 
 
 @njit(cache=True, nogil=True)
-def _top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    rows, columns = scores.shape
-    best = np.full((rows, k), -1, dtype=np.int64)
-    values = np.full(k, -np.inf, dtype=np.float32)
-    for row in range(rows):
+def _top_k(scores: np.ndarray, best: np.ndarray, first: int, last: int) -> None:
+    columns, k = scores.shape[1], best.shape[1]
+    values = np.empty(k, dtype=np.float32)
+    for row in range(first, last):
         values[:] = -np.inf
-        for column in range(columns):
-            score = scores[row, column]
-            if score > values[k - 1]:  # strictly: an earlier column keeps its place in a tie
-                place = k - 1
-                while place > 0 and score > values[place - 1]:
-                    values[place] = values[place - 1]
-                    best[row, place] = best[row, place - 1]
-                    place -= 1
-                values[place] = score
-                best[row, place] = column
-    return best
+        for begin in range(0, columns, BLOCK):
+            end = min(begin + BLOCK, columns)
+            better = 0
+            for column in range(begin, end):  # without a branch, so that SIMD skips blocks that hold nothing better
+                better += scores[row, column] > values[k - 1]
+            if better:
+                _insert(scores[row], begin, end, values, best[row])
+
+
+@njit(inline="always")
+def _insert(scores: np.ndarray, begin: int, end: int, values: np.ndarray, best: np.ndarray) -> None:
+    for column in range(begin, end):
+        score = scores[column]
+        if score > values[-1]:  # strictly: an earlier column keeps its place in a tie
+            place = values.size - 1
+            while place > 0 and score > values[place - 1]:
+                values[place] = values[place - 1]
+                best[place] = best[place - 1]
+                place -= 1
+            values[place] = score
+            best[place] = column

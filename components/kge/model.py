@@ -152,11 +152,14 @@ class Model(nn.Module):
         """All N entities, projected and fused; the frozen ones where the model is frozen."""
         return self._frozen or Pool(self)
 
-    def freeze(self) -> "Model":
-        """Switch to evaluation and keep every entity's vectors ready; parameters must not change until ``train()``."""
+    def freeze(self, pool: Pool | None = None) -> "Model":
+        """Switch to evaluation and keep every entity's vectors ready; parameters must not change until ``train()``.
+
+        ``pool``: these vectors, if they have been computed before.
+        """
         self.eval()
         with torch.no_grad():
-            self._frozen = Pool(self)
+            self._frozen = pool or Pool(self)
         return self
 
     def train(self, mode: bool = True) -> "Model":
@@ -230,7 +233,7 @@ class Model(nn.Module):
         """Scores ``[B, U]`` against one table of each view: that of the first relation, where views depend on it."""
         scores = []
         for term in terms:
-            ours, theirs, direction = self._roles(term, side)
+            ours, theirs, direction = self.roles(term, side)
             table = pool.everyone(theirs, relations[:1])
             relation = self.relation(term, relations, side)
             scores.append(_weighed(term, self.interaction.score_all(known[ours], relation, table, direction)))
@@ -245,7 +248,7 @@ class Model(nn.Module):
         candidates = _prepend(gold, real)
         scores = []
         for term in terms:
-            ours, theirs, direction = self._roles(term, side)
+            ours, theirs, direction = self.roles(term, side)
             relation = self.relation(term, relations, side)
             table, index = pool.candidates(theirs, candidates, relations)
             score = self.interaction.score_candidates(
@@ -255,7 +258,7 @@ class Model(nn.Module):
         score = total(scores)
         return score[:, 0], score[:, 1:]
 
-    def _roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
+    def roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""
         if side == "tail" or self.config.reciprocal:
             return term.head, term.tail, "tail"

@@ -1,11 +1,12 @@
 """The entities of a batch, each projected and fused once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from components.kge.entities import Modal
 from components.kge.kernels.rows import share, take
 from components.kge.negatives.base import Block, Real
 
@@ -24,6 +25,25 @@ class Pool:
         chosen, self.position = _distinct(ids, len(model.entities)) if ids is not None else (None, None)
         self.modal = model.entities.modal(chosen)
         self.views = {name: share(vectors) for name, vectors in self.fusion.views(self.modal).items()}
+
+    @classmethod
+    def restored(cls, model: "Model", tensors: Mapping[str, Tensor]) -> "Pool":
+        """The pool of all N entities from what ``tensors`` gave, without computing anything."""
+        pool = cls.__new__(cls)
+        pool.fusion, pool.position = model.fusion, None
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in ("vectors", "present", "views")}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = tensor
+        pool.modal = Modal(parts["vectors"], parts["present"])
+        pool.views = parts["vectors"] | parts["views"]
+        return pool
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the pool holds, by name, each tensor once: to be kept in a file."""
+        fused = {name: view for name, view in self.views.items() if name not in self.modal.vectors}
+        parts = {"vectors": self.modal.vectors, "present": self.modal.present, "views": fused}
+        return {f"{part}.{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
 
     def index(self, ids: Tensor) -> Tensor:
         """Rows of the pool at which the entities ``ids`` lie."""

@@ -17,3 +17,8 @@ class PackageConfig(BaseModel):
     )
     response_timeout_s: int = Field(60, ge=1, description="after this a worker counts as hung and is started anew")
     thumbnail_pixels: int = Field(128, ge=0, le=512, description="longest side of the entities' thumbnails; 0: none")
+    index_from: int = Field(
+        200_000, ge=1, description="entities from which an index finds candidates, if the interaction allows one"
+    )
+    index_recall: float = Field(0.99, gt=0, le=1, description="share of the true top 10 that the index must find")
+    index_queries: int = Field(500, ge=2, description="train triples on which that share is measured")

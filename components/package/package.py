@@ -4,11 +4,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
 from components.package.config import PackageConfig
+from components.package.index import build_index
 from components.package.thumbnails import write_thumbnails
 from components.runtime import digests
 from components.runtime.files import write_json
 from feature_store.storage import Storage, Stored
+from serving.tables import FILE as TABLES
+from serving.tables import write_tables
 from serving.thumbnails import FILE as THUMBNAILS
 from serving.torchserve.archive import HANDLER, write_archive
 
@@ -52,7 +56,19 @@ def build(
         "responseTimeout": config.response_timeout_s,
     }
     with TemporaryDirectory() as scratch:
+        extras = Path(scratch)
+        write_extras(extras, Bundle.load(bundle), config)
         if mmkg is not None and config.thumbnail_pixels:
-            files[THUMBNAILS] = Path(scratch) / THUMBNAILS
-            write_thumbnails(files[THUMBNAILS], mmkg, storage, config.thumbnail_pixels)
+            write_thumbnails(extras / THUMBNAILS, mmkg, storage, config.thumbnail_pixels)
+        files |= {path.name: path for path in extras.iterdir()}
         write_archive(archive, files, config.name, version, settings)
+
+
+def write_extras(folder: Path, bundle: Bundle, config: PackageConfig) -> None:
+    """Write what is computed once for all workers: every entity's vectors and, of a large graph, their index."""
+    write_tables(folder / TABLES, bundle)
+    if len(bundle.entities) >= config.index_from:
+        built = build_index(bundle, config.index_recall, config.index_queries)
+        if built is not None:
+            index, info = built
+            index.save(folder, info)

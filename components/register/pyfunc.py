@@ -1,16 +1,21 @@
 """The model as MLflow serves it (``mlflow models serve``, ``mlflow.pyfunc.load_model``): MLflow runs this file.
 
-Input: a table of queries with the columns ``head``, ``relation``, ``tail`` (keys or names; the one asked for is empty)
-and optionally ``k``. Output: the answers of ``serving.engine`` as JSON text, one a row.
+Input: a table of queries with the columns ``head``, ``relation``, ``tail`` (keys or names; the one asked for is empty).
+An entity that the graph does not hold is given by ``head_text``, ``head_image``, ``tail_text`` or ``tail_image`` (bytes
+or base64) instead. Further columns are the options of a query: ``k``, ``exclude_known``, ``type``, …; an empty cell is
+the default. Output: the answers of ``serving.engine`` as JSON text, one a row.
 """
 
 import json
+from base64 import b64encode
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow.pyfunc import PythonModel
+from pandas.api.types import is_scalar
 
 from serving.engine import Engine
 
@@ -24,9 +29,20 @@ class Completer(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
         """One JSON answer a row."""
-        rows = model_input.to_dict("records")
-        queries = [{key: value for key, value in row.items() if not pd.isna(value)} for row in rows]
+        queries = [query_of(row) for row in model_input.to_dict("records")]
         return [json.dumps(answer, ensure_ascii=False) for answer in self.engine.answer(queries)]
+
+
+def query_of(row: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """The query in a row of the table; what is wrong with it, the engine says."""
+    query = {column: value for column, value in row.items() if not (is_scalar(value) and pd.isna(value))}
+    for part in ("head", "tail"):
+        if part not in query:
+            described = {kind: query.pop(f"{part}_{kind}", None) for kind in ("text", "image")}
+            if isinstance(described["image"], bytes):
+                described["image"] = b64encode(described["image"]).decode()
+            query |= {part: described} if any(described.values()) else {}
+    return query
 
 
 mlflow.models.set_model(Completer())

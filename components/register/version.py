@@ -73,8 +73,10 @@ def _write_model(model: Path, folder: Path, example: dict[str, Any]) -> None:
     import mlflow
     from mlflow.types import ColSpec, DataType, Schema
 
-    given = [ColSpec(DataType.string, part, required=False) for part in ("head", "relation", "tail")]
-    inputs = Schema([*given, ColSpec(DataType.long, "k", required=False)])
+    unseen = ("head_text", "head_image", "tail_text", "tail_image")
+    given = [ColSpec(DataType.string, part, required=False) for part in ("head", "relation", "tail", *unseen, "type")]
+    known = ColSpec(DataType.boolean, "exclude_known", required=False)
+    inputs = Schema([*given, known, ColSpec(DataType.long, "k", required=False)])
     bundle = model.with_name(Path(registry.BUNDLE_FOLDER).name)  # MLflow names an artifact's folder after its source
     shutil.copytree(folder, bundle)
     mlflow.pyfunc.save_model(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from components.runtime.files import write_json
-from serving.gateway.app import create_app, schema
+from serving.gateway.app import create_app
+from serving.gateway.routes import schema
 from serving.gateway.upstream import TorchServeModel
 
 FILE = Path(__file__).with_name("openapi.json")

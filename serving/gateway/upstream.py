@@ -5,6 +5,7 @@ import json
 from typing import Any, Protocol
 
 import httpx
+from pydantic_core import from_json
 
 from serving.gateway.refusal import Refusal
 
@@ -34,9 +35,9 @@ class TorchServeModel(Model):
 
     async def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Post one request."""
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        content = json.dumps(body).encode()  # in ASCII: a text may hold half a surrogate pair, which UTF-8 cannot
         response = await self._http.post(self.url, content=content, headers={"content-type": "application/json"})
-        return response.status_code, response.json()
+        return response.status_code, from_json(response.content)
 
     async def close(self) -> None:
         """Close the connections."""

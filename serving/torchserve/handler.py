@@ -9,27 +9,32 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from serving.engine import Engine, Report
 from serving.service import Response, respond
 from serving.torchserve.archive import BUNDLE
+from serving.torchserve.meter import Meter
 
 _engine: Engine | None = None
+_meter: Meter | None = None
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
     """Load the model when TorchServe calls with ``None``; afterwards answer a batch of requests."""
-    global _engine
-    if data is None or _engine is None:
+    global _engine, _meter
+    if data is None or _engine is None or _meter is None:
         _quiet()
         model = context.manifest["model"]
         folder = Path(context.system_properties["model_dir"]) / BUNDLE
         _engine = Engine.load(folder, model["modelName"], model["modelVersion"])
         _engine.warm_up()
+        _meter = Meter(context.metrics, _engine.version)
         return []
     bodies = [_body(row) for row in data]
     report = Report()
     responses = respond(_engine, [_queries(body) if is_open_inference(body) else body for body in bodies], report)
-    _measure(context.metrics, report, _engine.version)
+    _meter.add(report)
     return [
         _written(context, place, _tensor(body, response) if is_open_inference(body) else response)
         for place, (body, response) in enumerate(zip(bodies, responses, strict=True))
@@ -66,7 +71,8 @@ def _tensor(body: dict[str, Any], response: Response) -> Response:
     texts = [json.dumps(answer, ensure_ascii=False) for answer in response.body["answers"]]
     output = {"name": "answers", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
     model = response.body["model"]
-    names = {"model_name": model["name"], "model_version": model["version"], "id": body.get("id", "")}
+    own = str(body.get("id", "")).encode(errors="replace").decode()  # half a surrogate pair is no UTF-8
+    names = {"model_name": model["name"], "model_version": model["version"], "id": own}
     return Response(200, names | {"outputs": [output]})
 
 
@@ -74,24 +80,7 @@ def _written(context: Any, place: int, response: Response) -> bytes:
     context.set_response_content_type(place, "application/json")
     if response.status != 200:
         context.set_response_status(code=response.status, phrase="Refused", idx=place)
-    return json.dumps(response.body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _measure(metrics: Any, report: Report, version: str) -> None:
-    from ts.metrics.metric_type_enum import MetricTypes
-
-    def add(name: str, kind: Any, value: float, *dimensions: str) -> None:
-        metrics.get_metric(name, kind).add_or_update(value, [*dimensions, version])
-
-    for (direction, status), count in report.queries.items():
-        add("mmkgc_queries_total", MetricTypes.COUNTER, count, direction, status)
-    for modalities, count in report.unseen.items():
-        add("mmkgc_unseen_entities_total", MetricTypes.COUNTER, count, modalities)
-    for modality, count in report.missing.items():
-        add("mmkgc_missing_modalities_total", MetricTypes.COUNTER, count, modality)
-    for stage, seconds in report.seconds.items():
-        add("mmkgc_stage_seconds", MetricTypes.HISTOGRAM, round(seconds, 6), stage)
-    add("mmkgc_batch_queries", MetricTypes.HISTOGRAM, sum(report.queries.values()))
+    return to_json(response.body)
 
 
 def _quiet() -> None:

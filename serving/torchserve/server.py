@@ -104,6 +104,7 @@ class TorchServe:
         command = [
             str(self.java),
             "-Xmx512m",
+            *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),  # it only passes requests on: soon warm, few threads
             f"-Dmodel_server_home={frontend.parents[1]}",
             f"-Djava.io.tmpdir={self.folder}",
             f"-Dlog4j.configurationFile=file://{HERE / 'log4j2.xml'}",
@@ -130,7 +131,8 @@ class TorchServe:
             "LOG_LOCATION": str(self.log.parent),
             "PYTHONPATH": python_path,
         }
-        return {"OMP_NUM_THREADS": str(threads)} | os.environ | own
+        # threads that wait must sleep: the gateway and Java need the cores
+        return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"} | os.environ | own
 
     def _properties(self) -> str:
         settings = {

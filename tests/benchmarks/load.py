@@ -2,6 +2,7 @@
 
 15,000 entities, 279 relations, random weights (speed does not depend on them), top 10, heads and tails in turn, known
 answers excluded, every query distinct, no result cache. Everything runs on this machine: load, gateway, TorchServe.
+``--sustained 600`` keeps 32 clients asking for ten minutes and watches the memory of every process.
 """
 
 import argparse
@@ -24,7 +25,9 @@ import torch
 from components.kge.bundle import Bundle
 from components.kge.graph import Graph, Vocabulary
 from components.kge.model import Model, ModelConfig
-from serving.torchserve.archive import write_archive
+from components.package.config import PackageConfig
+from components.package.package import build
+from feature_store.storage import open_storage
 from serving.torchserve.server import TorchServe, free_ports, stop_process
 
 ENTITIES, RELATIONS, TRIPLES, DIMENSION = 15_000, 279, 80_000, 200
@@ -79,34 +82,86 @@ class Load:
         writer.close()
 
 
-def measure(name: str, port: int, path: str, wrap, clients: int, duration: float, per_request: int = 1) -> float:
+class Processes:
+    """The processes that share this machine, by role; their processor time and memory."""
+
+    def __init__(self, **pids: list[int]) -> None:
+        self.pids = pids
+
+    def seconds(self) -> dict[str, float]:
+        """Processor time so far, of each role."""
+        return {role: sum(_processor_seconds(pid) for pid in pids) for role, pids in self.pids.items()}
+
+    def megabytes(self) -> dict[str, list[float]]:
+        """Proportional set size of each process: pages that several share count in parts."""
+        return {role: [_pss(pid) / 1024 for pid in pids] for role, pids in self.pids.items()}
+
+    async def watch(self, duration: float, samples: int = 10) -> None:
+        """Print the memory at even times."""
+        for number in range(samples):
+            await asyncio.sleep(duration / samples)
+            held = {role: [round(size) for size in sizes] for role, sizes in self.megabytes().items()}
+            print(f"    after {duration * (number + 1) / samples:5.0f} s: MB (PSS) {held}", flush=True)
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _pss(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def measure(
+    name: str,
+    port: int,
+    path: str,
+    wrap,
+    clients: int,
+    duration: float,
+    per_request: int = 1,
+    processes: Processes | None = None,
+    watch: bool = False,
+) -> float:
     """Print one line and return queries per second."""
+    processes = processes or Processes()
     load = Load(port, path, wrap)
     asyncio.run(load.run(clients, 2, per_request, STREAM))  # warm
     load.seconds, load.failed = [], 0
-    begun = time.perf_counter()
-    asyncio.run(load.run(clients, duration, per_request, STREAM))
+    before, begun = processes.seconds(), time.perf_counter()
+
+    async def run() -> None:
+        watching = [processes.watch(duration)] if watch else []
+        await asyncio.gather(load.run(clients, duration, per_request, STREAM), *watching)
+
+    asyncio.run(run())
     rate = len(load.seconds) * per_request / (time.perf_counter() - begun)
     milliseconds = sorted(1000 * seconds for seconds in load.seconds)
     p50, p99 = statistics.median(milliseconds), milliseconds[int(0.99 * (len(milliseconds) - 1))]
     print(f"{name:<44}{rate:9.0f} queries/s   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   failed {load.failed}", flush=True)
+    spent = {role: seconds - before[role] for role, seconds in processes.seconds().items()}
+    if spent:
+        each = "  ".join(f"{role} {1000 * s / len(load.seconds) / per_request:.2f}" for role, s in spent.items())
+        print(f"    processor ms a query: {each}", flush=True)
     return rate
 
 
 @contextmanager
-def gateway(server: TorchServe) -> Iterator[int]:
-    """Our gateway in a process of its own."""
+def gateway(server: TorchServe) -> Iterator[tuple[int, int]]:
+    """Port and process id of our gateway in a process of its own."""
     (port,) = free_ports(1)
     variables = {
         "MMKGC_GATEWAY_UPSTREAM": server.predictions_url,
         "MMKGC_API_KEYS": KEY,
         "MMKGC_GATEWAY_QUERIES_PER_SECOND": "1e9",
         "MMKGC_GATEWAY_BURST": "1000000000",
-        "MMKGC_GATEWAY_CALLS": str(server.workers),
+        "MMKGC_GATEWAY_CALLS": str(1 + (server.workers or 1)),
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "serving.gateway.app:from_env", "--port", str(port)]
-    with process([*command, "--log-level", "warning", "--no-access-log"], variables, port):
-        yield port
+    with process([*command, "--log-level", "warning", "--no-access-log"], variables, port) as pid:
+        yield port, pid
 
 
 @contextmanager
@@ -119,8 +174,8 @@ def naive() -> Iterator[int]:
 
 
 @contextmanager
-def process(command: list[str], variables: dict[str, str], port: int) -> Iterator[None]:
-    """A server process, ready until the block ends."""
+def process(command: list[str], variables: dict[str, str], port: int) -> Iterator[int]:
+    """Process id of a server, ready until the block ends."""
     started = subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):
@@ -129,23 +184,31 @@ def process(command: list[str], variables: dict[str, str], port: int) -> Iterato
                 break
             except httpx.TransportError:
                 time.sleep(0.1)
-        yield
+        yield started.pid
     finally:
         stop_process(started)
 
 
-def ours(interaction: str, workers: int, duration: float) -> float:
+def ours(interaction: str, workers: int, duration: float, sustained: float = 0) -> float:
     """Measure one model behind gateway and TorchServe; returns requests per second of 32 clients."""
     with tempfile.TemporaryDirectory() as scratch:
         bundle, archive = Path(scratch) / "bundle", Path(scratch) / "bench.mar"
         make_bundle(bundle, interaction)
-        settings = {"batchSize": 32, "maxBatchDelay": 1}
-        write_archive(archive, {file.name: file for file in bundle.iterdir()}, "bench", "v1", settings)
-        with TorchServe(archive, workers) as server, gateway(server) as port:
-            ask = ("/v1/complete", lambda batch: {"queries": batch})
-            measure(f"{interaction}: gateway, 1 client", port, *ask, 1, duration)
-            rate = measure(f"{interaction}: gateway, 32 clients", port, *ask, 32, duration)
-            measure(f"{interaction}: gateway, 4 clients × 256 queries", port, *ask, 4, duration, 256)
+        build(archive, bundle, "v1", PackageConfig(name="bench"), None, open_storage(scratch))
+        with TorchServe(archive, workers) as server, gateway(server) as (port, pid):
+            assert server.process is not None
+            processes = Processes(
+                load=[os.getpid()], gateway=[pid], java=[server.process.pid], workers=server.worker_pids()
+            )
+            ask = (port, "/v1/complete", lambda batch: {"queries": batch})
+            if sustained:
+                return measure(
+                    f"{interaction}: gateway, 32 clients", *ask, 32, sustained, processes=processes, watch=True
+                )
+            measure(f"{interaction}: gateway, 1 client", *ask, 1, duration, processes=processes)
+            rate = measure(f"{interaction}: gateway, 32 clients", *ask, 32, duration, processes=processes)
+            measure(f"{interaction}: gateway, 4 clients × 256 queries", *ask, 4, duration, 256, processes)
+            print(f"    MB (PSS) {processes.megabytes()['workers']} of the workers", flush=True)
     return rate
 
 
@@ -153,8 +216,12 @@ def main() -> None:
     """Measure and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--sustained", type=float, default=0, help="seconds of one long run, instead of the table")
     options = parser.parse_args()
+    if options.sustained:
+        ours("rotate", options.workers, options.seconds, options.sustained)
+        return
     rate = ours("rotate", options.workers, options.seconds)
     ours("complex", options.workers, options.seconds)
     with naive() as port:

@@ -4,7 +4,10 @@ import asyncio
 import json
 import os
 import signal
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -13,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 
 from serving.client import AsyncClient, Client, ClientError, QueryFailed
+from serving.engine import Engine
 from serving.gateway.app import create_app
 from serving.gateway.upstream import TorchServeModel
 from serving.protocol import Failed
@@ -123,17 +127,44 @@ def test_a_refusal_and_a_silence_are_client_errors(gateway):
         client.model()
 
 
-def test_mlflow_answers_like_the_engine(bundle_folder, engine, tmp_path, near):
+@pytest.fixture
+def as_mlflow(tmp_path) -> Callable[[Path], Any]:
+    """A bundle folder as MLflow loads it."""
     import mlflow
 
     import components.register.pyfunc as served
 
-    target = tmp_path / "model"
-    mlflow.pyfunc.save_model(target, python_model=served.__file__, artifacts={"bundle": str(bundle_folder)})
-    model = mlflow.pyfunc.load_model(str(target))
-    found = [json.loads(text) for text in model.predict(pd.DataFrame(QUERIES))]
+    def load(bundle: Path) -> Any:
+        mlflow.pyfunc.save_model(tmp_path / "model", python_model=served.__file__, artifacts={"bundle": str(bundle)})
+        assert not list(tmp_path.rglob("*.pkl"))
+        return mlflow.pyfunc.load_model(str(tmp_path / "model"))
+
+    return load
+
+
+def test_mlflow_answers_like_the_engine(bundle_folder, engine, as_mlflow, near):
+    found = [json.loads(text) for text in as_mlflow(bundle_folder).predict(pd.DataFrame(QUERIES))]
     assert found == near(engine.answer(QUERIES))
-    assert not list(Path(target).rglob("*.pkl"))
+
+
+def test_mlflow_takes_unseen_entities_and_options_as_columns(reading_bundle, tmp_path, as_mlflow, near):
+    reading_bundle.save(tmp_path / "bundle")
+    rows = [
+        {"head_text": "A quiet town on a river.", "relation": "r1", "k": 3},
+        {"relation": "r1", "tail_text": "A town.", "type": "river"},
+        {"head": "e1", "relation": "r1", "candidates": ["e2", "e3"], "exclude_known": False},
+        {"head": "e1", "head_text": "One or the other.", "relation": "r1"},
+        {"head_image": b"no picture", "relation": "r1"},
+    ]
+    queries = [
+        {"head": {"text": "A quiet town on a river."}, "relation": "r1", "k": 3},
+        {"relation": "r1", "tail": {"text": "A town."}, "type": "river"},
+        *rows[2:4],
+        {"head": {"image": b64encode(b"no picture").decode()}, "relation": "r1"},
+    ]
+    found = [json.loads(text) for text in as_mlflow(tmp_path / "bundle").predict(pd.DataFrame(rows))]
+    assert found == near(Engine(reading_bundle).answer(queries))
+    assert ["error" in answer for answer in found] == [False, False, False, True, True]
 
 
 async def ask_until(app: FastAPI, stop: asyncio.Event, clients: int = 4) -> list[httpx.Response]:

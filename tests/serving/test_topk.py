@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -12,6 +12,7 @@ scores = arrays(
 )
 
 
+@settings(deadline=None)  # the first call compiles
 @given(scores=scores, k=st.integers(1, 40))
 def test_equals_a_stable_sort(scores, k):
     found = top_k(scores, k)
@@ -20,3 +21,8 @@ def test_equals_a_stable_sort(scores, k):
         finite = [column for column in range(len(row)) if np.isfinite(row[column])]
         expected = sorted(finite, key=lambda column: (-row[column], column))[:k]
         assert ids.tolist() == expected + [-1] * (len(ids) - len(expected))
+
+
+def test_looks_into_every_block():
+    scores = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32).round(1)
+    assert top_k(scores, 20).tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :20].tolist()

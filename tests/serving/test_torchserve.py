@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from serving.torchserve.archive import write_archive
 from serving.torchserve.java import bundled_java, find_java, version_of
+from serving.torchserve.meter import SECONDS
 from serving.torchserve.server import ServerError, TorchServe
 
 QUERIES = [
@@ -60,6 +62,7 @@ def test_a_bad_request_is_refused_and_harms_nobody(torchserve, body):
 
 def test_metrics_count_queries_by_direction_status_and_version(torchserve):
     httpx.post(torchserve.predictions_url, json={"queries": QUERIES})
+    time.sleep(3 * SECONDS)
     text = httpx.get(torchserve.metrics_url).text
     assert 'mmkgc_queries_total{direction="tail",status="ok",model_version="v1"' in text
     assert 'status="unknown_entity"' in text

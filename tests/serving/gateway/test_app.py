@@ -10,7 +10,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from serving.gateway.app import create_app, schema
+from serving.gateway.app import create_app
+from serving.gateway.routes import schema
 from serving.gateway.settings import Limits, own_keys, read_keys
 from serving.protocol import Answers, Entities, ModelInfo, Relations
 

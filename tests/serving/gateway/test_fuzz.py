@@ -9,7 +9,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from serving.gateway.app import create_app
-from serving.gateway.app import schema as describe
+from serving.gateway.routes import schema as describe
 from serving.protocol import Answer
 
 KEY = "0123456789abcdef"

@@ -1,0 +1,162 @@
+"""Candidates from an index against comparing with all: 1,000,000 entities, ComplEx d = 128 (256 reals).
+
+    python tests/benchmarks/index.py [entities] [queries]
+
+Two sets of vectors, the same engine, the same threads. *Trained*: ComplEx is trained on `countries` here, and each of
+its entities stands as often as needed, every coordinate moved by Gaussian noise of a tenth of the vectors' standard
+deviation. *Gaussian*: isotropic noise, which has no structure that any index could use. The index is the package
+step's; the exact scan is the engine's own. Prints recall@10 against the scan and queries per second by probed cells,
+one query at a time and 64 at once, and draws ``docs/index.svg``.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from components.ingest.ingest import ingest
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
+from components.kge.model import Model, ModelConfig
+from components.package.index import cells_of, kind_of, make
+from components.train.config import TrainConfig
+from components.train.trainer import Trainer
+from feature_store.storage import open_storage
+from pipeline import config
+from serving.engine import Engine
+from serving.index import Index, searchable
+
+FIGURE = Path(__file__).parents[2] / "docs" / "index.svg"
+MODEL = {"dimension": 128, "interaction": "complex", "fusion": "structure"}
+TRAINING = {
+    "model": MODEL,
+    "objective": "cross-entropy",
+    "regularizer": {"name": "n3", "weight": 0.01},
+    "optimizer": {"name": "adagrad", "lr": 0.1},
+    "batch_size": 256,
+    "epochs": 30,
+}
+NOISE, TRIPLES, TOP, TOGETHER = 0.1, 500_000, 10, 64
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    queries = int(sys.argv[2]) if len(sys.argv) > 2 else 256
+    curves = {}
+    for name, make_bundle in (("trained, tiled with noise", trained), ("isotropic Gaussian", gaussian)):
+        curves[name] = measure(name, make_bundle(n), queries)
+    draw(curves)
+
+
+def trained(n: int) -> Bundle:
+    """``n`` noisy copies of the entities of a model trained on `countries`; triples between copies of true ones."""
+    recipe, storage = config.load("countries"), open_storage()
+    graph = MMKG.load(storage.fetch(ingest(recipe.dataset, recipe.ingest, storage).uri)).graph
+    begun = time.monotonic()
+    base = Trainer(graph, {}, TrainConfig.model_validate(TRAINING)).fit()
+    print(f"trained on countries, {len(graph.entities)} entities: {time.monotonic() - begun:.0f} s", flush=True)
+    copies = torch.arange(n) % len(graph.entities)
+    table = base.entities.structure.detach()
+    vectors = table[copies] + NOISE * table.std() * torch.randn(n, table.shape[1])
+    lifted = graph.train[torch.randint(len(graph.train), (TRIPLES,))]
+    for column in (HEAD, TAIL):
+        rounds = torch.randint(n // len(graph.entities), (TRIPLES,))
+        lifted[:, column] += rounds * len(graph.entities)
+    return bundle_of(vectors, base.relations["relation"].detach(), lifted)
+
+
+def gaussian(n: int) -> Bundle:
+    """``n`` independent vectors and random triples."""
+    width, relations = 2 * MODEL["dimension"], 100
+    columns = [torch.randint(high, (TRIPLES,)) for high in (n, relations, n)]
+    return bundle_of(torch.randn(n, width), torch.randn(relations, width), torch.stack(columns, dim=1))
+
+
+def bundle_of(vectors: torch.Tensor, relations: torch.Tensor, triples: torch.Tensor) -> Bundle:
+    """A bundle of these vectors."""
+    names, words = (
+        tuple(f"{kind}{i}" for i in range(count)) for kind, count in (("e", len(vectors)), ("r", len(relations)))
+    )
+    graph = Graph(Vocabulary(names, names), Vocabulary(words, words), triples, triples[:0], triples[:0])
+    with torch.device("meta"):
+        model = Model(ModelConfig(**MODEL), len(names), len(words), {}, torch.ones(len(names), dtype=torch.bool))
+    state = {"entities.structure": vectors, "relations.relation": relations}
+    model.load_state_dict(state, assign=True)
+    model.entities.has_structure = torch.ones(len(names), dtype=torch.bool)
+    return Bundle.of(model.requires_grad_(False).eval(), graph)
+
+
+def measure(name: str, bundle: Bundle, queries: int) -> list[tuple[float, float]]:
+    """Print one table; returns (recall, speed over the scan) by probed cells, 64 queries at once."""
+    engine = Engine(bundle)
+    asked = sample(bundle, queries)
+    scanned, scan_alone, scan_together = timed(engine, asked)
+    vectors = searchable(engine.scorer.model)
+    assert vectors is not None
+    cells = cells_of(len(vectors))
+    begun = time.monotonic()
+    index = Index(engine.scorer.model, make(engine.scorer.model, vectors.numpy(), cells), 1)
+    print(
+        f"\n{name}: {len(vectors)} entities, {kind_of(cells)}, built in {time.monotonic() - begun:.0f} s, "
+        f"{torch.get_num_threads()} threads; queries/s\n\n"
+        f"| cells probed | recall@10 | one at a time | × the scan | {TOGETHER} at once | × the scan |\n"
+        "|---|---|---|---|---|---|\n"
+        f"| exact scan | 1 | {scan_alone:.1f} | 1 | {scan_together:.1f} | 1 |",
+        flush=True,
+    )
+    engine.scorer.index, curve = index, []
+    for probes in (2**power for power in range(9)):
+        index.set_probes(probes)
+        found, alone, together = timed(engine, asked)
+        recall = float(np.mean([len(true & some) / len(true) for true, some in zip(scanned, found, strict=True)]))
+        curve.append((recall, together / scan_together))
+        print(
+            f"| {probes} | {recall:.4f} | {alone:.0f} | {alone / scan_alone:.1f} | {together:.0f} | "
+            f"{together / scan_together:.1f} |",
+            flush=True,
+        )
+    return curve
+
+
+def sample(bundle: Bundle, queries: int) -> list[dict]:
+    """Heads and tails in turn, known answers included, so that only the search is compared."""
+    triples = bundle.train[torch.randperm(len(bundle.train))[:queries]]
+    return [
+        {part: f"e{triple[column]}", "relation": f"r{triple[RELATION]}", "k": TOP, "exclude_known": False}
+        for number, triple in enumerate(triples)
+        for part, column in [(("head", HEAD), ("tail", TAIL))[number % 2]]
+    ]
+
+
+def timed(engine: Engine, asked: list[dict]) -> tuple[list[set[str]], float, float]:
+    """The keys found, and queries per second one at a time (32 of them) and 64 at once."""
+    engine.answer(asked[:2])
+    begun = time.perf_counter()
+    for query in asked[:32]:
+        engine.answer([query])
+    alone = 32 / (time.perf_counter() - begun)
+    begun = time.perf_counter()
+    answers = [a for start in range(0, len(asked), TOGETHER) for a in engine.answer(asked[start : start + TOGETHER])]
+    together = len(asked) / (time.perf_counter() - begun)
+    return [{p["key"] for p in answer["predictions"]} for answer in answers], alone, together
+
+
+def draw(curves: dict[str, list[tuple[float, float]]]) -> None:
+    """Speed over the exact scan against recall."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, points in curves.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    axes.set(xlabel="recall@10 against the exact scan", ylabel="times as fast as the exact scan", yscale="log")
+    axes.axhline(20, color="grey", linewidth=0.8, linestyle=":")
+    axes.axvline(0.99, color="grey", linewidth=0.8, linestyle=":")
+    axes.legend()
+    figure.savefig(FIGURE, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()
