@@ -19,7 +19,7 @@ class ProposeConfig(BaseModel):
         0.05, ge=0, le=1, description="A relation is worth asking of an entity if this share of its peers has it."
     )
     functional: float = Field(
-        0.9,
+        0.95,
         gt=0,
         le=1,
         description="A relation counts as functional if this share of its entities has one answer alone; who has it, "

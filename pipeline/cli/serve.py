@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from pipeline.cli.champion import Chosen
     from serving.gateway.upstream import Upstream
+    from serving.proposals import Proposals
     from serving.torchserve.server import TorchServe
 
 WATCH_SECONDS = 5.0
@@ -25,7 +26,14 @@ WATCH_SECONDS = 5.0
 @click.option(
     "--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Serve this bundle folder."
 )
-def serve(port: int, host: str, workers: int, name: str | None, alias: str, bundle: Path | None) -> None:
+@click.option(
+    "--proposals",
+    type=click.Path(exists=True, path_type=Path),
+    help="Review these on the page (default: the newest of `mmkgc propose` with this model).",
+)
+def serve(
+    port: int, host: str, workers: int, name: str | None, alias: str, bundle: Path | None, proposals: Path | None
+) -> None:
     """Serve a model until Ctrl-C: TorchServe on loopback, and before it the gateway with its explorer page.
 
     The registry is watched: when the alias moves, the new version is started beside the old one and takes over without
@@ -36,12 +44,15 @@ def serve(port: int, host: str, workers: int, name: str | None, alias: str, bund
 
     keys = own_keys()
     deployment = Deployment(choose(name, alias, bundle), workers, alias)
+    found = reviewed(proposals, deployment.chosen)
     click.echo("starting TorchServe …", err=True)
     try:
         deployment.start()
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         click.echo(invitation(url, keys[0], deployment.chosen))
-        asyncio.run(_serve(deployment, host, port, keys))
+        if found:
+            click.echo(f"review {url}/#view=proposals&key={keys[0]}   ({len(found.triples)} proposed triples)")
+        asyncio.run(_serve(deployment, host, port, keys, found))
     except KeyboardInterrupt:
         pass
     finally:
@@ -116,6 +127,16 @@ curl   {curl} -d '{{"queries": [{{"head": "{head}", "relation": "{relation}"}}]}
 shell  MMKGC_API_KEY={key} mmkgc complete {head} {relation} --url {url}"""
 
 
+def reviewed(file: Path | None, chosen: "Chosen") -> "Proposals | None":
+    """The proposals to review: those of the file, else the newest in the store that the chosen model has made."""
+    from components.runtime import digests
+    from feature_store.storage import open_storage
+    from serving.proposals import Proposals, find
+
+    path = file or find(open_storage(), digests.of_folder(chosen.bundle))
+    return Proposals(path) if path else None
+
+
 def pack(chosen: "Chosen", archive: Path) -> None:
     """Write the archive of the chosen model, with thumbnails if its graph is still in the store."""
     from components.ingest.mmkg import MMKG
@@ -131,7 +152,7 @@ def pack(chosen: "Chosen", archive: Path) -> None:
     build(archive, chosen.bundle, chosen.version, PackageConfig(name=chosen.name), mmkg, storage)
 
 
-async def _serve(deployment: Deployment, host: str, port: int, keys: list[str]) -> None:
+async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], proposals: "Proposals | None") -> None:
     import uvicorn
 
     from serving.gateway.app import create_app
@@ -141,8 +162,8 @@ async def _serve(deployment: Deployment, host: str, port: int, keys: list[str]) 
 
     log_json()
     assert deployment.server is not None
-    limits = Limits.from_env().model_copy(update={"calls": deployment.workers})
-    app: Any = create_app(TorchServeModel(deployment.server.predictions_url), keys, limits)
+    limits = Limits.from_env().model_copy(update={"calls": deployment.workers + 1})
+    app: Any = create_app(TorchServeModel(deployment.server.predictions_url), keys, limits, proposals)
     following = (
         asyncio.create_task(deployment.follow(app.state.gateway.upstream)) if deployment.chosen.graph_uri else None
     )

@@ -1,5 +1,6 @@
 """The gateway: HTTP API and explorer page in front of the model."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,16 +13,23 @@ from starlette.exceptions import HTTPException
 from serving.gateway.gateway import Gateway
 from serving.gateway.observe import Observer, log_json
 from serving.gateway.refusal import Refusal
+from serving.gateway.review import add_review
 from serving.gateway.routes import add_catalog, add_questions, add_watch, secured
 from serving.gateway.settings import Limits, read_keys
 from serving.gateway.upstream import Model, TorchServeModel
+from serving.proposals import Proposals
 
 PAGE = Path(__file__).parent / "explorer"
 VERSION = "1"
 
 
-def create_app(model: Model, keys: Sequence[str], limits: Limits | None = None) -> FastAPI:
-    """The gateway's application in front of ``model``, open to whoever has one of ``keys``."""
+def create_app(
+    model: Model, keys: Sequence[str], limits: Limits | None = None, proposals: Proposals | None = None
+) -> FastAPI:
+    """The gateway's application in front of ``model``, open to whoever has one of ``keys``.
+
+    ``proposals``: what people are to accept or reject.
+    """
     limits = limits or Limits()
     gateway = Gateway(model, keys, limits)
     app = FastAPI(
@@ -34,6 +42,7 @@ def create_app(model: Model, keys: Sequence[str], limits: Limits | None = None) 
     app.add_exception_handler(HTTPException, _http_error)
     for add in (add_questions, add_catalog, add_watch):
         add(app, gateway, secured(gateway))
+    add_review(app, gateway, secured(gateway), proposals)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 
@@ -41,12 +50,16 @@ def create_app(model: Model, keys: Sequence[str], limits: Limits | None = None) 
 def from_env() -> FastAPI:
     """The application as containers run it: ``uvicorn --factory serving.gateway.app:from_env``.
 
-    ``MMKGC_GATEWAY_UPSTREAM`` is TorchServe's prediction URL; keys and limits: see ``settings``.
+    ``MMKGC_GATEWAY_UPSTREAM`` is TorchServe's prediction URL, ``MMKGC_GATEWAY_PROPOSALS`` (optional) a file of
+    proposals, the decisions on which lie under ``MMKGC_HOME``; keys and limits: see ``settings``.
     """
     import os
 
     log_json()
-    return create_app(TorchServeModel(os.environ["MMKGC_GATEWAY_UPSTREAM"]), read_keys(), Limits.from_env())
+    gc.freeze()  # what is imported stays: the collector need not look through it again and again
+    file = os.environ.get("MMKGC_GATEWAY_PROPOSALS")
+    proposals = Proposals(Path(file)) if file else None
+    return create_app(TorchServeModel(os.environ["MMKGC_GATEWAY_UPSTREAM"]), read_keys(), Limits.from_env(), proposals)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

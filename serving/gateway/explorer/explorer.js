@@ -1,63 +1,27 @@
 // The explorer: an entity, a relation, ranked completions, and a walk from one to the next. Talks to /v1 alone.
 
-const $ = (id) => document.getElementById(id);
-const el = (tag, properties = {}, ...children) => {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children.filter((child) => child !== null));
-  return node;
-};
+import { $, api, current, el, gauge, get, legend, picture, session, thumbnail, why } from "./common.js";
+import { offerProposals, showProposals } from "./proposals.js";
 
-const state = { entity: null, relation: null, side: "tail", relations: [], model: null, walk: [] };
-const pictures = new Map();
-let key = "";
+const state = { entity: null, relation: null, side: "tail", relations: [], walk: [] };
 let asking = 0;
-
-// -- the gateway -----------------------------------------------------------------------------------------------------
-
-async function api(path, body) {
-  const headers = { authorization: `Bearer ${key}` };
-  const options = body ? { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) } : { headers };
-  const response = await fetch(path, options);
-  if (response.status === 401) throw new Error("This key is not known.");
-  if (!response.ok) throw new Error((await response.json()).error.message);
-  return response;
-}
-const get = async (path, parameters = {}) => (await api(`${path}?${new URLSearchParams(parameters)}`)).json();
-
-async function picture(entity) {
-  if (!entity.key) return entity.image ?? null;
-  if (!pictures.has(entity.key)) {
-    const load = api(`/v1/picture?${new URLSearchParams({ entity: entity.key })}`)
-      .then(async (response) => (response.status === 204 ? null : URL.createObjectURL(await response.blob())));
-    pictures.set(entity.key, load.catch(() => null));
-  }
-  return pictures.get(entity.key);
-}
-
-function thumbnail(entity) {
-  const image = el("img", { className: "picture", alt: "" });
-  if (entity.picture !== false) picture(entity).then((source) => { if (source) image.src = source; else image.style.visibility = "hidden"; });
-  else image.style.visibility = "hidden";
-  return image;
-}
 
 // -- key -------------------------------------------------------------------------------------------------------------
 
 function signOut(message = "") {
   sessionStorage.removeItem("key");
-  $("explorer").hidden = true;
+  for (const view of ["explorer", "review", "views"]) $(view).hidden = true;
   $("login").hidden = false;
   $("login-error").textContent = message;
   $("key").focus();
 }
 
 async function signIn(given) {
-  key = given;
+  session.key = given;
   const model = await get("/v1/model");
-  sessionStorage.setItem("key", key);
-  Object.assign(state, { model });
+  sessionStorage.setItem("key", given);
+  session.model = model;
   $("login").hidden = true;
-  $("explorer").hidden = false;
   $("model").textContent =
     `${model.model.name} ${model.model.version} · ${model.interaction} · ${model.fusion} · ${model.entities.toLocaleString()} entities, ${model.relations} relations`;
   $("type-label").hidden = !model.types.length;
@@ -65,6 +29,7 @@ async function signIn(given) {
   $("unseen").hidden = !Object.keys(model.encoders).length;
   $("unseen-note").textContent = "Read by " + Object.entries(model.encoders).map(([modality, encoder]) => `${encoder} (${modality})`).join(", ") +
     (model.unseen_entities === "trained" ? "." : ". The model was trained without structure dropout: expect little of it.");
+  await offerProposals();
   await restore();
 }
 
@@ -191,35 +156,16 @@ function showAnswer(answer) {
   $("status").textContent = answer.predictions.length ? "" : "Nothing left to predict: the graph knows every answer.";
   $("predictions").replaceChildren(...answer.predictions.map(prediction));
   $("legend").hidden = !answer.predictions.length;
-  $("legend").textContent = state.model.calibrated
-    ? "Calibrated probability, fitted on as many corrupted as true triples: good to compare with, not a frequency."
-    : "Scores of the model; it was not calibrated, so there are no probabilities.";
+  $("legend").textContent = legend(session.model.calibrated);
 }
 
 function prediction(one, index) {
-  const chance = one.probability;
-  const figure = chance === null ? one.score.toFixed(2) : `${(100 * chance).toFixed(1)} %`;
-  const bar = el("span", { className: "bar" }, el("span", {}));
-  bar.firstChild.style.width = `${100 * (chance ?? 0)}%`;
-  bar.style.visibility = chance === null ? "hidden" : "visible";
   const go = el("button", { type: "button", className: "go", title: `score ${one.score}`, onclick: () => choose({ ...one, type: null }) },
     el("span", { className: "rank", textContent: index + 1 }),
     thumbnail(one),
     el("span", { className: "name", textContent: one.name }, one.known ? el("span", { className: "badge", textContent: "known" }) : null),
-    bar,
-    el("span", { className: "figure", textContent: figure }));
+    ...gauge(one));
   return el("li", {}, go, why(one));
-}
-
-function why(one) {
-  if (!one.shares && !one.support?.length) return null;
-  const shares = Object.entries(one.shares ?? {});
-  const bar = el("div", { className: "shares", title: shares.map(([modality, share]) => `${modality} ${(100 * share).toFixed(0)} %`).join(", ") },
-    ...shares.map(([modality, share]) => { const part = el("span", { className: modality }); part.style.width = `${100 * share}%`; return part; }));
-  const words = shares.map(([modality, share]) => `${modality} ${(100 * share).toFixed(0)} %`).join(" · ");
-  const triples = (one.support ?? []).map((t) => el("li", { textContent: `${t.head.name} — ${t.relation.name} → ${t.tail.name}` }));
-  return el("details", { className: "why" }, el("summary", {}, el("span", { textContent: "why" }), shares.length ? bar : ""), el("span", { textContent: words }),
-    triples.length ? el("p", { textContent: "Most similar training triples:" }) : null, el("ul", {}, ...triples));
 }
 
 for (const id of ["known", "k", "type"]) $(id).addEventListener("change", ask);
@@ -259,8 +205,14 @@ function remember() {
 
 async function restore() {
   const wanted = new URLSearchParams(location.hash.slice(1));
+  const reviewing = wanted.get("view") === "proposals";
+  $("explorer").hidden = reviewing;
+  $("review").hidden = !reviewing;
+  for (const [id, here] of [["to-explorer", !reviewing], ["to-proposals", reviewing]]) current($(id), here);
+  if (reviewing) return showProposals(wanted);
   const label = wanted.get("entity") ?? "";
-  if (state.entity && (!label || label === state.entity.key)) return;
+  const there = label === state.entity?.key && wanted.get("relation") === state.relation && wanted.get("side") === state.side;
+  if (state.entity && (!label || there)) return;
   const { entities } = await get("/v1/entities", { q: label });
   const entity = label ? entities.find((one) => one.key === label) : entities[0];
   if (entity) await choose(entity, label ? { relation: wanted.get("relation"), side: wanted.get("side") ?? "tail" } : {});
@@ -273,5 +225,8 @@ $("login").addEventListener("submit", (event) => { event.preventDefault(); signI
 
 const arrived = new URLSearchParams(location.hash.slice(1));
 const given = arrived.get("key") ?? sessionStorage.getItem("key");
-if (arrived.has("key")) history.replaceState(null, "", location.pathname);
+if (arrived.has("key")) {
+  arrived.delete("key");
+  history.replaceState(null, "", `${location.pathname}${arrived.size ? `#${arrived}` : ""}`);
+}
 if (given) signIn(given).catch((error) => signOut(error.message)); else signOut();

@@ -56,7 +56,7 @@ def test_who_has_its_one_capital_is_not_asked_for_another():
     triples = [(country, 0, 10 + country) for country in range(9)]
     types = ["country"] * 10 + ["city"] * 10 + ["river"]
     train = torch.tensor(triples)
-    questions = Questions(train, types, 21, 1, ProposeConfig())
+    questions = Questions(train, types, 21, 1, ProposeConfig(functional=0.9))
     pairs = questions.pairs(0)
     assert pairs.heads.tolist() == [9]
     assert pairs.tails.tolist() == [19]

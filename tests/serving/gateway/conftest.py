@@ -11,6 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from components.propose.propose import ProposeConfig, complete_graph
+from feature_store.storage import open_storage
+from serving.protocol import ModelName
 from serving.torchserve.server import free_ports, stop_process
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's own key of an element's id
@@ -85,6 +88,15 @@ class Browser:
     def errors(self) -> list[str]:
         """What the page wrote to the console as an error."""
         return [e["message"] for e in self.call("POST", "se/log", {"type": "browser"}) if e["level"] == "SEVERE"]
+
+
+@pytest.fixture(scope="session")
+def proposals_file(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the step proposes with the random model: about sixty triples."""
+    root = tmp_path_factory.mktemp("proposals")
+    model, config = ModelName(name="mmkgc", version="test"), ProposeConfig(least=12)
+    stored = complete_graph(bundle_folder, model, config, open_storage(str(root / "store")), scratch=root / "scratch")
+    return Path(stored.uri)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,68 @@
+// What both views share: elements, the gateway, pictures, and how a prediction is shown.
+
+export const $ = (id) => document.getElementById(id);
+export const el = (tag, properties = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children.filter((child) => child !== null));
+  return node;
+};
+/** Say of a node, to screen readers and styles, whether it is the current one. */
+export const current = (node, is) => (is ? node.setAttribute("aria-current", "true") : node.removeAttribute("aria-current"));
+export const session = { key: "", model: null };
+const pictures = new Map();
+
+// -- the gateway -----------------------------------------------------------------------------------------------------
+
+export async function api(path, body) {
+  const headers = { authorization: `Bearer ${session.key}` };
+  const options = body ? { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) } : { headers };
+  const response = await fetch(path, options);
+  if (response.status === 401) throw new Error("This key is not known.");
+  if (!response.ok) throw new Error((await response.json()).error.message);
+  return response;
+}
+export const get = async (path, parameters = {}) => (await api(`${path}?${new URLSearchParams(parameters)}`)).json();
+
+export async function picture(entity) {
+  if (!entity.key) return entity.image ?? null;
+  if (!pictures.has(entity.key)) {
+    const load = api(`/v1/picture?${new URLSearchParams({ entity: entity.key })}`)
+      .then(async (response) => (response.status === 204 ? null : URL.createObjectURL(await response.blob())));
+    pictures.set(entity.key, load.catch(() => null));
+  }
+  return pictures.get(entity.key);
+}
+
+export function thumbnail(entity) {
+  const image = el("img", { className: "picture", alt: "" });
+  if (entity.picture !== false) picture(entity).then((source) => { if (source) image.src = source; else image.style.visibility = "hidden"; });
+  else image.style.visibility = "hidden";
+  return image;
+}
+
+// -- predictions -----------------------------------------------------------------------------------------------------
+
+/** A bar and the figure beside it: the probability, or the score where the model was not calibrated. */
+export function gauge(one) {
+  const chance = one.probability;
+  const bar = el("span", { className: "bar" }, el("span", {}));
+  bar.firstChild.style.width = `${100 * (chance ?? 0)}%`;
+  bar.style.visibility = chance === null ? "hidden" : "visible";
+  const figure = chance === null ? one.score.toFixed(2) : `${(100 * chance).toFixed(1)} %`;
+  return [bar, el("span", { className: "figure", textContent: figure, title: `score ${one.score}` })];
+}
+
+export function why(one) {
+  if (!one.shares && !one.support?.length) return null;
+  const shares = Object.entries(one.shares ?? {});
+  const bar = el("div", { className: "shares", title: shares.map(([modality, share]) => `${modality} ${(100 * share).toFixed(0)} %`).join(", ") },
+    ...shares.map(([modality, share]) => { const part = el("span", { className: modality }); part.style.width = `${100 * share}%`; return part; }));
+  const words = shares.map(([modality, share]) => `${modality} ${(100 * share).toFixed(0)} %`).join(" · ");
+  const triples = (one.support ?? []).map((t) => el("li", { textContent: `${t.head.name} — ${t.relation.name} → ${t.tail.name}` }));
+  return el("details", { className: "why" }, el("summary", {}, el("span", { textContent: "why" }), shares.length ? bar : ""), el("span", { textContent: words }),
+    triples.length ? el("p", { textContent: "Most similar training triples:" }) : null, el("ul", {}, ...triples));
+}
+
+export const legend = (calibrated) => calibrated
+  ? "Calibrated probability, fitted on as many corrupted as true triples: good to compare with, not a frequency."
+  : "Scores of the model; it was not calibrated, so there are no probabilities.";
