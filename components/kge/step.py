@@ -1,8 +1,5 @@
 """The losses of a batch."""
 
-from itertools import groupby
-from operator import attrgetter
-
 from torch import Tensor
 
 from components.kge.fusions.base import Term
@@ -14,8 +11,6 @@ from components.kge.objectives.base import AllEntityObjective, NegativeObjective
 from components.kge.pool import Pool, ids_of
 from components.kge.regularizers.base import Regularizer
 from components.kge.tensors import at_least_float32, total
-
-_name = attrgetter("name")
 
 
 def batch_losses(
@@ -38,8 +33,9 @@ def batch_losses(
     else:
         assert isinstance(objective, NegativeObjective)
         pool = Pool(model, ids_of(batch.triples, blocks))
-        for name, named in groupby(sorted(blocks, key=_name), key=_name):
-            losses[name] = total(block_loss(model, pool, batch, block, objective) for block in named)
+        for block in blocks:
+            loss = block_loss(model, pool, batch, block, objective)
+            losses[block.name] = losses[block.name] + loss if block.name in losses else loss
     if regularizer:
         losses["regularizer"] = regularizer.penalty(model, model.factors(pool, batch.triples))
     return losses | model.auxiliary(pool, batch.triples)

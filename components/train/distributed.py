@@ -1,16 +1,24 @@
 """Several processes, one model: each takes its share of every batch, and gradients are summed.
 
-``torchrun --nproc-per-node 2 …`` starts them and says in the environment how many there are. A single process joins no
-group, and nothing here costs it anything.
+``torchrun --nproc-per-node 2 …`` starts them and says in the environment how many there are and which GPU is whose. A
+single process joins no group, and nothing here costs it anything.
 """
 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+def own_device(kind: str) -> torch.device:
+    """This process's device of a kind, ``cpu`` or ``cuda``: each process of a machine has a GPU of its own."""
+    if kind == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(kind)
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,13 @@ class Group:
     def leads(self) -> bool:
         """Whether this process writes checkpoints, metrics and bundles."""
         return self.rank == 0
+
+    def told(self, news: Any = None) -> Any:
+        """What the leading process brings as ``news``; the others wait for it."""
+        box = [news]
+        if self.size > 1:
+            dist.broadcast_object_list(box)
+        return box[0]
 
     def share(self, rows: Tensor) -> Tensor:
         """This process's part of a batch."""

@@ -37,8 +37,9 @@ def train(
 
     ``feature_uris``: manifest by modality. ``best_uri``: what a search found, applied on top of ``config``.
     ``scratch`` (default: the environment's) keeps checkpoints; the same call after a kill goes on from the last one.
-    Progress and metrics go to an MLflow run. Raises ``UserError`` where the graph lacks what the config needs, or where
-    the loss becomes NaN.
+    Progress and metrics go to an MLflow run. Under ``torchrun`` every process makes this call; the first one alone
+    logs, keeps checkpoints and publishes, and all return what it published. Raises ``UserError`` where the graph lacks
+    what the config needs, or where the loss becomes NaN.
     """
     from components.runtime.tracking import step_run
 
@@ -58,6 +59,9 @@ def train(
         for m, uri in feature_uris.items()
     }
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
+    if not trainer.group.leads:
+        trainer.fit()
+        return trainer.group.told()
     with step_run("train", params=config.model_dump()) as run:
         counts = {"entities": len(mmkg.graph.entities), "train": len(mmkg.graph.train)}
         run.log_dataset(str(mmkg.info.get("name", "graph")), made_from["graph"], graph_uri, counts, "training")
@@ -74,7 +78,7 @@ def train(
         stored = storage.publish(folder / "bundle", "bundles")
         run.set_tags({"bundle": stored.uri})
     shutil.rmtree(folder)
-    return stored
+    return trainer.group.told(stored)
 
 
 def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from components.runtime.progress import Meter
 from components.train import checkpoint
 from components.train.averaging import Average
 from components.train.config import TrainConfig
-from components.train.distributed import Group
+from components.train.distributed import Group, own_device
 from components.train.optimizers import make_optimizer, make_schedule
 from components.train.selection import Selection
 
@@ -110,7 +110,7 @@ class Trainer:
             self.strategy.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(self._shuffled(), start=1):
-            losses = self._step(rows)
+            losses = self.step(rows)
             if not total(losses.values()).isfinite():
                 self._stop(f"epoch {epoch + 1}, batch {number} of {self.batches}", rows, losses)
             for name, loss in losses.items():
@@ -126,7 +126,7 @@ class Trainer:
         order = torch.randperm(len(self.triples), generator=self.shuffler, device=self.device)
         return iter(order.split(self.config.batch_size))
 
-    def _step(self, rows: Tensor) -> dict[str, Tensor]:
+    def step(self, rows: Tensor) -> dict[str, Tensor]:
         """One step of model and strategy on the batch at ``rows``; the losses, detached."""
         mine = self.group.share(rows)
         batch = Batch(self.triples[mine], self.weights[mine])
@@ -145,7 +145,8 @@ class Trainer:
         if self.average:
             self.average.update(self.model)
         if self.strategy:
-            self.strategy.update(batch, blocks, self.model)
+            if len(mine):
+                self.strategy.update(batch, blocks, self.model)
             self.group.average(list(self.strategy.parameters()))
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -201,11 +202,11 @@ class Trainer:
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device", "this machine has no CUDA device", "set device: auto")
-    return torch.device(name)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return own_device(name)
 
 
 def _subsampling(triples: Tensor, n_relations: int) -> Tensor:

@@ -1,9 +1,14 @@
 """The step: a published graph in, a published bundle out, metrics in MLflow, nothing left over."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 
 from components.ingest.mmkg import MMKG
 from components.kge.bundle import Bundle
@@ -66,3 +71,31 @@ def test_what_the_graph_lacks_is_refused_and_nothing_is_written(
         train(graph.uri, {}, config, storage, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
     assert not (tmp_path / "store" / "bundles").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_publish_one_bundle_and_log_one_run(
+    graph: Stored, storage: Storage, mmkgc_home: Path, tmp_path: Path
+) -> None:
+    """Against all entities nothing is drawn, so two processes must publish what one does, up to rounding."""
+    settings = SETTINGS | {"optimizer": {"name": "sgd", "lr": 1.0}}
+    alone = Path(train(graph.uri, {}, TrainConfig(**settings), storage, tmp_path / "scratch").uri)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"train": settings}))
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "MMKGC_STORAGE": storage.root}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "components.train", graph.uri, str(recipe)]
+    told = subprocess.run(
+        command, check=True, env=os.environ | environment, timeout=200, capture_output=True, text=True
+    )
+    first, second = told.stdout.split()
+    assert first == second
+
+    files = [sorted(path.name for path in Path(uri).iterdir()) for uri in (str(alone), first)]
+    assert files[0] == files[1]
+    ours, theirs = (Bundle.load(Path(uri)).model.state_dict() for uri in (str(alone), first))
+    for name in ours:
+        torch.testing.assert_close(theirs[name], ours[name], atol=1e-5, rtol=1e-4)
+    runs = tracking.client().search_runs([tracking.experiment_id("mmkgc")])
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]  # one alone, one of both
+    assert runs[0].data.tags["bundle"] == first
