@@ -1,6 +1,6 @@
 """Does training still reach the MRR that it once reached? Prints one line for each dataset and model.
 
-    python tests/benchmarks/regression.py <folder with DB15K/ and MKG-Y/ as TSV> [name …]
+    python -m tests.benchmarks.regression <folder with DB15K/ and MKG-Y/ as TSV> [name …]
 
 Structure only, ComplEx of rank 100, reciprocal relations, all-entity cross-entropy, N3, Adagrad. Filtered test MRR with
 realistic ties; nothing is selected on any split, the last epoch counts. DB15K's contaminated validation split stays in
@@ -67,11 +67,11 @@ def read(folder: Path) -> tuple[Graph, list[str]]:
 
 def sentence_vectors(texts: list[str]) -> Features:
     """SBERT's vectors of the texts."""
-    from components.encoders.registry import create
+    from components.encoders.sbert import SBERT
 
-    return Features(
-        torch.as_tensor(create({"encoder": "sbert"}).encode(texts)), torch.ones(len(texts), dtype=torch.bool)
-    )
+    encoder = SBERT(SBERT.Config())
+    parts = [torch.as_tensor(encoder.encode(texts[start : start + 64])) for start in range(0, len(texts), 64)]
+    return Features(torch.cat(parts), torch.ones(len(texts), dtype=torch.bool))
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -1,0 +1,98 @@
+"""Seconds of an epoch with each sampling strategy, over uniform sampling; prints one table.
+
+    python -m tests.benchmarks.strategies [rounds]
+
+A random graph of DB15K's size (12,842 entities, 279 relations) with random features of its widths: 4,096 for images,
+768 for text. "MANS Table V": IKRL over normalised TransE, d = 128, one negative, margin loss, 400 batches an epoch,
+SGD. "AdaMF": RotatE, d = 250, 64 negatives, batch 1024, Adam. The strategies of a group train side by side, some
+batches of each in turn, so that all see the same machine; each round gives a ratio to uniform. MANS-T is in its first
+stage, which is the dearer one.
+"""
+
+import statistics
+import sys
+import time
+from math import ceil
+from typing import Any
+
+import torch
+
+from components.kge.features import Features
+from components.kge.graph import Graph
+from components.runtime.malloc import keep_freed_memory
+from components.train.config import TrainConfig
+from components.train.trainer import Trainer
+from tests.benchmarks.sides import ENTITIES, TRIPLES, random_graph
+
+IKRL: dict[str, Any] = {
+    "model": {"dimension": 128, "interaction": {"name": "transe", "normalize": True}, "fusion": "ikrl"},
+    "objective": {"name": "margin", "margin": 12},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "batch_size": ceil(TRIPLES / 400),
+}
+ADAMF: dict[str, Any] = {
+    "model": {"dimension": 250, "interaction": "rotate", "fusion": "adamf"},
+    "objective": {"name": "self-adversarial", "margin": 12, "temperature": 2},
+    "batch_size": 1024,
+}
+GROUPS: dict[str, tuple[dict[str, Any], int, dict[str, float]]] = {
+    "IKRL, 1 negative (MANS Table V)": (IKRL, 1, {"mans-v": 1.10, "mans-t": 1.10, "mans-h": 1.10, "mans-a": 1.10}),
+    "AdaMF, 64 negatives": (ADAMF, 64, {"mat": 1.2, "dhns": 3.0}),
+}
+SLICE = {1: 40, 64: 6}  # batches that a strategy trains in its turn, by the number of negatives
+
+
+def main() -> None:
+    keep_freed_memory()  # as the train step does
+    rounds = int(sys.argv[1]) if sys.argv[1:] else 5
+    graph, features = random_graph(), random_features()
+    print(f"Seconds an epoch, median of {rounds} rounds in turns; {torch.get_num_threads()} threads\n")
+    print("| system | strategy | s an epoch | over uniform (lowest, highest) | goal |\n|---|---|---|---|---|")
+    for system, (settings, count, goals) in GROUPS.items():
+        for strategy, row in measured(graph, features, settings, count, ["uniform", *goals], rounds).items():
+            goal = f"≤ {goals[strategy]:.2f}" if strategy in goals else ""
+            print(f"| {system} | {strategy} | {row} | {goal} |", flush=True)
+
+
+def measured(
+    graph: Graph, features: dict[str, Features], settings: dict[str, Any], count: int, names: list[str], rounds: int
+) -> dict[str, str]:
+    """The cells of each strategy: seconds of an epoch, and its ratio to the first one's."""
+    settings = settings | {"epochs": 10**6}
+    trainers = {
+        name: Trainer(graph, features, TrainConfig(**settings, negatives={"name": name, "count": count}))
+        for name in names
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds + 1):
+        for name, trainer in trainers.items():
+            seconds[name].append(trained(trainer, SLICE[count]) * trainer.batches / SLICE[count])
+    warm = {name: values[1:] for name, values in seconds.items()}
+    ratios = {name: sorted(map(float.__truediv__, warm[name], warm[names[0]])) for name in names}
+    return {
+        name: f"{statistics.median(warm[name]):.1f} | {statistics.median(of):.2f} ({of[0]:.2f}, {of[-1]:.2f})"
+        for name, of in ratios.items()
+    }
+
+
+def trained(trainer: Trainer, batches: int) -> float:
+    """Seconds of some steps at the beginning of an epoch."""
+    trainer.model.train()
+    assert trainer.strategy
+    trainer.strategy.begin_epoch(0, 1)
+    order = torch.randperm(len(trainer.triples))[: batches * trainer.config.batch_size]
+    begun = time.monotonic()
+    for rows in order.split(trainer.config.batch_size):
+        trainer.step(rows)
+    return time.monotonic() - begun
+
+
+def random_features() -> dict[str, Features]:
+    """Normal vectors of DB15K's widths, none missing."""
+    generator, mask = torch.Generator().manual_seed(0), torch.ones(ENTITIES, dtype=torch.bool)
+    widths = {"visual": 4096, "textual": 768}
+    return {m: Features(torch.randn(ENTITIES, width, generator=generator), mask) for m, width in widths.items()}
+
+
+if __name__ == "__main__":
+    main()
