@@ -169,5 +169,6 @@ class Scheduler:
         print("; ".join(filter(None, [f"trial {number}: {value}", done, self._note()])), file=sys.stderr, flush=True)
 
     def _note(self) -> str:
-        values = [trial.value for trial in self._settled() if trial.value is not None]
-        return f"best dev MRR {max(values):.4f}" if values else ""
+        done = (trial for trial in self._settled() if trial.state == TrialState.COMPLETE)
+        complete = [trial.value for trial in done if trial.value is not None]
+        return f"best dev MRR {max(complete):.4f}" if complete else ""
