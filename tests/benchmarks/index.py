@@ -150,7 +150,12 @@ def draw(curves: dict[str, list[tuple[float, float]]]) -> None:
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    axes.set(xlabel="recall@10 against the exact scan", ylabel="times as fast as the exact scan", yscale="log")
+    axes.set(
+        xlabel="recall@10 against the exact scan", ylabel=f"times as fast, {TOGETHER} queries at once", yscale="log"
+    )
+    axes.set_yticks([1, 2, 5, 10, 20, 50, 100], labels=["1", "2", "5", "10", "20", "50", "100"], minor=False)
+    axes.minorticks_off()
+    axes.set_ylim(5, 150)
     axes.axhline(20, color="grey", linewidth=0.8, linestyle=":")
     axes.axvline(0.99, color="grey", linewidth=0.8, linestyle=":")
     axes.legend()
