@@ -41,7 +41,7 @@ class Scan:
     def block(self, pairs: Pairs, asked: Tensor, budget: int, batch_size: int) -> Lists:
         """The best answers of the questions about ``asked [Q]``; raises ``NotFinite``."""
         lists = {name: Best.none(budget) for name in (PROPOSALS, HIDDEN, POPULARITY)}
-        for batch in asked.split(batch_size):
+        for batch in asked.split(batch_size) if len(pairs) else ():
             scores = self._scores(pairs, batch)
             found = {HIDDEN: scores, POPULARITY: self._popularity(pairs, batch)}
             for table in found.values():

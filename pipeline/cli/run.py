@@ -37,6 +37,8 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
     _print_registration(_read(outputs["registration"], "registration.json"))
     if not no_serve:
         _ask_torchserve(outputs["archive"], _read(outputs["evaluation"], "completions.json"))
+    if loaded.propose.enabled:
+        click.echo("\nreview the proposals:  mmkgc serve, page Proposals")
     click.echo("\nlook at it:  mmkgc ui          ask it:  mmkgc complete HEAD RELATION          serve it:  mmkgc serve")
 
 
