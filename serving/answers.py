@@ -35,15 +35,20 @@ class Writer:
     def _answer(
         self, kind: Kind, query: Resolved, ids: list[int], scores: list, probabilities: list, known: list
     ) -> Json:
-        rows = zip(scores, probabilities, known, strict=True)
-        values = [{"score": score, "probability": likely, "known": mark} for score, likely, mark in rows]
         ids = [index for index in ids if index >= 0][: query.query.k]
-        if query.query.explain and kind.unseen_part is None:
-            values = [value | reason for value, reason in zip(values, self._why(kind, query, ids), strict=False)]
+        explained = query.query.explain and kind.unseen_part is None
+        reasons = self._why(kind, query, ids) if explained else []
         if kind.direction is Direction.TRIPLE:
-            return self._asked(kind, query) | values[0]
-        labels = self.relations if kind.direction is Direction.RELATION else self.entities
-        predictions = [labels.item(index) | value for index, value in zip(ids, values, strict=False)]
+            scored = {"score": scores[0], "probability": probabilities[0], "known": known[0]}
+            return self._asked(kind, query) | scored | (reasons[0] if reasons else {})
+        vocabulary = (self.relations if kind.direction is Direction.RELATION else self.entities).vocabulary
+        keys, names = vocabulary.keys, vocabulary.names
+        predictions: list[Json] = [
+            {"key": keys[index], "name": names[index], "score": score, "probability": likely, "known": mark}
+            for index, score, likely, mark in zip(ids, scores, probabilities, known, strict=False)
+        ]
+        if reasons:
+            predictions = [found | reason for found, reason in zip(predictions, reasons, strict=True)]
         return self._asked(kind, query) | {"predictions": predictions}
 
     def _asked(self, kind: Kind, query: Resolved) -> Json:

@@ -128,8 +128,9 @@ class Scorer:
 
     def _searches(self, query: Resolved) -> bool:
         """Whether the index finds the candidates: not of relations, and not where the query restricts them."""
-        sought = query.query.direction in (Direction.HEAD, Direction.TAIL)
-        return self.index is not None and sought and query.pool is None
+        if self.index is None or query.pool is not None:
+            return False
+        return query.query.direction in (Direction.HEAD, Direction.TAIL)
 
     def lacking(self, ids: Sequence[int]) -> dict[str, int]:
         """How many of the entities ``ids`` have no feature of each modality."""

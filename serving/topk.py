@@ -7,8 +7,6 @@ from numba import njit
 
 from components.kge.kernels.threads import ranges, run
 
-BLOCK = 256
-
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     """Columns of the ``k`` highest scores of each row, best first; equal scores by ascending column.
@@ -24,28 +22,17 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _top_k(scores: np.ndarray, best: np.ndarray, first: int, last: int) -> None:
-    columns, k = scores.shape[1], best.shape[1]
+    k = best.shape[1]
     values = np.empty(k, dtype=np.float32)
     for row in range(first, last):
         values[:] = -np.inf
-        for begin in range(0, columns, BLOCK):
-            end = min(begin + BLOCK, columns)
-            better = 0
-            for column in range(begin, end):  # without a branch, so that SIMD skips blocks that hold nothing better
-                better += scores[row, column] > values[k - 1]
-            if better:
-                _insert(scores[row], begin, end, values, best[row])
-
-
-@njit(inline="always")
-def _insert(scores: np.ndarray, begin: int, end: int, values: np.ndarray, best: np.ndarray) -> None:
-    for column in range(begin, end):
-        score = scores[column]
-        if score > values[-1]:  # strictly: an earlier column keeps its place in a tie
-            place = values.size - 1
-            while place > 0 and score > values[place - 1]:
-                values[place] = values[place - 1]
-                best[place] = best[place - 1]
-                place -= 1
-            values[place] = score
-            best[place] = column
+        for column in range(scores.shape[1]):
+            score = scores[row, column]
+            if score > values[k - 1]:  # strictly: an earlier column keeps its place in a tie
+                place = k - 1
+                while place > 0 and score > values[place - 1]:
+                    values[place] = values[place - 1]
+                    best[row, place] = best[row, place - 1]
+                    place -= 1
+                values[place] = score
+                best[row, place] = column

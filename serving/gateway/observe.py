@@ -37,12 +37,15 @@ class Metrics:
         self.call_seconds = Histogram("mmkgc_gateway_call_seconds", "Latency of model calls", **make)
         self.waiting = Gauge("mmkgc_gateway_waiting_queries", "Queries that wait for a model call", **make)
         self.retries = Gauge("mmkgc_gateway_retries", "Model calls that were repeated", **make)
+        self._model: dict[str, str] = {}
         self.model = Gauge("mmkgc_gateway_model", "The model that answered last", ["name", "version"], **make)
 
     def answered(self, model: dict[str, str], answers: list[dict[str, Any]]) -> None:
         """Count answers by direction and status."""
-        self.model.clear()
-        self.model.labels(model["name"], model["version"]).set(1)
+        if model != self._model:
+            self._model = model
+            self.model.clear()
+            self.model.labels(model["name"], model["version"]).set(1)
         outcomes = (("unknown", a["error"]["code"]) if "error" in a else (a["direction"], "ok") for a in answers)
         for labels, count in collections.Counter(outcomes).items():
             self.queries.labels(*labels).inc(count)

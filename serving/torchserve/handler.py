@@ -4,6 +4,7 @@ REST and gRPC predictions bring the JSON of ``serving.service``. The Open Infere
 one BYTES tensor of JSON texts, and gets its answers back as one.
 """
 
+import gc
 import json
 import logging
 from pathlib import Path
@@ -30,6 +31,7 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
         _engine = Engine.load(folder, model["modelName"], model["modelVersion"])
         _engine.warm_up()
         _meter = Meter(context.metrics, _engine.version)
+        gc.freeze()  # what is loaded stays: the collector need not look through it again and again
         return []
     bodies = [_body(row) for row in data]
     report = Report()

@@ -23,6 +23,6 @@ def test_equals_a_stable_sort(scores, k):
         assert ids.tolist() == expected + [-1] * (len(ids) - len(expected))
 
 
-def test_looks_into_every_block():
+def test_many_rows_and_columns():
     scores = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32).round(1)
     assert top_k(scores, 20).tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :20].tolist()
