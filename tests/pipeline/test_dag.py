@@ -105,3 +105,13 @@ def test_workers_that_share_a_database_are_tasks_and_one_after_them_feeds_train(
         assert (given["workers"], given["trials"]) == (1, 3)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert len(executors) == len(dag.steps(recipe)), "workers, too, learn where storage and tracking are"
+
+
+def test_proposals_are_a_step_where_the_recipe_wants_them(tmp_path):
+    wanted = ("--set", "propose.enabled=true")
+    recipe = config.load("countries", [wanted[1]])
+    assert dag.steps(recipe)[-3:] == ["register", "propose", "package"]
+    tasks = next(yaml.safe_load_all(compiled(tmp_path, "countries", *wanted)))["root"]["dag"]["tasks"]
+    assert set(tasks) == set(dag.steps(recipe))
+    assert tasks["propose"]["cachingOptions"] == {}
+    assert set(tasks["propose"]["dependentTasks"]) == {"register", "train"}

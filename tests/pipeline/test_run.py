@@ -64,6 +64,19 @@ def test_a_second_run_takes_unchanged_steps_from_the_cache(first_run, home, data
     assert cached == {"ingest", "extract", "extract-2", "train", "package"}
 
 
+def test_a_run_may_take_an_increment_and_end_with_proposals(dataset, tmp_path):
+    (tmp_path / "accepted").mkdir()
+    (tmp_path / "accepted" / "triples.tsv").write_text("t0\tborders\tt1\n")
+    more = ["propose.enabled=true", "extract.visual=null", f"ingest.increments=[{tmp_path}/accepted]"]
+    settings = [*SETTINGS, *(part for setting in more for part in ("--set", setting))]
+    result = mmkgc(tmp_path / "home", "run", dataset, "--no-serve", *settings)
+    assert result.returncode == 0, result.stderr
+    assert "1 accepted triples join train" in result.stdout
+    assert states(result)["propose"] == "✓"
+    (summary,) = (tmp_path / "home").glob("store/proposals/*/summary.json")
+    assert json.loads(summary.read_text())["model"] == "places"
+
+
 def test_a_changed_setting_redoes_what_depends_on_it(first_run, home, dataset):
     changed = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, "--set", "train.seed=1")
     assert changed.returncode == 0, changed.stderr
