@@ -99,7 +99,10 @@ class FeatureWriter:
         there = {file.path for file in self.storage.files(f"{self.spec.folder}/")}
         if self.storage.path(uri) not in there:
             return False
-        manifest = Manifest.read(uri, self.storage)
+        try:
+            manifest = Manifest.read(uri, self.storage)
+        except UserError:  # changed, or of an older format: "extract the features again" is what is being done
+            return False
         return all(f"{self.spec.folder}/{file.name}" in there for file in (manifest.entities, *manifest.parts))
 
     def _stored(self, columns: list[str]) -> pa.Table:

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.runtime import digests
 from components.runtime.errors import UserError
 from feature_store import catalog
 from feature_store.manifest import Manifest
@@ -154,6 +155,16 @@ def test_no_changed_byte_reaches_a_reader(local: Storage, commit: Commit, home: 
         with pytest.raises(UserError, match="changed after it was written"):
             load_features(stored.uri, list(vectors), local)
     assert catalog.verify(stored.uri, local), "verify recomputes the SHA-256"
+
+
+def test_a_manifest_of_an_older_format_is_made_again(storage: Storage, commit: Commit) -> None:
+    stored = commit(storage, some(5))
+    path = storage.path(stored.uri)
+    older = storage.read(path).replace(b'"format": 2', b'"format": 1')
+    storage.write(path.replace(stored.digest, digests.of_bytes(older)), older)
+    (pointer,) = (file.path for file in storage.files("features/") if "/commit-" in file.path)
+    storage.write(pointer, json.dumps({"manifest": digests.of_bytes(older)}).encode())
+    assert commit(storage, some(5)) == stored
 
 
 def test_lost_files_are_made_again(local: Storage, commit: Commit) -> None:
