@@ -25,7 +25,7 @@ from feature_store.manifest import File, Manifest, digest_of
 from feature_store.parts import USABLE, read_table, sequences_of, vectors_of
 from feature_store.storage import Storage
 
-READERS = 4
+READERS = 3
 
 
 @dataclass(frozen=True)
