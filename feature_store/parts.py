@@ -60,7 +60,7 @@ def store_part(rows: Sequence[Row], spec: FeatureSpec, storage: Storage) -> None
 
 
 def read_table(file: File, spec: FeatureSpec, storage: Storage, columns: Sequence[str] | None = None) -> pa.Table:
-    """A Parquet file of the store, checked against its CRC-32, which takes a seventh of a SHA-256's time."""
+    """A Parquet file of the store, checked against its CRC-32; a SHA-256 would take as long as reading."""
     data = _read(file, spec, storage)
     if f"{zlib.crc32(data):08x}" != file.crc32:
         raise _changed(file, spec, storage)
