@@ -96,16 +96,15 @@ class EntityTable(nn.Module):
 
     def modal(self, ids: Tensor | None = None) -> Modal:
         """Modality vectors of the entities ``ids`` ``[B]``, by default of all N; ids should be distinct."""
-        rows = slice(None) if ids is None else ids
-        has_structure = self.has_structure[rows]
+        has_structure = _rows(self.has_structure, ids)
         if self.training and self.structure_dropout:
             kept = torch.rand(has_structure.shape, device=has_structure.device) >= self.structure_dropout
             has_structure = has_structure & kept
-        vectors, present = {STRUCTURE: self.structure[rows]}, {STRUCTURE: torch.ones_like(has_structure)}
+        vectors, present = {STRUCTURE: _rows(self.structure, ids)}, {STRUCTURE: torch.ones_like(has_structure)}
         if self.structure_dropout:
             vectors[STRUCTURE], _ = self._stand_in(STRUCTURE, vectors[STRUCTURE], has_structure)
         for m, projection in self.projections.items():
-            features, mask = self.features.rows(m, rows)
+            features, mask = self.features.rows(m, ids)
             vectors[m], present[m] = self._stand_in(m, projection(features), mask)
         return Modal(vectors, present)
 
@@ -140,8 +139,13 @@ class _FeatureTables(nn.Module):
             mask = torch.ones_like(table.mask) if fill else table.mask
             self.register_buffer(f"{m}_mask", mask, persistent=False)
 
-    def rows(self, modality: str, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        return getattr(self, modality)[rows], getattr(self, f"{modality}_mask")[rows]
+    def rows(self, modality: str, ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        return _rows(getattr(self, modality), ids), _rows(getattr(self, f"{modality}_mask"), ids)
+
+
+def _rows(table: Tensor, ids: Tensor | None) -> Tensor:
+    """The table itself for all entities: a slice of all its rows would cost a second gradient of its size."""
+    return table if ids is None else table[ids]
 
 
 def _filled(table: Features) -> Tensor:

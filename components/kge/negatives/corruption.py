@@ -48,31 +48,30 @@ class Corruption:
         every entity is an answer keeps its draws.
         """
         ids = self._draw((len(triples), count))
-        known = self.known(triples, side, ids)
+        rows, columns = self.known(triples, side, ids).nonzero(as_tuple=True)
         for _ in range(ROUNDS):
-            if not known.any():
+            if not len(rows):
                 return ids
-            ids[known] = self._draw((int(known.sum()),))
-            known = self.known(triples, side, ids)
-        for row in known.any(1).nonzero().squeeze(1):
-            self._draw_complement(triples[row], side, ids[row], known[row])
+            ids[rows, columns] = drawn = self._draw((len(rows), 1)).squeeze(1)
+            still = self.known(triples[rows], side, drawn.unsqueeze(1)).squeeze(1)
+            rows, columns = rows[still], columns[still]
+        for row in rows.unique():
+            self._draw_complement(triples[row], side, ids[row], columns[rows == row])
         return ids
 
     def known(self, triples: Tensor, side: Side, ids: Tensor) -> Tensor:
         """Which replacements ``ids[b, K]`` give a train triple, bool ``[b, K]``."""
-        corrupted = triples.unsqueeze(1).expand(-1, ids.shape[1], -1).clone()
-        corrupted[..., HEAD if side == "head" else TAIL] = ids
-        return self.train.contains(corrupted)
+        heads, relations, tails = triples.unsqueeze(1).unbind(-1)
+        return self.train.holds(ids, relations, tails) if side == "head" else self.train.holds(heads, relations, ids)
 
     def _draw(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randint(self.n_entities, shape, generator=self.generator, device=self.generator.device)
 
-    def _draw_complement(self, triple: Tensor, side: Side, ids: Tensor, known: Tensor) -> None:
+    def _draw_complement(self, triple: Tensor, side: Side, ids: Tensor, columns: Tensor) -> None:
         everyone = torch.arange(self.n_entities, device=ids.device).unsqueeze(0)
         free = ~self.known(triple.unsqueeze(0), side, everyone).squeeze(0)
         if free.any():
-            count = int(known.sum())
-            ids[known] = torch.multinomial(free.float(), count, replacement=True, generator=self.generator)
+            ids[columns] = torch.multinomial(free.float(), len(columns), replacement=True, generator=self.generator)
 
 
 def head_share(triples: Tensor, n_relations: int) -> Tensor:
