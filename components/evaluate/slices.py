@@ -47,7 +47,7 @@ def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
         "visual": torch.tensor([bool(images) for images in mmkg.images]),
         "textual": torch.tensor([text is not None for text in mmkg.descriptions]),
     }
-    used = {m: model.entities.features.rows(m, slice(None))[1] for m in model.entities.modalities if m != STRUCTURE}
+    used = {m: model.entities.features.mask(m) for m in model.entities.modalities if m != STRUCTURE}
     return {m: mask for m in given if (mask := given[m] if given[m].any() else used.get(m)) is not None}
 
 

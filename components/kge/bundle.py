@@ -20,7 +20,8 @@ from components.kge.model import Model, ModelConfig
 from components.runtime.errors import UserError
 from components.runtime.files import atomic_path, read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
+RAW = {"feature_scale": "raw"}  # what bundles of format 1 were trained with, which do not say so
 
 
 @dataclass
@@ -70,14 +71,16 @@ class Bundle:
         if not (folder / "bundle.json").is_file():
             raise UserError(folder, "this folder is no model bundle", "give the folder that `train` published")
         description, vocabulary = read_json(folder / "bundle.json"), read_json(folder / "vocabulary.json")
-        if description["format"] != FORMAT:
+        if description["format"] not in (1, FORMAT):
             raise UserError(folder, f"bundle format {description['format']} is not {FORMAT}", "train the model again")
         entities, relations = (_read_vocabulary(vocabulary[name]) for name in ("entities", "relations"))
         triples = load_file(folder / "triples.safetensors", device)
         types = vocabulary["types"]
         return cls(
             model=_model(
-                ModelConfig(**description["model"]), load_file(folder / "model.safetensors", device), len(relations)
+                ModelConfig(**RAW | description["model"]),
+                load_file(folder / "model.safetensors", device),
+                len(relations),
             ),
             entities=entities,
             relations=relations,

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from components.kge.entities import STRUCTURE, EntityTable, Missing, Modal
+from components.kge.entities import STRUCTURE, EntityTable, FeatureScale, Missing, Modal
 from components.kge.features import Features
 from components.kge.fusions import FUSIONS
 from components.kge.fusions.base import Space, Term
@@ -40,6 +40,9 @@ class ModelConfig(BaseModel):
     reciprocal: bool = Field(False, description="a second relation vector for head queries; a triple: mean of both")
     missing: Missing = Field("learned", description="what stands in where an entity lacks a modality")
     structure_dropout: float = Field(0.0, ge=0, lt=1, description="share of entities trained without own structure")
+    feature_scale: FeatureScale = Field(
+        "unit", description="mean norm 1 for each modality's features; raw: as they come"
+    )
     fine_tune: bool = Field(False, description="train the raw features too")
 
 
@@ -65,6 +68,7 @@ class Model(nn.Module):
             config.missing,
             config.structure_dropout,
             config.fine_tune,
+            config.feature_scale,
         )
         rows = n_relations * (2 if config.reciprocal else 1)
         relation_width = self.interaction.relation_width(config.dimension)

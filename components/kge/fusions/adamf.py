@@ -17,7 +17,8 @@ class AdaMF(Fusion):
     """One term over an attention-weighted sum of the modality vectors, with weights of its own for every entity.
 
     Zhang et al. 2024, eq. 3–4: α_m = softmax_m(w_m · tanh(e_m)), joint = Σ α_m e_m. The released code shares one w
-    among the modalities (``shared``). Modalities that are not present get no weight.
+    among the modalities (``shared``). Modalities that are not present get no weight. The released code takes features
+    as they come; here each modality's have mean norm 1, unless the model's ``feature_scale`` is raw.
     """
 
     def __init__(

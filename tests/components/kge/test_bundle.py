@@ -1,5 +1,6 @@
 """A bundle gives back the same model, holds no pickle, and has the same bytes for the same model."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 def test_another_format_is_refused(graph: Graph, make_model: Callable[..., Model], tmp_path: Path) -> None:
     Bundle.of(make_model(), graph).save(tmp_path / "bundle")
     path = tmp_path / "bundle" / "bundle.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(UserError, match="format 99"):
         Bundle.load(tmp_path / "bundle")
+
+
+def test_a_bundle_of_before_feature_scales_keeps_its_scores(
+    graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    model = make_model(feature_scale="raw").eval()
+    Bundle.of(model, graph).save(tmp_path / "bundle")
+    path = tmp_path / "bundle" / "bundle.json"
+    description = json.loads(path.read_text()) | {"format": 1}
+    del description["model"]["feature_scale"]
+    path.write_text(json.dumps(description))
+    loaded = Bundle.load(tmp_path / "bundle").model
+    assert torch.equal(loaded.score_triples(graph.test), model.score_triples(graph.test))

@@ -138,6 +138,43 @@ def test_an_entity_that_comes_later_equals_one_of_the_table_with_the_same_featur
     torch.testing.assert_close(model.score_tails_of(later, relation), model.score_tails(torch.tensor([last]), relation))
 
 
+@pytest.mark.parametrize("missing", ["learned", "zeros", "random"])
+@pytest.mark.parametrize("factor", [1e-3, 40.0])
+def test_the_length_of_an_encoders_vectors_does_not_matter(
+    missing: str, factor: float, make_model: MakeModel, features: dict[str, Features], graph: Graph
+) -> None:
+    def scores_and_later(**settings: str) -> tuple[Tensor, Tensor]:
+        model = make_model(missing=missing, **settings).eval()
+        return model.score_triples(graph.test), model.entities.unseen({"visual": features["visual"].vectors[1:4]})[
+            "visual"
+        ]
+
+    as_they_come, raw = scores_and_later(), scores_and_later(feature_scale="raw")
+    length = torch.linalg.vector_norm(features["visual"].vectors[features["visual"].mask], dim=1).mean()
+    for modality, table in features.items():
+        features[modality] = Features(table.vectors * (factor / length), table.mask)
+    torch.testing.assert_close(scores_and_later(), as_they_come)
+    assert not torch.allclose(scores_and_later(feature_scale="raw")[0], raw[0])
+
+
+def test_features_that_few_entities_have_are_projected_alike(
+    make_model: MakeModel, features: dict[str, Features]
+) -> None:
+    vectors = torch.randn(30, 7)
+    many, few = torch.arange(30) < 20, torch.arange(30) < 4
+    tables = []
+    for mask in (many, few):
+        features["visual"] = Features(vectors, mask)
+        model = make_model(missing="zeros", feature_scale="raw")
+        chosen = model.entities.modal(torch.tensor([25, 2, 3, 22]))["visual"]
+        tables.append(model.entities.modal()["visual"][:4])
+        torch.testing.assert_close(chosen[1:3], tables[-1][2:])
+        assert not chosen[[0, 3]].any()
+        chosen.sum().backward()
+        assert model.entities.projections["visual"].weight.grad is not None
+    torch.testing.assert_close(*tables)
+
+
 def test_without_structure_dropout_a_later_entity_has_no_structure(make_model: MakeModel) -> None:
     unseen = make_model(fusion="mean").eval().entities.unseen({"textual": torch.randn(2, 7)})
     assert not unseen["structure"].any()
