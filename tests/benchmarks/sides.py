@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from components import SPINS
 from components.kge.graph import Graph, Vocabulary, no_triples
 
 ENTITIES, RELATIONS, TRIPLES = 12_842, 279, 79_222
@@ -80,6 +81,8 @@ def _measured(side: str, model: str, malloc: str) -> dict[str, float]:
     command = [sys.executable, sys.argv[0], "--of", side, model]
     root = str(Path(__file__).parents[2])
     environment = os.environ | ALLOCATORS[malloc] | {"PYTHONPATH": root}
+    if side != OURS:
+        environment.pop(SPINS)  # what ``components`` sets for its own processes
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)

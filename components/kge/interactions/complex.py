@@ -9,11 +9,16 @@ from components.kge.interactions.geometry import EPSILON, Dot
 
 def complex_product(left: Tensor, right: Tensor, conjugate: bool = False) -> Tensor:
     """left ∘ right, or left ∘ conj(right), of vectors whose first half is real and second half imaginary."""
-    a, b = left.chunk(2, dim=-1)
-    c, d = right.chunk(2, dim=-1)
+    a, b = _parts(left)
+    c, d = _parts(right)
     if conjugate:
         d = -d
-    return torch.cat([a * c - b * d, a * d + b * c], dim=-1)
+    return torch.stack([a * c - b * d, a * d + b * c], dim=-2).flatten(-2)
+
+
+def _parts(vectors: Tensor) -> tuple[Tensor, ...]:
+    """Real and imaginary halves; the gradient of ``chunk`` would fill two whole tensors and add them."""
+    return vectors.unflatten(-1, (2, -1)).unbind(-2)
 
 
 class ComplEx(QueryInteraction):
