@@ -1,11 +1,12 @@
 """What do text, flags and the negatives' strategy bring on `countries`? Prints Markdown tables over several seeds.
 
-    python tests/benchmarks/countries.py [seeds] [modalities|strategies|missing …]
+    python tests/benchmarks/countries.py [seeds] [modalities|strategies|scale|missing …]
 
 Everything but the named part is the recipe `countries`. Each run selects its epoch on the development split; the test
 split is ranked once, filtered, ties at their mean rank. The flags' VGG-16 has random weights. Each result is kept as it
 comes (``recorded.py``): a stopped script goes on where it was.
 
+``scale``: features brought to mean norm 1, or as the encoders give them; the flags' vectors are 3.4 long, texts' 1.
 ``missing``: a share of the entities loses its text before training, as in AdaMF-MAT's Fig. 3; also drawn into
 ``docs/missing.svg``.
 """
@@ -49,6 +50,18 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
             ({"name": "ikrl", "modality": "textual"}, ("bernoulli", "mans-v", "mans-t", "mans-h", "mans-a")),
         )
         for name in names
+    },
+    "scale": {
+        f"{name}, {fusion['name']}, {scale}": {
+            "model": {"fusion": fusion, "feature_scale": scale},
+            "negatives": {"name": name, "count": 32},
+        }
+        for name, fusion in (
+            ("bernoulli", {"name": "adamf"}),
+            ("bernoulli", {"name": "ikrl", "modality": "visual"}),
+            ("mans-a", {"name": "ikrl", "modality": "visual"}),
+        )
+        for scale in ("unit", "raw")
     },
     "missing": {
         f"{name}, {share:.0%} without text": {
