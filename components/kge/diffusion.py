@@ -103,7 +103,7 @@ class Denoiser(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
-        """Estimated noise ``[B, d]`` in ``state[B, d]`` at steps ``[B]`` under ``condition[B, d]``."""
+        """Estimated noise ``[B, d]`` in ``state[B, d]`` under ``condition[B, d]`` at steps ``[B]``, or ``[1]``."""
         time = self.time(sinusoids(step, self.width).to(state)).expand_as(state)
         return self.layers(torch.cat([state, condition, time], dim=-1))
 

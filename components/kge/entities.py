@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from components.kge.features import Features
+from components.kge.kernels.rows import take
 
 STRUCTURE = "structure"
 Missing = Literal["learned", "zeros", "random"]
@@ -35,7 +36,7 @@ class Modal:
     def pick(self, index: Mapping[str, Tensor]) -> "Modal":
         """Bundles put together from several entities: modality m of the entity at ``index[m]``."""
         return Modal(
-            {m: vectors[index[m]] for m, vectors in self.vectors.items()},
+            {m: take(vectors, index[m]) for m, vectors in self.vectors.items()},
             {m: present[index[m]] for m, present in self.present.items()},
         )
 

@@ -19,6 +19,7 @@ from components.kge.fusions.base import Space, Term
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
 from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.kernels.rows import take
 from components.kge.negatives.base import Block, Real, Virtual
 from components.kge.pool import Pool
 from components.kge.tensors import total
@@ -127,16 +128,16 @@ class Model(nn.Module):
         self, pool: Pool, triples: Tensor, block: Block, terms: Iterable[Term] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Scores of a block's positives ``[b]`` and negatives ``[b, K]``; ``triples[b, 3]``: its rows of the batch."""
-        terms = terms or self.fusion.terms
+        terms = tuple(terms or self.fusion.terms)
         if isinstance(block.tail, Real) and block.head is None:
             return self._score_real(pool, triples, "tail", block.tail, terms)
         if isinstance(block.head, Real) and block.tail is None:
             return self._score_real(pool, triples, "head", block.head, terms)
         heads, relations, tails = triples.unbind(1)
-        head, tail = pool.modal.rows(pool.index(heads)), pool.modal.rows(pool.index(tails))
-        positive = self.score_modal(head, relations, tail, terms)
-        fake_head, fake_tail = _vectors(pool, block.head, head), _vectors(pool, block.tail, tail)
-        return positive, self.score_modal(fake_head, relations.unsqueeze(1), fake_tail, terms)
+        fake_heads = self._replaced_views(pool, block.head, heads, relations, terms)
+        fake_tails = self._replaced_views(pool, block.tail, tails, relations, terms)
+        negative = self._score_views(fake_heads, relations.unsqueeze(1), fake_tails, terms)
+        return self.score_pooled(pool, triples, terms), negative
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -200,6 +201,16 @@ class Model(nn.Module):
     def _needed_views(self, modal: Modal, relations: Tensor, terms: tuple[Term, ...]) -> dict[str, Tensor]:
         """The modalities alone where no term looks at a fused vector."""
         return modal.vectors if _views_of(terms) <= modal.vectors.keys() else self.fusion.views(modal, relations)
+
+    def _replaced_views(
+        self, pool: Pool, replaced: Real | Virtual | None, own: Tensor, relations: Tensor, terms: tuple[Term, ...]
+    ) -> dict[str, Tensor]:
+        """Views ``[b, K]`` of one side of a block, ``[b, 1]`` of the positives' ``own[b]`` where it is kept."""
+        if isinstance(replaced, Virtual):
+            return self._needed_views(replaced.modal, relations.unsqueeze(1), terms)
+        if isinstance(replaced, Real):
+            return {name: take(*pool.candidates(name, replaced, relations)) for name in _views_of(terms)}
+        return {name: pool.view(name, own, relations).unsqueeze(1) for name in _views_of(terms)}
 
     def _score_views(
         self, heads: Mapping[str, Tensor], relations: Tensor, tails: Mapping[str, Tensor], terms: tuple[Term, ...]
@@ -282,12 +293,3 @@ def _prepend(gold: Tensor, real: Real) -> Real:
     column = gold.unsqueeze(1)
     parts = {m: torch.cat([column, ids], dim=1) for m, ids in real.parts.items()}
     return Real(torch.cat([column, real.ids], dim=1), parts)
-
-
-def _vectors(pool: Pool, replaced: Real | Virtual | None, own: Modal) -> Modal:
-    """Bundles ``[b, K]`` (or ``[b, 1]`` of the positives themselves) of one side of a block."""
-    if isinstance(replaced, Virtual):
-        return replaced.modal
-    if isinstance(replaced, Real):
-        return pool.modal.pick({m: pool.index(replaced.of(m)) for m in own.vectors})
-    return own.column()

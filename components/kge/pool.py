@@ -1,6 +1,7 @@
 """The entities of a batch, each projected and fused once."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +24,7 @@ class Pool:
     def __init__(self, model: "Model", ids: Iterable[Tensor] | None = None) -> None:
         self.fusion = model.fusion
         chosen, self.position = _distinct(ids, len(model.entities)) if ids is not None else (None, None)
-        self.modal = model.entities.modal(chosen)
+        self.modal = model.entities.modal(chosen).each(share)
         self.views = {name: share(vectors) for name, vectors in self.fusion.views(self.modal).items()}
 
     @classmethod
@@ -44,6 +45,13 @@ class Pool:
         fused = {name: view for name, view in self.views.items() if name not in self.modal.vectors}
         parts = {"vectors": self.modal.vectors, "present": self.modal.present, "views": fused}
         return {f"{part}.{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
+
+    def detach(self) -> "Pool":
+        """The same vectors, cut from the graph of gradients."""
+        pool = copy(self)
+        pool.modal = self.modal.detach()
+        pool.views = {name: view.detach() for name, view in self.views.items()}
+        return pool
 
     def index(self, ids: Tensor) -> Tensor:
         """Rows of the pool at which the entities ``ids`` lie."""

@@ -6,7 +6,7 @@ from components.kge.fusions.base import Term
 from components.kge.graph import KnownTriples
 from components.kge.interactions.base import Side
 from components.kge.model import Model
-from components.kge.negatives.base import Batch, Block
+from components.kge.negatives.base import Batch, Block, Strategy
 from components.kge.objectives.base import AllEntityObjective, NegativeObjective, Objective
 from components.kge.pool import Pool, ids_of
 from components.kge.regularizers.base import Regularizer
@@ -20,11 +20,12 @@ def batch_losses(
     objective: Objective,
     train: KnownTriples,
     regularizer: Regularizer | None = None,
+    strategy: Strategy | None = None,
 ) -> dict[str, Tensor]:
     """Scalar losses of a batch by name; training minimises their sum.
 
     The objective looks at the blocks of negatives, or at all entities. Every entity of the batch is projected and fused
-    once. ``train``: the answers that count as true labels.
+    once; ``strategy`` may then refine its blocks. ``train``: the answers that count as true labels.
     """
     losses: dict[str, Tensor] = {}
     if isinstance(objective, AllEntityObjective):
@@ -33,7 +34,7 @@ def batch_losses(
     else:
         assert isinstance(objective, NegativeObjective)
         pool = Pool(model, ids_of(batch.triples, blocks))
-        for block in blocks:
+        for block in strategy.refine(batch, blocks, pool, model) if strategy else blocks:
             loss = block_loss(model, pool, batch, block, objective)
             losses[block.name] = losses[block.name] + loss if block.name in losses else loss
     if regularizer:

@@ -135,7 +135,9 @@ class Trainer:
         if len(mine):
             blocks = self.strategy.sample(batch, self.model) if self.strategy else []
             with self._autocast():
-                losses = batch_losses(self.model, batch, blocks, self.objective, self.train_known, self.regularizer)
+                losses = batch_losses(
+                    self.model, batch, blocks, self.objective, self.train_known, self.regularizer, self.strategy
+                )
             (total(losses.values()) * (batch.weight.sum() / self.weights[rows].sum())).backward()
         self.group.sum_gradients(self.parameters)
         if self.config.optimizer.clip:

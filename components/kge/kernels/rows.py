@@ -35,6 +35,8 @@ def share(table: Tensor) -> Tensor:
     """The table, such that ``take`` and ``comparison`` add up their gradients; other operations may read it too."""
     if not (torch.is_grad_enabled() and table.requires_grad) or torch.compiler.is_compiling():
         return table
+    if gradients_of(table):
+        return table
     gradients = RowGradients()
     shared = _Share.apply(table, gradients)
     shared.row_gradients = gradients

@@ -16,6 +16,7 @@ from components.kge.objectives.base import NegativeObjective, Objective
 
 if TYPE_CHECKING:
     from components.kge.model import Model
+    from components.kge.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,15 @@ class Strategy(nn.Module, ABC):
     def sample(self, batch: Batch, model: "Model") -> list[Block]:
         """Blocks of negatives for the batch."""
 
+    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
+        """Change or add blocks, knowing the vectors of the batch's entities, which the loss needs anyway.
+
+        Real entities must be among those of the sampled ``blocks`` and the positives: the pool holds no others.
+        """
+        return blocks
+
     def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
-        """Learn from the batch, after the model's own step."""
+        """Learn from the batch and its sampled blocks, after the model's own step."""
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Hear that epoch ``epoch`` (from 0) of ``epochs`` begins."""

@@ -12,17 +12,16 @@ from torch import Tensor, nn
 from components.kge.diffusion import Denoiser, Schedule, full_chain, strided_chain
 from components.kge.entities import Modal
 from components.kge.fusions.base import Fusion
-from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction
 from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
 from components.kge.negatives.corruption import Corruption, Count, Sides
 from components.kge.objectives.base import NegativeObjective
 from components.kge.objectives.hardness_adaptive import HardnessAdaptive
-from components.kge.pool import Pool
-from components.kge.tensors import total
+from components.kge.tensors import at_least_float32, total
 
 if TYPE_CHECKING:
     from components.kge.model import Model
+    from components.kge.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,16 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Targets:
-    """True vectors ``[2b, e]`` (heads, then tails) of one modality, and the points ``[2b, e]`` that ask for them."""
+    """What the chains of one modality lead to, heads first, then tails: true vectors ``[2b, e]``.
 
-    vectors: Tensor
+    ``standard``: the same, standardised, of the ``mean`` and ``deviation`` of each coordinate; ``conditions``: the
+    points ``[2b, e]`` that ask for them, standardised by their own.
+    """
+
+    true: Tensor
+    standard: Tensor
+    mean: Tensor
+    deviation: Tensor
     conditions: Tensor
 
 
@@ -99,7 +105,7 @@ class DHNS(Strategy):
         width = context.model.fusion.width
         self.denoisers = nn.ModuleDict({m: Denoiser(width, self.preset.hidden * width) for m in modalities})
         self.denoisers.to(self.random.device)
-        self.optimizer = torch.optim.Adam(self.denoisers.parameters(), lr=lr)
+        self.optimizer = torch.optim.Adam(self.denoisers.parameters(), lr=lr, fused=True)
         self.targets: dict[str, Targets] = {}
         self.distances: list[Tensor] = []
 
@@ -121,9 +127,10 @@ class DHNS(Strategy):
         return {f"dhns_distance_t{stop}": mean for stop, mean in zip(self.stops, means, strict=False)}
 
     def sample(self, batch: Batch, model: "Model") -> list[Block]:
-        corrupted = self.corruption(batch, self.count)
-        blocks = [Block.of(rows, side, Real(ids)) for rows, side, ids in corrupted]
-        return blocks + (self._graded_blocks(batch, model) if self.weight else [])
+        return [Block.of(rows, side, Real(ids)) for rows, side, ids in self.corruption(batch, self.count)]
+
+    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
+        return blocks + (self._graded_blocks(batch, pool, model) if self.weight else [])
 
     def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
         """The denoisers' step on the batch's own vectors."""
@@ -134,11 +141,11 @@ class DHNS(Strategy):
         loss.backward()
         self.optimizer.step()
 
-    def _graded_blocks(self, batch: Batch, model: "Model") -> list[Block]:
+    def _graded_blocks(self, batch: Batch, pool: "Pool", model: "Model") -> list[Block]:
         """(h*, r, t), (h, r, t*) and (h*, r, t*) with one negative for each level."""
         size = ceil(self.preset.share * len(batch))
         rows = torch.randperm(len(batch), generator=self.random, device=self.random.device)[:size]
-        head, tail = self._virtual_pair(batch.triples[rows], model)
+        head, tail = self._virtual_pair(batch.triples[rows], pool, model)
         weight = self.weight * len(batch) / size / (3 * len(self.stops))
         terms = tuple(replace(model.fusion.unimodal(m), weight=1 / len(self.denoisers)) for m in self.denoisers)
         return [
@@ -147,64 +154,62 @@ class DHNS(Strategy):
         ]
 
     @torch.no_grad()
-    def _virtual_pair(self, triples: Tensor, model: "Model") -> Sequence[Virtual]:
+    def _virtual_pair(self, triples: Tensor, pool: "Pool", model: "Model") -> Sequence[Virtual]:
         """Virtual heads and tails ``[b, levels]`` of ``triples[b, 3]``."""
-        pool = Pool(model, [triples[:, HEAD], triples[:, TAIL]])
         self.targets = {m: self._targets(m, triples, pool, model) for m in self.denoisers}
         made = {m: self._generate(m, targets) for m, targets in self.targets.items()}
-        gaps = [(made[m] - self.targets[m].vectors.unsqueeze(1)).norm(dim=-1).mean(0) for m in made]
+        gaps = [torch.linalg.vector_norm(made[m] - self.targets[m].true.unsqueeze(1), dim=-1).mean(0) for m in made]
         self.distances.append(total(gaps) / len(gaps))
         present = torch.ones(len(triples), len(self.stops), dtype=torch.bool, device=triples.device)
         parts = [{m: vectors.chunk(2)[side] for m, vectors in made.items()} for side in (0, 1)]
         return [Virtual(Modal(part, dict.fromkeys(part, present))) for part in parts]
 
-    def _targets(self, modality: str, triples: Tensor, pool: Pool, model: "Model") -> Targets:
-        ends = [pool.modal[modality][pool.index(triples[:, column])] for column in (HEAD, TAIL)]
-        relations = triples[:, RELATION]
-        head, tail = ends
+    def _targets(self, modality: str, triples: Tensor, pool: "Pool", model: "Model") -> Targets:
+        heads, relations, tails = triples.unbind(1)
+        head, tail = (at_least_float32(pool.view(modality, ids, relations)) for ids in (heads, tails))
         asked = [model.query(tail, modality, relations, "head"), model.query(head, modality, relations, "tail")]
-        return Targets(torch.cat(ends), torch.cat(asked))
+        true, conditions = torch.cat([head, tail]), self._standardised(torch.cat(asked))[0]
+        return Targets(true, *self._standardised(true), conditions)
 
     def _generate(self, modality: str, targets: Targets) -> Tensor:
         """Vectors ``[2b, levels, e]`` along the reverse chain from pure noise."""
-        mean, deviation = self._scale(targets.vectors)
-        condition = self._standardised(targets.conditions)
 
         def predict(state: Tensor, step: int) -> Tensor:
-            return self._noise(modality, state, condition, torch.full((len(state),), step, device=state.device))
+            return self._noise(modality, state, targets.conditions, torch.tensor([step], device=state.device))
 
-        start = self._random_normal(condition)
+        start = self._random_normal(targets.standard)
         if self.preset.strided:
             states = strided_chain(self.schedule, start, self.stops, predict)
         else:
             states = full_chain(self.schedule, start, self.stops, predict, self.random)
-        return torch.stack(states, dim=1) * deviation + mean
+        return torch.stack(states, dim=1) * targets.deviation + targets.mean
 
     def _denoising_loss(self, modality: str, targets: Targets) -> Tensor:
         """E‖ε − ε̂(x_t, t, c)‖², eq. 11 with the noised x_t of eq. 2; the released code takes L1."""
-        clean, condition = self._standardised(targets.vectors), self._standardised(targets.conditions)
-        noise = self._random_normal(clean)
+        clean, noise = targets.standard, self._random_normal(targets.standard)
         step = torch.randint(1, self.schedule.steps + 1, (len(clean),), generator=self.random, device=clean.device)
-        gap = noise - self._noise(modality, self.schedule.noised(clean, step, noise), condition, step)
+        state = self.schedule.noised(clean, step, noise)
+        gap = noise - self._noise(modality, state, targets.conditions, step)
         return (gap.square() if self.preset.squared else gap.abs()).mean()
 
     def _noise(self, modality: str, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
-        """ε̂. Of standardised vectors the denoiser learns what √(1 − ā_t) x_t, the best guess without it, leaves."""
+        """ε̂ at steps ``[2b]`` or ``[1]``.
+
+        Of standardised vectors the denoiser learns what √(1 − ā_t) x_t, the best guess without it, leaves.
+        """
         learned = self.denoisers[modality](state, condition, step)
         return learned + self.schedule.noise_share(step, state) * state if self.preset.standardise else learned
 
+    def _standardised(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors with each coordinate's mean and deviation over the batch, which are 0 and 1 where taken raw."""
+        if not self.preset.standardise:
+            return vectors, vectors.new_zeros(()), vectors.new_ones(())
+        mean = vectors.mean(0)
+        deviation = (vectors - mean).square().mean(0).sqrt().clamp(min=1e-6)
+        return (vectors - mean) / deviation, mean, deviation
+
     def _random_normal(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self.random, device=like.device, dtype=like.dtype)
-
-    def _standardised(self, vectors: Tensor) -> Tensor:
-        mean, deviation = self._scale(vectors)
-        return (vectors - mean) / deviation
-
-    def _scale(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each coordinate over the batch; 0 and 1 where vectors are taken raw."""
-        if not self.preset.standardise:
-            return vectors.new_zeros(()), vectors.new_ones(())
-        return vectors.mean(0), vectors.std(0, unbiased=False).clamp(min=1e-6)
 
     def _objective(self, main: object, adaptive: bool) -> HardnessAdaptive:
         assert isinstance(main, NegativeObjective)

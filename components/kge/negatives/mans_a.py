@@ -8,13 +8,13 @@ from torch import Tensor
 
 from components.kge.fusions.base import Fusion
 from components.kge.interactions.base import Interaction
-from components.kge.negatives.base import Batch, Block, Context, Real
+from components.kge.negatives.base import Batch, Block, Context
 from components.kge.negatives.corruption import Count, Sides
-from components.kge.negatives.mans_v import Corrupted, MansV
-from components.kge.pool import Pool, ids_of
+from components.kge.negatives.mans_v import MansV
 
 if TYPE_CHECKING:
     from components.kge.model import Model
+    from components.kge.pool import Pool
 
 Rule = Literal["text", "equation"]
 Measured = Literal["positives", "negatives"]
@@ -55,19 +55,23 @@ class MansA(MansV):
         """Mean β₃ of the epoch."""
         return {"mans_beta": sum(self.betas) / max(1, len(self.betas))}
 
-    @torch.no_grad()
-    def share(self, batch: Batch, corrupted: Corrupted, model: "Model") -> float:
-        blocks = [Block.of(rows, side, Real(ids)) for rows, side, ids in corrupted if self.measured == "negatives"]
-        pool = Pool(model, ids_of(batch.triples, blocks))
-        cross, uni = (self._mean_scores(pool, batch, blocks, model, tag) for tag in ("cross", "uni"))
-        beta = (cross > uni if self.rule == "text" else cross < uni).float().mean().item()
-        self.betas.append(beta)
-        return beta
+    def sample(self, batch: Batch, model: "Model") -> list[Block]:
+        return self._normal(batch)
 
-    def _mean_scores(self, pool: Pool, batch: Batch, blocks: list[Block], model: "Model", tag: str) -> Tensor:
+    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
+        self.betas.append(self._measure(batch, blocks, pool, model))
+        return self._mixed(batch, blocks, self.betas[-1])
+
+    @torch.no_grad()
+    def _measure(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> float:
+        """β₃."""
+        cross, uni = (self._mean_scores(batch, blocks, pool, model, tag) for tag in ("cross", "uni"))
+        return (cross > uni if self.rule == "text" else cross < uni).float().mean().item()
+
+    def _mean_scores(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model", tag: str) -> Tensor:
         """Mean score of the terms with a tag, of every measured triple, flat."""
         terms = tuple(term for term in model.fusion.terms if term.tag == tag)
-        if not blocks:
+        if self.measured == "positives":
             return model.score_pooled(pool, batch.triples, terms) / len(terms)
         scores = [model.score_block(pool, batch.triples[block.rows], block, terms)[1] for block in blocks]
         return torch.cat([score.flatten() for score in scores]) / len(terms)

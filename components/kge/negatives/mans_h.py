@@ -1,15 +1,12 @@
 """MANS-H."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from components.kge.negatives.base import Batch, Context
+from components.kge.negatives.base import Context
 from components.kge.negatives.corruption import Count, Sides
-from components.kge.negatives.mans_v import Corrupted, MansV
-
-if TYPE_CHECKING:
-    from components.kge.model import Model
+from components.kge.negatives.mans_v import MansV
 
 
 class MansH(MansV):
@@ -29,5 +26,5 @@ class MansH(MansV):
         super().__init__(context, count=count, sides=sides)
         self.beta = beta
 
-    def share(self, batch: Batch, corrupted: Corrupted, model: "Model") -> float:
+    def share(self) -> float:
         return self.beta

@@ -1,15 +1,12 @@
 """MANS-T."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from components.kge.negatives.base import Batch, Context
+from components.kge.negatives.base import Context
 from components.kge.negatives.corruption import Count, Sides
-from components.kge.negatives.mans_v import Corrupted, MansV
-
-if TYPE_CHECKING:
-    from components.kge.model import Model
+from components.kge.negatives.mans_v import MansV
 
 
 class MansT(MansV):
@@ -32,5 +29,5 @@ class MansT(MansV):
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         self.done = epoch / epochs
 
-    def share(self, batch: Batch, corrupted: Corrupted, model: "Model") -> float:
+    def share(self) -> float:
         return float(self.done < self.beta)

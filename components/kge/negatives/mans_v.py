@@ -1,21 +1,19 @@
 """MANS-V."""
 
+from dataclasses import replace
 from math import floor
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from components.kge.entities import STRUCTURE
 from components.kge.fusions.base import Fusion
-from components.kge.interactions.base import Interaction, Side
+from components.kge.interactions.base import Interaction
 from components.kge.negatives.base import Batch, Block, Context, Real, Strategy
 from components.kge.negatives.corruption import Corruption, Count, Sides
 
 if TYPE_CHECKING:
     from components.kge.model import Model
-
-Corrupted = list[tuple[Tensor, Side, Tensor]]
 
 
 class MansV(Strategy):
@@ -46,20 +44,25 @@ class MansV(Strategy):
             return "the fusion scores structure apart, where a negative with the positive's structure is the positive"
         return None
 
-    def share(self, batch: Batch, corrupted: Corrupted, model: "Model") -> float:
-        """Share of the batch's negatives that keep the positive's structure, β."""
+    def share(self) -> float:
+        """Share of the negatives that keep the positive's structure, β."""
         return 1.0
 
     def sample(self, batch: Batch, model: "Model") -> list[Block]:
-        corrupted = list(self.corruption(batch, self.count))
-        quota = floor(self.share(batch, corrupted, model) * self.count * len(batch))
-        return [self._block(batch, quota, *part) for part in corrupted]
+        return self._mixed(batch, self._normal(batch), self.share())
 
-    def _block(self, batch: Batch, quota: int, rows: Tensor, side: Side, ids: Tensor) -> Block:
-        """The first ``quota`` of all K·B negatives, counted as the released code does, keep the structure."""
-        if quota == 0:
-            return Block.of(rows, side, Real(ids))
-        number = rows.unsqueeze(1) + len(batch) * torch.arange(self.count, device=ids.device)
-        gold = (batch.heads if side == "head" else batch.tails)[rows].unsqueeze(1)
-        structure = torch.where(number < quota, gold, ids)
-        return Block.of(rows, side, Real(structure, dict.fromkeys(self.features, ids)))
+    def _normal(self, batch: Batch) -> list[Block]:
+        return [Block.of(rows, side, Real(ids)) for rows, side, ids in self.corruption(batch, self.count)]
+
+    def _mixed(self, batch: Batch, blocks: list[Block], share: float) -> list[Block]:
+        """Normal ``blocks``, of whose K·B negatives that share keeps the structure: the first, as in released code."""
+        quota = floor(share * self.count * len(batch))
+        return [self._aware(batch, block, quota) for block in blocks] if quota else blocks
+
+    def _aware(self, batch: Batch, block: Block, quota: int) -> Block:
+        side, column = (block.head, batch.heads) if block.head else (block.tail, batch.tails)
+        assert isinstance(side, Real)
+        number = block.rows.unsqueeze(1) + len(batch) * torch.arange(self.count, device=block.rows.device)
+        structure = torch.where(number < quota, column[block.rows].unsqueeze(1), side.ids)
+        mixed = Real(structure, dict.fromkeys(self.features, side.ids))
+        return replace(block, head=block.head and mixed, tail=block.tail and mixed)

@@ -1,5 +1,6 @@
 """MAT, the modality-adversarial training of AdaMF-MAT."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
@@ -8,15 +9,16 @@ from torch import Tensor, nn
 
 from components.kge.entities import STRUCTURE, Modal
 from components.kge.fusions.base import Fusion
+from components.kge.graph import HEAD, TAIL
 from components.kge.interactions.base import Interaction
 from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
 from components.kge.negatives.corruption import Corruption, Count, Sides
 from components.kge.objectives.base import NegativeObjective
-from components.kge.pool import Pool
 from components.kge.tensors import total
 
 if TYPE_CHECKING:
     from components.kge.model import Model
+    from components.kge.pool import Pool
 
 Fake = Literal["head", "tail", "both"]
 
@@ -26,9 +28,10 @@ class MAT(Strategy):
 
     Zhang et al. 2024 (AdaMF-MAT), eq. 9–13: e_m* = G_m(e_s, z); the triples (h*, r, t), (h, r, t*), (h*, r, t*) are
     negatives, each a loss term with the positive, weighted λ, for L groups of noise; then the generators step on the
-    same losses with the places of fake and true triple exchanged. As in the released code e_s gets gradients from the
-    model's step and none from the generators', and each term carries the objective's ½, which eq. 12–13 lack. The
-    shipped scripts set λ = 0, which switches everything off here.
+    same losses with the places of fake and true triple exchanged, the true entities' features as they were projected
+    for the model's step. As in the released code e_s gets gradients from the model's step and none from the
+    generators', and each term carries the objective's ½, which eq. 12–13 lack. The shipped scripts set λ = 0, which
+    switches everything off here.
     """
 
     optimizer: torch.optim.Optimizer
@@ -57,8 +60,9 @@ class MAT(Strategy):
         width = context.model.fusion.width
         features = [m for m in context.model.entities.modalities if m != STRUCTURE]
         self.generators = nn.ModuleDict({m: _generator(width, noise, hidden) for m in features})
-        self.generators.to(self.random.device)
-        self.optimizer = torch.optim.Adam(self.generators.parameters(), lr=lr)
+        self.generators.to(self.random.device).requires_grad_(False)  # the model's loss is not theirs
+        self.optimizer = torch.optim.Adam(self.generators.parameters(), lr=lr, fused=True)
+        self.pool: Pool | None = None
 
     @classmethod
     def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
@@ -67,41 +71,48 @@ class MAT(Strategy):
         return None
 
     def sample(self, batch: Batch, model: "Model") -> list[Block]:
-        corrupted = self.corruption(batch, self.count)
-        blocks = [Block.of(rows, side, Real(ids)) for rows, side, ids in corrupted]
-        return blocks + (self._fake_blocks(batch, model.entities.structure) if self.weight else [])
+        return [Block.of(rows, side, Real(ids)) for rows, side, ids in self.corruption(batch, self.count)]
+
+    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
+        if not self.weight:
+            return blocks
+        self.pool = pool.detach()
+        return blocks + self._fake_blocks(batch, model.entities.structure)
 
     def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
         """The generators' step: make the fake triples score well."""
         if not self.weight:
             return
         assert isinstance(self.objective, NegativeObjective)
-        with torch.no_grad():
-            pool = Pool(model, [batch.heads, batch.tails])
+        assert self.pool
+        self.generators.requires_grad_(True)
         losses = []
         for block in self._fake_blocks(batch, model.entities.structure.detach()):
-            true, fake = model.score_block(pool, batch.triples[block.rows], block)
+            true, fake = model.score_block(self.pool, batch.triples[block.rows], block)
             losses.append(self.objective.loss(fake.squeeze(1), true.detach().unsqueeze(1)).mean())
         parameters = list(self.generators.parameters())
         gradients = torch.autograd.grad(total(losses), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
+        self.generators.requires_grad_(False)
+        self.pool = None
 
     def _fake_blocks(self, batch: Batch, structure: Tensor) -> list[Block]:
+        """(h*, r, t), (h, r, t*) and (h*, r, t*) of each positive, L times, from structural vectors ``[N, e]``."""
         rows = torch.arange(len(batch), device=structure.device).repeat(self.groups)
-        head, tail = self._fake(structure[batch.heads[rows]]), self._fake(structure[batch.tails[rows]])
+        head, tail = self._virtual_pair(structure[batch.triples[rows][:, [HEAD, TAIL]].T])
         replaced = {"head": (head, None), "tail": (None, tail), "both": (head, tail)}
         return [Block(rows, *replaced[kind], name="adversarial", weight=self.weight) for kind in self.fakes]
 
-    def _fake(self, structure: Tensor) -> Virtual:
-        """Entities ``[b, 1]`` with the given structure ``[b, e]`` and generated features."""
+    def _virtual_pair(self, structure: Tensor) -> Sequence[Virtual]:
+        """Heads and tails ``[b, 1]`` with the given structure ``[2, b, e]`` and generated features."""
         vectors = {STRUCTURE: structure}
         for m, generator in self.generators.items():
-            noise = torch.randn(len(structure), self.noise, generator=self.random, device=structure.device)
+            noise = torch.randn(*structure.shape[:2], self.noise, generator=self.random, device=structure.device)
             vectors[m] = generator(torch.cat([noise, structure], dim=-1))
-        present = torch.ones(len(structure), dtype=torch.bool, device=structure.device)
-        return Virtual(Modal(vectors, dict.fromkeys(vectors, present)).column())
+        present = dict.fromkeys(vectors, torch.ones(structure.shape[1], 1, dtype=torch.bool, device=structure.device))
+        return [Virtual(Modal({m: both[side].unsqueeze(1) for m, both in vectors.items()}, present)) for side in (0, 1)]
 
 
 def _generator(width: int, noise: int, hidden: int) -> nn.Module:

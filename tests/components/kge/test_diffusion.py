@@ -13,6 +13,7 @@ from components.kge.negatives import STRATEGIES
 from components.kge.negatives.base import Batch, Context
 from components.kge.negatives.dhns import DHNS
 from components.kge.objectives import OBJECTIVES
+from components.kge.pool import Pool, ids_of
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 
@@ -65,7 +66,8 @@ def test_no_gradient_of_the_diffusion_reaches_the_model(
 ) -> None:
     model = make_model()
     dhns = make(model, graph, preset=preset, timesteps=20)
-    blocks = dhns.sample(batch, model)
+    sampled = dhns.sample(batch, model)
+    blocks = dhns.refine(batch, sampled, Pool(model, ids_of(batch.triples, sampled)), model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     dhns.update(batch, blocks, model)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -92,7 +94,7 @@ def test_heads_and_tails_have_chains_of_their_own(graph: Graph, make_model: Call
             return query(known, modality, relations, side) + (shift if side == "tail" else 0)  # type: ignore[arg-type]  # noqa: B023
 
         model.query = shifted  # type: ignore[method-assign, assignment]
-        head, tail = dhns._virtual_pair(batch.triples, model)
+        head, tail = dhns._virtual_pair(batch.triples, Pool(model), model)
         model.query = query  # type: ignore[method-assign]
         made.append((head.modal["structure"], tail.modal["structure"]))
     assert torch.equal(made[0][0], made[1][0])

@@ -13,6 +13,7 @@ from components.kge.negatives.base import Batch, Context
 from components.kge.objectives import OBJECTIVES
 from components.kge.objectives.base import AllEntityObjective
 from components.kge.pairing import refusal
+from components.kge.pool import Pool
 from components.kge.step import batch_losses
 from components.kge.tensors import total
 
@@ -48,7 +49,7 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
     model.double()
     context = make_context(model, {"name": "self-adversarial", "margin": 3})
     strategy = STRATEGIES.create(choice, context).double()
-    blocks = strategy.sample(batch, model)
+    blocks = strategy.refine(batch, strategy.sample(batch, model), Pool(model), model)
     losses = batch_losses(model, batch, blocks, context.objective, context.train)
     before = total(losses.values())
     parameters = list(model.parameters())

@@ -15,7 +15,7 @@ from components.kge.negatives import STRATEGIES
 from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
 from components.kge.negatives.corruption import Corruption, head_share
 from components.kge.objectives import OBJECTIVES
-from components.kge.pool import Pool
+from components.kge.pool import Pool, ids_of
 from components.kge.step import batch_losses
 from components.kge.tensors import total
 
@@ -25,6 +25,12 @@ MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
 def strategy(name: str, context: Context, **parameters: Any) -> Strategy:
     torch.manual_seed(9)
     return STRATEGIES.create({"name": name, **parameters}, context)
+
+
+def refined(chosen: Strategy, batch: Batch, model: Model) -> list[Block]:
+    """The blocks that the loss sees."""
+    blocks = chosen.sample(batch, model)
+    return chosen.refine(batch, blocks, Pool(model, ids_of(batch.triples, blocks)), model)
 
 
 def ids_and_parts(blocks: list[Block]) -> list[Tensor]:
@@ -170,7 +176,7 @@ def test_mans_a_takes_equal_scores_for_nothing(
         for parameter in model.parameters():
             parameter.zero_()
     adaptive = strategy("mans-a", make_context(model), count=2, rule=rule, measured=measured)
-    blocks = adaptive.sample(batch, model)
+    blocks = refined(adaptive, batch, model)
     assert adaptive.metrics() == {"mans_beta": 0.0}
     assert not any((block.head or block.tail).parts for block in blocks)
 
@@ -183,7 +189,7 @@ def test_the_two_readings_of_mans_a_are_opposite(
     betas = []
     for rule in ("text", "equation"):
         adaptive = strategy("mans-a", make_context(model), count=2, rule=rule, measured=measured)
-        adaptive.sample(batch, model)
+        refined(adaptive, batch, model)
         betas.append(adaptive.metrics()["mans_beta"])
     assert 0 < betas[0] < 1
     assert sum(betas) == pytest.approx(1)
@@ -194,7 +200,7 @@ def test_mans_a_by_the_text_counts_positives_whose_cross_modal_distance_is_small
 ) -> None:
     model = make_model(interaction="transe", fusion="ikrl")
     adaptive = strategy("mans-a", make_context(model))
-    adaptive.sample(batch, model)
+    refined(adaptive, batch, model)
     h, r, t = (
         model.entities.modal(batch.heads),
         model.relations["relation"][batch.relations],
@@ -217,7 +223,7 @@ def test_mat_without_weight_is_adamf_bit_for_bit(
         model = make_model(interaction="rotate", fusion="adamf")
         context = make_context(model)
         chosen = strategy(name, context, count=4, **parameters)
-        blocks = chosen.sample(batch, model)
+        blocks = refined(chosen, batch, model)
         results.append(loss_and_gradients(model, batch, blocks, context))
         chosen.update(batch, blocks, model)
     assert_same_bits(*results)
@@ -229,7 +235,7 @@ def test_mat_adds_three_fakes_a_group_each_with_its_positive(
 ) -> None:
     model = make_model(interaction="rotate", fusion="adamf")
     context = make_context(model)
-    blocks = strategy("mat", context, count=4, weight=0.1, groups=groups).sample(batch, model)
+    blocks = refined(strategy("mat", context, count=4, weight=0.1, groups=groups), batch, model)
     fakes = [block for block in blocks if block.name == "adversarial"]
     assert [(block.head is not None, block.tail is not None) for block in fakes] == [
         (True, False),
@@ -262,8 +268,12 @@ def test_the_generators_step_leaves_the_model_alone(
     make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
     model = make_model(interaction="rotate", fusion="adamf")
-    chosen = strategy("mat", make_context(model), count=4, weight=0.1)
-    blocks = chosen.sample(batch, model)
+    context = make_context(model)
+    chosen = strategy("mat", context, count=4, weight=0.1)
+    blocks = refined(chosen, batch, model)
+    total(batch_losses(model, batch, blocks, context.objective, context.train).values()).backward()
+    assert all(parameter.grad is None for parameter in chosen.parameters())
+    model.zero_grad()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     generators = [parameter.clone() for parameter in chosen.parameters()]
     chosen.update(batch, blocks, model)
@@ -278,13 +288,13 @@ def test_generators_learn_to_score_well(make_model: MakeModel, make_context: Mak
     chosen = strategy("mat", context, weight=0.1, lr=0.01)
 
     def score() -> float:
-        blocks = [block for _ in range(5) for block in chosen.sample(batch, model) if block.name == "adversarial"]
+        blocks = [block for _ in range(5) for block in refined(chosen, batch, model) if block.name == "adversarial"]
         pool = Pool(model)
         return sum(model.score_block(pool, batch.triples, block)[1].mean().item() for block in blocks)
 
     first = score()
     for _ in range(60):
-        chosen.update(batch, [], model)
+        chosen.update(batch, refined(chosen, batch, model), model)
     assert score() > first
 
 
