@@ -61,12 +61,15 @@ class Query(Strict):
     @property
     def direction(self) -> Direction:
         """What this query asks for."""
-        missing = [part for part in ("head", "relation", "tail") if getattr(self, part) is None]
-        return Direction(missing[0]) if missing else Direction.TRIPLE
+        if self.head is None:
+            return Direction.HEAD
+        if self.relation is None:
+            return Direction.RELATION
+        return Direction.TAIL if self.tail is None else Direction.TRIPLE
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> "Query":
-        if [self.head, self.relation, self.tail].count(None) > 1:
+        if (self.head is None) + (self.relation is None) + (self.tail is None) > 1:
             raise ValueError("give two of head, relation and tail, or all three to score the triple")
         return self
 

@@ -1,7 +1,6 @@
 """From what a query says to ids: labels looked up, candidates restricted, unseen entities set apart."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,17 @@ from serving.protocol import Direction, ErrorCode, Query, QueryError, Unseen, pa
 from serving.unseen import UnseenEntities
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Kind(NamedTuple):
+    """What queries that are scored together have in common: what they ask for, which part (if any) is unseen, and the
+    modalities that describe it.
+    """
+
+    direction: Direction
+    unseen_part: str | None
+    modalities: tuple[str, ...]
+
+
+class Resolved(NamedTuple):
     """A query in ids.
 
     A part that is asked for, or unseen, has the id ``None``. ``unseen`` holds an unseen entity's text and image by
@@ -22,25 +30,12 @@ class Resolved:
 
     place: int
     query: Query
+    kind: Kind
     head: int | None
     relation: int | None
     tail: int | None
     unseen: dict[str, Any] | None
     pool: np.ndarray | None
-
-    @property
-    def kind(self) -> "Kind":
-        """What queries that are scored together have in common."""
-        part = next((part for part in ("head", "tail") if isinstance(getattr(self.query, part), Unseen)), None)
-        return Kind(self.query.direction, part, tuple(sorted(self.unseen or ())))
-
-
-class Kind(NamedTuple):
-    """What is asked for, which part (if any) is unseen, and the modalities that describe it."""
-
-    direction: Direction
-    unseen_part: str | None
-    modalities: tuple[str, ...]
 
 
 class Resolver:
@@ -54,18 +49,15 @@ class Resolver:
     def resolve(self, place: int, value: Any) -> Resolved:
         """The query with JSON ``value`` at ``place`` of its batch; raises ``QueryError``."""
         query = parse_query(value)
-        unseen = [part for part in (query.head, query.tail) if isinstance(part, Unseen)]
+        unseen = {part: value for part in ("head", "tail") if isinstance(value := getattr(query, part), Unseen)}
         if len(unseen) > 1:
             raise QueryError(ErrorCode.UNSUPPORTED, "at most one of head and tail may be unseen")
-        return Resolved(
-            place,
-            query,
-            self._entity(query.head),
-            None if query.relation is None else self.relations.resolve(query.relation),
-            self._entity(query.tail),
-            self.unseen.read(unseen[0]) if unseen else None,
-            self._pool(query),
-        )
+        head = self._entity(query.head)
+        relation = None if query.relation is None else self.relations.resolve(query.relation)
+        tail = self._entity(query.tail)
+        part, given = next(((part, self.unseen.read(value)) for part, value in unseen.items()), (None, None))
+        kind = Kind(query.direction, part, tuple(sorted(given or ())))
+        return Resolved(place, query, kind, head, relation, tail, given, self._pool(query))
 
     def ids_of_type(self, name: str) -> np.ndarray:
         """Entities of a type, int64 ``[n]``, ascending; raises ``QueryError``."""

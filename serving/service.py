@@ -4,9 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
+from serving.catalog import Catalog
 from serving.engine import Engine, Report
 from serving.protocol import MAX_BATCH, ErrorCode, QueryError, Strict, describe
+from serving.wire import join
 
 
 class AnswerRequest(Strict):
@@ -45,6 +48,7 @@ class ModelRequest(Strict):
     operation: Literal["model"]
 
 
+Found = tuple[int, dict[str, Any]]  # status, JSON
 Request = AnswerRequest | SearchRequest | RelationsRequest | ThumbnailRequest | ModelRequest
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="operation")])
 
@@ -53,7 +57,7 @@ class Response(NamedTuple):
     """HTTP status and JSON body."""
 
     status: int
-    body: dict[str, Any]
+    body: bytes
 
 
 def respond(engine: Engine, bodies: Sequence[Any], report: Report | None = None) -> list[Response]:
@@ -63,35 +67,37 @@ def respond(engine: Engine, bodies: Sequence[Any], report: Report | None = None)
     """
     requests = [_parse(body) for body in bodies]
     queries = [query for request in requests if isinstance(request, AnswerRequest) for query in request.queries]
-    answers = iter(engine.answer(queries, report))
-    model = {"name": engine.name, "version": engine.version}
-    responses = [_respond(engine, request, answers) for request in requests]
-    return [Response(response.status, {"model": model} | response.body) for response in responses]
+    answers = map(to_json, engine.answer(queries, report))
+    return [_respond(engine, request, answers) for request in requests]
 
 
-def _parse(body: Any) -> Request | Response:
+def _parse(body: Any) -> Request | Found:
     if isinstance(body, dict) and "queries" in body:
         body = {"operation": "answer"} | body
     try:
         return _REQUEST.validate_python(body)
     except ValidationError as error:
-        return Response(400, {"error": {"code": "invalid_request", "message": describe(error), "nearest": []}})
+        return 400, {"error": {"code": "invalid_request", "message": describe(error), "nearest": []}}
 
 
-def _respond(engine: Engine, request: Request | Response, answers: Iterator[dict[str, Any]]) -> Response:
+def _respond(engine: Engine, request: Request | Found, answers: Iterator[bytes]) -> Response:
+    model = {"name": engine.name, "version": engine.version}
+    if isinstance(request, AnswerRequest):
+        return Response(200, join(model, [next(answers) for _ in request.queries]))
+    status, found = request if isinstance(request, tuple) else _look_up(engine.catalog, request)
+    return Response(status, to_json({"model": model} | found))
+
+
+def _look_up(catalog: Catalog, request: Request) -> Found:
     try:
         match request:
-            case Response():
-                return request
-            case AnswerRequest():
-                return Response(200, {"answers": [next(answers) for _ in request.queries]})
             case SearchRequest():
-                return Response(200, engine.catalog.search(request.text, request.limit, request.type))
+                return 200, catalog.search(request.text, request.limit, request.type)
             case RelationsRequest():
-                return Response(200, engine.catalog.relations(request.entity))
+                return 200, catalog.relations(request.entity)
             case ThumbnailRequest():
-                return Response(200, engine.catalog.thumbnail(request.entity))
-            case ModelRequest():
-                return Response(200, engine.catalog.model())
+                return 200, catalog.thumbnail(request.entity)
+            case _:
+                return 200, catalog.model()
     except QueryError as error:
-        return Response(400 if error.code is ErrorCode.UNKNOWN_TYPE else 404, error.as_answer())
+        return 400 if error.code is ErrorCode.UNKNOWN_TYPE else 404, error.as_answer()

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from serving.gateway.refusal import Refusal
+from serving.wire import Name
 
-Ask = Callable[[list[Any]], Awaitable[dict[str, Any]]]
+Ask = Callable[[list[Any]], Awaitable[tuple[Name, list[bytes]]]]
 
 
 class Ticket:
@@ -15,12 +16,12 @@ class Ticket:
 
     def __init__(self, queries: Sequence[Any]) -> None:
         self.queries = queries
-        self.answers: list[Any] = [None] * len(queries)
+        self.answers = [b""] * len(queries)
         self.missing = len(queries)
-        self.model: dict[str, str] = {}
+        self.model: Name = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def fill(self, place: int, answer: Any, model: dict[str, str]) -> None:
+    def fill(self, place: int, answer: bytes, model: Name) -> None:
         """Put one answer into its place."""
         self.answers[place], self.model = answer, model
         self.missing -= 1
@@ -73,10 +74,10 @@ class Batcher:
 
     async def _call(self, batch: list[tuple[Ticket, int]]) -> None:
         try:
-            body = await self.ask([ticket.queries[place] for ticket, place in batch])
+            model, answers = await self.ask([ticket.queries[place] for ticket, place in batch])
         except Exception as error:  # whoever waits must hear of it, whatever it was
             for ticket, _ in batch:
                 ticket.fail(error)
             return
-        for (ticket, place), answer in zip(batch, body["answers"], strict=True):
-            ticket.fill(place, answer, body["model"])
+        for (ticket, place), answer in zip(batch, answers, strict=True):
+            ticket.fill(place, answer, model)

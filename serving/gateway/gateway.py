@@ -8,11 +8,12 @@ from typing import Any
 from fastapi import Request
 
 from serving.gateway.access import Access
-from serving.gateway.batcher import Batcher
+from serving.gateway.batcher import Batcher, Ticket
 from serving.gateway.observe import Metrics
 from serving.gateway.refusal import Refusal
 from serving.gateway.settings import Limits
 from serving.gateway.upstream import Model, Upstream
+from serving.wire import Name
 
 
 class Gateway:
@@ -25,7 +26,7 @@ class Gateway:
         self.metrics = Metrics()
         self.batcher = Batcher(self._call, limits.calls, limits.per_call, limits.max_waiting)
 
-    async def answer(self, request: Request, queries: Sequence[Any]) -> dict[str, Any]:
+    async def answer(self, request: Request, queries: Sequence[Any]) -> Ticket:
         """Answers of a request's queries; raises ``Refusal``."""
         self.access.spend(request.state.key, len(queries))
         try:
@@ -35,7 +36,7 @@ class Gateway:
             raise Refusal(503, "timeout", f"no answer within {self.limits.timeout:g} s", retry_after=1) from None
         request.scope["told"] = {"queries": len(queries), "model_version": ticket.model.get("version")}
         self.metrics.answered(ticket.model, ticket.answers)
-        return {"model": ticket.model, "answers": ticket.answers}
+        return ticket
 
     async def ask(self, request: Request, operation: str, **arguments: Any) -> dict[str, Any]:
         """Another operation of ``serving.service``."""
@@ -43,7 +44,7 @@ class Gateway:
         given = {name: value for name, value in arguments.items() if value is not None}
         return await self.upstream.ask({"operation": operation} | given)
 
-    async def _call(self, queries: list[Any]) -> dict[str, Any]:
+    async def _call(self, queries: list[Any]) -> tuple[Name, list[bytes]]:
         self.metrics.call_queries.observe(len(queries))
         self.metrics.waiting.set(len(self.batcher.waiting))
         begun = time.perf_counter()

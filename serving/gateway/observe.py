@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.gateway.refusal import Refusal
+from serving.wire import Name, outcome
 
 log = logging.getLogger("mmkgc.gateway")
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
@@ -37,17 +38,16 @@ class Metrics:
         self.call_seconds = Histogram("mmkgc_gateway_call_seconds", "Latency of model calls", **make)
         self.waiting = Gauge("mmkgc_gateway_waiting_queries", "Queries that wait for a model call", **make)
         self.retries = Gauge("mmkgc_gateway_retries", "Model calls that were repeated", **make)
-        self._model: dict[str, str] = {}
+        self._model: Name = {}
         self.model = Gauge("mmkgc_gateway_model", "The model that answered last", ["name", "version"], **make)
 
-    def answered(self, model: dict[str, str], answers: list[dict[str, Any]]) -> None:
+    def answered(self, model: Name, answers: list[bytes]) -> None:
         """Count answers by direction and status."""
         if model != self._model:
             self._model = model
             self.model.clear()
             self.model.labels(model["name"], model["version"]).set(1)
-        outcomes = (("unknown", a["error"]["code"]) if "error" in a else (a["direction"], "ok") for a in answers)
-        for labels, count in collections.Counter(outcomes).items():
+        for labels, count in collections.Counter(map(outcome, answers)).items():
             self.queries.labels(*labels).inc(count)
 
 

@@ -1,6 +1,7 @@
 """The routes of the HTTP API."""
 
 from base64 import b64decode
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -26,6 +27,7 @@ from serving.protocol import (
     Triple,
     describe,
 )
+from serving.wire import Name, join
 
 
 class CompleteRequest(Strict):
@@ -67,18 +69,18 @@ def add_questions(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> No
     """What is asked of the model."""
 
     @app.post("/v1/complete", response_model=None, **answers(secured, Answers))
-    async def complete(body: CompleteRequest, request: Request) -> Json:
+    async def complete(body: CompleteRequest, request: Request) -> Response:
         """Complete triples, or score them where all three parts are given."""
-        return Json(await gateway.answer(request, body.queries))
+        answered = await gateway.answer(request, body.queries)
+        return _answered(answered.model, answered.answers)
 
     @app.post("/v1/score", response_model=None, **answers(secured, Answers))
-    async def score(body: ScoreRequest, request: Request) -> Json:
+    async def score(body: ScoreRequest, request: Request) -> Response:
         """Score given triples."""
         checked = [_triple(value) for value in body.triples]
         answered = await gateway.answer(request, [query for query, _ in checked if query is not None])
-        answers = iter(answered["answers"])
-        whole = [next(answers) if failed is None else failed for _, failed in checked]
-        return Json(answered | {"answers": whole})
+        answers = iter(answered.answers)
+        return _answered(answered.model, [failed or next(answers) for _, failed in checked])
 
 
 def add_catalog(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
@@ -154,9 +156,13 @@ def answers(secured: dict[str, Any], model: Any, *further: int) -> dict[str, Any
     return secured | {"responses": good | secured["responses"] | {status: {"model": Refused} for status in further}}
 
 
-def _triple(value: Any) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _answered(model: Name, answers: Sequence[bytes]) -> Response:
+    return Response(join(model, answers), media_type="application/json")
+
+
+def _triple(value: Any) -> tuple[dict[str, Any] | None, bytes | None]:
     """The query that scores a triple, or the failed answer to what is none."""
     try:
         return Triple.model_validate(value).model_dump(), None
     except ValidationError as error:
-        return None, QueryError(ErrorCode.INVALID_QUERY, describe(error)).as_answer()
+        return None, to_json(QueryError(ErrorCode.INVALID_QUERY, describe(error)).as_answer())

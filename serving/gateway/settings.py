@@ -21,7 +21,7 @@ class Limits(BaseModel):
     queries_per_second: float = Field(20_000, gt=0, description="of one API key, on average")
     burst: int = Field(40_000, gt=0, description="queries of one API key at once")
     max_waiting: int = Field(4096, gt=0, description="queries that may wait; more are refused with 429")
-    per_call: int = Field(128, gt=0, description="queries that are sent to the model at once")
+    per_call: int = Field(256, gt=0, description="queries that are sent to the model at once")
     calls: int = Field(2, gt=0, description="calls to the model at a time: one more than it has workers")
     timeout: float = Field(30, gt=0, description="seconds until a request is given up")
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import httpx
 from pydantic_core import from_json
 
+from serving import wire
 from serving.gateway.refusal import Refusal
 
 ATTEMPTS = 6
@@ -16,7 +17,7 @@ FIRST_DELAY = 0.05
 class Model(Protocol):
     """What can answer requests of ``serving.service``."""
 
-    async def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
         """HTTP status and JSON of one request; raises ``httpx.TransportError`` if there is no answer."""
         ...
 
@@ -33,11 +34,11 @@ class TorchServeModel(Model):
         limits = httpx.Limits(max_connections=64, keepalive_expiry=60)
         self._http = httpx.AsyncClient(timeout=timeout, limits=limits)
 
-    async def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
         """Post one request."""
         content = json.dumps(body).encode()  # in ASCII: a text may hold half a surrogate pair, which UTF-8 cannot
         response = await self._http.post(self.url, content=content, headers={"content-type": "application/json"})
-        return response.status_code, from_json(response.content)
+        return response.status_code, response.content
 
     async def close(self) -> None:
         """Close the connections."""
@@ -53,7 +54,21 @@ class Upstream:
         self._asking: dict[Model, int] = {}
 
     async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON answer; raises ``Refusal``: 503 if the model stays away, else the model's own refusal."""
+        """The answer to a request; raises ``Refusal``: 503 if the model stays away, else the model's own refusal."""
+        return from_json(await self._ask(body))
+
+    async def answer(self, queries: list[Any]) -> tuple[wire.Name, list[bytes]]:
+        """The model that answered, and the JSON of each answer."""
+        return wire.split(await self._ask({"operation": "answer", "queries": queries}))
+
+    async def replace(self, model: Model) -> None:
+        """Send new requests to ``model``; returns once the old one has answered all of its own."""
+        old, self.model = self.model, model
+        while self._asking.get(old):
+            await asyncio.sleep(0.02)
+        await old.close()
+
+    async def _ask(self, body: dict[str, Any]) -> bytes:
         for attempt in range(ATTEMPTS):
             status, answer = await self._ask_once(body)
             if status < 500:
@@ -64,29 +79,18 @@ class Upstream:
             raise Refusal(503, "unavailable", "the model does not answer just now", retry_after=2)
         if status == 200:
             return answer
-        error = answer.get("error")
+        error = from_json(answer).get("error")
         if error is None:  # TorchServe's own words, not the model's
             raise Refusal(503, "unavailable", "the model server refused the request")
         raise Refusal(status, error["code"], error["message"], nearest=error["nearest"])
 
-    async def answer(self, queries: list[Any]) -> dict[str, Any]:
-        """Answers of queries."""
-        return await self.ask({"operation": "answer", "queries": queries})
-
-    async def replace(self, model: Model) -> None:
-        """Send new requests to ``model``; returns once the old one has answered all of its own."""
-        old, self.model = self.model, model
-        while self._asking.get(old):
-            await asyncio.sleep(0.02)
-        await old.close()
-
-    async def _ask_once(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def _ask_once(self, body: dict[str, Any]) -> tuple[int, bytes]:
         model = self.model
         self._asking[model] = self._asking.get(model, 0) + 1
         try:
             return await model.ask(body)
-        except (httpx.TransportError, ValueError):
-            return 503, {}
+        except httpx.TransportError:
+            return 503, b""
         finally:
             self._asking[model] -= 1
             if not self._asking[model]:

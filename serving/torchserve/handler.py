@@ -16,6 +16,7 @@ from serving.engine import Engine, Report
 from serving.service import Response, respond
 from serving.torchserve.archive import BUNDLE
 from serving.torchserve.meter import Meter
+from serving.wire import split
 
 _engine: Engine | None = None
 _meter: Meter | None = None
@@ -70,19 +71,18 @@ def _queries(body: dict[str, Any]) -> Any:
 def _tensor(body: dict[str, Any], response: Response) -> Response:
     if response.status != 200:
         return response
-    texts = [json.dumps(answer, ensure_ascii=False) for answer in response.body["answers"]]
-    output = {"name": "answers", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
-    model = response.body["model"]
+    model, answers = split(response.body)
+    output = {"name": "answers", "datatype": "BYTES", "shape": [len(answers)], "data": answers}
     own = str(body.get("id", "")).encode(errors="replace").decode()  # half a surrogate pair is no UTF-8
     names = {"model_name": model["name"], "model_version": model["version"], "id": own}
-    return Response(200, names | {"outputs": [output]})
+    return Response(200, to_json(names | {"outputs": [output]}))
 
 
 def _written(context: Any, place: int, response: Response) -> bytes:
     context.set_response_content_type(place, "application/json")
     if response.status != 200:
         context.set_response_status(code=response.status, phrase="Refused", idx=place)
-    return to_json(response.body)
+    return response.body
 
 
 def _quiet() -> None:

@@ -92,16 +92,17 @@ class Processes:
         """Processor time so far, of each role."""
         return {role: sum(_processor_seconds(pid) for pid in pids) for role, pids in self.pids.items()}
 
-    def megabytes(self) -> dict[str, list[float]]:
-        """Proportional set size of each process: pages that several share count in parts."""
-        return {role: [_pss(pid) / 1024 for pid in pids] for role, pids in self.pids.items()}
+    def megabytes(self) -> dict[str, list[dict[str, int]]]:
+        """Memory of each process: what it has written itself, and its part of all that it maps (PSS), which also grows
+        when another process that mapped the same libraries ends.
+        """
+        return {role: [_memory(pid) for pid in pids] for role, pids in self.pids.items()}
 
     async def watch(self, duration: float, samples: int = 10) -> None:
         """Print the memory at even times."""
         for number in range(samples):
             await asyncio.sleep(duration / samples)
-            held = {role: [round(size) for size in sizes] for role, sizes in self.megabytes().items()}
-            print(f"    after {duration * (number + 1) / samples:5.0f} s: MB (PSS) {held}", flush=True)
+            print(f"    after {duration * (number + 1) / samples:5.0f} s, MB: {self.megabytes()}", flush=True)
 
 
 def _processor_seconds(pid: int) -> float:
@@ -109,9 +110,10 @@ def _processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _pss(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+def _memory(pid: int) -> dict[str, int]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    held = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}  # kB
+    return {"own": held["Private_Dirty"] // 1024, "PSS": held["Pss"] // 1024}
 
 
 def measure(
@@ -208,7 +210,7 @@ def ours(interaction: str, workers: int, duration: float, sustained: float = 0) 
             measure(f"{interaction}: gateway, 1 client", *ask, 1, duration, processes=processes)
             rate = measure(f"{interaction}: gateway, 32 clients", *ask, 32, duration, processes=processes)
             measure(f"{interaction}: gateway, 4 clients × 256 queries", *ask, 4, duration, 256, processes)
-            print(f"    MB (PSS) {processes.megabytes()['workers']} of the workers", flush=True)
+            print(f"    MB of the workers: {processes.megabytes()['workers']}", flush=True)
     return rate
 
 

@@ -1,0 +1,25 @@
+"""Answers as bytes: a JSON document with one answer a line, so that whoever passes them on need not parse them."""
+
+from collections.abc import Sequence
+
+from pydantic_core import from_json, to_json
+
+Name = dict[str, str]
+
+
+def join(model: Name, answers: Sequence[bytes]) -> bytes:
+    """The JSON of ``protocol.Answers`` from that of each answer; no answer holds a line break."""
+    return to_json({"model": model})[:-1] + b',"answers":[\n' + b",\n".join(answers) + b"\n]}"
+
+
+def split(body: bytes) -> tuple[Name, list[bytes]]:
+    """The model and the answers of a document that ``join`` wrote."""
+    first, *answers, _ = body.split(b"\n")
+    return from_json(first + b"]}")["model"], [answer.removesuffix(b",") for answer in answers if answer]
+
+
+def outcome(answer: bytes) -> tuple[str, str]:
+    """Direction and status of one answer, which begins with either; the direction of a failed one is unknown."""
+    if answer.startswith(b'{"error":'):
+        return "unknown", from_json(answer)["error"]["code"]
+    return answer.split(b'"', 4)[3].decode(), "ok"
