@@ -172,7 +172,7 @@ def curves(
         axes.plot(*zip(*points, strict=True), "o-" if len(points) <= 25 else "-", color=colour, label=name)
     axes.set(title=title, xlabel=x, ylabel=y)
     if zero:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * axes.dataLim.ymax or None)
     if len(series) > 1:
         axes.legend()
     return figure
