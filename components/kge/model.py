@@ -19,8 +19,7 @@ from components.kge.fusions.base import Space, Term
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
 from components.kge.interactions.base import QueryInteraction, Side
-from components.kge.kernels.rows import take
-from components.kge.negatives.base import Block, Real, Virtual
+from components.kge.negatives.base import Block
 from components.kge.pool import Pool
 from components.kge.tensors import total
 
@@ -129,14 +128,14 @@ class Model(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Scores of a block's positives ``[b]`` and negatives ``[b, K]``; ``triples[b, 3]``: its rows of the batch."""
         terms = tuple(terms or self.fusion.terms)
-        if isinstance(block.tail, Real) and block.head is None:
-            return self._score_real(pool, triples, "tail", block.tail, terms)
-        if isinstance(block.head, Real) and block.tail is None:
-            return self._score_real(pool, triples, "head", block.head, terms)
-        heads, relations, tails = triples.unbind(1)
-        fake_heads = self._replaced_views(pool, block.head, heads, relations, terms)
-        fake_tails = self._replaced_views(pool, block.tail, tails, relations, terms)
-        negative = self._score_views(fake_heads, relations.unsqueeze(1), fake_tails, terms)
+        if block.head is None or block.tail is None:
+            return self._score_answers(pool, triples, block, terms)
+        relations = triples[:, RELATION]
+        heads, tails = (
+            {name: pool.stand_ins(name, side, relations) for name in _views_of(terms)}
+            for side in (block.head, block.tail)
+        )
+        negative = self._score_views(heads, relations.unsqueeze(1), tails, terms)
         return self.score_pooled(pool, triples, terms), negative
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -202,16 +201,6 @@ class Model(nn.Module):
         """The modalities alone where no term looks at a fused vector."""
         return modal.vectors if _views_of(terms) <= modal.vectors.keys() else self.fusion.views(modal, relations)
 
-    def _replaced_views(
-        self, pool: Pool, replaced: Real | Virtual | None, own: Tensor, relations: Tensor, terms: tuple[Term, ...]
-    ) -> dict[str, Tensor]:
-        """Views ``[b, K]`` of one side of a block, ``[b, 1]`` of the positives' ``own[b]`` where it is kept."""
-        if isinstance(replaced, Virtual):
-            return self._needed_views(replaced.modal, relations.unsqueeze(1), terms)
-        if isinstance(replaced, Real):
-            return {name: take(*pool.candidates(name, replaced, relations)) for name in _views_of(terms)}
-        return {name: pool.view(name, own, relations).unsqueeze(1) for name in _views_of(terms)}
-
     def _score_views(
         self, heads: Mapping[str, Tensor], relations: Tensor, tails: Mapping[str, Tensor], terms: tuple[Term, ...]
     ) -> Tensor:
@@ -254,22 +243,20 @@ class Model(nn.Module):
             scores.append(_weighed(term, self.interaction.score_all(known[ours], relation, table, direction)))
         return total(scores)
 
-    def _score_real(
-        self, pool: Pool, triples: Tensor, side: Side, real: Real, terms: Iterable[Term]
+    def _score_answers(
+        self, pool: Pool, triples: Tensor, block: Block, terms: tuple[Term, ...]
     ) -> tuple[Tensor, Tensor]:
         """Positives and negatives answer the same query, so the gold answer is scored as the first candidate."""
         heads, relations, tails = triples.unbind(1)
-        known, gold = (heads, tails) if side == "tail" else (tails, heads)
-        candidates = _prepend(gold, real)
+        side: Side = "tail" if block.head is None else "head"
+        known, gold, others = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
+        assert others is not None
         scores = []
         for term in terms:
             ours, theirs, direction = self.roles(term, side)
-            relation = self.relation(term, relations, side)
-            table, index = pool.candidates(theirs, candidates, relations)
-            score = self.interaction.score_candidates(
-                pool.view(ours, known, relations), relation, table, index, direction
-            )
-            scores.append(_weighed(term, score))
+            query = pool.view(ours, known, relations), self.relation(term, relations, side)
+            answers = pool.answers(theirs, gold, others, relations)
+            scores.append(_weighed(term, self.interaction.score_candidates(*query, *answers, direction)))
         score = total(scores)
         return score[:, 0], score[:, 1:]
 
@@ -286,10 +273,3 @@ def _views_of(terms: Iterable[Term]) -> set[str]:
 
 def _weighed(term: Term, score: Tensor) -> Tensor:
     return score if term.weight == 1 else term.weight * score
-
-
-def _prepend(gold: Tensor, real: Real) -> Real:
-    """``real`` with the positives' own entities ``gold[b]`` as the first column."""
-    column = gold.unsqueeze(1)
-    parts = {m: torch.cat([column, ids], dim=1) for m, ids in real.parts.items()}
-    return Real(torch.cat([column, real.ids], dim=1), parts)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from components.kge.entities import Modal
 from components.kge.kernels.rows import share, take
-from components.kge.negatives.base import Block, Real
+from components.kge.negatives.base import Block, Real, Virtual
 
 if TYPE_CHECKING:
     from components.kge.model import Model
@@ -26,6 +26,7 @@ class Pool:
         chosen, self.position = _distinct(ids, len(model.entities)) if ids is not None else (None, None)
         self.modal = model.entities.modal(chosen).each(share)
         self.views = {name: share(vectors) for name, vectors in self.fusion.views(self.modal).items()}
+        self._virtual: dict[int, tuple[Virtual, dict[str, Tensor]]] = {}  # by identity: several blocks may share one
 
     @classmethod
     def restored(cls, model: "Model", tensors: Mapping[str, Tensor]) -> "Pool":
@@ -37,7 +38,7 @@ class Pool:
             part, _, name = key.partition(".")
             parts[part][name] = tensor
         pool.modal = Modal(parts["vectors"], parts["present"])
-        pool.views = parts["vectors"] | parts["views"]
+        pool.views, pool._virtual = parts["vectors"] | parts["views"], {}
         return pool
 
     def tensors(self) -> dict[str, Tensor]:
@@ -50,7 +51,7 @@ class Pool:
         """The same vectors, cut from the graph of gradients."""
         pool = copy(self)
         pool.modal = self.modal.detach()
-        pool.views = {name: view.detach() for name, view in self.views.items()}
+        pool.views, pool._virtual = {name: view.detach() for name, view in self.views.items()}, {}
         return pool
 
     def index(self, ids: Tensor) -> Tensor:
@@ -76,8 +77,24 @@ class Pool:
         if name in self.modal.vectors:
             return self.modal[name], self.index(real.of(name))
         mixed = self.modal.pick({m: self.index(real.of(m)) for m in self.modal.vectors})
-        view = self.fusion.views(mixed, relations.unsqueeze(1))[name]
-        return view.flatten(0, 1), torch.arange(real.ids.numel(), device=real.ids.device).view(real.ids.shape)
+        return _as_rows(self.fusion.views(mixed, relations.unsqueeze(1))[name])
+
+    def answers(self, name: str, gold: Tensor, others: Real | Virtual, relations: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``candidates``, with the entities ``gold[b]`` as the first column, rows ``[b, 1 + K]``."""
+        if isinstance(others, Real):
+            return self.candidates(name, _prepend(gold, others), relations)
+        own = self.view(name, gold, relations).unsqueeze(1)
+        return _as_rows(torch.cat([own, self.stand_ins(name, others, relations)], dim=1))
+
+    def stand_ins(self, name: str, others: Real | Virtual, relations: Tensor) -> Tensor:
+        """Vectors ``[b, K, e]`` of the view of ``others`` in triples with ``relations[b]``."""
+        if isinstance(others, Real):
+            return take(*self.candidates(name, others, relations))
+        if name in others.modal.vectors:
+            return others.modal[name]
+        if id(others) not in self._virtual:
+            self._virtual[id(others)] = others, self.fusion.views(others.modal, relations.unsqueeze(1))
+        return self._virtual[id(others)][1][name]
 
 
 def ids_of(triples: Tensor, blocks: Iterable[Block]) -> Iterable[Tensor]:
@@ -89,6 +106,19 @@ def ids_of(triples: Tensor, blocks: Iterable[Block]) -> Iterable[Tensor]:
             if isinstance(side, Real):
                 yield side.ids
                 yield from side.parts.values()
+
+
+def _prepend(gold: Tensor, real: Real) -> Real:
+    """``real`` with the positives' own entities ``gold[b]`` as the first column."""
+    column = gold.unsqueeze(1)
+    parts = {m: torch.cat([column, ids], dim=1) for m, ids in real.parts.items()}
+    return Real(torch.cat([column, real.ids], dim=1), parts)
+
+
+def _as_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors ``[b, K, e]`` as a table ``[bK, e]`` and the rows of it ``[b, K]``."""
+    b, k = vectors.shape[:2]
+    return vectors.flatten(0, 1), torch.arange(b * k, device=vectors.device).view(b, k)
 
 
 def _distinct(ids: Iterable[Tensor], n_entities: int) -> tuple[Tensor | None, Tensor | None]:
