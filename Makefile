@@ -13,7 +13,7 @@ run: $(READY)  ## the whole pipeline on the bundled graph `countries`, then a qu
 	@$(BIN)/mmkgc run countries
 
 test: $(READY)  ## every test that runs on this machine; what was skipped and what would enable it stands at the end
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## style, types and one-way imports
 	$(BIN)/ruff check .

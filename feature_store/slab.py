@@ -58,16 +58,14 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
     entities = read_table(manifest.entities, manifest.spec, storage)
     pq.write_table(entities, folder / "entities.parquet")
     usable = np.isin(entities["status"].to_numpy().astype(str), USABLE)
-    rows_of = _rows_by_content(entities["content"].to_pylist(), usable)
+    entity_rows = _EntityRows(entities["content"].to_pylist(), usable)
     width = (manifest.spec.dimension,) if length is None else (length, manifest.spec.dimension)
     lengths = np.zeros(len(usable), np.int32)
     shapes = {"vectors": ("F32", (len(usable), *width)), "lengths": ("I32", lengths.shape)}
 
     def fill(part: File) -> None:
         table = read_table(part, manifest.spec, storage, ["content", "vector"])
-        contents = enumerate(table["content"].to_pylist())
-        pairs = sorted((row, position) for position, content in contents for row in rows_of.get(content, ()))
-        rows, positions = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        rows, positions = entity_rows.of(table["content"].to_pylist())
         vectors, lengths[rows] = _vectors(table, positions, length)
         _write_rows(slab.fileno(), begins["vectors"], rows, vectors)
 
@@ -82,7 +80,8 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
 def _vectors(table: pa.Table, positions: np.ndarray, length: int | None) -> tuple[np.ndarray, np.ndarray | int]:
     """Float32 vectors at ``positions`` of a part, sequences padded with zeros, and how many each entity has."""
     if length is None:
-        return vectors_of(table)[positions].astype(np.float32, copy=False), 1
+        vectors = vectors_of(table).astype(np.float32, copy=False)
+        return vectors if np.array_equal(positions, np.arange(len(vectors))) else vectors[positions], 1
     sequences = [sequence[:length] for sequence in sequences_of(table)]
     padded = np.zeros((len(positions), length, table.schema.field("vector").type.value_type.list_size), np.float32)
     for row, position in enumerate(positions):
@@ -99,12 +98,26 @@ def _write_rows(file: int, begin: int, rows: np.ndarray, vectors: np.ndarray) ->
         os.pwrite(file, run.data, begin + int(rows[start]) * run[0].nbytes)
 
 
-def _rows_by_content(contents: Sequence[str], usable: np.ndarray) -> dict[str, list[int]]:
-    """Entities that have a content: several may share one."""
-    rows: dict[str, list[int]] = {}
-    for row in np.flatnonzero(usable).tolist():
-        rows.setdefault(contents[row], []).append(row)
-    return rows
+class _EntityRows:
+    """Rows of the entities that have a content; several may share one. Arrays: 30,000 lists would wake Python's GC."""
+
+    def __init__(self, contents: Sequence[str], usable: np.ndarray) -> None:
+        self.codes: dict[str, int] = {}
+        codes = np.array([self.codes.setdefault(content, len(self.codes)) for content in contents], np.int64)
+        rows = np.flatnonzero(usable)
+        self.rows = rows[np.argsort(codes[rows], kind="stable")]  # those of code c: offsets[c] to offsets[c + 1]
+        self.offsets = np.searchsorted(codes[self.rows], np.arange(len(self.codes) + 1))
+
+    def of(self, contents: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ascending rows of the entities that have these contents, and the position of each one's content."""
+        codes = np.array([self.codes.get(content, -1) for content in contents], np.int64)
+        known = np.flatnonzero(codes >= 0)
+        counts = np.diff(self.offsets)[codes[known]]
+        positions = np.repeat(known, counts)
+        within = np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = self.rows[self.offsets[codes[positions]] + within]
+        order = np.argsort(rows)
+        return rows[order], positions[order]
 
 
 def _check_kind(manifest: Manifest, length: int | None) -> None:

@@ -219,6 +219,25 @@ def test_token_sequences_come_back_cut_and_padded(data: st.DataObject) -> None:
         assert not row[len(kept) :].any()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.none() | st.integers(0, 5), min_size=1, max_size=12))
+def test_entities_may_share_a_content(contents: list[int | None]) -> None:
+    vectors = some(6)
+    identity = {"encoder": "toy", "weights": "random", "dimension": 4, "output": "pooled"}
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMKGC_HOME", folder)
+        storage = open_storage()
+        writer = FeatureWriter(FeatureSpec("visual", identity, "float32"), storage)
+        used = sorted({content for content in contents if content is not None}, reverse=True)
+        writer.add(Row("first", f"c{content}", vectors[f"e{content}"], 1, OK) for content in used)
+        named = [None if content is None else f"c{content}" for content in contents]
+        uri = writer.commit([Entity(f"e{row}", content) for row, content in enumerate(named)]).uri
+        found = load_features(uri, [f"e{row}" for row in range(len(contents))], storage)
+    expected = [None if content is None else vectors[f"e{content}"] for content in contents]
+    np.testing.assert_array_equal(found.vectors, stacked({f"e{row}": vector for row, vector in enumerate(expected)}))
+    assert found.mask.tolist() == [content is not None for content in contents]
+
+
 def test_pooled_features_are_no_sequences(local: Storage, commit: Commit) -> None:
     with pytest.raises(UserError, match="these features are pooled"):
         load_tokens(commit(local, some(2)).uri, ["e0"], 4, local)
