@@ -56,6 +56,8 @@ class Batcher:
         self._start_calls()
         if queries:
             await ticket.done
+        else:  # all were refused before; who would have answered is still to be told
+            ticket.model, _ = await self.ask([])
         return ticket
 
     def _start_calls(self) -> None:

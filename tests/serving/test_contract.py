@@ -135,7 +135,8 @@ def as_mlflow(tmp_path) -> Callable[[Path], Any]:
     import components.register.pyfunc as served
 
     def load(bundle: Path) -> Any:
-        mlflow.pyfunc.save_model(tmp_path / "model", python_model=served.__file__, artifacts={"bundle": str(bundle)})
+        files = {"python_model": served.__file__, "artifacts": {"bundle": str(bundle)}}
+        mlflow.pyfunc.save_model(tmp_path / "model", **files, pip_requirements=[])  # else it runs the model to find out
         assert not list(tmp_path.rglob("*.pkl"))
         return mlflow.pyfunc.load_model(str(tmp_path / "model"))
 

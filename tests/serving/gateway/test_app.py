@@ -49,6 +49,8 @@ def test_score_takes_triples_and_fails_them_alone(client, engine, near):
     answers = client.post("/v1/score", json={"triples": [{"head": "e1"}, triple, "x"]}).json()["answers"]
     assert [answer.get("error", {}).get("code") for answer in answers] == ["invalid_query", None, "invalid_query"]
     assert answers[1] == near(engine.answer([triple])[0])
+    none_good = Answers.model_validate(client.post("/v1/score", json={"triples": ["x"]}).json())
+    assert none_good.model.name == "mmkgc"
 
 
 def test_lookups_have_the_documented_form(client):
