@@ -1,4 +1,7 @@
-"""Small tensor helpers: sums, and blocked evaluation that never makes ``[B, N, d]``."""
+"""Small tensor helpers: sums, and blocked evaluation that never makes ``[B, N, d]``.
+
+Under torch.compile nothing is blocked: it fuses a comparison with its sum.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
@@ -43,7 +46,7 @@ def grid(function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, columns: Te
     width = columns.shape[-1]
     n_columns = min(len(columns), rows_at_once(width, columns.device))
     n_rows = rows_at_once(width * n_columns, columns.device)
-    if len(rows) <= n_rows and len(columns) <= n_columns:
+    if torch.compiler.is_compiling() or (len(rows) <= n_rows and len(columns) <= n_columns):
         return function(rows.unsqueeze(1), columns.unsqueeze(0))
     return torch.cat(
         [
@@ -66,6 +69,6 @@ def gathered(function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, table: 
         return function(row.unsqueeze(1), table[index])
 
     size = rows_at_once(table.shape[-1] * index.shape[1], table.device)
-    if len(rows) <= size:
+    if torch.compiler.is_compiling() or len(rows) <= size:
         return score(rows, table, index)
     return torch.cat([recomputed(score, rows[i], table, index[i]) for i in slices(len(rows), size)])

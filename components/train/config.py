@@ -12,6 +12,7 @@ from components.kge.objectives import OBJECTIVES
 from components.kge.objectives.base import AllEntityObjective
 from components.kge.pairing import refusal
 from components.kge.regularizers import REGULARIZERS
+from components.train.compilation import Wanted
 
 MODALITIES = ("visual", "textual")
 
@@ -65,6 +66,7 @@ class TrainConfig(BaseModel):
     )
     ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights, which are evaluated and kept")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: Wanted = Field("auto", description="torch.compile of scores and losses; auto: on a GPU")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
 
     @field_validator("negatives", mode="before")

@@ -24,6 +24,7 @@ from components.runtime.errors import UserError
 from components.runtime.progress import Meter
 from components.train import checkpoint
 from components.train.averaging import Average
+from components.train.compilation import compiled
 from components.train.config import TrainConfig
 from components.train.distributed import Group, own_device
 from components.train.optimizers import make_optimizer, make_schedule
@@ -76,6 +77,7 @@ class Trainer:
         seen = torch.zeros(len(graph.entities), dtype=torch.bool)
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
         self.model = Model(config.model, len(graph.entities), len(graph.relations), used, seen).to(self.device)
+        self.losses = compiled(batch_losses, config.compile, self.device)
         self.objective = OBJECTIVES.create(config.objective)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
         context = Context(self.model, graph, self.train_known, self.sampler, self.objective)
@@ -135,7 +137,7 @@ class Trainer:
         if len(mine):
             blocks = self.strategy.sample(batch, self.model) if self.strategy else []
             with self._autocast():
-                losses = batch_losses(
+                losses = self.losses(
                     self.model, batch, blocks, self.objective, self.train_known, self.regularizer, self.strategy
                 )
             (total(losses.values()) * (batch.weight.sum() / self.weights[rows].sum())).backward()

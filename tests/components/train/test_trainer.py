@@ -18,6 +18,7 @@ from components.kge.graph import KnownTriples
 from components.kge.model import Model
 from components.kge.ranking import mrr, rank
 from components.runtime.errors import UserError
+from components.train.compilation import compiler
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 
@@ -80,7 +81,8 @@ def test_kill_minus_nine_between_checkpoints_changes_nothing(tmp_path: Path) -> 
         from pathlib import Path
         import torch
         from components.kge.graph import Graph, Vocabulary
-        from components.train.config import TrainConfig
+        from components.train.compilation import compiler
+from components.train.config import TrainConfig
         from components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
@@ -165,6 +167,22 @@ def test_options_train(settings: dict[str, Any], toy_mmkg: MMKG, toy_features: T
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
+def test_a_compiled_step_loses_as_much_and_without_a_compiler_training_says_so(
+    toy_mmkg: MMKG, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {
+        "model": {"dimension": 8, "interaction": "distmult", "fusion": "structure"},
+        "objective": "cross-entropy",
+    }
+    losses: dict[str, list[float]] = {"never": [], "always": []}
+    for wanted, seen in losses.items():
+        config = TrainConfig(**(SETTINGS | settings | {"epochs": 2, "compile": wanted}))
+        Trainer(toy_mmkg.graph, {}, config).fit(lambda _, metrics, seen=seen: seen.append(metrics["loss"]))
+    assert losses["always"] == pytest.approx(losses["never"], rel=1e-4)
+    assert ("no C++ compiler" in capsys.readouterr().out) == (compiler() is None)
+
+
 def test_averaged_weights_are_what_is_kept(toy_mmkg: MMKG) -> None:
     """With decay ½ and two steps: θ̄ = ¼ θ₀ + ¼ θ₁ + ½ θ₂."""
     settings = {"model": {"dimension": 8, "fusion": "structure"}, "batch_size": 10_000, "epochs": 2, "ema": 0.5}
@@ -183,7 +201,8 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         import sys
         import torch
         from components.kge.graph import Graph, Vocabulary
-        from components.train.config import TrainConfig
+        from components.train.compilation import compiler
+from components.train.config import TrainConfig
         from components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
