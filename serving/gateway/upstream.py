@@ -12,6 +12,7 @@ from serving.gateway.refusal import Refusal
 
 ATTEMPTS = 6
 FIRST_DELAY = 0.05
+OTHER_RELEASE = "the model's answers have a form that this gateway does not know; deploy both from one release"
 
 
 class Model(Protocol):
@@ -58,8 +59,12 @@ class Upstream:
         return from_json(await self._ask(body))
 
     async def answer(self, queries: list[Any]) -> tuple[wire.Name, list[bytes]]:
-        """The model that answered, and the JSON of each answer."""
-        return wire.split(await self._ask({"operation": "answer", "queries": queries}))
+        """The model that answered, and the JSON of each answer; raises ``Refusal`` as ``ask`` does."""
+        body = await self._ask({"operation": "answer", "queries": queries})
+        try:
+            return wire.split(body)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refusal(503, "unavailable", OTHER_RELEASE) from error
 
     async def replace(self, model: Model) -> None:
         """Send new requests to ``model``; returns once the old one has answered all of its own."""
@@ -79,9 +84,10 @@ class Upstream:
             raise Refusal(503, "unavailable", "the model does not answer just now", retry_after=2)
         if status == 200:
             return answer
-        error = from_json(answer).get("error")
-        if error is None:  # TorchServe's own words, not the model's
-            raise Refusal(503, "unavailable", "the model server refused the request")
+        try:
+            error = from_json(answer)["error"]
+        except (ValueError, KeyError, TypeError):  # TorchServe's own words, not the model's
+            raise Refusal(503, "unavailable", "the model server refused the request") from None
         raise Refusal(status, error["code"], error["message"], nearest=error["nearest"])
 
     async def _ask_once(self, body: dict[str, Any]) -> tuple[int, bytes]:

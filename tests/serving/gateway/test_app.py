@@ -151,6 +151,35 @@ async def test_a_request_that_takes_too_long_is_given_up(engine_model):
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "timeout")
 
 
+class StrangeModel:
+    """Answers every request with the same bytes."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.answer = status, body
+
+    async def ask(self, body):
+        return self.answer
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (200, b'{"model":{"name":"m","version":"1"},"answers":[]}', "one release"),
+        (200, b"<html>\n</html>\n", "one release"),
+        (404, b'{"code":404,"type":"ModelNotFoundException"}', "model server refused"),
+        (413, b"too long", "model server refused"),
+    ],
+)
+def test_a_model_that_answers_in_another_form_is_refused(status, body, message):
+    with TestClient(create_app(StrangeModel(status, body), [KEY]), headers=HEADERS) as client:
+        answer = client.post("/v1/complete", json={"queries": [QUERY]})
+    assert answer.status_code == 503
+    assert message in answer.json()["error"]["message"]
+
+
 def test_log_lines_have_ids_and_no_payload(client, caplog):
     logging.getLogger("mmkgc.gateway").propagate = True
     with caplog.at_level(logging.INFO, "mmkgc.gateway"):
