@@ -81,8 +81,7 @@ def test_kill_minus_nine_between_checkpoints_changes_nothing(tmp_path: Path) -> 
         from pathlib import Path
         import torch
         from components.kge.graph import Graph, Vocabulary
-        from components.train.compilation import compiler
-from components.train.config import TrainConfig
+        from components.train.config import TrainConfig
         from components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
@@ -201,8 +200,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         import sys
         import torch
         from components.kge.graph import Graph, Vocabulary
-        from components.train.compilation import compiler
-from components.train.config import TrainConfig
+        from components.train.config import TrainConfig
         from components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
