@@ -167,7 +167,7 @@ def serve() -> Callable[[FastAPI], Any]:
 
 
 def wait_until_answered(url: str) -> None:
-    for _ in range(300):
+    for _ in range(900):
         try:
             httpx.get(url)
         except httpx.TransportError:

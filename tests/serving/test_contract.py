@@ -4,8 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from serving.gateway.upstream import TorchServeModel
 from serving.protocol import Failed
 from serving.torchserve.archive import write_archive
 from serving.torchserve.java import bundled_java
-from serving.torchserve.server import TorchServe
+from serving.torchserve.server import TorchServe, free_ports, stop_process
 
 KEY = "0123456789abcdef"
 QUERIES = [
@@ -143,9 +146,26 @@ def as_mlflow(tmp_path) -> Callable[[Path], Any]:
     return load
 
 
-def test_mlflow_answers_like_the_engine(bundle_folder, engine, as_mlflow, near):
-    found = [json.loads(text) for text in as_mlflow(bundle_folder).predict(pd.DataFrame(QUERIES))]
-    assert found == near(engine.answer(QUERIES))
+@contextmanager
+def mlflow_serves(model: Path, wait_for: Callable[[str], None]) -> Iterator[str]:
+    """The address of ``mlflow models serve``, which starts the ``uvicorn`` that it finds on the path."""
+    (port,) = free_ports(1)
+    scripts = Path(sys.executable).parent
+    command = [str(scripts / "mlflow"), "models", "serve", "--env-manager", "local", "-m", str(model), "-p", str(port)]
+    process = subprocess.Popen(command, env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"})
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop_process(process)
+
+
+def test_mlflow_answers_like_the_engine(bundle_folder, engine, as_mlflow, near, tmp_path, wait_for):
+    loaded = as_mlflow(bundle_folder).predict(pd.DataFrame(QUERIES))
+    with mlflow_serves(tmp_path / "model", wait_for) as url:
+        served = httpx.post(f"{url}/invocations", json={"dataframe_records": QUERIES}, timeout=60).json()["predictions"]
+    for texts in (loaded, served):
+        assert [json.loads(text) for text in texts] == near(engine.answer(QUERIES))
 
 
 def test_mlflow_takes_unseen_entities_and_options_as_columns(reading_bundle, tmp_path, as_mlflow, near):
