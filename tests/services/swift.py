@@ -36,6 +36,7 @@ pipeline = catch_errors healthcheck cache s3api tempauth copy slo dlo proxy-serv
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+conn_timeout = 10
 [filter:tempauth]
 use = egg:swift#tempauth
 user_test_tester = testing .admin
@@ -62,7 +63,8 @@ def swift(folder: Path) -> Iterator[str]:
     _write_conf(folder, "proxy", ports[-1], PROXY)
     servers = [_start(folder, name) for name in (*RINGS, "proxy")]
     try:
-        _await_port(ports[-1], servers)
+        for port in ports:  # the proxy answers 503 while one of the others does not listen
+            _await_port(port, servers)
         yield f"http://127.0.0.1:{ports[-1]}"
     finally:
         for server in servers:
