@@ -49,13 +49,14 @@ class Resolver:
     def resolve(self, place: int, value: Any) -> Resolved:
         """The query with JSON ``value`` at ``place`` of its batch; raises ``QueryError``."""
         query = parse_query(value)
-        unseen = {part: value for part in ("head", "tail") if isinstance(value := getattr(query, part), Unseen)}
-        if len(unseen) > 1:
+        parts = [part for part in ("head", "tail") if isinstance(getattr(query, part), Unseen)]
+        if len(parts) > 1:
             raise QueryError(ErrorCode.UNSUPPORTED, "at most one of head and tail may be unseen")
         head = self._entity(query.head)
         relation = None if query.relation is None else self.relations.resolve(query.relation)
         tail = self._entity(query.tail)
-        part, given = next(((part, self.unseen.read(value)) for part, value in unseen.items()), (None, None))
+        part = parts[0] if parts else None
+        given = self.unseen.read(getattr(query, part)) if part else None
         kind = Kind(query.direction, part, tuple(sorted(given or ())))
         return Resolved(place, query, kind, head, relation, tail, given, self._pool(query))
 

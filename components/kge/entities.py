@@ -40,13 +40,6 @@ class Modal:
             {m: present[index[m]] for m, present in self.present.items()},
         )
 
-    def column(self) -> "Modal":
-        """Bundles ``[B]`` as ``[B, 1]``, to be scored against several of the other side."""
-        return Modal(
-            {m: vectors.unsqueeze(-2) for m, vectors in self.vectors.items()},
-            {m: present.unsqueeze(-1) for m, present in self.present.items()},
-        )
-
     def each(self, change: Callable[[Tensor], Tensor]) -> "Modal":
         """The same bundles with every vector changed; the shape stays."""
         return Modal({m: change(vectors) for m, vectors in self.vectors.items()}, self.present)
