@@ -128,13 +128,16 @@ def _lock(name: str) -> Iterator[None]:
 
 
 def _create(name: str, tags: dict[str, str]) -> bool:
-    """Create a registered model; False where it exists."""
+    """Create a registered model; False where it exists, or existed a moment ago.
+
+    MLflow reads a model whose name was taken before it says so, and finds none where its owner deleted it in between.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
         _patiently(lambda: tracking.client().create_registered_model(name, tags=tags))
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             raise
         return False
     return True

@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from components.kge.graph import Vocabulary
 from components.register import promote as promotion
 from components.register.config import RegisterConfig
 from components.register.promote import promote, rollback
-from components.runtime import registry
+from components.runtime import registry, tracking
 from components.runtime.errors import UserError
 from feature_store.storage import open_storage
 
@@ -188,7 +189,7 @@ def test_of_two_promotions_at_once_one_wins_and_none_is_lost(submit, toy_mmkg, t
     submit(toy_mmkg, train_toy(toy_mmkg, epochs=WEAK))
     rivals = [toy_bundle, replace(toy_bundle, provenance={"note": "an equal twin"})]
     numbers = [submit(toy_mmkg, bundle, min_gain=1.0)["version"] for bundle in rivals]
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     started, outcome = context.Barrier(2), context.Queue()
     workers = [context.Process(target=_promote, args=(number, started, outcome)) for number in numbers]
     for worker in workers:
@@ -203,3 +204,21 @@ def test_of_two_promotions_at_once_one_wins_and_none_is_lost(submit, toy_mmkg, t
     assert registry.version("toy", winner).tags["gate"] == "promoted"
     assert registry.version("toy", loser).tags["gate"] == "refused"
     assert registry.version_at("toy", "previous_champion").version == "1"
+
+
+def test_a_lock_let_go_while_it_is_asked_for_is_asked_for_again(submit, toy_mmkg, toy_bundle, monkeypatch):
+    """MLflow finds the lock's name taken, reads the lock to say so, and by then its owner has deleted it."""
+    submit(toy_mmkg, toy_bundle)
+    api, lock = tracking.client(), "toy" + registry.LOCK_SUFFIX
+    api.create_registered_model(lock)
+    read = SqlAlchemyStore.get_registered_model
+
+    def let_go_then_read(store, name):
+        if name == lock:
+            monkeypatch.setattr(SqlAlchemyStore, "get_registered_model", read)
+            store.delete_registered_model(name)
+        return read(store, name)
+
+    monkeypatch.setattr(SqlAlchemyStore, "get_registered_model", let_go_then_read)
+    assert registry.move_alias("toy", "champion", "1", expected="1", tags={"note": "moved"})
+    assert registry.version("toy", "1").tags["note"] == "moved"

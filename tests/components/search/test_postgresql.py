@@ -48,7 +48,7 @@ def _search(toy, config, place, worker):
 def test_workers_share_one_study_and_the_task_after_them_reads_the_best(toy, postgresql, tmp_path):
     space = {"optimizer.lr": {"low": 0.001, "high": 0.3, "log": True}}
     config = SearchConfig(trials=10, workers=1, space=space, storage=postgresql)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     pods = [context.Process(target=_search, args=(toy, config, tmp_path / str(n), n)) for n in (1, 2, 3)]
     for pod in pods:  # the tables are not there yet: whoever comes first makes them
         pod.start()

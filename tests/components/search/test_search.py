@@ -90,7 +90,7 @@ def trials_in(journal):
 def test_a_killed_search_goes_on_where_it_was(toy):
     config = SearchConfig(trials=8, workers=2, space=SPACE, study="resumed")
     toy = toy._replace(train=toy.train.override({"epochs": 60}))
-    first = multiprocessing.get_context("fork").Process(target=_search, args=(toy, config))
+    first = multiprocessing.get_context("spawn").Process(target=_search, args=(toy, config))
     first.start()
     journal = Settings.from_env().scratch / "search" / "resumed" / "journal.log"
     while first.is_alive():
