@@ -75,12 +75,12 @@ def check_digest(file: File, spec: FeatureSpec, storage: Storage) -> None:
 
 def vectors_of(table: pa.Table) -> np.ndarray:
     """Pooled vectors ``[rows, d]`` of a part, without copying."""
-    return _matrix(table["vector"].combine_chunks())
+    return _matrix(_array(table["vector"]))
 
 
 def sequences_of(table: pa.Table) -> list[np.ndarray]:
     """Token sequences, ``rows`` times ``[n, d]``, of a part, without copying."""
-    lists = table["vector"].combine_chunks()
+    lists = _array(table["vector"])
     return np.split(_matrix(lists.flatten()), lists.offsets.to_numpy()[1:-1])
 
 
@@ -95,6 +95,11 @@ def _read(file: File, spec: FeatureSpec, storage: Storage) -> bytes:
 def _changed(file: File, spec: FeatureSpec, storage: Storage) -> UserError:
     uri = storage.uri(f"{spec.folder}/{file.name}")
     return UserError(uri, "this file was changed after it was written", "delete it and extract again")
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece; ``combine_chunks`` copies even a single one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _matrix(array: pa.FixedSizeListArray) -> np.ndarray:

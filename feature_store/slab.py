@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import safe_open
 from torch import Tensor
@@ -26,6 +27,7 @@ from feature_store.parts import USABLE, read_table, sequences_of, vectors_of
 from feature_store.storage import Storage
 
 READERS = 3
+SYNCED_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def open_slab(uri: str, storage: Storage, length: int | None = None) -> Slab:
 def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | None) -> None:
     _check_kind(manifest, length)
     entities = read_table(manifest.entities, manifest.spec, storage)
-    pq.write_table(entities, folder / "entities.parquet")
-    usable = np.isin(entities["status"].to_numpy().astype(str), USABLE)
+    pq.write_table(entities.select(["key"]), folder / "entities.parquet", use_dictionary=False)
+    usable = pc.is_in(entities["status"], pa.array(USABLE)).to_numpy()
     entity_rows = _EntityRows(entities["content"].to_pylist(), usable)
     width = (manifest.spec.dimension,) if length is None else (length, manifest.spec.dimension)
     lengths = np.zeros(len(usable), np.int32)
@@ -71,7 +73,9 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
 
     with (folder / "vectors.safetensors").open("w+b") as slab, ThreadPoolExecutor(READERS) as pool:
         begins = create_safetensors(slab, shapes)
-        list(pool.map(fill, manifest.parts))
+        for done, _ in enumerate(pool.map(fill, manifest.parts), start=1):
+            if done % SYNCED_PARTS == 0:
+                os.fsync(slab.fileno())  # the disk writes while the readers decode
         _check_filled(lengths, usable, manifest)
         os.pwrite(slab.fileno(), lengths.data, begins["lengths"])
         os.fsync(slab.fileno())  # the name that it gets promises whole vectors, also after a power failure
