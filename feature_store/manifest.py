@@ -80,16 +80,17 @@ class Manifest(BaseModel):
     @classmethod
     def read(cls, uri: str, storage: Storage) -> "Manifest":
         """Read and check a committed manifest. Raises UserError where it is gone, changed or of another format."""
+        mend = f"extract the features again, or give it up by `mmkgc features gc --forget {digest_of(uri)[:12]}`"
         try:
             data = storage.read(storage.path(uri))
         except FileNotFoundError as error:
             raise UserError(uri, "no such feature manifest", "`mmkgc features list` shows what is there") from error
         if digests.of_bytes(data) != digest_of(uri):
-            raise UserError(uri, "the manifest was changed after it was written", "extract the features again")
+            raise UserError(uri, "the manifest was changed after it was written", mend)
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise UserError(uri, "this is no feature manifest of format 2", "extract the features again") from error
+            raise UserError(uri, "this is no feature manifest of format 2", mend) from error
 
 
 def file_name(kind: str, data: bytes) -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from components.runtime.errors import UserError
+
 if TYPE_CHECKING:
     from feature_store.manifest import Manifest
 
@@ -16,15 +18,18 @@ def features() -> None:
 
 @features.command("list")
 def list_() -> None:
-    """All committed feature sets, one a line."""
+    """All committed feature sets, one a line; of one that cannot be read the line says why."""
     from feature_store.catalog import committed
-    from feature_store.manifest import Manifest
+    from feature_store.manifest import Manifest, digest_of
     from feature_store.storage import open_storage
 
     storage = open_storage()
     uris = committed(storage)
     for uri in uris:
-        click.echo(_line(uri, Manifest.read(uri, storage)))
+        try:
+            click.echo(_line(uri, Manifest.read(uri, storage)))
+        except UserError as error:
+            click.echo(f"{digest_of(uri)[:12]}  {error}")
     if not uris:
         click.echo(f"no features in {storage.root} yet: `mmkgc run` or `mmkgc features import` makes some")
 
