@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from components.kge.entities import STRUCTURE, EntityTable, FeatureScale, Missing, Modal
 from components.kge.features import Features
@@ -143,7 +144,8 @@ class Model(nn.Module):
     def relation(self, term: Term, relations: Tensor, side: Side) -> Tensor:
         """Relation vectors ``[..., r]`` of a term; head queries have their own where relations are reciprocal."""
         inverse = self.config.reciprocal and side == "head"
-        return self.relations[term.relation][relations + self.n_relations if inverse else relations]
+        # not an index: its gradient costs twice as much
+        return embedding(relations + self.n_relations if inverse else relations, self.relations[term.relation])
 
     def query(self, known: Tensor, modality: str, relations: Tensor, side: Side) -> Tensor:
         """Point ``[B, e]`` near which the answers' vectors of one modality lie, for query interactions alone."""
@@ -184,7 +186,7 @@ class Model(nn.Module):
 
     def auxiliary(self, pool: Pool, triples: Tensor) -> dict[str, Tensor]:
         """Further losses, weighted, that the interaction and the fusion ask for, by name."""
-        relations = torch.cat([table[triples[:, RELATION]] for table in self.relations.values()])
+        relations = (embedding(triples[:, RELATION], table) for table in self.relations.values())
         return self.fusion.auxiliary(pool.modal) | self.interaction.auxiliary(relations)
 
     def factors(self, pool: Pool, triples: Tensor) -> list[Tensor]:

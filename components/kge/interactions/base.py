@@ -5,6 +5,7 @@ query is the side that is asked for: ``"tail"`` for (h, r, ?), ``"head"`` for (?
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
@@ -44,8 +45,8 @@ class Interaction(ABC):
         """Absolute values of the coordinates, of which N3 takes cubes; of complex numbers where they are complex."""
         return vectors.abs()
 
-    def auxiliary(self, relation: Tensor) -> dict[str, Tensor]:
-        """Further scalar losses, weighted, of a batch's relation vectors ``[B, r]``, by name."""
+    def auxiliary(self, relations: Iterable[Tensor]) -> dict[str, Tensor]:
+        """Further scalar losses, weighted, of a batch's relation vectors, ``[B, r]`` from each table, by name."""
         return {}
 
     @abstractmethod

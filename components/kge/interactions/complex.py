@@ -9,15 +9,15 @@ from components.kge.interactions.geometry import EPSILON, Dot
 
 def complex_product(left: Tensor, right: Tensor, conjugate: bool = False) -> Tensor:
     """left ∘ right, or left ∘ conj(right), of vectors whose first half is real and second half imaginary."""
-    a, b = _parts(left)
-    c, d = _parts(right)
+    a, b = halves(left)
+    c, d = halves(right)
     if conjugate:
         d = -d
     return torch.stack([a * c - b * d, a * d + b * c], dim=-2).flatten(-2)
 
 
-def _parts(vectors: Tensor) -> tuple[Tensor, ...]:
-    """Real and imaginary halves; the gradient of ``chunk`` would fill two whole tensors and add them."""
+def halves(vectors: Tensor) -> tuple[Tensor, ...]:
+    """Real and imaginary halves ``[..., d]``; the gradient of ``chunk`` would fill two whole tensors and add them."""
     return vectors.unflatten(-1, (2, -1)).unbind(-2)
 
 

@@ -1,12 +1,14 @@
 """RotatE."""
 
 from math import pi
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from components.kge.interactions.base import Init, QueryInteraction, Side
-from components.kge.interactions.complex import complex_product
+from components.kge.interactions.complex import halves
 from components.kge.interactions.geometry import Modulus
 
 
@@ -26,6 +28,28 @@ class RotatE(QueryInteraction):
         return 2 * dimension
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
-        phase = relation * (pi / self.init)
-        rotation = torch.cat([phase.cos(), phase.sin()], dim=-1)
-        return complex_product(known, rotation, conjugate=side == "head")
+        turn = pi / self.init if side == "tail" else -pi / self.init
+        return _Rotation.apply(known, relation * turn)
+
+
+class _Rotation(torch.autograd.Function):
+    """vector ∘ e^{i phase}, ``[..., 2d]`` and ``[..., d]``.
+
+    Its gradient costs half of what PyTorch makes of the formula: the derivative by the phase is i times the result.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor, phase: Tensor) -> Tensor:
+        (x, y), cosine, sine = halves(vector), phase.cos(), phase.sin()
+        real, imaginary = x * cosine - y * sine, x * sine + y * cosine
+        ctx.shapes = vector.shape, phase.shape
+        ctx.save_for_backward(cosine, sine, real, imaginary)
+        return torch.cat([real, imaginary], dim=-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        cosine, sine, real, imaginary = ctx.saved_tensors
+        x, y = halves(gradient)
+        of_vector = torch.cat([x * cosine + y * sine, y * cosine - x * sine], dim=-1)
+        return of_vector.sum_to_size(ctx.shapes[0]), (y * real - x * imaginary).sum_to_size(ctx.shapes[1])

@@ -1,7 +1,9 @@
 """TransH."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -41,9 +43,9 @@ class TransH(ProjectionInteraction):
         normal = normalize(relation.chunk(2, dim=-1)[1], dim=-1)
         return candidate - (candidate * normal).sum(-1, keepdim=True) * normal
 
-    def auxiliary(self, relation: Tensor) -> dict[str, Tensor]:
+    def auxiliary(self, relations: Iterable[Tensor]) -> dict[str, Tensor]:
         if not self.orthogonality:
             return {}
-        translation, normal = relation.chunk(2, dim=-1)
+        translation, normal = torch.cat(list(relations)).chunk(2, dim=-1)
         cosine = (normalize(translation, dim=-1) * normalize(normal, dim=-1)).sum(-1)
         return {"orthogonality": self.orthogonality * cosine.square().mean()}

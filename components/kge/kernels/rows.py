@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding
 
 
 class RowGradients:
@@ -75,7 +76,7 @@ class _Take(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, index: Tensor, gradients: RowGradients) -> Tensor:
         ctx.gradients = gradients
         ctx.save_for_backward(table, index)
-        return table[index]
+        return embedding(index, table)
 
     @staticmethod
     @once_differentiable

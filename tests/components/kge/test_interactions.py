@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import Interaction
+from components.kge.interactions.base import Interaction, Side
 
 D = 3
 CASES: list[dict[str, Any]] = [
@@ -192,5 +192,13 @@ def test_every_interaction_has_a_formula_here() -> None:
 def test_transh_asks_for_translations_in_the_hyperplane() -> None:
     interaction = INTERACTIONS.create({"name": "transh", "orthogonality": 2.0})
     along, across = torch.tensor([[1.0, 0, 0, 1, 0, 0]]), torch.tensor([[0.0, 1, 0, 1, 0, 0]])
-    assert interaction.auxiliary(along)["orthogonality"].item() == pytest.approx(2.0)
-    assert interaction.auxiliary(across)["orthogonality"].item() == 0
+    assert interaction.auxiliary([along])["orthogonality"].item() == pytest.approx(2.0)
+    assert interaction.auxiliary([across])["orthogonality"].item() == 0
+
+
+@pytest.mark.parametrize("side", ["head", "tail"])
+def test_the_gradient_of_a_rotation_is_its_derivative(side: Side) -> None:
+    interaction = INTERACTIONS.create({"name": "rotate"})
+    known = torch.randn(3, 1, 4, dtype=torch.float64, requires_grad=True)
+    relation = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)  # broadcast to [3, 2, …]
+    assert torch.autograd.gradcheck(lambda *vectors: interaction.query(*vectors, side), (known, relation))
