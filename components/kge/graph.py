@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from components.kge.kernels import lookup
+
 HEAD, RELATION, TAIL = 0, 1, 2
+HASH_FACTOR = -7046029254386353131  # 2⁶⁴/φ as a signed number
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,9 @@ class KnownTriples:
         """
         codes = self._code(heads, relations, tails)
         flat = codes.reshape(-1)
+        if lookup.usable(flat):
+            shift = 64 - self._hash_bits
+            return lookup.holds(flat, self._codes, self._taken_bits, HASH_FACTOR, shift).view(codes.shape)
         found = self._taken.index_select(0, self._hash(flat))
         likely = found.nonzero().squeeze(1)
         position = torch.searchsorted(self._codes, flat[likely]).clamp_(max=len(self._codes) - 1)
@@ -113,9 +121,13 @@ class KnownTriples:
         taken[self._hash(self._codes)] = True
         return taken
 
+    @cached_property
+    def _taken_bits(self) -> NDArray[np.uint8]:
+        return np.packbits(self._taken.numpy(), bitorder="little")
+
     def _hash(self, codes: Tensor) -> Tensor:
         """The upper bits of the product with 2⁶⁴/φ, modulo 2⁶⁴ (Knuth's multiplicative hash)."""
-        mixed = codes * -7046029254386353131
+        mixed = codes * HASH_FACTOR
         return (mixed >> (64 - self._hash_bits)) & ((1 << self._hash_bits) - 1)
 
     @property

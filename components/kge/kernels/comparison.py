@@ -50,7 +50,7 @@ class _Candidates(torch.autograd.Function):
         scores = query.new_empty(index.shape)
         ctx.kind, ctx.gradients, ctx.order, ctx.offsets = kind, gradients, order, offsets
         ctx.save_for_backward(query, table, scores)
-        points = _points(kind, query), _points(kind, table)
+        points = _points(query), _points(table)
         score = loops.pairs(KINDS.index(kind)).score
         run([partial(score, *points, order, offsets, scores.numpy(), *part) for part in balanced(offsets)])
         return scores
@@ -72,7 +72,7 @@ class _Everyone(torch.autograd.Function):
         scores = query.new_empty(len(query), len(table))
         ctx.kind, ctx.gradients = kind, gradients
         ctx.save_for_backward(query, table, scores)
-        points = _points(kind, query), _points(kind, table)
+        points = _points(query), _points(table)
         score = loops.grid(KINDS.index(kind)).score
         run([partial(score, *points, scores.numpy(), *part) for part in ranges(len(table))])
         return scores
@@ -96,16 +96,12 @@ def _pull(
     query, table, scores = ctx.saved_tensors
     slope = torch.where(scores == 0, 0, gradient / scores) if ctx.kind == "l2" else gradient.contiguous()
     of_query = query.new_zeros(len(parts), *query.shape)
-    of_table = (ctx.gradients or RowGradients()).of(table)
-    points = _points(ctx.kind, query), _points(ctx.kind, table)
-    own = [_points(ctx.kind, part) for part in of_query]
-    rows = _points(ctx.kind, of_table)
-    run([partial(pull, *points, *pairs, slope.numpy(), own[i], rows, *part) for i, part in enumerate(parts)])
+    of_table, fresh = (ctx.gradients or RowGradients()).begun(table)
+    points = _points(query), _points(table)
+    own, rows = _points(of_query), _points(of_table)
+    run([partial(pull, *points, *pairs, slope.numpy(), own[i], rows, fresh, *part) for i, part in enumerate(parts)])
     return of_query.sum(0), None if ctx.gradients else of_table
 
 
-def _points(kind: Kind, vectors: Tensor) -> np.ndarray:
-    """Vectors ``[n, d]`` as points ``[n, parts, d / parts]``."""
-    parts = 2 if kind == "modulus" else 1
-    rows, width = vectors.shape
-    return vectors.detach().contiguous().view(rows, parts, width // parts).numpy()
+def _points(vectors: Tensor) -> np.ndarray:
+    return vectors.detach().contiguous().numpy()

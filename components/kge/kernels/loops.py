@@ -1,7 +1,7 @@
 """Compiled loops over pairs of points: B queries, the rows of a table, B·K pairs of them.
 
-Points are C-contiguous float32 ``[…, parts, d]``. A loop works for the rows ``begin…end`` of the table and releases the
-GIL. A pair's score is the same, bit for bit, wherever it is computed.
+Points are C-contiguous float32 ``[…, d]``. A loop works for the rows ``begin…end`` of the table and releases the GIL. A
+pair's score is the same, bit for bit, wherever it is computed.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -30,7 +30,11 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Loops(NamedTuple):
-    """The scores of a comparison, and what adds their gradients to those of queries and table."""
+    """The scores of a comparison, and what adds their gradients to those of queries and table.
+
+    The table's gradient may be ``fresh``: memory that nobody has written yet. Each row becomes zero when its turn
+    comes, which spares a pass over the whole table.
+    """
 
     score: Callable[..., None]
     pull: Callable[..., None]
@@ -67,12 +71,13 @@ def pairs(kind: int) -> Loops:
                 scores[b, k] = score(kind, query[b], table[row])
 
     @compiled
-    def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, begin, end):
-        scratch = np.empty(query.shape[2], np.float32)
+    def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, fresh, begin, end):
         for row in range(begin, end):
+            if fresh:
+                table_gradient[row] = 0
             for p in range(offsets[row], offsets[row + 1]):
                 b, k = divmod(order[p], slope.shape[1])
-                pull(kind, query[b], table[row], slope[b, k], query_gradient[b], table_gradient[row], scratch)
+                pull(kind, query[b], table[row], slope[b, k], query_gradient[b], table_gradient[row])
 
     return Loops(score_pairs, pull_pairs)
 
@@ -89,12 +94,13 @@ def grid(kind: int) -> Loops:
                     scores[b, row] = score(kind, query[b], table[row])
 
     @compiled
-    def pull_grid(query, table, slope, query_gradient, table_gradient, begin, end):
-        scratch = np.empty(query.shape[2], np.float32)
+    def pull_grid(query, table, slope, query_gradient, table_gradient, fresh, begin, end):
         for first in range(begin, end, TILE):
+            if fresh:
+                table_gradient[first : min(first + TILE, end)] = 0
             for b in range(query.shape[0]):
                 for row in range(first, min(first + TILE, end)):
-                    pull(kind, query[b], table[row], slope[b, row], query_gradient[b], table_gradient[row], scratch)
+                    pull(kind, query[b], table[row], slope[b, row], query_gradient[b], table_gradient[row])
 
     return Loops(score_grid, pull_grid)
 
@@ -115,3 +121,15 @@ def count(scores, rows, gold, offsets, answers, better, equal, others, begin, en
                 ties -= row[answers[p]] == own
                 rest -= 1
         better[g], equal[g], others[g] = above, ties, rest
+
+
+@compiled
+def holds(codes, known, taken, factor, shift, found):
+    """Whether each code is known: most of the others miss in the hash table ``taken``, which a core's cache holds."""
+    last = 8 * taken.size - 1
+    for i in range(codes.size):
+        place = (codes[i] * factor >> shift) & last
+        found[i] = taken[place >> 3] >> (place & 7) & 1
+        if found[i]:
+            rank = np.searchsorted(known, codes[i])
+            found[i] = rank < known.size and known[rank] == codes[i]

@@ -1,7 +1,8 @@
 """Compiled comparisons of two points, and their gradients; inlined into ``loops``.
 
-A point is ``[parts, d]``: one part, or the real and the imaginary one. The loops touch few arrays each: of many, the
-compiler cannot exclude that they overlap, and there would be no SIMD.
+A point is ``[d]``; of complex coordinates the first half is real and the second imaginary, and an index into it is
+unsigned: of a signed one numba asks whether it is negative, and there would be no SIMD. The same holds for loops over
+many arrays, of which the compiler cannot exclude that they overlap.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -21,27 +22,25 @@ EPSILON = np.float32(1e-18)  # as in geometry: under a root, so that its gradien
 def score(kind, q, c):
     """q·c, −‖q − c‖₁, −‖q − c‖₂ or −Σᵢ|qᵢ − cᵢ| of complex coordinates."""
     if kind == DOT:
-        return _dot(q[0], c[0])
+        return _dot(q, c)
     if kind == L1:
-        return -_l1(q[0], c[0])
+        return -_l1(q, c)
     if kind == L2:
-        return -_l2(q[0], c[0])
-    return -_modulus(q[0], q[1], c[0], c[1])
+        return -_l2(q, c)
+    return -_modulus(q, c)
 
 
 @njit(inline="always")
-def pull(kind, q, c, slope, dq, dc, scratch):
+def pull(kind, q, c, slope, dq, dc):
     """Add ``slope`` times the gradient of ``score`` to ``dq`` and ``dc``; L2's slope comes divided by the score."""
     if kind == DOT:
-        _pull_dot(q[0], c[0], slope, dq[0], dc[0])
+        _pull_dot(q, c, slope, dq, dc)
     elif kind == L1:
-        _pull_l1(q[0], c[0], slope, dq[0], dc[0])
+        _pull_l1(q, c, slope, dq, dc)
     elif kind == L2:
-        _pull_l2(q[0], c[0], slope, dq[0], dc[0])
+        _pull_l2(q, c, slope, dq, dc)
     else:
-        _inverse_moduli(q[0], q[1], c[0], c[1], slope, scratch)
-        _pull_scaled(q[0], c[0], scratch, dq[0], dc[0])
-        _pull_scaled(q[1], c[1], scratch, dq[1], dc[1])
+        _pull_modulus(q, c, slope, dq, dc)
 
 
 @njit(inline="always")
@@ -69,10 +68,10 @@ def _l2(q, c):
 
 
 @njit(inline="always")
-def _modulus(q_real, q_imaginary, c_real, c_imaginary):
-    total = ZERO
-    for i in range(q_real.size):
-        x, y = q_real[i] - c_real[i], q_imaginary[i] - c_imaginary[i]
+def _modulus(q, c):
+    half, total = np.uintp(q.size // 2), ZERO
+    for i in range(half):
+        x, y = q[i] - c[i], q[half + i] - c[half + i]
         total += sqrt(x * x + y * y + EPSILON)
     return total
 
@@ -102,15 +101,13 @@ def _pull_l2(q, c, slope, dq, dc):
 
 
 @njit(inline="always")
-def _inverse_moduli(q_real, q_imaginary, c_real, c_imaginary, slope, scratch):
-    for i in range(q_real.size):
-        x, y = q_real[i] - c_real[i], q_imaginary[i] - c_imaginary[i]
-        scratch[i] = slope / sqrt(x * x + y * y + EPSILON)
-
-
-@njit(inline="always")
-def _pull_scaled(q, c, scratch, dq, dc):
-    for i in range(q.size):
-        x = scratch[i] * (q[i] - c[i])
+def _pull_modulus(q, c, slope, dq, dc):
+    half = np.uintp(q.size // 2)
+    for i in range(half):
+        x, y = q[i] - c[i], q[half + i] - c[half + i]
+        scale = slope / sqrt(x * x + y * y + EPSILON)
+        x, y = scale * x, scale * y
         dq[i] -= x
+        dq[half + i] -= y
         dc[i] += x
+        dc[half + i] += y

@@ -20,10 +20,16 @@ class RowGradients:
 
     def of(self, table: Tensor) -> Tensor:
         """What the operations of this pass have added up so far, to be added to in place."""
+        total, fresh = self.begun(table)
+        return total.zero_() if fresh else total
+
+    def begun(self, table: Tensor) -> tuple[Tensor, bool]:
+        """As ``of``, and whether it is fresh memory, which the caller has to make zero."""
         now = torch._C._current_graph_task_id()
-        if self._pass != now:  # another pass, whose gradient may never have reached the table
-            self._pass, self._total = now, torch.zeros_like(table, memory_format=torch.contiguous_format)
-        return self._total
+        fresh = self._pass != now  # another pass, whose gradient may never have reached the table
+        if fresh:
+            self._pass, self._total = now, torch.empty_like(table, memory_format=torch.contiguous_format)
+        return self._total, fresh
 
     def collect(self, table: Tensor) -> Tensor:
         """The total of this pass, given away."""
