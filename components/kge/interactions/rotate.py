@@ -35,7 +35,7 @@ class RotatE(QueryInteraction):
 class _Rotation(torch.autograd.Function):
     """vector ∘ e^{i phase}, ``[..., 2d]`` and ``[..., d]``.
 
-    Its gradient costs half of what PyTorch makes of the formula: the derivative by the phase is i times the result.
+    Its gradient in closed form, for it is a good part of a step: the derivative by the phase is i times the result.
     """
 
     @staticmethod
