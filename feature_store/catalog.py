@@ -12,7 +12,7 @@ import pyarrow as pa
 from components.runtime.errors import UserError
 from components.runtime.settings import Settings
 from feature_store.manifest import Manifest, digest_of
-from feature_store.parts import USABLE, check_digest, read_table, sequences_of, vectors_of
+from feature_store.parts import USABLE, check_digest, read_table, sequences_of, usable, vectors_of
 from feature_store.storage import Storage, StoredFile
 
 ROOT = "features/"
@@ -96,10 +96,9 @@ def remove(files: Sequence[StoredFile], slabs: Sequence[Path], storage: Storage)
 
 
 def _bad_vectors(table: pa.Table, manifest: Manifest, part: str) -> list[str]:
-    usable = np.isin(table["status"].to_numpy().astype(str), USABLE)
     rows = sequences_of(table) if manifest.spec.tokens else vectors_of(table)
     good = np.array([bool(np.isfinite(row).all() and row.any()) for row in rows], dtype=bool)
-    count = int((usable & ~good).sum())
+    count = int((usable(table) & ~good).sum())
     return [f"{part}: {count} vectors are zero or not finite"] if count else []
 
 

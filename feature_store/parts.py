@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.runtime import digests
@@ -71,6 +72,11 @@ def check_digest(file: File, spec: FeatureSpec, storage: Storage) -> None:
     """Raise UserError unless the file's bytes have the SHA-256 that its name carries."""
     if digests.of_bytes(_read(file, spec, storage)) != file.sha256:
         raise _changed(file, spec, storage)
+
+
+def usable(table: pa.Table) -> np.ndarray:
+    """Which rows of a part, or of a manifest's entities, have a vector, bool ``[rows]``."""
+    return pc.is_in(table["status"], pa.array(USABLE)).to_numpy()
 
 
 def vectors_of(table: pa.Table) -> np.ndarray:

@@ -14,7 +14,6 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import safe_open
 from torch import Tensor
@@ -23,7 +22,7 @@ from components.runtime.errors import UserError
 from components.runtime.files import atomic_path
 from components.runtime.settings import Settings
 from feature_store.manifest import File, Manifest, digest_of
-from feature_store.parts import USABLE, read_table, sequences_of, vectors_of
+from feature_store.parts import read_table, sequences_of, usable, vectors_of
 from feature_store.storage import Storage
 
 READERS = 3
@@ -59,11 +58,11 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
     _check_kind(manifest, length)
     entities = read_table(manifest.entities, manifest.spec, storage)
     pq.write_table(entities.select(["key"]), folder / "entities.parquet", use_dictionary=False)
-    usable = pc.is_in(entities["status"], pa.array(USABLE)).to_numpy()
-    entity_rows = _EntityRows(entities["content"].to_pylist(), usable)
+    has_vector = usable(entities)
+    entity_rows = _EntityRows(entities["content"].to_pylist(), has_vector)
     width = (manifest.spec.dimension,) if length is None else (length, manifest.spec.dimension)
-    lengths = np.zeros(len(usable), np.int32)
-    shapes = {"vectors": ("F32", (len(usable), *width)), "lengths": ("I32", lengths.shape)}
+    lengths = np.zeros(len(entities), np.int32)
+    shapes = {"vectors": ("F32", (len(entities), *width)), "lengths": ("I32", lengths.shape)}
 
     def fill(part: File) -> None:
         table = read_table(part, manifest.spec, storage, ["content", "vector"])
@@ -76,7 +75,7 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
         for done, _ in enumerate(pool.map(fill, manifest.parts), start=1):
             if done % SYNCED_PARTS == 0:
                 os.fsync(slab.fileno())  # the disk writes while the readers decode
-        _check_filled(lengths, usable, manifest)
+        _check_filled(lengths, has_vector, manifest)
         os.pwrite(slab.fileno(), lengths.data, begins["lengths"])
         os.fsync(slab.fileno())  # the name that it gets promises whole vectors, also after a power failure
 
