@@ -67,13 +67,14 @@ class _Candidates(torch.autograd.Function):
 class _Everyone(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor, gradients: RowGradients | None) -> Tensor:
-        from components.kge.kernels import loops
+        from components.kge.kernels import lanes, loops
 
         scores = query.new_empty(len(query), len(table))
         ctx.kind, ctx.gradients = kind, gradients
         ctx.save_for_backward(query, table, scores)
         points = _points(query), _points(table)
-        score = loops.grid(KINDS.index(kind)).score
+        number = KINDS.index(kind)
+        score = loops.grid_of_many(number) if len(query) >= lanes.ENOUGH else loops.grid(number).score
         run([partial(score, *points, scores.numpy(), *part) for part in ranges(len(table))])
         return scores
 

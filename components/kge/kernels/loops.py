@@ -1,7 +1,7 @@
 """Compiled loops over pairs of points: B queries, the rows of a table, B·K pairs of them.
 
-Points are C-contiguous float32 ``[…, d]``. A loop works for the rows ``begin…end`` of the table and releases the GIL. A
-pair's score is the same, bit for bit, wherever it is computed.
+Points are C-contiguous float32 ``[…, d]``. A loop works for the rows ``begin…end`` of the table and releases the GIL.
+Equal points get equal scores from one loop, bit for bit; another loop may add coordinates in another order.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from components.kge.kernels import lanes
 from components.kge.kernels.points import pull, score
 
 TILE = 16  # rows that stay in the first-level cache while all queries pass
@@ -103,6 +104,22 @@ def grid(kind: int) -> Loops:
                     pull(kind, query[b], table[row], slope[b, row], query_gradient[b], table_gradient[row])
 
     return Loops(score_grid, pull_grid)
+
+
+@cache
+def grid_of_many(kind: int) -> Callable[..., None]:
+    """The scores of ``grid`` for ``lanes.ENOUGH`` queries or more, which pay for turning the table."""
+
+    @compiled
+    def score_grid(query, table, scores, begin, end):
+        columns = np.empty((query.shape[1], lanes.LANES), np.float32)
+        for first in range(begin, end, lanes.LANES):
+            stop = min(first + lanes.LANES, end)
+            lanes.turn(table[first:stop], columns)
+            for b in range(query.shape[0]):
+                lanes.score(kind, query[b], columns, scores[b, first:stop])
+
+    return score_grid
 
 
 @compiled

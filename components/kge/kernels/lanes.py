@@ -1,0 +1,97 @@
+"""Compiled comparison of one query with ``LANES`` candidates, each in a SIMD lane of its own.
+
+Within a row, a sum's last step adds lanes to each other, and a width that is no multiple of a register leaves a rest;
+across rows there is neither. The rows have to be turned first, which pays for itself from ``ENOUGH`` queries on. Sums
+are kept in registers for all coordinates.
+"""
+
+# mypy: disable-error-code="no-untyped-def, call-arg"
+
+from math import sqrt
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO
+
+LANES = 64  # four registers of 512 bits: enough sums under way to hide the latency of each
+ENOUGH = 16
+
+ONE = np.float32(1)
+
+
+@njit(inline="always")
+def turn(rows, columns):
+    """Put up to ``LANES`` ``rows[n, d]`` into the first of ``columns[d, LANES]``; the others become 0."""
+    if rows.shape[0] < LANES:
+        columns[:] = ZERO
+        columns[:, : rows.shape[0]] = rows.T
+    else:  # a fixed number of lanes is SIMD
+        for i in range(np.uintp(columns.shape[0])):
+            for lane in range(np.uintp(LANES)):
+                columns[i, lane] = rows[lane, i]
+
+
+@njit(inline="always")
+def score(kind, q, columns, scores):
+    """``points.score`` of ``q[d]`` with as many columns as there are places in ``scores``."""
+    wide()
+    sums = carray(_stack(), (LANES,))
+    lanes, half = np.uintp(LANES), np.uintp(q.size // 2)
+    for lane in range(lanes):
+        sums[lane] = ZERO
+    if kind == MODULUS:
+        for i in range(half):
+            for lane in range(lanes):
+                x, y = q[i] - columns[i, lane], q[half + i] - columns[half + i, lane]
+                sums[lane] -= _root(x * x + y * y + EPSILON)
+    else:
+        for i in range(np.uintp(q.size)):
+            for lane in range(lanes):
+                c = columns[i, lane]
+                if kind == DOT:
+                    sums[lane] += q[i] * c
+                elif kind == L1:
+                    sums[lane] -= abs(q[i] - c)
+                else:
+                    sums[lane] += (q[i] - c) * (q[i] - c)
+    for lane in range(lanes):  # as often as above, or the sums would need memory
+        if lane < np.uintp(scores.size):
+            scores[lane] = -sqrt(sums[lane]) if kind == L2 else sums[lane]
+
+
+@njit(fastmath={"arcp", "afn", "contract"}, error_model="numpy")
+def _root(x):
+    """√x as x · (1/√x): a processor estimates reciprocal roots, and refines them, in half the time of a root.
+
+    Without ``reassoc``, which would make it √x again.
+    """
+    return x * (ONE / sqrt(x))
+
+
+@intrinsic
+def _stack(typing):
+    """Memory for ``LANES`` float32 that the compiler may replace by registers."""
+
+    def generate(context, builder, signature, arguments):
+        floats = ir.FloatType()
+        with builder.goto_entry_block():
+            array = builder.alloca(ir.ArrayType(floats, LANES))
+        array.align = 64
+        return builder.bitcast(array, floats.as_pointer())
+
+    return types.CPointer(types.float32)(), generate
+
+
+@intrinsic
+def wide(typing):
+    """Registers of 512 bits where there are such: by default LLVM prefers 256, lest short loops lower the clock."""
+
+    def generate(context, builder, signature, arguments):
+        # past llvmlite's list of known attributes, which holds only those without a value
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
