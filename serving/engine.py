@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from components.kge.bundle import Bundle
+from components.kge.kernels import comparison
 from serving.answers import Writer
 from serving.catalog import Catalog
 from serving.index import Index
@@ -90,11 +91,13 @@ class Engine:
         return answers
 
     def warm_up(self) -> None:
-        """Answer one query of each direction, so that the first user does not wait for compilation."""
+        """Answer queries of each direction, alone and together, so that no user waits for compilation."""
         (head, relation, tail), *_ = self.bundle.known
         entities, relations = self.bundle.entities.keys, self.bundle.relations.keys
         parts = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
-        self.answer([parts, *({**parts, part: None} for part in parts)])
+        queries = [parts, *({**parts, part: None} for part in parts)]
+        for times in (1, comparison.MANY):
+            self.answer(queries * times)
 
     def _answer(self, kind: Kind, group: Sequence[Resolved], report: Report) -> list[dict[str, Any]]:
         unseen = None

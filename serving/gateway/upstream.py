@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any, Protocol
 
-import httpx
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from pydantic_core import from_json
 
 from serving import wire
@@ -12,14 +12,19 @@ from serving.gateway.refusal import Refusal
 
 ATTEMPTS = 6
 FIRST_DELAY = 0.05
+JSON = {"content-type": "application/json"}
 OTHER_RELEASE = "the model's answers have a form that this gateway does not know; deploy both from one release"
+
+
+class Gone(Exception):
+    """A model gave no answer: its server is away, or was too slow."""
 
 
 class Model(Protocol):
     """What can answer requests of ``serving.service``."""
 
     async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
-        """HTTP status and JSON of one request; raises ``httpx.TransportError`` if there is no answer."""
+        """HTTP status and JSON of one request; raises ``Gone``."""
         ...
 
     async def close(self) -> None:
@@ -31,19 +36,24 @@ class TorchServeModel(Model):
     """A model in TorchServe at ``url`` (``…/predictions/<name>``)."""
 
     def __init__(self, url: str, timeout: float = 30) -> None:
-        self.url = url
-        limits = httpx.Limits(max_connections=64, keepalive_expiry=60)
-        self._http = httpx.AsyncClient(timeout=timeout, limits=limits)
+        self.url, self.timeout = url, ClientTimeout(timeout)
+        self._http: ClientSession | None = None
 
     async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
         """Post one request."""
         content = json.dumps(body).encode()  # in ASCII: a text may hold half a surrogate pair, which UTF-8 cannot
-        response = await self._http.post(self.url, content=content, headers={"content-type": "application/json"})
-        return response.status_code, response.content
+        if self._http is None:  # belongs to the event loop that runs now
+            self._http = ClientSession(connector=TCPConnector(limit=64, keepalive_timeout=60), timeout=self.timeout)
+        try:
+            async with self._http.post(self.url, data=content, headers=JSON) as response:
+                return response.status, await response.read()
+        except (ClientError, TimeoutError) as error:
+            raise Gone from error
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        if self._http:
+            await self._http.close()
 
 
 class Upstream:
@@ -95,7 +105,7 @@ class Upstream:
         self._asking[model] = self._asking.get(model, 0) + 1
         try:
             return await model.ask(body)
-        except httpx.TransportError:
+        except Gone:
             return 503, b""
         finally:
             self._asking[model] -= 1

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from components.kge.calibration import probability
+from components.kge.kernels import comparison, loops
 from serving.engine import Engine
 from serving.protocol import MAX_K, Answer, ErrorCode
 
@@ -140,6 +141,21 @@ def test_ties_keep_the_graphs_order(make_bundle):
         [{"head": "e1", "relation": "r1", "k": 6, "exclude_known": False, "exclude_self": False}]
     )
     assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in range(6)]
+
+
+def test_after_warming_up_no_user_waits_for_compilation(make_bundle, monkeypatch):
+    monkeypatch.setattr(comparison, "SMALL", 1)  # or the kernels would be for larger graphs than this
+    loops.grid.cache_clear()
+    loops.grid_of_many.cache_clear()
+    engine = Engine(make_bundle(interaction="rotate", fusion="structure"))
+    engine.warm_up()
+    modulus = comparison.KINDS.index("modulus")
+    kernels = [loops.grid(modulus).score, loops.grid_of_many(modulus)]
+    compiled = [len(kernel.signatures) for kernel in kernels]
+    assert all(compiled)
+    for times in (1, 40):
+        engine.answer([{"head": "e1", "relation": "r1"}, {"relation": "r1", "tail": "e1"}] * times)
+    assert [len(kernel.signatures) for kernel in kernels] == compiled
 
 
 anything = st.recursive(

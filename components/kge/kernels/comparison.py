@@ -18,6 +18,7 @@ from components.kge.kernels.threads import balanced, ranges, run
 
 Kind = Literal["dot", "l1", "l2", "modulus"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # as numbered in points
+MANY = 16  # queries, from which on it pays to turn the table
 SMALL = 1 << 17  # coordinates to compare, below which PyTorch's own operations are as fast
 
 
@@ -67,14 +68,14 @@ class _Candidates(torch.autograd.Function):
 class _Everyone(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor, gradients: RowGradients | None) -> Tensor:
-        from components.kge.kernels import lanes, loops
+        from components.kge.kernels import loops
 
         scores = query.new_empty(len(query), len(table))
         ctx.kind, ctx.gradients = kind, gradients
         ctx.save_for_backward(query, table, scores)
         points = _points(query), _points(table)
         number = KINDS.index(kind)
-        score = loops.grid_of_many(number) if len(query) >= lanes.ENOUGH else loops.grid(number).score
+        score = loops.grid_of_many(number) if len(query) >= MANY else loops.grid(number).score
         run([partial(score, *points, scores.numpy(), *part) for part in ranges(len(table))])
         return scores
 

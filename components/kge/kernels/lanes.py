@@ -1,8 +1,7 @@
 """Compiled comparison of one query with ``LANES`` candidates, each in a SIMD lane of its own.
 
 Within a row, a sum's last step adds lanes to each other, and a width that is no multiple of a register leaves a rest;
-across rows there is neither. The rows have to be turned first, which pays for itself from ``ENOUGH`` queries on. Sums
-are kept in registers for all coordinates.
+across rows there is neither, and a sum stays in its register for all coordinates. The rows have to be turned first.
 """
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
@@ -17,21 +16,17 @@ from numba.extending import intrinsic
 from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO
 
 LANES = 64  # four registers of 512 bits: enough sums under way to hide the latency of each
-ENOUGH = 16
 
 ONE = np.float32(1)
 
 
 @njit(inline="always")
 def turn(rows, columns):
-    """Put up to ``LANES`` ``rows[n, d]`` into the first of ``columns[d, LANES]``; the others become 0."""
-    if rows.shape[0] < LANES:
-        columns[:] = ZERO
-        columns[:, : rows.shape[0]] = rows.T
-    else:  # a fixed number of lanes is SIMD
-        for i in range(np.uintp(columns.shape[0])):
-            for lane in range(np.uintp(LANES)):
-                columns[i, lane] = rows[lane, i]
+    """Put up to ``LANES`` ``rows[n, d]`` into the first of ``columns[d, LANES]``; the others repeat the last row."""
+    last = np.uintp(rows.shape[0] - 1)
+    for i in range(np.uintp(columns.shape[0])):
+        for lane in range(np.uintp(LANES)):  # a fixed number is SIMD
+            columns[i, lane] = rows[min(lane, last), i]
 
 
 @njit(inline="always")

@@ -108,7 +108,7 @@ def grid(kind: int) -> Loops:
 
 @cache
 def grid_of_many(kind: int) -> Callable[..., None]:
-    """The scores of ``grid`` for ``lanes.ENOUGH`` queries or more, which pay for turning the table."""
+    """The scores of ``grid`` for so many queries that turning the table pays."""
 
     @compiled
     def score_grid(query, table, scores, begin, end):
