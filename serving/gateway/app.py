@@ -1,8 +1,10 @@
 """The gateway: HTTP API and explorer page in front of the model."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,9 +34,14 @@ def create_app(
     """
     limits = limits or Limits()
     gateway = Gateway(model, keys, limits)
-    app = FastAPI(
-        title="mmkgc gateway", version=VERSION, description=__doc__, docs_url=None, redoc_url=None, openapi_url=None
-    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await gateway.upstream.model.close()
+
+    documented: dict[str, Any] = {"title": "mmkgc gateway", "version": VERSION, "description": __doc__}
+    app = FastAPI(**documented, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.gateway = gateway
     app.add_middleware(Observer, metrics=gateway.metrics, max_body=limits.max_body)
     app.add_exception_handler(Refusal, _refuse)
