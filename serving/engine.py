@@ -19,7 +19,7 @@ from serving.index import Index
 from serving.protocol import Direction, QueryError
 from serving.ranking import best, marked
 from serving.resolve import Kind, Resolved, Resolver
-from serving.scoring import Scorer
+from serving.scoring import Candidates, Piece, Scorer
 from serving.tables import FILE as TABLES
 from serving.tables import read_tables
 from serving.thumbnails import FILE as THUMBNAILS
@@ -74,20 +74,17 @@ class Engine:
         """One answer a query, in order, each the JSON of a ``Completion``, a ``Scored`` or a ``Failed``."""
         report = report or Report()
         answers: list[dict[str, Any]] = [{}] * len(queries)
-        groups: dict[Kind, list[Resolved]] = defaultdict(list)
+        resolved: list[Resolved] = []
         with report.stage("resolve"):
             for place, value in enumerate(queries):
                 try:
-                    resolved = self.resolver.resolve(place, value)
-                    groups[resolved.kind].append(resolved)
+                    resolved.append(self.resolver.resolve(place, value))
                 except QueryError as error:
                     answers[place] = error.as_answer()
                     report.queries["unknown", error.code.value] += 1
-        for kind, group in groups.items():
-            self._count(kind, group, report)
-            for chunk in self.scorer.chunks(kind, group):
-                for resolved, answer in zip(chunk, self._answer(kind, chunk, report), strict=True):
-                    answers[resolved.place] = answer
+        for piece in self.scorer.pieces(resolved):
+            for query, answer in self._answered(piece, report):
+                answers[query.place] = answer
         return answers
 
     def warm_up(self) -> None:
@@ -99,13 +96,22 @@ class Engine:
         for times in (1, comparison.MANY):
             self.answer(queries * times)
 
-    def _answer(self, kind: Kind, group: Sequence[Resolved], report: Report) -> list[dict[str, Any]]:
-        unseen = None
-        if kind.unseen_part is not None:
-            with report.stage("encode"):
-                unseen = self.resolver.unseen.modal([query.unseen or {} for query in group])
+    def _answered(self, piece: Piece, report: Report) -> Iterator[tuple[Resolved, dict[str, Any]]]:
+        unseen = {}
+        for kind, group in piece.items():
+            if kind.unseen_part is not None:
+                with report.stage("encode"):
+                    unseen[kind] = self.resolver.unseen.modal([query.unseen or {} for query in group])
         with report.stage("score"):
-            found = self.scorer.candidates(kind, group, unseen)
+            found = self.scorer.candidates(piece, unseen)
+        for kind, group in piece.items():
+            self._count(kind, group, report)
+            yield from zip(group, self._written(kind, group, found[kind], report), strict=True)
+
+    def _written(
+        self, kind: Kind, group: Sequence[Resolved], found: Candidates, report: Report
+    ) -> list[dict[str, Any]]:
+        """Answers of the best candidates."""
         with report.stage("rank"):
             triple = kind.direction is Direction.TRIPLE
             columns = np.zeros((len(group), 1), int) if triple else best(found.scores, found.known, group)

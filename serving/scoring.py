@@ -1,6 +1,7 @@
 """Scores of a group of queries that ask for the same thing, and which of the candidates the graph already holds."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,9 @@ from serving.resolve import Kind, Resolved
 
 FLOATS_AT_ONCE = 1 << 23  # 32 MB
 SEARCHED_AT_ONCE = 256
+SIDES: dict[Direction, Side] = {Direction.HEAD: "head", Direction.TAIL: "tail"}
 Pairs = tuple[np.ndarray, np.ndarray]
+Piece = dict[Kind, list[Resolved]]
 
 
 @dataclass(frozen=True)
@@ -51,50 +54,40 @@ class Scorer:
         triples = bundle.known.triples
         self.reflexive = set(triples[triples[:, HEAD] == triples[:, TAIL]][:, RELATION].tolist())
 
-    def chunks(self, kind: Kind, group: Sequence[Resolved]) -> Iterator[Sequence[Resolved]]:
-        """The group in pieces whose scores fit into 32 MB; what the index serves apart from what it does not."""
-        reals = next(iter(self.model.everyone().views.values())).shape[-1]
-        floats = {Direction.RELATION: self.n_relations * reals, Direction.TRIPLE: reals}
-        size = max(1, FLOATS_AT_ONCE // floats.get(kind.direction, self.n_entities))
-        scanned = [query for query in group if not self._searches(query)]
-        searched = [query for query in group if self._searches(query)]
-        for start in range(0, len(scanned), size):
-            yield scanned[start : start + size]
-        for start in range(0, len(searched), SEARCHED_AT_ONCE):
-            yield searched[start : start + SEARCHED_AT_ONCE]
+    def pieces(self, queries: Iterable[Resolved]) -> Iterator[Piece]:
+        """The queries in pieces to be scored at once, of 32 MB of scores: those for heads and for tails together."""
+        alike: dict[tuple[str, int], list[Resolved]] = defaultdict(list)
+        for query in queries:
+            alike[self._way(query)].append(query)
+        for (_, size), group in alike.items():
+            for start in range(0, len(group), size):
+                piece: Piece = defaultdict(list)
+                for query in group[start : start + size]:
+                    piece[query.kind].append(query)
+                yield piece
 
-    def candidates(self, kind: Kind, group: Sequence[Resolved], unseen: Modal | None) -> Candidates:
-        """Scored candidates of one of the ``chunks``; ``unseen``: the vectors of its unseen entities, if any."""
-        known = self.known_answers(kind, group)
-        if self._searches(group[0]):
-            assert self.index is not None
-            side: Side = "tail" if kind.direction is Direction.TAIL else "head"
-            part = unseen or self._known_side(query.head if side == "tail" else query.tail for query in group)
-            relations = _ids(query.relation for query in group)
-            held = np.bincount(known[0], minlength=len(group)).tolist()
-            count = max(width(query.query.k, more) for query, more in zip(group, held, strict=True))
-            ids = self.index.search(part, relations, side, count)
-            found = Candidates(self.index.score(part, relations, side, ids), places(ids, self.n_entities, *known), ids)
+    def candidates(self, piece: Piece, unseen: Mapping[Kind, Modal]) -> dict[Kind, Candidates]:
+        """Scored candidates of one of the ``pieces``; ``unseen``: the vectors of its unseen entities."""
+        known = {kind: self.known_answers(kind, group) for kind, group in piece.items()}
+        if self._searches(next(iter(piece.values()))[0]):
+            found = {kind: self._search(kind, group, unseen, known[kind]) for kind, group in piece.items()}
         else:
-            found = Candidates(self.scores(kind, group, unseen), known)
-        self._exclude_selves(kind, group, found)
+            found = {kind: Candidates(scores, known[kind]) for kind, scores in self.scores(piece, unseen).items()}
+        for kind, group in piece.items():
+            self._exclude_selves(kind, group, found[kind])
         return found
 
-    def scores(self, kind: Kind, group: Sequence[Resolved], unseen: Modal | None) -> np.ndarray:
-        """Scores float32 ``[B, C]``; ``unseen``: the vectors of the group's unseen entities, if it has them."""
-        relations = _ids(query.relation for query in group)
-        head = unseen if unseen and kind.unseen_part == "head" else self._known_side(query.head for query in group)
-        tail = unseen if unseen and kind.unseen_part == "tail" else self._known_side(query.tail for query in group)
-        if kind.direction is Direction.TAIL:
-            scores = self.model.score_tails_of(head, relations)
-        elif kind.direction is Direction.HEAD:
-            scores = self.model.score_heads_of(relations, tail)
-        elif kind.direction is Direction.RELATION:
-            column, row = torch.arange(len(group)).unsqueeze(1), torch.arange(self.n_relations).unsqueeze(0)
-            scores = self.model.score_modal(head.rows(column), row, tail.rows(column))
+    def scores(self, piece: Piece, unseen: Mapping[Kind, Modal]) -> dict[Kind, np.ndarray]:
+        """Scores float32 ``[B, C]`` of each kind of a piece; ``unseen``: the vectors of its unseen entities."""
+        if all(kind.direction in SIDES for kind in piece):
+            asked = [
+                (self._given(kind, group, unseen), _ids(query.relation for query in group), SIDES[kind.direction])
+                for kind, group in piece.items()
+            ]
+            scores = self.model.score_sides_of(asked)
         else:
-            scores = self.model.score_modal(head, relations, tail).unsqueeze(1)
-        return scores.float().numpy()
+            scores = [self._matches(kind, group, unseen) for kind, group in piece.items()]
+        return {kind: part.float().numpy() for kind, part in zip(piece, scores, strict=True)}
 
     def known_answers(self, kind: Kind, group: Sequence[Resolved]) -> Pairs:
         """Candidates that the graph holds: pairs (row of the group, column of its scores); none of unseen entities."""
@@ -115,11 +108,48 @@ class Scorer:
             rows, columns = self.known.contains(triples).nonzero(as_tuple=True)
         return rows.numpy(), columns.numpy()
 
+    def _way(self, query: Resolved) -> tuple[str, int]:
+        """How a query's candidates are scored, and how many such queries at once."""
+        if self._searches(query):
+            return "search", SEARCHED_AT_ONCE
+        if query.kind.direction in SIDES:
+            return "scan", max(1, FLOATS_AT_ONCE // self.n_entities)
+        reals = next(iter(self.model.everyone().views.values())).shape[-1]
+        candidates = self.n_relations if query.kind.direction is Direction.RELATION else 1
+        return query.kind.direction.value, max(1, FLOATS_AT_ONCE // (candidates * reals))
+
+    def _search(self, kind: Kind, group: Sequence[Resolved], unseen: Mapping[Kind, Modal], known: Pairs) -> Candidates:
+        """What the index finds."""
+        assert self.index is not None
+        given, side = self._given(kind, group, unseen), SIDES[kind.direction]
+        relations = _ids(query.relation for query in group)
+        held = np.bincount(known[0], minlength=len(group)).tolist()
+        count = max(width(query.query.k, more) for query, more in zip(group, held, strict=True))
+        ids = self.index.search(given, relations, side, count)
+        return Candidates(self.index.score(given, relations, side, ids), places(ids, self.n_entities, *known), ids)
+
+    def _matches(self, kind: Kind, group: Sequence[Resolved], unseen: Mapping[Kind, Modal]) -> Tensor:
+        """Scores ``[B, R]`` of all relations between two entities, or ``[B, 1]`` of triples."""
+        head, tail = (self._part(part, kind, group, unseen) for part in ("head", "tail"))
+        if kind.direction is Direction.TRIPLE:
+            return self.model.score_modal(head, _ids(query.relation for query in group), tail).unsqueeze(1)
+        column, row = torch.arange(len(group)).unsqueeze(1), torch.arange(self.n_relations).unsqueeze(0)
+        return self.model.score_modal(head.rows(column), row, tail.rows(column))
+
+    def _given(self, kind: Kind, group: Sequence[Resolved], unseen: Mapping[Kind, Modal]) -> Modal:
+        """Vectors of the entities whose counterparts are asked for."""
+        return self._part("head" if kind.direction is Direction.TAIL else "tail", kind, group, unseen)
+
+    def _part(self, part: str, kind: Kind, group: Sequence[Resolved], unseen: Mapping[Kind, Modal]) -> Modal:
+        if kind.unseen_part == part:
+            return unseen[kind]
+        return self.model.everyone().modal.rows(_ids(getattr(query, part) for query in group))
+
     def _exclude_selves(self, kind: Kind, group: Sequence[Resolved], found: Candidates) -> None:
         """Sink each query's own entity to −∞: most relations have no loops, and a model that has seen none of a
         symmetric one still finds an entity most like itself.
         """
-        if kind.unseen_part is not None or kind.direction not in (Direction.HEAD, Direction.TAIL):
+        if kind.unseen_part is not None or kind.direction not in SIDES:
             return
         rows = [i for i, q in enumerate(group) if q.query.exclude_self and q.relation not in self.reflexive]
         own = [group[i].head if kind.direction is Direction.TAIL else group[i].tail for i in rows]
@@ -130,16 +160,13 @@ class Scorer:
         """Whether the index finds the candidates: not of relations, and not where the query restricts them."""
         if self.index is None or query.pool is not None:
             return False
-        return query.query.direction in (Direction.HEAD, Direction.TAIL)
+        return query.query.direction in SIDES
 
     def lacking(self, ids: Sequence[int]) -> dict[str, int]:
         """How many of the entities ``ids`` have no feature of each modality."""
         features = self.model.entities.features
         masks = {m: features.get_buffer(f"{m}_mask") for m in self.model.entities.projections}
         return {m: int((~mask[list(ids)]).sum()) for m, mask in masks.items() if not mask[list(ids)].all()}
-
-    def _known_side(self, ids: Iterable[int | None]) -> Modal:
-        return self.model.everyone().modal.rows(_ids(ids))
 
 
 def _ids(values: Iterable[int | None]) -> Tensor:

@@ -4,7 +4,7 @@ B batch, K negatives, N entities, R relations, e and r the interaction's widths.
 more plausible, the margin γ is not included, nothing is squashed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from components.kge.fusions import FUSIONS
 from components.kge.fusions.base import Space, Term
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import QueryInteraction, Side
+from components.kge.interactions.base import Asked, QueryInteraction, Side
 from components.kge.negatives.base import Block
 from components.kge.pool import Pool
 from components.kge.tensors import total
@@ -98,11 +98,28 @@ class Model(nn.Module):
 
     def score_tails_of(self, head: Modal, relations: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as the tail of heads given by their vectors (new entities, say)."""
-        return self._against_all(self.everyone(), self.fusion.views(head, relations), relations, "tail")
+        return self.score_sides_of([(head, relations, "tail")])[0]
 
     def score_heads_of(self, relations: Tensor, tail: Modal) -> Tensor:
         """Scores ``[B, N]`` of every entity as the head of tails given by their vectors."""
-        return self._against_all(self.everyone(), self.fusion.views(tail, relations), relations, "head")
+        return self.score_sides_of([(tail, relations, "head")])[0]
+
+    def score_sides_of(self, asked: Sequence[tuple[Modal, Tensor, Side]]) -> list[Tensor]:
+        """Scores ``[b, N]`` of several groups: known entities by their vectors, ``relations[b]``, the side asked for.
+
+        They go through the table of entities together where heads and tails have the same.
+        """
+        pool, terms = self.everyone(), self.fusion.terms
+        views = [self.fusion.views(known, relations) for known, relations, _ in asked]
+        if not (_views_of(terms) <= pool.views.keys() and all(term.head == term.tail for term in terms)):
+            groups = zip(views, asked, strict=True)
+            return [self._against_all(pool, view, relations, side) for view, (_, relations, side) in groups]
+        scores = []
+        for term in terms:
+            groups = zip(views, asked, strict=True)
+            parts = [self._asked(term, view, relations, side) for view, (_, relations, side) in groups]
+            scores.append(self.interaction.score_sides(parts, pool.views[term.head]))
+        return [total(map(_weighed, terms, of_terms)) for of_terms in zip(*scores, strict=True)]
 
     def score_side(
         self, pool: Pool, known: Tensor, relations: Tensor, side: Side, terms: Iterable[Term] | None = None
@@ -239,11 +256,15 @@ class Model(nn.Module):
         """Scores ``[B, U]`` against one table of each view: that of the first relation, where views depend on it."""
         scores = []
         for term in terms:
-            ours, theirs, direction = self.roles(term, side)
-            table = pool.everyone(theirs, relations[:1])
-            relation = self.relation(term, relations, side)
-            scores.append(_weighed(term, self.interaction.score_all(known[ours], relation, table, direction)))
+            table = pool.everyone(self.roles(term, side)[1], relations[:1])
+            vectors, relation, direction = self._asked(term, known, relations, side)
+            scores.append(_weighed(term, self.interaction.score_all(vectors, relation, table, direction)))
         return total(scores)
+
+    def _asked(self, term: Term, known: Mapping[str, Tensor], relations: Tensor, side: Side) -> Asked:
+        """What a term asks the interaction about known entities in their views."""
+        view, _, direction = self.roles(term, side)
+        return known[view], self.relation(term, relations, side), direction
 
     def _score_answers(
         self, pool: Pool, triples: Tensor, block: Block, terms: tuple[Term, ...]

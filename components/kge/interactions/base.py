@@ -5,7 +5,7 @@ query is the side that is asked for: ``"tail"`` for (h, r, ?), ``"head"`` for (?
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -16,6 +16,7 @@ from components.kge import tensors
 from components.kge.interactions.geometry import Geometry
 
 Side = Literal["head", "tail"]
+Asked = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations [b, r], the side that is asked for
 Init = Annotated[float, Field(gt=0, description="half width of the uniform initial values")]
 
 
@@ -67,6 +68,13 @@ class Interaction(ABC):
         rows = zip(known, relation, strict=True)
         return torch.stack([self._score_side(e.unsqueeze(0), r.unsqueeze(0), table, side) for e, r in rows])
 
+    def score_sides(self, asked: Sequence[Asked], table: Tensor) -> list[Tensor]:
+        """``score_all`` of several groups of queries, ``[b, N]`` each; in one pass over the table where that is faster.
+
+        A pass costs as much as several queries, where they are few.
+        """
+        return [self.score_all(known, relation, table, side) for known, relation, side in asked]
+
     def _score_side(self, known: Tensor, relation: Tensor, candidate: Tensor, side: Side) -> Tensor:
         return self.score(known, relation, candidate) if side == "tail" else self.score(candidate, relation, known)
 
@@ -97,6 +105,11 @@ class QueryInteraction(Interaction):
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
 
+    def score_sides(self, asked: Sequence[Asked], table: Tensor) -> list[Tensor]:
+        queries = [self.query(self.entity(known), relation, side) for known, relation, side in asked]
+        scores = self.geometry.everyone(torch.cat(queries), self.entity(table))
+        return list(scores.split([len(query) for query in queries]))
+
 
 class ProjectionInteraction(QueryInteraction):
     """A query interaction whose candidates are also moved by the relation: geometry(query(h, r), key(t, r))."""
@@ -125,6 +138,8 @@ class ProjectionInteraction(QueryInteraction):
         groups = [(group == number).nonzero().squeeze(1) for number in range(len(distinct))]
         scores = torch.cat([self._score_group(query[rows], relation[rows[0]], table, side) for rows in groups])
         return scores[torch.cat(groups).argsort()]
+
+    score_sides = Interaction.score_sides  # the candidates' points depend on the side
 
     def _score_group(self, query: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         def score(query: Tensor, relation: Tensor, table: Tensor) -> Tensor:

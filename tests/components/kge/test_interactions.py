@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import Interaction, Side
+from components.kge.interactions.base import Asked, Interaction, Side
 
 D = 3
 CASES: list[dict[str, Any]] = [
@@ -52,6 +52,10 @@ def test_all_ways_to_ask_agree_in_scores_and_gradients(
         candidates = interaction.score_candidates(entity[known], relation[asked], entity, index, side)
         _assert_same(triples, everyone, entity, relation)
         _assert_same(triples.gather(1, index), candidates, entity, relation)
+    groups: list[Asked] = [(entity[known], relation[asked], "head"), (entity[known[:1]], relation[asked[:1]], "tail")]
+    for group, scores in zip(groups, interaction.score_sides(groups, entity), strict=True):
+        vectors, rows_of_relations, side = group
+        _assert_same(interaction.score_all(vectors, rows_of_relations, entity, side), scores, entity, relation)
 
 
 def _assert_same(expected: Tensor, actual: Tensor, *inputs: Tensor) -> None:

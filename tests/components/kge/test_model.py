@@ -6,12 +6,34 @@ import pytest
 import torch
 from torch import Tensor
 
+from components.kge.entities import Modal
 from components.kge.features import Features
 from components.kge.fusions import FUSIONS
 from components.kge.graph import Graph
+from components.kge.interactions.base import Side
 from components.kge.model import Model
 
 MakeModel = Callable[..., Model]
+
+
+@pytest.mark.parametrize("reciprocal", [False, True])
+@pytest.mark.parametrize("fusion", FUSIONS.classes())
+@pytest.mark.parametrize("interaction", ["transe", "complex", "pairre"])
+def test_heads_and_tails_may_be_asked_together(
+    fusion: str, interaction: str, reciprocal: bool, make_model: MakeModel, graph: Graph
+) -> None:
+    model = make_model(interaction=interaction, fusion=fusion, reciprocal=reciprocal).eval()
+    heads, relations, tails = graph.test[:5].unbind(1)
+    modal = model.entities.modal
+    asked: list[tuple[Modal, Tensor, Side]] = [
+        (modal(heads), relations, "tail"),
+        (modal(tails[:2]), relations[:2], "head"),
+        (modal(heads[:1]), relations[:1], "tail"),
+    ]
+    of_tails, of_heads, of_one = model.score_sides_of(asked)
+    torch.testing.assert_close(of_tails, model.score_tails(heads, relations))
+    torch.testing.assert_close(of_heads, model.score_heads(relations[:2], tails[:2]))
+    torch.testing.assert_close(of_one, of_tails[:1])
 
 
 @pytest.mark.parametrize("fusion", FUSIONS.classes())
