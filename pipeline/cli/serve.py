@@ -162,7 +162,7 @@ async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], 
 
     log_json()
     assert deployment.server is not None
-    limits = Limits.from_env().model_copy(update={"calls": deployment.workers + 1})
+    limits = Limits.from_env().model_copy(update={"workers": deployment.workers})
     app: Any = create_app(TorchServeModel(deployment.server.predictions_url), keys, limits, proposals)
     following = (
         asyncio.create_task(deployment.follow(app.state.gateway.upstream)) if deployment.chosen.graph_uri else None

@@ -35,15 +35,15 @@ class Ticket:
 
 
 class Batcher:
-    """Sends waiting queries as soon as a call is free, as many as are waiting: no delay at low load, large batches at
-    high load.
+    """Sends waiting queries as soon as one of the model's ``workers`` is free, as many as are waiting: no delay at low
+    load, large batches at high load.
 
-    At most ``calls`` calls run at once, each of at most ``per_call`` queries; more than ``max_waiting`` waiting queries
-    are refused with 429.
+    A call holds at most ``per_call`` queries; a full one, which would grow no more, may wait at the model for the next
+    free worker. More than ``max_waiting`` waiting queries are refused with 429.
     """
 
-    def __init__(self, ask: Ask, calls: int, per_call: int, max_waiting: int) -> None:
-        self.ask, self.calls, self.per_call, self.max_waiting = ask, calls, per_call, max_waiting
+    def __init__(self, ask: Ask, workers: int, per_call: int, max_waiting: int) -> None:
+        self.ask, self.workers, self.per_call, self.max_waiting = ask, workers, per_call, max_waiting
         self.waiting: deque[tuple[Ticket, int]] = deque()
         self.running: set[asyncio.Task[None]] = set()
 
@@ -61,8 +61,12 @@ class Batcher:
         return ticket
 
     def _start_calls(self) -> None:
-        while self.waiting and len(self.running) < self.calls:
-            share = -(-len(self.waiting) // (self.calls - len(self.running)))  # one large request uses every worker
+        while self.waiting:
+            free = self.workers - len(self.running)
+            full = len(self.waiting) >= self.per_call
+            if free < 0 or (free == 0 and not full):
+                return
+            share = -(-len(self.waiting) // max(1, free))  # one large request uses every worker
             batch = [self.waiting.popleft() for _ in range(min(share, self.per_call))]
             batch = [(ticket, place) for ticket, place in batch if not ticket.done.done()]  # nobody waits any more
             if batch:

@@ -24,7 +24,7 @@ class Gateway:
         self.access = Access(keys, limits.queries_per_second, limits.burst)
         self.upstream = Upstream(model)
         self.metrics = Metrics()
-        self.batcher = Batcher(self._call, limits.calls, limits.per_call, limits.max_waiting)
+        self.batcher = Batcher(self._call, limits.workers, limits.per_call, limits.max_waiting)
 
     async def answer(self, request: Request, queries: Sequence[Any]) -> Ticket:
         """Answers of a request's queries; raises ``Refusal``."""

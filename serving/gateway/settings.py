@@ -22,7 +22,7 @@ class Limits(BaseModel):
     burst: int = Field(40_000, gt=0, description="queries of one API key at once")
     max_waiting: int = Field(4096, gt=0, description="queries that may wait; more are refused with 429")
     per_call: int = Field(256, gt=0, description="queries that are sent to the model at once")
-    calls: int = Field(2, gt=0, description="calls to the model at a time: one more than it has workers")
+    workers: int = Field(1, gt=0, description="of the model: as many calls at a time, and one more if it is full")
     timeout: float = Field(30, gt=0, description="seconds until a request is given up")
 
     @classmethod

@@ -159,7 +159,7 @@ def gateway(server: TorchServe) -> Iterator[tuple[int, int]]:
         "MMKGC_API_KEYS": KEY,
         "MMKGC_GATEWAY_QUERIES_PER_SECOND": "1e9",
         "MMKGC_GATEWAY_BURST": "1000000000",
-        "MMKGC_GATEWAY_CALLS": str(1 + (server.workers or 1)),
+        "MMKGC_GATEWAY_WORKERS": str(server.workers or 1),
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "serving.gateway.app:from_env", "--port", str(port)]
     with process([*command, "--log-level", "warning", "--no-access-log"], variables, port) as pid:

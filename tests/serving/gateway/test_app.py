@@ -128,7 +128,7 @@ class SlowModel:
 @pytest.mark.anyio
 async def test_backpressure_refuses_what_cannot_wait(engine_model):
     slow = SlowModel(engine_model)
-    app = create_app(slow, [KEY], Limits(max_waiting=4, calls=1, per_call=2))
+    app = create_app(slow, [KEY], Limits(max_waiting=4, workers=1, per_call=2))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=HEADERS) as client:
         posts = [asyncio.create_task(client.post("/v1/complete", json={"queries": [QUERY]})) for _ in range(8)]
@@ -138,7 +138,7 @@ async def test_backpressure_refuses_what_cannot_wait(engine_model):
         slow.go.set()
         answered = [(await task).status_code for task in waiting]
     assert answered == [200] * len(waiting)
-    assert 4 <= len(waiting) <= 6
+    assert 4 <= len(waiting) <= 7  # four wait at the gateway, one is worked at, two fill a call that waits at the model
 
 
 @pytest.mark.anyio
