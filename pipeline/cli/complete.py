@@ -133,6 +133,8 @@ def _ask_here(query: dict[str, Any], name: str | None, alias: str, bundle: Path 
 def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
     from serving.client import Client, ClientError
 
+    if not key:
+        raise UserError("--key", "the gateway answers nobody without an API key", "`mmkgc serve` prints one")
     try:
         with Client(url, key) as client:
             (answer,) = client.complete_all([query])

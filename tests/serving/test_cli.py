@@ -56,11 +56,13 @@ def test_explanations_and_json(run, engine):
         (("@", "r1"), "write both or neither"),
         (("e1", "r1", "--text", "a town"), "write both or neither"),
         (("e1", "r1", "-k", "0"), "k: "),
-        (("e1", "r1", "--url", "http://127.0.0.1:9"), "is a gateway running there"),
+        (("e1", "r1", "--url", "http://127.0.0.1:9"), "answers nobody without an API key"),
+        (("e1", "r1", "--url", "http://127.0.0.1:9", "--key", "a-key"), "is a gateway running there"),
     ],
 )
 def test_bad_input_is_one_sentence(run, words, message, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.delenv("MMKGC_API_KEY", raising=False)
     with pytest.raises(UserError, match=message):
         raise run(*words).exception
 
