@@ -24,6 +24,8 @@ from components.kge.negatives.base import Block
 from components.kge.pool import Pool
 from components.kge.tensors import total
 
+Group = tuple[Mapping[str, Tensor], Tensor, Side]  # queries: views of the known entities, relations, side asked for
+
 
 class ModelConfig(BaseModel):
     """What kind of model, and how wide."""
@@ -110,16 +112,10 @@ class Model(nn.Module):
         They go through the table of entities together where heads and tails have the same.
         """
         pool, terms = self.everyone(), self.fusion.terms
-        views = [self.fusion.views(known, relations) for known, relations, _ in asked]
-        if not (_views_of(terms) <= pool.views.keys() and all(term.head == term.tail for term in terms)):
-            groups = zip(views, asked, strict=True)
-            return [self._against_all(pool, view, relations, side) for view, (_, relations, side) in groups]
-        scores = []
-        for term in terms:
-            groups = zip(views, asked, strict=True)
-            parts = [self._asked(term, view, relations, side) for view, (_, relations, side) in groups]
-            scores.append(self.interaction.score_sides(parts, pool.views[term.head]))
-        return [total(map(_weighed, terms, of_terms)) for of_terms in zip(*scores, strict=True)]
+        groups = [(self.fusion.views(known, relations), relations, side) for known, relations, side in asked]
+        if _views_of(terms) <= pool.views.keys() and all(term.head == term.tail for term in terms):
+            return self._against_table(pool, groups, terms)
+        return [self._against_all(pool, *group) for group in groups]
 
     def score_side(
         self, pool: Pool, known: Tensor, relations: Tensor, side: Side, terms: Iterable[Term] | None = None
@@ -244,22 +240,24 @@ class Model(nn.Module):
         """Scores ``[B, U]``; views that depend on the relation are made once for every distinct one."""
         terms = terms or self.fusion.terms
         if _views_of(terms) <= pool.views.keys():
-            return self._against_table(pool, known, relations, side, terms)
-        groups = [(relations == relation).nonzero().squeeze(1) for relation in relations.unique()]
-        parts = [({name: view[rows] for name, view in known.items()}, relations[rows]) for rows in groups]
-        scores = torch.cat([self._against_table(pool, *part, side, terms) for part in parts])
-        return scores[torch.cat(groups).argsort()]
+            return self._against_table(pool, [(known, relations, side)], terms)[0]
+        rows_of = [(relations == relation).nonzero().squeeze(1) for relation in relations.unique()]
+        groups = [({name: view[rows] for name, view in known.items()}, relations[rows], side) for rows in rows_of]
+        scores = torch.cat([self._against_table(pool, [group], terms)[0] for group in groups])
+        return scores[torch.cat(rows_of).argsort()]
 
-    def _against_table(
-        self, pool: Pool, known: Mapping[str, Tensor], relations: Tensor, side: Side, terms: tuple[Term, ...]
-    ) -> Tensor:
-        """Scores ``[B, U]`` against one table of each view: that of the first relation, where views depend on it."""
-        scores = []
+    def _against_table(self, pool: Pool, groups: Sequence[Group], terms: tuple[Term, ...]) -> list[Tensor]:
+        """Scores ``[b, U]`` of groups of queries that meet the same table of each view, in one pass over it.
+
+        Where views depend on the relation, it is the table of the first one.
+        """
+        _, relations, side = groups[0]
+        of_terms = []
         for term in terms:
             table = pool.everyone(self.roles(term, side)[1], relations[:1])
-            vectors, relation, direction = self._asked(term, known, relations, side)
-            scores.append(_weighed(term, self.interaction.score_all(vectors, relation, table, direction)))
-        return total(scores)
+            scores = self.interaction.score_sides([self._asked(term, *group) for group in groups], table)
+            of_terms.append([_weighed(term, score) for score in scores])
+        return [total(scores) for scores in zip(*of_terms, strict=True)]
 
     def _asked(self, term: Term, known: Mapping[str, Tensor], relations: Tensor, side: Side) -> Asked:
         """What a term asks the interaction about known entities in their views."""

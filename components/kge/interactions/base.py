@@ -106,6 +106,8 @@ class QueryInteraction(Interaction):
         return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
 
     def score_sides(self, asked: Sequence[Asked], table: Tensor) -> list[Tensor]:
+        if len(asked) == 1:  # in training, where the gradient of a split would copy all scores' gradients
+            return super().score_sides(asked, table)
         queries = [self.query(self.entity(known), relation, side) for known, relation, side in asked]
         scores = self.geometry.everyone(torch.cat(queries), self.entity(table))
         return list(scores.split([len(query) for query in queries]))
