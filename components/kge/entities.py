@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 
 from components.kge.features import Features
 from components.kge.kernels.rows import take
+from components.kge.tensors import random_vectors
 
 STRUCTURE = "structure"
 Missing = Literal["learned", "zeros", "random"]
@@ -81,7 +82,7 @@ class EntityTable(nn.Module):
         scales = {m: _unit_scale(f, structure.device) if scale == "unit" else None for m, f in features.items()}
         self.projections = nn.ModuleDict({m: _Projection(f.dimension, width, scales[m]) for m, f in features.items()})
         learned = (list(features) if missing == "learned" else []) + ([STRUCTURE] if structure_dropout else [])
-        self.absent = nn.ParameterDict({m: nn.Parameter(_stand_in(width)) for m in learned})
+        self.absent = nn.ParameterDict({m: nn.Parameter(random_vectors(width)) for m in learned})
         filled = {m: _filled(f, scales[m]) for m, f in features.items()} if missing == "random" else features
         self.features = _FeatureTables(filled, fine_tune)
         self.has_structure: Tensor
@@ -180,6 +181,8 @@ def _unit_scale(table: Features, device: torch.device) -> Tensor:
     All, whether or not they are in a train triple: it is a fact about the encoder, and features are no answers. On the
     meta device, where bundles are built before they get their tensors, no feature is read.
     """
+    if device.type == "meta":
+        return torch.empty(())
     length, count = torch.linalg.vector_norm(table.vectors.to(device), dim=1).sum(), table.mask.to(device).sum()
     return torch.where(length > 0, count / length, 1.0)
 
@@ -192,7 +195,3 @@ def _filled(table: Features, scale: Tensor | None) -> Features:
     noise = noise if scale is None else noise / scale
     vectors = torch.where(table.mask.unsqueeze(-1), table.vectors, noise)
     return Features(vectors, torch.ones_like(table.mask))
-
-
-def _stand_in(width: int) -> Tensor:
-    return torch.randn(width) / width**0.5

@@ -18,6 +18,16 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, tensors)
 
 
+def random_vectors(*shape: int) -> Tensor:
+    """Normal vectors ``[..., d]`` with a mean squared length of 1, to begin training with.
+
+    On the meta device, where bundles are built before they get their tensors, nothing is drawn: PyTorch would import
+    its compiler for that, which takes seconds.
+    """
+    vectors = torch.empty(shape)
+    return vectors if vectors.is_meta else torch.randn(shape) / shape[-1] ** 0.5
+
+
 def at_least_float32(scores: Tensor) -> Tensor:
     """Scores of half precision as float32, others as they are."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -22,7 +22,7 @@ def mmkgc(home, *arguments, **environment):
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
     env = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     env |= {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=500)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def _kill_during_training(home: Path, arguments: list) -> None:
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
     env = os.environ | {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 400
         while not list(home.glob("scratch/train/*/checkpoint.pt")):
             assert process.poll() is None, "the run ended before it was killed"
             assert time.monotonic() < deadline

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from components.kge.entities import Modal
 from components.kge.fusions.base import Fusion, Space, Term
-from components.kge.tensors import total
+from components.kge.tensors import random_vectors, total
 
 ABSENT = -1e4  # a logit that leaves no weight, in half precision too; finite, so that no modality at all is no NaN
 
@@ -29,7 +29,7 @@ class AdaMF(Fusion):
     ) -> None:
         super().__init__(space)
         names = ["shared"] if shared else list(space.modalities)
-        vectors = {name: torch.randn(space.width) / space.width**0.5 for name in names}
+        vectors = {name: random_vectors(space.width) for name in names}
         self.attention = nn.ParameterDict({name: nn.Parameter(vector) for name, vector in vectors.items()})
         self.shared = shared
 

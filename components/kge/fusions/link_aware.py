@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from components.kge.entities import Modal
 from components.kge.fusions.adamf import ABSENT
 from components.kge.fusions.base import Fusion, Space, Term
-from components.kge.tensors import total
+from components.kge.tensors import random_vectors, total
 
 
 class LinkAware(Fusion):
@@ -20,7 +20,7 @@ class LinkAware(Fusion):
 
     def __init__(self, space: Space) -> None:
         super().__init__(space)
-        self.queries = nn.Parameter(torch.randn(space.n_relations, space.width) / space.width**0.5)
+        self.queries = nn.Parameter(random_vectors(space.n_relations, space.width))
 
     @property
     def terms(self) -> tuple[Term, ...]:

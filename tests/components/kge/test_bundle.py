@@ -1,6 +1,8 @@
 """A bundle gives back the same model, holds no pickle, and has the same bytes for the same model."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +52,16 @@ def test_the_same_model_has_the_same_bytes_and_none_are_pickled(
     Bundle.load(tmp_path / "one").save(tmp_path / "three")
     assert len({digests.of_folder(tmp_path / name) for name in ("one", "two", "three")}) == 1
     assert {path.suffix for path in (tmp_path / "one").iterdir()} == {".json", ".safetensors"}
+
+
+def test_loading_does_not_wait_for_the_compiler_of_pytorch(
+    graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    """Random numbers and quotients on the meta device import it: two seconds of every query from the command line."""
+    Bundle.of(make_model(fusion="adamf", structure_dropout=0.3), graph).save(tmp_path / "bundle")
+    imports = "import sys; from pathlib import Path; from components.kge.bundle import Bundle"
+    script = f"{imports}; Bundle.load(Path(sys.argv[1])); sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script, tmp_path / "bundle"], check=True)
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
