@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from components.kge.entities import STRUCTURE, EntityTable, FeatureScale, Missing, Modal
 from components.kge.features import Features
@@ -20,6 +19,7 @@ from components.kge.fusions.base import Space, Term
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
 from components.kge.interactions.base import Asked, QueryInteraction, Side
+from components.kge.kernels.rows import take
 from components.kge.negatives.base import Block
 from components.kge.pool import Pool
 from components.kge.tensors import total
@@ -157,8 +157,7 @@ class Model(nn.Module):
     def relation(self, term: Term, relations: Tensor, side: Side) -> Tensor:
         """Relation vectors ``[..., r]`` of a term; head queries have their own where relations are reciprocal."""
         inverse = self.config.reciprocal and side == "head"
-        # not an index: its gradient costs twice as much
-        return embedding(relations + self.n_relations if inverse else relations, self.relations[term.relation])
+        return take(self.relations[term.relation], relations + self.n_relations if inverse else relations)
 
     def query(self, known: Tensor, modality: str, relations: Tensor, side: Side) -> Tensor:
         """Point ``[B, e]`` near which the answers' vectors of one modality lie, for query interactions alone."""
@@ -199,7 +198,7 @@ class Model(nn.Module):
 
     def auxiliary(self, pool: Pool, triples: Tensor) -> dict[str, Tensor]:
         """Further losses, weighted, that the interaction and the fusion ask for, by name."""
-        relations = (embedding(triples[:, RELATION], table) for table in self.relations.values())
+        relations = (take(table, triples[:, RELATION]) for table in self.relations.values())
         return self.fusion.auxiliary(pool.modal) | self.interaction.auxiliary(relations)
 
     def factors(self, pool: Pool, triples: Tensor) -> list[Tensor]:
@@ -209,7 +208,7 @@ class Model(nn.Module):
         vectors = [pool.view(view, heads, relations) for view in sorted({term.head for term in terms})]
         vectors += [pool.view(view, tails, relations) for view in sorted({term.tail for term in terms})]
         rows = torch.cat([relations, relations + self.n_relations]) if self.config.reciprocal else relations
-        vectors += [table[rows] for table in self.relations.values()]
+        vectors += [take(table, rows) for table in self.relations.values()]
         return [self.interaction.moduli(vector) for vector in vectors]
 
     def _needed_views(self, modal: Modal, relations: Tensor, terms: tuple[Term, ...]) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from components.kge.kernels.rows import take
+
 BLOCK_FLOATS = {"cpu": 1 << 19, "cuda": 1 << 26}  # 2 MB of float32 stay in the cache; 256 MB keep a GPU busy
 
 
@@ -76,7 +78,7 @@ def gathered(function: Callable[[Tensor, Tensor], Tensor], rows: Tensor, table: 
     """``[B, K]`` of ``function(rows[B, 1, d], table[index][B, K, d])``, block by block of rows."""
 
     def score(row: Tensor, table: Tensor, index: Tensor) -> Tensor:
-        return function(row.unsqueeze(1), table[index])
+        return function(row.unsqueeze(1), take(table, index))
 
     size = rows_at_once(table.shape[-1] * index.shape[1], table.device)
     if torch.compiler.is_compiling() or len(rows) <= size:

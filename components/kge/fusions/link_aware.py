@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from components.kge.entities import Modal
 from components.kge.fusions.adamf import ABSENT
 from components.kge.fusions.base import Fusion, Space, Term
+from components.kge.kernels.rows import take
 from components.kge.tensors import random_vectors, total
 
 
@@ -32,7 +33,7 @@ class LinkAware(Fusion):
 
     def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
         assert relations is not None
-        query = self.queries[relations]
+        query = take(self.queries, relations)
         logits = [torch.einsum("...d,...d->...", modal[m].tanh(), query) for m in self.modalities]
         present = [modal.present[m].expand(logits[0].shape) for m in self.modalities]
         weights = torch.stack(logits, dim=-1).masked_fill(~torch.stack(present, dim=-1), ABSENT).softmax(-1)

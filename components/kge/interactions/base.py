@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.kge import tensors
 from components.kge.interactions.geometry import Geometry
+from components.kge.kernels.rows import take
 
 Side = Literal["head", "tail"]
 Asked = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations [b, r], the side that is asked for
@@ -59,7 +60,7 @@ class Interaction(ABC):
 
         ``table`` ``[U, e]``, ``index`` ``[B, K]``.
         """
-        candidates = table[index]
+        candidates = take(table, index)
         known, relation = known.unsqueeze(1), relation.unsqueeze(1)
         return self._score_side(known, relation, candidates, side)
 
@@ -126,7 +127,7 @@ class ProjectionInteraction(QueryInteraction):
 
     def score_candidates(self, known: Tensor, relation: Tensor, table: Tensor, index: Tensor, side: Side) -> Tensor:
         def score(query: Tensor, relation: Tensor, table: Tensor, index: Tensor) -> Tensor:
-            return self.geometry.pairs(query.unsqueeze(1), self.key(table[index], relation.unsqueeze(1), side))
+            return self.geometry.pairs(query.unsqueeze(1), self.key(take(table, index), relation.unsqueeze(1), side))
 
         query, table = self.query(self.entity(known), relation, side), self.entity(table)
         size = tensors.rows_at_once(table.shape[1] * index.shape[1], table.device)

@@ -56,9 +56,12 @@ def gradients_of(table: Tensor) -> RowGradients | None:
 
 
 def take(table: Tensor, index: Tensor) -> Tensor:
-    """``table[index]``, ``[…, d]``."""
+    """``table[index]``, ``[…, d]``, of a table ``[N, d]``, whose gradient is the same in every run.
+
+    That of an index is not: two threads add to one row in the order in which they happen to come.
+    """
     gradients = gradients_of(table)
-    return table[index] if gradients is None else _Take.apply(table, index, gradients)
+    return embedding(index, table) if gradients is None else _Take.apply(table, index, gradients)
 
 
 class _Share(torch.autograd.Function):

@@ -11,6 +11,7 @@ from components.kge.entities import STRUCTURE, Modal
 from components.kge.fusions.base import Fusion
 from components.kge.graph import HEAD, TAIL
 from components.kge.interactions.base import Interaction
+from components.kge.kernels.rows import take
 from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
 from components.kge.negatives.corruption import Corruption, Count, Sides
 from components.kge.objectives.base import NegativeObjective
@@ -101,7 +102,7 @@ class MAT(Strategy):
     def _fake_blocks(self, batch: Batch, structure: Tensor) -> list[Block]:
         """(h*, r, t), (h, r, t*) and (h*, r, t*) of each positive, L times, from structural vectors ``[N, e]``."""
         rows = torch.arange(len(batch), device=structure.device).repeat(self.groups)
-        head, tail = self._virtual_pair(structure[batch.triples[rows][:, [HEAD, TAIL]].T])
+        head, tail = self._virtual_pair(take(structure, batch.triples[rows][:, [HEAD, TAIL]].T))
         replaced = {"head": (head, None), "tail": (None, tail), "both": (head, tail)}
         return [Block(rows, *replaced[kind], name="adversarial", weight=self.weight) for kind in self.fakes]
 

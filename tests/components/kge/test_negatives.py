@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from components.kge.entities import Modal
 from components.kge.graph import Graph, KnownTriples, Vocabulary
 from components.kge.model import Model
 from components.kge.negatives import STRATEGIES
@@ -255,13 +256,11 @@ def test_mat_adds_three_fakes_a_group_each_with_its_positive(
     assert losses["adversarial"].item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
-def _modal_of(model: Model, ids: Tensor, fake: Virtual | None) -> Any:
+def _modal_of(model: Model, ids: Tensor, fake: Virtual | None) -> Modal:
     if fake is None:
         return model.entities.modal(ids)
-    modal = fake.modal.rows(torch.arange(len(ids)))
-    return type(modal)(
-        {m: v.squeeze(1) for m, v in modal.vectors.items()}, {m: p.squeeze(1) for m, p in modal.present.items()}
-    )
+    vectors, present = ({m: part.squeeze(1) for m, part in parts.items()} for parts in vars(fake.modal).values())
+    return Modal(vectors, present)
 
 
 def test_the_generators_step_leaves_the_model_alone(

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,26 @@ def test_nan_stops_the_run_and_names_the_batch(toy_mmkg: MMKG, toy_features: Toy
     features = {"textual": Features(broken, toy_features["textual"].mask)}
     with pytest.raises(UserError, match=r"epoch 1, batch 1 of \d+ \(its first triple: entity .*negatives loss is nan"):
         Trainer(toy_mmkg.graph, features, TrainConfig(**SETTINGS)).fit()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("interaction", ["transe", "pairre"])
+@pytest.mark.parametrize("strategy", ["uniform", "mat"])
+def test_threads_do_not_change_the_bits(
+    interaction: str, strategy: str, toy_mmkg: MMKG, toy_features: Toy, two_threads: None
+) -> None:
+    """The gradient of an index does: its threads add to one row in the order in which they come."""
+    model = SETTINGS["model"] | {"interaction": interaction, "dimension": 32}
+    config = TrainConfig(**(SETTINGS | {"model": model, "negatives": {"name": strategy, "count": 64}, "epochs": 2}))
+    first, again = (Trainer(toy_mmkg.graph, toy_features, config).fit() for _ in range(2))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(state(first), state(again), strict=True))
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(toy_mmkg: MMKG, toy_features: Toy) -> None:
