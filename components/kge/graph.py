@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from components.kge.kernels import lookup
 
 HEAD, RELATION, TAIL = 0, 1, 2
-HASH_FACTOR = -7046029254386353131  # 2⁶⁴/φ as a signed number
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ class KnownTriples:
         self._codes = torch.unique(self._code(*triples.unbind(-1)))  # sorted; many times faster than unique rows
         self.triples = self._triples(self._codes)
         head, relation, tail = self.triples.unbind(1)
-        self._tails = _Answers(head * n_relations + relation, tail)
-        self._heads = _Answers(tail * n_relations + relation, head)
+        self._tails = _Answers.group(head * n_relations + relation, tail)
+        self._heads = _Answers.group(tail * n_relations + relation, head)
 
     def to(self, device: torch.device | str) -> "KnownTriples":
         """The same triples on another device."""
@@ -96,43 +94,24 @@ class KnownTriples:
 
     def contains(self, triples: Tensor) -> Tensor:
         """Which triples ``[..., 3]`` are known, bool ``[...]``."""
-        return self.holds(*triples.unbind(-1))
+        codes = self._code(*triples.unbind(-1))
+        if not len(self._codes):
+            return torch.zeros_like(codes, dtype=torch.bool)
+        position = torch.searchsorted(self._codes, codes).clamp_(max=len(self._codes) - 1)
+        return self._codes[position] == codes
 
-    def holds(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-        """Which triples are known, bool ``[...]``; dimensions broadcast.
+    def collisions(self, triples: Tensor, side: str, ids: Tensor) -> Tensor:
+        """Ascending places ``[P]`` in the flattened ``ids[B, K]`` that make known triples of ``triples[B, 3]``.
 
-        A hash spares most of the unknown a binary search, which costs ten times as much.
+        An id takes the place of the head or of the tail, as ``side`` says.
         """
-        codes = self._code(heads, relations, tails)
-        flat = codes.reshape(-1)
-        if lookup.usable(flat):
-            shift = 64 - self._hash_bits
-            return lookup.holds(flat, self._codes, self._taken_bits, HASH_FACTOR, shift).view(codes.shape)
-        found = self._taken.index_select(0, self._hash(flat))
-        likely = found.nonzero().squeeze(1)
-        position = torch.searchsorted(self._codes, flat[likely]).clamp_(max=len(self._codes) - 1)
-        found[likely] = self._codes[position] == flat[likely]
-        return found.view(codes.shape)
-
-    @cached_property
-    def _taken(self) -> Tensor:
-        """Whether a known code has this hash: at most one place of sixteen is true."""
-        taken = torch.zeros(1 << self._hash_bits, dtype=torch.bool, device=self._codes.device)
-        taken[self._hash(self._codes)] = True
-        return taken
-
-    @cached_property
-    def _taken_bits(self) -> NDArray[np.uint8]:
-        return np.packbits(self._taken.numpy(), bitorder="little")
-
-    def _hash(self, codes: Tensor) -> Tensor:
-        """The upper bits of the product with 2⁶⁴/φ, modulo 2⁶⁴ (Knuth's multiplicative hash)."""
-        mixed = codes * HASH_FACTOR
-        return (mixed >> (64 - self._hash_bits)) & ((1 << self._hash_bits) - 1)
-
-    @property
-    def _hash_bits(self) -> int:
-        return (16 * len(self._codes)).bit_length()
+        heads, relations, tails = triples.unbind(1)
+        if lookup.usable(ids):
+            known, answers = (heads, self._tails) if side == "tail" else (tails, self._heads)
+            return lookup.collisions(known * self.n_relations + relations, *answers, ids)
+        corrupted = triples.unsqueeze(1).repeat(1, ids.shape[1], 1)
+        corrupted[..., TAIL if side == "tail" else HEAD] = ids
+        return self.contains(corrupted).flatten().nonzero().squeeze(1)
 
     def _code(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
         return (heads * self.n_relations + relations) * self.n_entities + tails
@@ -148,14 +127,19 @@ class KnownTriples:
         return iter(tuple(triple) for triple in self.triples.tolist())
 
 
-class _Answers:
-    """CSR map from a query code to its answers."""
+class _Answers(NamedTuple):
+    """CSR map from a query code to its answers: those of ``codes[i]`` are ``answers[offsets[i] : offsets[i + 1]]``."""
 
-    def __init__(self, codes: Tensor, answers: Tensor) -> None:
+    codes: Tensor
+    offsets: Tensor
+    answers: Tensor
+
+    @classmethod
+    def group(cls, codes: Tensor, answers: Tensor) -> "_Answers":
+        """Answers of the same query stay in their order."""
         order = torch.argsort(codes, stable=True)
-        self.codes, counts = torch.unique_consecutive(codes[order], return_counts=True)
-        self.answers = answers[order]
-        self.offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        distinct, counts = torch.unique_consecutive(codes[order], return_counts=True)
+        return cls(distinct, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), answers[order])
 
     def of(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         if not len(self.codes):

@@ -49,11 +49,11 @@ class _Candidates(torch.autograd.Function):
         offsets = np.empty(len(table) + 1, np.int64)
         loops.group(index.contiguous().view(-1).numpy(), order, offsets)
         scores = query.new_empty(index.shape)
-        ctx.kind, ctx.gradients, ctx.order, ctx.offsets = kind, gradients, order, offsets
+        ctx.kind, ctx.gradients, ctx.pairs, ctx.parts = kind, gradients, (order, offsets), balanced(offsets)
         ctx.save_for_backward(query, table, scores)
         points = _points(query), _points(table)
         score = loops.pairs(KINDS.index(kind)).score
-        run([partial(score, *points, order, offsets, scores.numpy(), *part) for part in balanced(offsets)])
+        run([partial(score, *points, order, offsets, scores.numpy(), *part) for part in ctx.parts])
         return scores
 
     @staticmethod
@@ -62,7 +62,7 @@ class _Candidates(torch.autograd.Function):
         from components.kge.kernels import loops
 
         pull = loops.pairs(KINDS.index(ctx.kind)).pull
-        return (None, *_pull(ctx, pull, gradient, balanced(ctx.offsets), ctx.order, ctx.offsets), None, None)
+        return (None, *_pull(ctx, pull, gradient, ctx.parts, *ctx.pairs), None, None)
 
 
 class _Everyone(torch.autograd.Function):

@@ -1,23 +1,22 @@
-"""Looking codes up in a hash table and a sorted list: one pass instead of a dozen over all codes."""
+"""Looking up which candidates are known answers: one pass instead of a dozen over all of them."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def usable(codes: Tensor) -> bool:
-    """Whether the kernel serves these codes."""
-    return codes.device.type == "cpu" and not torch.compiler.is_compiling()
+def usable(ids: Tensor) -> bool:
+    """Whether the kernel serves these ids."""
+    return ids.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def holds(codes: Tensor, known: Tensor, taken: np.ndarray, factor: int, shift: int) -> Tensor:
-    """Which ``codes[P]`` are among the ascending ``known``, bool ``[P]``.
+def collisions(queries: Tensor, known: Tensor, offsets: Tensor, answers: Tensor, ids: Tensor) -> Tensor:
+    """Ascending places ``[P]`` in the flattened ``ids[B, K]`` that are known answers of ``queries[B]``.
 
-    ``taken``: a power of two of places, eight a byte, the lowest bit first; of a known code the last bits of
-    ``code · factor >> shift`` are the number of a place that is taken.
+    The answers of the query ``known[i]`` (ascending) are the ascending ``answers[offsets[i] : offsets[i + 1]]``.
     """
     from components.kge.kernels import loops
 
-    found = torch.empty(codes.shape, dtype=torch.bool)
-    loops.holds(codes.contiguous().numpy(), known.numpy(), taken, factor, shift, found.numpy())
-    return found
+    arrays = [tensor.contiguous().numpy() for tensor in (queries, known, offsets, answers, ids)]
+    places = np.empty(ids.numel(), np.int64)
+    return torch.from_numpy(places[: loops.collisions(*arrays, places)].copy())

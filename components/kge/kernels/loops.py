@@ -17,6 +17,7 @@ from components.kge.kernels import lanes
 from components.kge.kernels.points import pull, score
 
 TILE = 16  # rows that stay in the first-level cache while all queries pass
+FEW = 32  # answers, up to which comparing them with all candidates beats a binary search for each
 # sums may be reordered, which SIMD needs; NaN and infinity stay what they are
 FAST_MATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
@@ -141,12 +142,28 @@ def count(scores, rows, gold, offsets, answers, better, equal, others, begin, en
 
 
 @compiled
-def holds(codes, known, taken, factor, shift, found):
-    """Whether each code is known: most of the others miss in the hash table ``taken``, which a core's cache holds."""
-    last = 8 * taken.size - 1
-    for i in range(codes.size):
-        place = (codes[i] * factor >> shift) & last
-        found[i] = taken[place >> 3] >> (place & 7) & 1
-        if found[i]:
-            rank = np.searchsorted(known, codes[i])
-            found[i] = rank < known.size and known[rank] == codes[i]
+def collisions(queries, known, offsets, answers, ids, places):
+    """Write the places of ids that are answers of their row's query, and return how many there are."""
+    count = 0
+    for b in range(queries.size):
+        query = np.searchsorted(known, queries[b])
+        if query < known.size and known[query] == queries[b]:
+            own = answers[offsets[query] : offsets[query + 1]]
+            if own.size < FEW and not _meet(own, ids[b]):
+                continue
+            for k in range(ids.shape[1]):
+                rank = np.searchsorted(own, ids[b, k])
+                if rank < own.size and own[rank] == ids[b, k]:
+                    places[count] = b * ids.shape[1] + k
+                    count += 1
+    return count
+
+
+@njit(inline="always")
+def _meet(few, others):
+    """Whether two sets have a common member: without a branch, which is SIMD."""
+    pairs = 0
+    for one in few:
+        for k in range(others.size):
+            pairs += one == others[k]
+    return pairs > 0

@@ -47,31 +47,29 @@ class Corruption:
         Positives are drawn again; what is left after some rounds is drawn from the exact complement. A query to which
         every entity is an answer keeps its draws.
         """
-        ids = self._draw((len(triples), count))
-        rows, columns = self.known(triples, side, ids).nonzero(as_tuple=True)
+        ids = self._draw(len(triples), count)
+        pending = self.train.collisions(triples, side, ids)
         for _ in range(ROUNDS):
-            if not len(rows):
+            if not len(pending):
                 return ids
-            ids[rows, columns] = drawn = self._draw((len(rows), 1)).squeeze(1)
-            still = self.known(triples[rows], side, drawn.unsqueeze(1)).squeeze(1)
-            rows, columns = rows[still], columns[still]
+            drawn = self._draw(len(pending), 1)
+            ids.view(-1)[pending] = drawn.squeeze(1)
+            pending = pending[self.train.collisions(triples[pending // count], side, drawn)]
+        rows = pending // count
         for row in rows.unique():
-            self._draw_complement(triples[row], side, ids[row], columns[rows == row])
+            self._draw_complement(triples[row], side, ids[row], pending[rows == row] % count)
         return ids
 
-    def known(self, triples: Tensor, side: Side, ids: Tensor) -> Tensor:
-        """Which replacements ``ids[b, K]`` give a train triple, bool ``[b, K]``."""
-        heads, relations, tails = triples.unsqueeze(1).unbind(-1)
-        return self.train.holds(ids, relations, tails) if side == "head" else self.train.holds(heads, relations, ids)
-
-    def _draw(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.randint(self.n_entities, shape, generator=self.generator, device=self.generator.device)
+    def _draw(self, rows: int, count: int) -> Tensor:
+        size, device = (rows, count), self.generator.device
+        return torch.randint(self.n_entities, size, generator=self.generator, device=device)
 
     def _draw_complement(self, triple: Tensor, side: Side, ids: Tensor, columns: Tensor) -> None:
         everyone = torch.arange(self.n_entities, device=ids.device).unsqueeze(0)
-        free = ~self.known(triple.unsqueeze(0), side, everyone).squeeze(0)
+        free = torch.ones(self.n_entities, device=ids.device)
+        free[self.train.collisions(triple.unsqueeze(0), side, everyone)] = 0
         if free.any():
-            ids[columns] = torch.multinomial(free.float(), len(columns), replacement=True, generator=self.generator)
+            ids[columns] = torch.multinomial(free, len(columns), replacement=True, generator=self.generator)
 
 
 def head_share(triples: Tensor, n_relations: int) -> Tensor:
