@@ -13,11 +13,9 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO
+from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ONE, ZERO
 
 LANES = 64  # four registers of 512 bits: enough sums under way to hide the latency of each
-
-ONE = np.float32(1)
 
 
 @njit(inline="always")

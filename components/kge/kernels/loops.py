@@ -74,6 +74,7 @@ def pairs(kind: int) -> Loops:
 
     @compiled
     def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, fresh, begin, end):
+        lanes.wide()
         for row in range(begin, end):
             if fresh:
                 table_gradient[row] = 0
@@ -97,6 +98,7 @@ def grid(kind: int) -> Loops:
 
     @compiled
     def pull_grid(query, table, slope, query_gradient, table_gradient, fresh, begin, end):
+        lanes.wide()
         for first in range(begin, end, TILE):
             if fresh:
                 table_gradient[first : min(first + TILE, end)] = 0

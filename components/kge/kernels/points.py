@@ -7,14 +7,14 @@ many arrays, of which the compiler cannot exclude that they overlap.
 
 # mypy: disable-error-code="no-untyped-def"
 
-from math import sqrt
+from math import copysign, sqrt
 
 import numpy as np
 from numba import njit
 
 DOT, L1, L2, MODULUS = range(4)
 
-ZERO = np.float32(0)
+ZERO, ONE = np.float32(0), np.float32(1)
 EPSILON = np.float32(1e-18)  # as in geometry: under a root, so that its gradient at zero is 0
 
 
@@ -87,7 +87,7 @@ def _pull_dot(q, c, slope, dq, dc):
 def _pull_l1(q, c, slope, dq, dc):
     for i in range(q.size):
         x = q[i] - c[i]
-        x = slope * (np.float32(x > ZERO) - np.float32(x < ZERO))
+        x = slope * np.float32(copysign(ONE, x)) if x != ZERO else ZERO
         dq[i] -= x
         dc[i] += x
 
