@@ -277,8 +277,8 @@ class Model(nn.Module):
             query = pool.view(ours, known, relations), self.relation(term, relations, side)
             answers = pool.answers(theirs, gold, others, relations)
             scores.append(_weighed(term, self.interaction.score_candidates(*query, *answers, direction)))
-        score = total(scores)
-        return score[:, 0], score[:, 1:]
+        positive, negative = total(scores).tensor_split([1], dim=1)
+        return positive.squeeze(1), negative
 
     def roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""

@@ -1,5 +1,10 @@
 """The losses of a batch."""
 
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+
+import torch
 from torch import Tensor
 
 from components.kge.fusions.base import Term
@@ -34,23 +39,31 @@ def batch_losses(
     else:
         assert isinstance(objective, NegativeObjective)
         pool = Pool(model, ids_of(batch.triples, blocks))
-        for block in strategy.refine(batch, blocks, pool, model) if strategy else blocks:
-            loss = block_loss(model, pool, batch, block, objective)
-            losses[block.name] = losses[block.name] + loss if block.name in losses else loss
+        blocks = strategy.refine(batch, blocks, pool, model) if strategy else blocks
+        for (name, *_), alike in groupby(blocks, attrgetter("kind")):
+            loss = blocks_loss(model, pool, batch, list(alike), objective)
+            losses[name] = losses[name] + loss if name in losses else loss
     if regularizer:
         losses["regularizer"] = regularizer.penalty(model, model.factors(pool, batch.triples))
     return losses | model.auxiliary(pool, batch.triples)
 
 
-def block_loss(model: Model, pool: Pool, batch: Batch, block: Block, objective: NegativeObjective) -> Tensor:
-    """Scalar loss of one block: the weighted mean over the batch; an ensemble's terms are summed."""
-    objective = block.objective or objective
-    triples, weight = batch.triples[block.rows], batch.weight[block.rows]
+def blocks_loss(
+    model: Model, pool: Pool, batch: Batch, blocks: Sequence[Block], objective: NegativeObjective
+) -> Tensor:
+    """Scalar loss of blocks of one kind: the weighted mean over the batch; an ensemble's terms are summed.
+
+    The objective looks at all of them at once: for it alone it does not matter which side is corrupted.
+    """
+    kind = blocks[0]
+    objective = kind.objective or objective
     losses = []
-    for terms in [block.terms] if block.terms else model.groups():
-        positive, negative = model.score_block(pool, triples, block, terms)
+    for terms in [kind.terms] if kind.terms else model.groups():
+        scores = [model.score_block(pool, batch.triples[block.rows], block, terms) for block in blocks]
+        positive, negative = (torch.cat(parts) for parts in zip(*scores, strict=True))
         losses.append(objective.loss(at_least_float32(positive), at_least_float32(negative)))
-    return block.weight * (weight * total(losses)).sum() / batch.weight.sum()
+    weight = batch.weight[torch.cat([block.rows for block in blocks])]
+    return kind.weight * (weight * total(losses)).sum() / batch.weight.sum()
 
 
 def all_entity_loss(

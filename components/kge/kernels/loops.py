@@ -4,7 +4,7 @@ Points are C-contiguous float32 ``[â€¦, d]``. A loop works for the rows ``beginâ
 Equal points get equal scores from one loop, bit for bit; another loop may add coordinates in another order.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, call-arg"
 
 from collections.abc import Callable
 from functools import cache

@@ -56,12 +56,22 @@ class Real:
         """Ids ``[b, K]`` from which the modality is taken."""
         return self.parts.get(modality, self.ids)
 
+    @property
+    def count(self) -> int:
+        """K."""
+        return self.ids.shape[1]
+
 
 @dataclass(frozen=True)
 class Virtual:
     """Entities that exist only as vectors ``[b, K, e]``."""
 
     modal: Modal
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return next(iter(self.modal.present.values())).shape[1]
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,13 @@ class Block:
         """The block that replaces one side."""
         replaced: dict[str, Any] = {side: candidates}
         return cls(rows, **replaced, **rest)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What blocks must share for an objective to look at all of them at once; the log's name is the first."""
+        side = self.head or self.tail
+        assert side
+        return self.name, self.weight, self.terms, self.objective, side.count
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from components.kge.negatives.base import Batch, Block, Real
 from components.kge.objectives import OBJECTIVES
 from components.kge.pool import Pool
 from components.kge.regularizers import REGULARIZERS
-from components.kge.step import block_loss
+from components.kge.step import blocks_loss
 from components.kge.tensors import total
 
 scores = st.floats(-8, 8)
@@ -82,7 +82,7 @@ def test_weights_of_positives_and_blocks(make_model: Callable[..., Model], batch
     positive, negative = model.score_block(pool, batch.triples[rows], block)
     losses = objective.loss(positive, negative)  # type: ignore[attr-defined]
     expected = 0.7 * (weighted.weight[rows] * losses).sum() / weighted.weight.sum()
-    torch.testing.assert_close(block_loss(model, pool, weighted, block, objective), expected)  # type: ignore[arg-type]
+    torch.testing.assert_close(blocks_loss(model, pool, weighted, [block], objective), expected)  # type: ignore[arg-type]
 
 
 def test_an_ensembles_terms_are_trained_apart(make_model: Callable[..., Model], batch: Batch) -> None:
@@ -98,7 +98,7 @@ def test_an_ensembles_terms_are_trained_apart(make_model: Callable[..., Model], 
         negative = ((table[h] * relation).unsqueeze(1) * table[torch.arange(8).view(4, 2)]).sum(-1)
         by_hand.append((1 - positive.unsqueeze(1) + negative).relu().mean(1))
     expected = total(by_hand).sum() / len(batch)
-    torch.testing.assert_close(block_loss(model, pool, batch, block, objective), expected)  # type: ignore[arg-type]
+    torch.testing.assert_close(blocks_loss(model, pool, batch, [block], objective), expected)  # type: ignore[arg-type]
 
 
 def test_n3_takes_cubes_of_complex_moduli_of_the_batch(make_model: Callable[..., Model], batch: Batch) -> None:
