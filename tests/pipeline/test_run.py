@@ -129,6 +129,7 @@ def test_a_changed_artifact_is_made_anew(first_run, home, dataset):
     assert states(repaired)["ingest"] == "✓"
 
 
+@pytest.mark.timeout(900)  # three pipelines, three minutes on a slow machine that does nothing else
 def test_a_run_killed_in_training_resumes_and_ends_with_the_same_metrics(write_dataset, tmp_path):
     folder = write_dataset(tmp_path / "places")
     long = ["--set", "train.epochs=300", "--set", "train.patience=null", "--set", "train.evaluate_every=50"]
