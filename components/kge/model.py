@@ -6,6 +6,7 @@ more plausible, the margin γ is not included, nothing is squashed.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Annotated, Any
 
 import torch
@@ -137,20 +138,22 @@ class Model(nn.Module):
         views = [{name: pool.view(name, ids, relations) for name in _views_of(terms)} for ids in (heads, tails)]
         return self._score_views(views[0], relations, views[1], terms)
 
-    def score_block(
-        self, pool: Pool, triples: Tensor, block: Block, terms: Iterable[Term] | None = None
+    def score_blocks(
+        self, pool: Pool, triples: Tensor, blocks: Iterable[Block], terms: Iterable[Term] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Scores of a block's positives ``[b]`` and negatives ``[b, K]``; ``triples[b, 3]``: its rows of the batch."""
+        """Scores of the positives ``[b]`` and negatives ``[b, K]`` of blocks, one after another.
+
+        ``triples[B, 3]``: the batch. Blocks of one side go through the table of entities together.
+        """
         terms = tuple(terms or self.fusion.terms)
-        if block.head is None or block.tail is None:
-            return self._score_answers(pool, triples, block, terms)
-        relations = triples[:, RELATION]
-        heads, tails = (
-            {name: pool.stand_ins(name, side, relations) for name in _views_of(terms)}
-            for side in (block.head, block.tail)
-        )
-        negative = self._score_views(heads, relations.unsqueeze(1), tails, terms)
-        return self.score_pooled(pool, triples, terms), negative
+        scores: list[tuple[Tensor, Tensor]] = []
+        for one_sided, alike in groupby(blocks, lambda block: block.head is None or block.tail is None):
+            if one_sided:
+                scores.append(self._score_answers(pool, triples, list(alike), terms))
+            else:
+                scores += [self._score_pairs(pool, triples[block.rows], block, terms) for block in alike]
+        positive, negative = zip(*scores, strict=True)
+        return torch.cat(positive), torch.cat(negative)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -263,22 +266,41 @@ class Model(nn.Module):
         view, _, direction = self.roles(term, side)
         return known[view], self.relation(term, relations, side), direction
 
+    def _score_pairs(self, pool: Pool, triples: Tensor, block: Block, terms: tuple[Term, ...]) -> tuple[Tensor, Tensor]:
+        """As ``score_blocks``, of a block that replaces both sides; ``triples[b, 3]``: its rows of the batch."""
+        relations = triples[:, RELATION]
+        heads, tails = (
+            {name: pool.stand_ins(name, side, relations) for name in _views_of(terms)}
+            for side in (block.head, block.tail)
+            if side
+        )
+        negative = self._score_views(heads, relations.unsqueeze(1), tails, terms)
+        return self.score_pooled(pool, triples, terms), negative
+
     def _score_answers(
-        self, pool: Pool, triples: Tensor, block: Block, terms: tuple[Term, ...]
+        self, pool: Pool, triples: Tensor, blocks: Sequence[Block], terms: tuple[Term, ...]
     ) -> tuple[Tensor, Tensor]:
         """Positives and negatives answer the same query, so the gold answer is scored as the first candidate."""
+        scores = []
+        for term in terms:
+            questions = [self._question(pool, triples[block.rows], block, term) for block in blocks]
+            of_term = []
+            for _, alike in groupby(questions, lambda question: id(question[1])):
+                asked, (table, *_), index = zip(*alike, strict=True)
+                of_term.append(self.interaction.score_candidates(asked, table, torch.cat(index)))
+            scores.append(_weighed(term, torch.cat(of_term)))
+        positive, negative = total(scores).tensor_split([1], dim=1)
+        return positive.squeeze(1), negative
+
+    def _question(self, pool: Pool, triples: Tensor, block: Block, term: Term) -> tuple[Asked, Tensor, Tensor]:
+        """What a term asks about a block of one side; a table ``[U, e]`` and the answers' rows of it ``[b, 1 + K]``."""
         heads, relations, tails = triples.unbind(1)
         side: Side = "tail" if block.head is None else "head"
         known, gold, others = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
         assert others is not None
-        scores = []
-        for term in terms:
-            ours, theirs, direction = self.roles(term, side)
-            query = pool.view(ours, known, relations), self.relation(term, relations, side)
-            answers = pool.answers(theirs, gold, others, relations)
-            scores.append(_weighed(term, self.interaction.score_candidates(*query, *answers, direction)))
-        positive, negative = total(scores).tensor_split([1], dim=1)
-        return positive.squeeze(1), negative
+        ours, theirs, direction = self.roles(term, side)
+        asked = pool.view(ours, known, relations), self.relation(term, relations, side), direction
+        return asked, *pool.answers(theirs, gold, others, relations)
 
     def roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""

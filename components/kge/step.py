@@ -59,8 +59,7 @@ def blocks_loss(
     objective = kind.objective or objective
     losses = []
     for terms in [kind.terms] if kind.terms else model.groups():
-        scores = [model.score_block(pool, batch.triples[block.rows], block, terms) for block in blocks]
-        positive, negative = (torch.cat(parts) for parts in zip(*scores, strict=True))
+        positive, negative = model.score_blocks(pool, batch.triples, blocks, terms)
         losses.append(objective.loss(at_least_float32(positive), at_least_float32(negative)))
     weight = batch.weight[torch.cat([block.rows for block in blocks])]
     return kind.weight * (weight * total(losses)).sum() / batch.weight.sum()

@@ -1,7 +1,7 @@
 """A small graph with something to learn, for the rooms that judge models: evaluate, register, search."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,15 @@ from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 
 GROUPS, SIZE, RELATIONS = 6, 10, 4
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """PyTorch, and thus the kernels, with two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -55,14 +55,13 @@ class Interaction(ABC):
     def score(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
         """Scores ``[...]`` of triples ``[..., e]``, ``[..., r]``, ``[..., e]``; leading dimensions broadcast."""
 
-    def score_candidates(self, known: Tensor, relation: Tensor, table: Tensor, index: Tensor, side: Side) -> Tensor:
-        """Scores ``[B, K]`` of candidates ``table[index]`` for queries ``known[B, e]``, ``relation[B, r]``.
+    def score_candidates(self, asked: Sequence[Asked], table: Tensor, index: Tensor) -> Tensor:
+        """Scores ``[B, K]`` of candidates ``table[index]`` for groups of queries, B in all, one group after another.
 
         ``table`` ``[U, e]``, ``index`` ``[B, K]``.
         """
-        candidates = take(table, index)
-        known, relation = known.unsqueeze(1), relation.unsqueeze(1)
-        return self._score_side(known, relation, candidates, side)
+        parts = zip(asked, index.split([len(known) for known, _, _ in asked]), strict=True)
+        return torch.cat([self._score_group_candidates(*group, table, own) for group, own in parts])
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         """Scores ``[B, N]`` of every entity of ``table[N, e]`` for queries ``known[B, e]``, ``relation[B, r]``."""
@@ -75,6 +74,11 @@ class Interaction(ABC):
         A pass costs as much as several queries, where they are few.
         """
         return [self.score_all(known, relation, table, side) for known, relation, side in asked]
+
+    def _score_group_candidates(
+        self, known: Tensor, relation: Tensor, side: Side, table: Tensor, index: Tensor
+    ) -> Tensor:
+        return self._score_side(known.unsqueeze(1), relation.unsqueeze(1), take(table, index), side)
 
     def _score_side(self, known: Tensor, relation: Tensor, candidate: Tensor, side: Side) -> Tensor:
         return self.score(known, relation, candidate) if side == "tail" else self.score(candidate, relation, known)
@@ -99,9 +103,8 @@ class QueryInteraction(Interaction):
     def score(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
         return self.geometry.pairs(self.query(self.entity(head), relation, "tail"), self.entity(tail))
 
-    def score_candidates(self, known: Tensor, relation: Tensor, table: Tensor, index: Tensor, side: Side) -> Tensor:
-        query = self.query(self.entity(known), relation, side)
-        return self.geometry.candidates(query, self.entity(table), index)
+    def score_candidates(self, asked: Sequence[Asked], table: Tensor, index: Tensor) -> Tensor:
+        return self.geometry.candidates(self._queries(asked), self.entity(table), index)
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
@@ -109,9 +112,12 @@ class QueryInteraction(Interaction):
     def score_sides(self, asked: Sequence[Asked], table: Tensor) -> list[Tensor]:
         if len(asked) == 1:  # in training, where the gradient of a split would copy all scores' gradients
             return super().score_sides(asked, table)
-        queries = [self.query(self.entity(known), relation, side) for known, relation, side in asked]
-        scores = self.geometry.everyone(torch.cat(queries), self.entity(table))
-        return list(scores.split([len(query) for query in queries]))
+        scores = self.geometry.everyone(self._queries(asked), self.entity(table))
+        return list(scores.split([len(known) for known, _, _ in asked]))
+
+    def _queries(self, asked: Sequence[Asked]) -> Tensor:
+        """Points ``[B, e]`` of all groups, one after another."""
+        return torch.cat([self.query(self.entity(known), relation, side) for known, relation, side in asked])
 
 
 class ProjectionInteraction(QueryInteraction):
@@ -125,7 +131,11 @@ class ProjectionInteraction(QueryInteraction):
         query = self.query(self.entity(head), relation, "tail")
         return self.geometry.pairs(query, self.key(self.entity(tail), relation, "tail"))
 
-    def score_candidates(self, known: Tensor, relation: Tensor, table: Tensor, index: Tensor, side: Side) -> Tensor:
+    score_candidates = Interaction.score_candidates  # as with score_sides, the candidates' points depend on the side
+
+    def _score_group_candidates(
+        self, known: Tensor, relation: Tensor, side: Side, table: Tensor, index: Tensor
+    ) -> Tensor:
         def score(query: Tensor, relation: Tensor, table: Tensor, index: Tensor) -> Tensor:
             return self.geometry.pairs(query.unsqueeze(1), self.key(take(table, index), relation.unsqueeze(1), side))
 
@@ -142,7 +152,7 @@ class ProjectionInteraction(QueryInteraction):
         scores = torch.cat([self._score_group(query[rows], relation[rows[0]], table, side) for rows in groups])
         return scores[torch.cat(groups).argsort()]
 
-    score_sides = Interaction.score_sides  # the candidates' points depend on the side
+    score_sides = Interaction.score_sides
 
     def _score_group(self, query: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         def score(query: Tensor, relation: Tensor, table: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from components.kge.interactions.base import Init, QueryInteraction, Side
 from components.kge.interactions.complex import halves
 from components.kge.interactions.geometry import Modulus
+from components.kge.kernels import rotation
 
 
 class RotatE(QueryInteraction):
@@ -40,16 +41,22 @@ class _Rotation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vector: Tensor, phase: Tensor) -> Tensor:
-        (x, y), cosine, sine = halves(vector), phase.cos(), phase.sin()
-        real, imaginary = x * cosine - y * sine, x * sine + y * cosine
-        ctx.shapes = vector.shape, phase.shape
-        ctx.save_for_backward(cosine, sine, real, imaginary)
-        return torch.cat([real, imaginary], dim=-1)
+        cosine, sine = phase.cos(), phase.sin()
+        ctx.compiled, ctx.shapes = rotation.usable(vector, phase), (vector.shape, phase.shape)
+        if ctx.compiled:
+            rotated = rotation.rotate(vector, cosine, sine)
+        else:
+            x, y = halves(vector)
+            rotated = torch.cat([x * cosine - y * sine, x * sine + y * cosine], dim=-1)
+        ctx.save_for_backward(cosine, sine, rotated)
+        return rotated
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        cosine, sine, real, imaginary = ctx.saved_tensors
-        x, y = halves(gradient)
+        cosine, sine, rotated = ctx.saved_tensors
+        if ctx.compiled:
+            return rotation.pull(gradient, cosine, sine, rotated)
+        (real, imaginary), (x, y) = halves(rotated), halves(gradient)
         of_vector = torch.cat([x * cosine + y * sine, y * cosine - x * sine], dim=-1)
         return of_vector.sum_to_size(ctx.shapes[0]), (y * real - x * imaginary).sum_to_size(ctx.shapes[1])

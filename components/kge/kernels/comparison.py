@@ -45,8 +45,8 @@ class _Candidates(torch.autograd.Function):
     ) -> Tensor:
         from components.kge.kernels import loops
 
-        order = np.empty(index.numel(), np.int64)
-        offsets = np.empty(len(table) + 1, np.int64)
+        order = np.empty(index.numel(), np.int32)
+        offsets = np.empty(len(table) + 1, np.int32)
         loops.group(index.contiguous().view(-1).numpy(), order, offsets)
         scores = query.new_empty(index.shape)
         ctx.kind, ctx.gradients, ctx.pairs, ctx.parts = kind, gradients, (order, offsets), balanced(offsets)

@@ -9,13 +9,13 @@ across rows there is neither, and a sum stays in its register for all coordinate
 from math import sqrt
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray, njit
 
 from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ONE, ZERO
+from components.kge.kernels.simd import stack, wide
 
 LANES = 64  # four registers of 512 bits: enough sums under way to hide the latency of each
+_stack = stack(LANES)
 
 
 @njit(inline="always")
@@ -62,29 +62,3 @@ def _root(x):
     Without ``reassoc``, which would make it √x again.
     """
     return x * (ONE / sqrt(x))
-
-
-@intrinsic
-def _stack(typing):
-    """Memory for ``LANES`` float32 that the compiler may replace by registers."""
-
-    def generate(context, builder, signature, arguments):
-        floats = ir.FloatType()
-        with builder.goto_entry_block():
-            array = builder.alloca(ir.ArrayType(floats, LANES))
-        array.align = 64
-        return builder.bitcast(array, floats.as_pointer())
-
-    return types.CPointer(types.float32)(), generate
-
-
-@intrinsic
-def wide(typing):
-    """Registers of 512 bits where there are such: by default LLVM prefers 256, lest short loops lower the clock."""
-
-    def generate(context, builder, signature, arguments):
-        # past llvmlite's list of known attributes, which holds only those without a value
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.void(), generate

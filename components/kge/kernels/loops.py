@@ -1,4 +1,4 @@
-"""Compiled loops over pairs of points: B queries, the rows of a table, B·K pairs of them.
+"""Compiled loops: over pairs of points (B queries, the rows of a table, B·K pairs of them), and over rotations.
 
 Points are C-contiguous float32 ``[…, d]``. A loop works for the rows ``begin…end`` of the table and releases the GIL.
 Equal points get equal scores from one loop, bit for bit; another loop may add coordinates in another order.
@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from components.kge.kernels import lanes
+from components.kge.kernels import chunks, lanes
 from components.kge.kernels.points import pull, score
+from components.kge.kernels.simd import wide
 
 TILE = 16  # rows that stay in the first-level cache while all queries pass
 FEW = 32  # answers, up to which comparing them with all candidates beats a binary search for each
@@ -74,13 +75,26 @@ def pairs(kind: int) -> Loops:
 
     @compiled
     def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, fresh, begin, end):
-        lanes.wide()
+        wide()
+        width, own = query.shape[1], order[offsets[begin] : offsets[end]]
+        starts, slopes = np.empty(own.size, np.uintp), np.empty(own.size, np.float32)
+        for p in range(own.size):
+            b, k = divmod(own[p], slope.shape[1])
+            starts[p], slopes[p] = b * width, slope[b, k]
+        length = chunks.length(kind, width)
+        counts = chunks.shares(length)
+        points, rows, dq, dc = query.ravel(), table.ravel(), query_gradient.ravel(), table_gradient.ravel()
         for row in range(begin, end):
             if fresh:
                 table_gradient[row] = 0
-            for p in range(offsets[row], offsets[row + 1]):
-                b, k = divmod(order[p], slope.shape[1])
-                pull(kind, query[b], table[row], slope[b, k], query_gradient[b], table_gradient[row])
+            first, last = offsets[row] - offsets[begin], offsets[row + 1] - offsets[begin]
+            if length < chunks.CHUNK:
+                for p in range(first, last):
+                    b = starts[p] // width
+                    pull(kind, query[b], table[row], slopes[p], query_gradient[b], table_gradient[row])
+            else:
+                start = np.uintp(row * width)
+                chunks.pull(kind, length, counts, points, starts[first:last], slopes[first:last], rows, start, dq, dc)
 
     return Loops(score_pairs, pull_pairs)
 
@@ -98,7 +112,7 @@ def grid(kind: int) -> Loops:
 
     @compiled
     def pull_grid(query, table, slope, query_gradient, table_gradient, fresh, begin, end):
-        lanes.wide()
+        wide()
         for first in range(begin, end, TILE):
             if fresh:
                 table_gradient[first : min(first + TILE, end)] = 0
@@ -123,6 +137,33 @@ def grid_of_many(kind: int) -> Callable[..., None]:
                 lanes.score(kind, query[b], columns, scores[b, first:stop])
 
     return score_grid
+
+
+@compiled
+def rotate(vectors, cosines, sines, rotated, begin, end):
+    """rotated = vectors ∘ e^{i phases}, of complex coordinates."""
+    d = np.uintp(cosines.shape[1])
+    for b in range(begin, end):
+        v, cosine, sine, r = vectors[b], cosines[b], sines[b], rotated[b]
+        for i in range(d):
+            r[i] = v[i] * cosine[i] - v[d + i] * sine[i]
+        for i in range(d):
+            r[d + i] = v[i] * sine[i] + v[d + i] * cosine[i]
+
+
+@compiled
+def pull_rotation(gradients, cosines, sines, rotated, of_vectors, of_phases, begin, end):
+    """The gradients of vectors and phases from that of ``rotated``: the derivative by a phase is i times the result."""
+    d = np.uintp(cosines.shape[1])
+    for b in range(begin, end):
+        g, cosine, sine, r = gradients[b], cosines[b], sines[b], rotated[b]
+        of_vector, of_phase = of_vectors[b], of_phases[b]
+        for i in range(d):
+            of_vector[i] = g[i] * cosine[i] + g[d + i] * sine[i]
+        for i in range(d):
+            of_vector[d + i] = g[d + i] * cosine[i] - g[i] * sine[i]
+        for i in range(d):
+            of_phase[i] = g[d + i] * r[i] - g[i] * r[d + i]
 
 
 @compiled

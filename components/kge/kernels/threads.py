@@ -5,6 +5,7 @@ numba's own threading layers, this may be used from several threads at once (a s
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,9 +23,8 @@ def ranges(length: int) -> list[tuple[int, int]]:
 def balanced(offsets: np.ndarray) -> list[tuple[int, int]]:
     """Ranges of rows with about equal work, as many as torch uses threads; ``offsets[i]``: work that precedes row i."""
     count = max(1, min(torch.get_num_threads(), len(offsets) - 1))
-    bounds = np.searchsorted(offsets, np.linspace(0, offsets[-1], count + 1)[1:-1]).tolist()
-    bounds = [0, *bounds, len(offsets) - 1]
-    return list(pairwise(bounds))
+    bounds = [bisect_left(offsets, offsets[-1] * (part / count)) for part in range(1, count)]
+    return list(pairwise([0, *bounds, len(offsets) - 1]))
 
 
 def run(calls: Sequence[Callable[[], None]]) -> None:

@@ -73,5 +73,4 @@ class MansA(MansV):
         terms = tuple(term for term in model.fusion.terms if term.tag == tag)
         if self.measured == "positives":
             return model.score_pooled(pool, batch.triples, terms) / len(terms)
-        scores = [model.score_block(pool, batch.triples[block.rows], block, terms)[1] for block in blocks]
-        return torch.cat([score.flatten() for score in scores]) / len(terms)
+        return model.score_blocks(pool, batch.triples, blocks, terms)[1].flatten() / len(terms)

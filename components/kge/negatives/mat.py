@@ -89,7 +89,7 @@ class MAT(Strategy):
         self.generators.requires_grad_(True)
         losses = []
         for block in self._fake_blocks(batch, model.entities.structure.detach()):
-            true, fake = model.score_block(self.pool, batch.triples[block.rows], block)
+            true, fake = model.score_blocks(self.pool, batch.triples, [block])
             losses.append(self.objective.loss(fake.squeeze(1), true.detach().unsqueeze(1)).mean())
         parameters = list(self.generators.parameters())
         gradients = torch.autograd.grad(total(losses), parameters)

@@ -66,7 +66,7 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
     assert after < before
     for block in blocks:
         rows = len(block.rows)
-        positive, negative = model.score_block(model.everyone(), batch.triples[block.rows], block, block.terms)
+        positive, negative = model.score_blocks(model.everyone(), batch.triples, [block], block.terms)
         assert positive.shape == (rows,)
         assert negative.shape[0] == rows
 

@@ -289,7 +289,7 @@ def test_generators_learn_to_score_well(make_model: MakeModel, make_context: Mak
     def score() -> float:
         blocks = [block for _ in range(5) for block in refined(chosen, batch, model) if block.name == "adversarial"]
         pool = Pool(model)
-        return sum(model.score_block(pool, batch.triples, block)[1].mean().item() for block in blocks)
+        return sum(model.score_blocks(pool, batch.triples, [block])[1].mean().item() for block in blocks)
 
     first = score()
     for _ in range(60):

@@ -79,7 +79,7 @@ def test_weights_of_positives_and_blocks(make_model: Callable[..., Model], batch
     rows = torch.tensor([3, 5, 5])
     block = Block(rows, tail=Real(torch.tensor([[1, 2], [3, 4], [5, 6]])), weight=0.7)
     pool = Pool(model)
-    positive, negative = model.score_block(pool, batch.triples[rows], block)
+    positive, negative = model.score_blocks(pool, batch.triples, [block])
     losses = objective.loss(positive, negative)  # type: ignore[attr-defined]
     expected = 0.7 * (weighted.weight[rows] * losses).sum() / weighted.weight.sum()
     torch.testing.assert_close(blocks_loss(model, pool, weighted, [block], objective), expected)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,14 +145,6 @@ def test_nan_stops_the_run_and_names_the_batch(toy_mmkg: MMKG, toy_features: Toy
     features = {"textual": Features(broken, toy_features["textual"].mask)}
     with pytest.raises(UserError, match=r"epoch 1, batch 1 of \d+ \(its first triple: entity .*negatives loss is nan"):
         Trainer(toy_mmkg.graph, features, TrainConfig(**SETTINGS)).fit()
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("interaction", ["transe", "pairre"])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from components.kge.interactions.geometry import L1, L2, Dot, Geometry, Modulus
 from components.kge.kernels import comparison
+from components.kge.kernels.chunks import CHUNK
 
 GEOMETRIES = [Dot(), L1(), L2(), Modulus()]
 every_geometry = pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: geometry.kernel)
@@ -31,7 +32,7 @@ def assert_alike(actual: list[Tensor], expected: list[Tensor]) -> None:
     queries=st.integers(0, 40),
     rows=st.integers(1, 140),
     count=st.integers(0, 9),
-    half=st.integers(1, 37),
+    half=st.integers(1, 37) | st.integers(CHUNK - 1, 3 * CHUNK + 1),
     seed=st.integers(0, 1000),
 )
 def test_scores_and_gradients_are_those_of_pytorch(
@@ -39,7 +40,8 @@ def test_scores_and_gradients_are_those_of_pytorch(
 ) -> None:
     """Odd sizes, no queries, no candidates, repeated candidates, sizes that are no multiple of a SIMD register.
 
-    Few queries go row by row, many with a row in each SIMD lane.
+    Few queries go row by row, many with a row in each SIMD lane; gradients of narrow vectors pair by pair, of wide ones
+    chunk by chunk.
     """
     generator = torch.Generator().manual_seed(seed)
     query = torch.randn(queries, 2 * half, generator=generator, requires_grad=True)
@@ -69,13 +71,18 @@ def test_equal_points_get_equal_bits(geometry: Geometry, queries: int, two_threa
 
 
 @every_geometry
-def test_the_gradient_of_equal_points_is_finite(geometry: Geometry) -> None:
-    query = torch.ones(3, 8, requires_grad=True)
-    table = torch.ones(5, 8, requires_grad=True)
-    for gradient in torch.autograd.grad(comparison.everyone(geometry.kernel, query, table).sum(), (query, table)):
-        assert gradient.isfinite().all()
-        if geometry.kernel != "dot":
-            assert not gradient.any()
+@pytest.mark.parametrize("width", [8, 2 * CHUNK + 8])
+def test_the_gradient_of_equal_points_is_finite(geometry: Geometry, width: int) -> None:
+    query = torch.ones(3, width, requires_grad=True)
+    table = torch.ones(5, width, requires_grad=True)
+    index = torch.arange(12).view(3, 4) % 5
+    everyone = comparison.everyone(geometry.kernel, query, table)
+    candidates = comparison.candidates(geometry.kernel, query, table, index)
+    for scores in (everyone, candidates):
+        for gradient in torch.autograd.grad(scores.sum(), (query, table)):
+            assert gradient.isfinite().all()
+            if geometry.kernel != "dot":
+                assert not gradient.any()
 
 
 @every_geometry
@@ -141,11 +148,3 @@ def test_a_forked_process_may_score(two_threads: None) -> None:
     expected = _everyone(0)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply_async(_everyone, [0]).get(timeout=60) == expected
-
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
