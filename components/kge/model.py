@@ -19,11 +19,11 @@ from components.kge.fusions import FUSIONS
 from components.kge.fusions.base import Space, Term
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import Asked, QueryInteraction, Side
+from components.kge.interactions.base import Asked, Candidates, QueryInteraction, Side
 from components.kge.kernels.rows import take
 from components.kge.negatives.base import Block
 from components.kge.pool import Pool
-from components.kge.tensors import total
+from components.kge.tensors import joined, total
 
 Group = tuple[Mapping[str, Tensor], Tensor, Side]  # queries: views of the known entities, relations, side asked for
 
@@ -153,7 +153,7 @@ class Model(nn.Module):
             else:
                 scores += [self._score_pairs(pool, triples[block.rows], block, terms) for block in alike]
         positive, negative = zip(*scores, strict=True)
-        return torch.cat(positive), torch.cat(negative)
+        return joined(positive), joined(negative)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -285,22 +285,23 @@ class Model(nn.Module):
         for term in terms:
             questions = [self._question(pool, triples[block.rows], block, term) for block in blocks]
             of_term = []
-            for _, alike in groupby(questions, lambda question: id(question[1])):
-                asked, (table, *_), index = zip(*alike, strict=True)
-                of_term.append(self.interaction.score_candidates(asked, table, torch.cat(index)))
-            scores.append(_weighed(term, torch.cat(of_term)))
+            for _tables, alike in groupby(questions, lambda question: [id(table) for table, _ in question[1]]):
+                asked, answers = zip(*alike, strict=True)
+                together = [_together(same_table) for same_table in zip(*answers, strict=True)]
+                of_term.append(self.interaction.score_candidates(asked, together))
+            scores.append(_weighed(term, joined(of_term)))
         positive, negative = total(scores).tensor_split([1], dim=1)
         return positive.squeeze(1), negative
 
-    def _question(self, pool: Pool, triples: Tensor, block: Block, term: Term) -> tuple[Asked, Tensor, Tensor]:
-        """What a term asks about a block of one side; a table ``[U, e]`` and the answers' rows of it ``[b, 1 + K]``."""
+    def _question(self, pool: Pool, triples: Tensor, block: Block, term: Term) -> tuple[Asked, list[Candidates]]:
+        """What a term asks about a block of one side, and the answers, the gold one first."""
         heads, relations, tails = triples.unbind(1)
         side: Side = "tail" if block.head is None else "head"
         known, gold, others = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
         assert others is not None
         ours, theirs, direction = self.roles(term, side)
         asked = pool.view(ours, known, relations), self.relation(term, relations, side), direction
-        return asked, *pool.answers(theirs, gold, others, relations)
+        return asked, pool.answers(theirs, gold, others, relations)
 
     def roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""
@@ -311,6 +312,11 @@ class Model(nn.Module):
 
 def _views_of(terms: Iterable[Term]) -> set[str]:
     return {view for term in terms for view in (term.head, term.tail)}
+
+
+def _together(answers: Sequence[Candidates]) -> Candidates:
+    """Candidates of several groups of queries, from one table."""
+    return answers[0][0], joined([index for _, index in answers])
 
 
 def _weighed(term: Term, score: Tensor) -> Tensor:

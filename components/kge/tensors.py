@@ -3,7 +3,7 @@
 Under torch.compile nothing is blocked: it fuses a comparison with its sum.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 
 import torch
@@ -18,6 +18,11 @@ BLOCK_FLOATS = {"cpu": 1 << 19, "cuda": 1 << 26}  # 2 MB of float32 stay in the 
 def total(tensors: Iterable[Tensor]) -> Tensor:
     """Sum of one or more tensors."""
     return reduce(torch.add, tensors)
+
+
+def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """One or more tensors as one; ``torch.cat`` would copy a single one."""
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts), dim)
 
 
 def random_vectors(*shape: int) -> Tensor:

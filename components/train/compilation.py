@@ -26,6 +26,9 @@ def compiled(losses: Losses, wanted: Wanted, device: torch.device) -> Losses:
     if device.type == "cuda" and not _has_triton():
         print("train goes on without torch.compile: Triton is not installed, or does not know this GPU", flush=True)
         return losses
+    import torch._functorch.config  # only now: it belongs to the compiler, whose import takes seconds
+
+    torch._functorch.config.donated_buffer = False  # MAT's generators go backward twice after one forward pass
     return torch.compile(losses, dynamic=True)
 
 

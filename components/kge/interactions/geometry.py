@@ -26,6 +26,15 @@ class Geometry(ABC):
     def pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         """Scores ``[...]`` of ``query[..., d]`` with ``candidate[..., d]``; leading dimensions broadcast."""
 
+    def aligned(self, query: Tensor, candidate: Tensor) -> Tensor:
+        """``pairs`` of vectors; by the kernels, which take one pass over memory, where the shapes are the same."""
+        if query.shape == candidate.shape and query.dim() > 1:
+            rows, table = query.flatten(0, -2), candidate.flatten(0, -2)
+            if comparison.usable(rows, table, len(rows)):
+                index = torch.arange(len(rows)).unsqueeze(1)
+                return comparison.candidates(self.kernel, rows, table, index).view(query.shape[:-1])
+        return self.pairs(query, candidate)
+
     def candidates(self, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
         """Scores ``[B, K]`` of ``query[B, d]`` with ``table[index[B, K]]``."""
         if comparison.usable(query, table, index.numel()):

@@ -1,11 +1,13 @@
 """MAT, the modality-adversarial training of AdaMF-MAT."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from components.kge.entities import STRUCTURE, Modal
 from components.kge.fusions.base import Fusion
@@ -15,7 +17,6 @@ from components.kge.kernels.rows import take
 from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
 from components.kge.negatives.corruption import Corruption, Count, Sides
 from components.kge.objectives.base import NegativeObjective
-from components.kge.tensors import total
 
 if TYPE_CHECKING:
     from components.kge.model import Model
@@ -29,10 +30,10 @@ class MAT(Strategy):
 
     Zhang et al. 2024 (AdaMF-MAT), eq. 9–13: e_m* = G_m(e_s, z); the triples (h*, r, t), (h, r, t*), (h*, r, t*) are
     negatives, each a loss term with the positive, weighted λ, for L groups of noise; then the generators step on the
-    same losses with the places of fake and true triple exchanged, the true entities' features as they were projected
-    for the model's step. As in the released code e_s gets gradients from the model's step and none from the
-    generators', and each term carries the objective's ½, which eq. 12–13 lack. The shipped scripts set λ = 0, which
-    switches everything off here.
+    same losses with the places of fake and true triple exchanged. That step looks at the vectors, true and made, of the
+    model's step, where the released code draws and generates again. As there e_s gets gradients from the model's step
+    and none from the generators', and each term carries the objective's ½, which eq. 12–13 lack. The shipped scripts
+    set λ = 0, which switches everything off here.
     """
 
     optimizer: torch.optim.Optimizer
@@ -61,9 +62,10 @@ class MAT(Strategy):
         width = context.model.fusion.width
         features = [m for m in context.model.entities.modalities if m != STRUCTURE]
         self.generators = nn.ModuleDict({m: _generator(width, noise, hidden) for m in features})
-        self.generators.to(self.random.device).requires_grad_(False)  # the model's loss is not theirs
+        self.generators.to(self.random.device)
         self.optimizer = torch.optim.Adam(self.generators.parameters(), lr=lr, fused=True)
         self.pool: Pool | None = None
+        self.made: list[Block] = []
 
     @classmethod
     def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
@@ -77,8 +79,14 @@ class MAT(Strategy):
     def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
         if not self.weight:
             return blocks
-        self.pool = pool.detach()
-        return blocks + self._fake_blocks(batch, model.entities.structure)
+        rows = torch.arange(len(batch), device=batch.triples.device).repeat(self.groups)
+        structure = take(pool.modal[STRUCTURE], pool.index(batch.triples[rows][:, [HEAD, TAIL]].T))
+        seen = structure.detach().requires_grad_()
+        made = {m: self._generated(m, seen) for m in self.generators}
+        pulls = {m: partial(torch.autograd.grad, vectors, seen, retain_graph=True) for m, vectors in made.items()}
+        carried = {m: _Carried.apply(structure, vectors.detach(), pulls[m]) for m, vectors in made.items()}
+        self.pool, self.made = pool.detach(), self._fake_blocks(rows, {STRUCTURE: seen.detach(), **made})
+        return blocks + self._fake_blocks(rows, {STRUCTURE: structure, **carried})
 
     def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
         """The generators' step: make the fake triples score well."""
@@ -86,34 +94,46 @@ class MAT(Strategy):
             return
         assert isinstance(self.objective, NegativeObjective)
         assert self.pool
-        self.generators.requires_grad_(True)
-        losses = []
-        for block in self._fake_blocks(batch, model.entities.structure.detach()):
-            true, fake = model.score_blocks(self.pool, batch.triples, [block])
-            losses.append(self.objective.loss(fake.squeeze(1), true.detach().unsqueeze(1)).mean())
+        true, fake = model.score_blocks(self.pool, batch.triples, self.made)
+        losses = self.objective.loss(fake.squeeze(1), true.detach().unsqueeze(1))
         parameters = list(self.generators.parameters())
-        gradients = torch.autograd.grad(total(losses), parameters)
+        gradients = torch.autograd.grad(losses.sum() / (len(batch) * self.groups), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
-        self.generators.requires_grad_(False)
-        self.pool = None
+        self.pool, self.made = None, []
 
-    def _fake_blocks(self, batch: Batch, structure: Tensor) -> list[Block]:
-        """(h*, r, t), (h, r, t*) and (h*, r, t*) of each positive, L times, from structural vectors ``[N, e]``."""
-        rows = torch.arange(len(batch), device=structure.device).repeat(self.groups)
-        head, tail = self._virtual_pair(take(structure, batch.triples[rows][:, [HEAD, TAIL]].T))
+    def _generated(self, modality: str, structure: Tensor) -> Tensor:
+        """Features ``[2, b, e]`` of heads and tails with the given structure."""
+        size = (*structure.shape[:2], self.noise)
+        noise = torch.randn(size, generator=self.random, device=structure.device)
+        made = self.generators[modality](torch.cat([noise, structure], dim=-1))
+        return made.to(structure.dtype)  # also where the model's step has half precision, which the generators' has not
+
+    def _fake_blocks(self, rows: Tensor, vectors: dict[str, Tensor]) -> list[Block]:
+        """(h*, r, t), (h, r, t*) and (h*, r, t*) of the positives at ``rows[b]``, of modality vectors ``[2, b, e]``."""
+        present = dict.fromkeys(vectors, torch.ones(len(rows), 1, dtype=torch.bool, device=rows.device))
+        sides = zip(*(both.unsqueeze(2).unbind() for both in vectors.values()), strict=True)
+        head, tail = (Virtual(Modal(dict(zip(vectors, parts, strict=True)), present)) for parts in sides)
         replaced = {"head": (head, None), "tail": (None, tail), "both": (head, tail)}
         return [Block(rows, *replaced[kind], name="adversarial", weight=self.weight) for kind in self.fakes]
 
-    def _virtual_pair(self, structure: Tensor) -> Sequence[Virtual]:
-        """Heads and tails ``[b, 1]`` with the given structure ``[2, b, e]`` and generated features."""
-        vectors = {STRUCTURE: structure}
-        for m, generator in self.generators.items():
-            noise = torch.randn(*structure.shape[:2], self.noise, generator=self.random, device=structure.device)
-            vectors[m] = generator(torch.cat([noise, structure], dim=-1))
-        present = dict.fromkeys(vectors, torch.ones(structure.shape[1], 1, dtype=torch.bool, device=structure.device))
-        return [Virtual(Modal({m: both[side].unsqueeze(1) for m, both in vectors.items()}, present)) for side in (0, 1)]
+
+class _Carried(torch.autograd.Function):
+    """Generated vectors, as though made from ``structure`` here; ``pull`` gives its gradient from theirs.
+
+    The generators' parameters hear nothing of it, and their graph remains for their own step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, structure: Tensor, vectors: Tensor, pull: Callable[[Tensor], tuple[Tensor]]) -> Tensor:
+        ctx.pull = pull
+        return vectors.view_as(vectors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return *ctx.pull(gradient), None, None
 
 
 def _generator(width: int, noise: int, hidden: int) -> nn.Module:

@@ -281,6 +281,36 @@ def test_the_generators_step_leaves_the_model_alone(
     assert all(not torch.equal(old, new) for old, new in zip(generators, chosen.parameters(), strict=True))
 
 
+def test_one_forward_pass_serves_the_models_step_and_the_generators(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    """The gradients of both are those of fakes that are generated for each anew, without detours."""
+    model = make_model(interaction="rotate", fusion="adamf")
+    context = make_context(model)
+    chosen = strategy("mat", context, weight=1.0, fakes=["both"])
+    twin = context.generator.clone_state()
+    (block,) = chosen.refine(batch, [], Pool(model), model)
+    loss = batch_losses(model, batch, [block], context.objective, context.train)["adversarial"]
+    (of_structure,) = torch.autograd.grad(loss, [model.entities.structure])
+
+    structure = model.entities.structure[torch.stack([batch.heads, batch.tails])]
+    noise = {m: torch.randn(*structure.shape[:2], chosen.noise, generator=twin) for m in chosen.generators}
+    made = {m: chosen.generators[m](torch.cat([noise[m], structure], dim=-1)) for m in noise}
+    vectors = {"structure": structure, **made}
+    present = dict.fromkeys(vectors, torch.ones(len(batch), dtype=torch.bool))
+    head, tail = (Modal({m: both[side] for m, both in vectors.items()}, present) for side in (0, 1))
+    fake, true = model.score_modal(head, batch.relations, tail), model.score_triples(batch.triples)
+    by_hand = context.objective.loss(true, fake.unsqueeze(1)).mean()
+    (expected,) = torch.autograd.grad(by_hand, [model.entities.structure], retain_graph=True)
+    torch.testing.assert_close(of_structure, expected)
+
+    swapped = context.objective.loss(fake, true.detach().unsqueeze(1)).mean()
+    expected_of_generators = torch.autograd.grad(swapped, list(chosen.generators.parameters()))
+    chosen.update(batch, [], model)
+    for parameter, wanted in zip(chosen.generators.parameters(), expected_of_generators, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted)
+
+
 def test_generators_learn_to_score_well(make_model: MakeModel, make_context: MakeContext, batch: Batch) -> None:
     model = make_model(interaction="rotate", fusion="adamf")
     context = make_context(model, {"name": "self-adversarial", "margin": 3})

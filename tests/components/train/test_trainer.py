@@ -168,7 +168,14 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(toy_mmkg: M
 
 @pytest.mark.parametrize(
     "settings",
-    [{"precision": "bfloat16"}, {"subsampling": True}, {"ema": 0.5}, {"regularizer": "n3"}, {"regularizer": "l3"}],
+    [
+        {"precision": "bfloat16"},
+        {"precision": "bfloat16", "negatives": "mat"},
+        {"subsampling": True},
+        {"ema": 0.5},
+        {"regularizer": "n3"},
+        {"regularizer": "l3"},
+    ],
     ids=str,
 )
 def test_options_train(settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy) -> None:
@@ -179,17 +186,26 @@ def test_options_train(settings: dict[str, Any], toy_mmkg: MMKG, toy_features: T
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": {"dimension": 8, "interaction": "distmult", "fusion": "structure"}, "objective": "cross-entropy"},
+        {
+            "model": {"dimension": 8, "interaction": "distmult", "fusion": "adamf", "modalities": ["textual"]},
+            "negatives": {"name": "mat", "count": 4, "fakes": ["head"]},
+            "batch_size": 10_000,
+        },
+    ],
+    ids=["all entities", "mat"],
+)
 def test_a_compiled_step_loses_as_much_and_without_a_compiler_training_says_so(
-    toy_mmkg: MMKG, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {
-        "model": {"dimension": 8, "interaction": "distmult", "fusion": "structure"},
-        "objective": "cross-entropy",
-    }
+    features = toy_features if "negatives" in settings else {}
     losses: dict[str, list[float]] = {"never": [], "always": []}
     for wanted, seen in losses.items():
         config = TrainConfig(**(SETTINGS | settings | {"epochs": 2, "compile": wanted}))
-        Trainer(toy_mmkg.graph, {}, config).fit(lambda _, metrics, seen=seen: seen.append(metrics["loss"]))
+        Trainer(toy_mmkg.graph, features, config).fit(lambda _, metrics, seen=seen: seen.append(metrics["loss"]))
     assert losses["always"] == pytest.approx(losses["never"], rel=1e-4)
     assert ("no C++ compiler" in capsys.readouterr().out) == (compiler() is None)
 
