@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from components.kge.kernels.rows import RowGradients, gradients_of
 from components.kge.kernels.threads import balanced, ranges, run
+from components.kge.tensors import total
 
 Kind = Literal["dot", "l1", "l2", "modulus"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # as numbered in points
@@ -97,12 +98,12 @@ def _pull(
     """
     query, table, scores = ctx.saved_tensors
     slope = torch.where(scores == 0, 0, gradient / scores) if ctx.kind == "l2" else gradient.contiguous()
-    of_query = query.new_zeros(len(parts), *query.shape)
+    of_query = query.new_empty(len(parts), *query.shape)
     of_table, fresh = (ctx.gradients or RowGradients()).begun(table)
     points = _points(query), _points(table)
     own, rows = _points(of_query), _points(of_table)
     run([partial(pull, *points, *pairs, slope.numpy(), own[i], rows, fresh, *part) for i, part in enumerate(parts)])
-    return of_query.sum(0), None if ctx.gradients else of_table
+    return total(of_query), None if ctx.gradients else of_table
 
 
 def _points(vectors: Tensor) -> np.ndarray:

@@ -33,10 +33,10 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Loops(NamedTuple):
-    """The scores of a comparison, and what adds their gradients to those of queries and table.
+    """The scores of a comparison, and what makes the queries' gradients and adds to the table's.
 
     The table's gradient may be ``fresh``: memory that nobody has written yet. Each row becomes zero when its turn
-    comes, which spares a pass over the whole table.
+    comes, which spares a pass over the whole table. The queries' always is, and is a thread's own.
     """
 
     score: Callable[..., None]
@@ -68,6 +68,7 @@ def pairs(kind: int) -> Loops:
 
     @compiled
     def score_pairs(query, table, order, offsets, scores, begin, end):
+        wide()
         for row in range(begin, end):
             for p in range(offsets[row], offsets[row + 1]):
                 b, k = divmod(order[p], scores.shape[1])
@@ -76,6 +77,7 @@ def pairs(kind: int) -> Loops:
     @compiled
     def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, fresh, begin, end):
         wide()
+        query_gradient[:] = 0
         width, own = query.shape[1], order[offsets[begin] : offsets[end]]
         starts, slopes = np.empty(own.size, np.uintp), np.empty(own.size, np.float32)
         for p in range(own.size):
@@ -113,6 +115,7 @@ def grid(kind: int) -> Loops:
     @compiled
     def pull_grid(query, table, slope, query_gradient, table_gradient, fresh, begin, end):
         wide()
+        query_gradient[:] = 0
         for first in range(begin, end, TILE):
             if fresh:
                 table_gradient[first : min(first + TILE, end)] = 0
