@@ -85,7 +85,7 @@ class Index:
         distinct, index = np.unique(np.minimum(ids, self.index.ntotal - 1), return_inverse=True)
         table = self.model.everyone().views[theirs][torch.from_numpy(distinct)]
         rows = torch.from_numpy(index.reshape(ids.shape))
-        scores = self.model.interaction.score_candidates([(vectors, relation, direction)], [(table, rows)])
+        scores = self.model.interaction.score_candidates([(vectors, relation, direction)], table, rows)
         return np.where(ids < self.index.ntotal, (self.term.weight * scores).float().numpy(), np.float32(-np.inf))
 
 

@@ -6,6 +6,7 @@ more plausible, the margin γ is not included, nothing is squashed.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -19,9 +20,9 @@ from components.kge.fusions import FUSIONS
 from components.kge.fusions.base import Space, Term
 from components.kge.graph import HEAD, RELATION, TAIL
 from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import Asked, Candidates, QueryInteraction, Side
+from components.kge.interactions.base import Asked, QueryInteraction, Side
 from components.kge.kernels.rows import take
-from components.kge.negatives.base import Block
+from components.kge.negatives.base import Block, Real, Virtual
 from components.kge.pool import Pool
 from components.kge.tensors import joined, total
 
@@ -130,13 +131,13 @@ class Model(nn.Module):
         """Scores ``[...]`` of triples given by vectors ``[..., e]``, ``relations[...]``; dimensions broadcast."""
         terms = tuple(terms or self.fusion.terms)
         heads, tails = (self._needed_views(modal, relations, terms) for modal in (head, tail))
-        return self._score_views(heads, relations, tails, terms)
+        return self._score_crossed([heads], relations, [tails], [(0, 0)], terms)[0]
 
     def score_pooled(self, pool: Pool, triples: Tensor, terms: tuple[Term, ...]) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]`` whose entities are in the pool."""
         heads, relations, tails = triples.unbind(1)
         views = [{name: pool.view(name, ids, relations) for name in _views_of(terms)} for ids in (heads, tails)]
-        return self._score_views(views[0], relations, views[1], terms)
+        return self._score_crossed([views[0]], relations, [views[1]], [(0, 0)], terms)[0]
 
     def score_blocks(
         self, pool: Pool, triples: Tensor, blocks: Iterable[Block], terms: Iterable[Term] | None = None
@@ -147,11 +148,11 @@ class Model(nn.Module):
         """
         terms = tuple(terms or self.fusion.terms)
         scores: list[tuple[Tensor, Tensor]] = []
-        for one_sided, alike in groupby(blocks, lambda block: block.head is None or block.tail is None):
-            if one_sided:
+        for rows, alike in groupby(blocks, _shared_rows):
+            if rows is None:
                 scores.append(self._score_answers(pool, triples, list(alike), terms))
             else:
-                scores += [self._score_pairs(pool, triples[block.rows], block, terms) for block in alike]
+                scores += self._score_fakes(pool, triples, list(alike), terms)
         positive, negative = zip(*scores, strict=True)
         return joined(positive), joined(negative)
 
@@ -218,18 +219,40 @@ class Model(nn.Module):
         """The modalities alone where no term looks at a fused vector."""
         return modal.vectors if _views_of(terms) <= modal.vectors.keys() else self.fusion.views(modal, relations)
 
-    def _score_views(
-        self, heads: Mapping[str, Tensor], relations: Tensor, tails: Mapping[str, Tensor], terms: tuple[Term, ...]
-    ) -> Tensor:
-        """Scores of pairs of views; with reciprocal relations the mean of both directions."""
+    def _score_crossed(
+        self,
+        heads: Sequence[Mapping[str, Tensor]],
+        relations: Tensor,
+        tails: Sequence[Mapping[str, Tensor]],
+        pairs: Sequence[tuple[int, int]],
+        terms: tuple[Term, ...],
+    ) -> list[Tensor]:
+        """Scores of the views ``heads[i]`` and ``tails[j]`` for each of ``pairs``.
 
-        def directed(known: Mapping[str, Tensor], sought: Mapping[str, Tensor], side: Side) -> Tensor:
-            relation = {term: self.relation(term, relations, side) for term in terms}
-            scores = [self.interaction.score(known[term.head], relation[term], sought[term.tail]) for term in terms]
-            return total(map(_weighed, terms, scores))
+        With reciprocal relations the mean of both directions.
+        """
+        score = partial(self._score_directed, relations=relations, terms=terms)
+        forward = score(heads, tails, pairs, side="tail")
+        if not self.config.reciprocal:
+            return forward
+        backward = score(tails, heads, [(j, i) for i, j in pairs], side="head")
+        return [(one + other) / 2 for one, other in zip(forward, backward, strict=True)]
 
-        forward = directed(heads, tails, "tail")
-        return (forward + directed(tails, heads, "head")) / 2 if self.config.reciprocal else forward
+    def _score_directed(
+        self,
+        known: Sequence[Mapping[str, Tensor]],
+        sought: Sequence[Mapping[str, Tensor]],
+        pairs: Sequence[tuple[int, int]],
+        relations: Tensor,
+        terms: tuple[Term, ...],
+        side: Side,
+    ) -> list[Tensor]:
+        of_terms = []
+        for term in terms:
+            views = [ours[term.head] for ours in known], [theirs[term.tail] for theirs in sought]
+            scores = self.interaction.score_crossed(views[0], self.relation(term, relations, side), views[1], pairs)
+            of_terms.append([_weighed(term, score) for score in scores])
+        return [total(scores) for scores in zip(*of_terms, strict=True)]
 
     def _against_all(
         self,
@@ -266,16 +289,21 @@ class Model(nn.Module):
         view, _, direction = self.roles(term, side)
         return known[view], self.relation(term, relations, side), direction
 
-    def _score_pairs(self, pool: Pool, triples: Tensor, block: Block, terms: tuple[Term, ...]) -> tuple[Tensor, Tensor]:
-        """As ``score_blocks``, of a block that replaces both sides; ``triples[b, 3]``: its rows of the batch."""
-        relations = triples[:, RELATION]
-        heads, tails = (
-            {name: pool.stand_ins(name, side, relations) for name in _views_of(terms)}
-            for side in (block.head, block.tail)
-            if side
-        )
-        negative = self._score_views(heads, relations.unsqueeze(1), tails, terms)
-        return self.score_pooled(pool, triples, terms), negative
+    def _score_fakes(
+        self, pool: Pool, triples: Tensor, blocks: Sequence[Block], terms: tuple[Term, ...]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """As ``score_blocks``, of blocks at the same rows; an entity that several of them have is looked at once."""
+        own = triples[blocks[0].rows]
+        relations = own[:, RELATION]
+        heads: list[Real | Virtual] = [Real(own[:, [HEAD]])]
+        tails: list[Real | Virtual] = [Real(own[:, [TAIL]])]
+        pairs = [(0, 0)] + [(_place(block.head, heads), _place(block.tail, tails)) for block in blocks]
+        views = [
+            [{name: pool.stand_ins(name, entities, relations) for name in _views_of(terms)} for entities in side]
+            for side in (heads, tails)
+        ]
+        positive, *negatives = self._score_crossed(views[0], relations.unsqueeze(1), views[1], pairs, terms)
+        return [(positive.squeeze(1), negative) for negative in negatives]
 
     def _score_answers(
         self, pool: Pool, triples: Tensor, blocks: Sequence[Block], terms: tuple[Term, ...]
@@ -285,23 +313,22 @@ class Model(nn.Module):
         for term in terms:
             questions = [self._question(pool, triples[block.rows], block, term) for block in blocks]
             of_term = []
-            for _tables, alike in groupby(questions, lambda question: [id(table) for table, _ in question[1]]):
-                asked, answers = zip(*alike, strict=True)
-                together = [_together(same_table) for same_table in zip(*answers, strict=True)]
-                of_term.append(self.interaction.score_candidates(asked, together))
+            for _table, alike in groupby(questions, lambda question: id(question[1])):
+                asked, (table, *_), index = zip(*alike, strict=True)
+                of_term.append(self.interaction.score_candidates(asked, table, joined(index)))
             scores.append(_weighed(term, joined(of_term)))
         positive, negative = total(scores).tensor_split([1], dim=1)
         return positive.squeeze(1), negative
 
-    def _question(self, pool: Pool, triples: Tensor, block: Block, term: Term) -> tuple[Asked, list[Candidates]]:
-        """What a term asks about a block of one side, and the answers, the gold one first."""
+    def _question(self, pool: Pool, triples: Tensor, block: Block, term: Term) -> tuple[Asked, Tensor, Tensor]:
+        """What a term asks about a block of one side; a table ``[U, e]`` and the answers' rows of it ``[b, 1 + K]``."""
         heads, relations, tails = triples.unbind(1)
         side: Side = "tail" if block.head is None else "head"
         known, gold, others = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
-        assert others is not None
+        assert isinstance(others, Real)
         ours, theirs, direction = self.roles(term, side)
         asked = pool.view(ours, known, relations), self.relation(term, relations, side), direction
-        return asked, pool.answers(theirs, gold, others, relations)
+        return asked, *pool.candidates(theirs, others.after(gold), relations)
 
     def roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""
@@ -314,9 +341,24 @@ def _views_of(terms: Iterable[Term]) -> set[str]:
     return {view for term in terms for view in (term.head, term.tail)}
 
 
-def _together(answers: Sequence[Candidates]) -> Candidates:
-    """Candidates of several groups of queries, from one table."""
-    return answers[0][0], joined([index for _, index in answers])
+def _shared_rows(block: Block) -> int | None:
+    """What blocks of virtual entities, or of both sides, must share to be scored together; None for all others."""
+    sides = block.head, block.tail
+    return (
+        None
+        if any(side is None for side in sides) and any(isinstance(side, Real) for side in sides)
+        else id(block.rows)
+    )
+
+
+def _place(entities: Real | Virtual | None, seen: list[Real | Virtual]) -> int:
+    """Where in ``seen`` a side's entities stand, at its end if they are new; the positives' own are the first."""
+    if entities is None:
+        return 0
+    places = [place for place, other in enumerate(seen) if other is entities]
+    if not places:
+        seen.append(entities)
+    return places[0] if places else len(seen) - 1
 
 
 def _weighed(term: Term, score: Tensor) -> Tensor:

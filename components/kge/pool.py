@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from components.kge.entities import Modal
-from components.kge.interactions.base import Candidates
 from components.kge.kernels.rows import share, take
 from components.kge.negatives.base import Block, Real, Virtual
 
@@ -71,21 +70,15 @@ class Pool:
             return self.views[name]
         return self.fusion.views(self.modal, relation.expand(len(self.modal["structure"])))[name]
 
-    def candidates(self, name: str, real: Real, relations: Tensor) -> Candidates:
+    def candidates(self, name: str, real: Real, relations: Tensor) -> tuple[Tensor, Tensor]:
         """A table ``[U, e]`` and rows of it ``[b, K]``: the view of ``real`` in triples with ``relations[b]``."""
         if name in self.views and not real.parts:
             return self.views[name], self.index(real.ids)
         if name in self.modal.vectors:
             return self.modal[name], self.index(real.of(name))
         mixed = self.modal.pick({m: self.index(real.of(m)) for m in self.modal.vectors})
-        return _as_rows(self.fusion.views(mixed, relations.unsqueeze(1))[name])
-
-    def answers(self, name: str, gold: Tensor, others: Real | Virtual, relations: Tensor) -> list[Candidates]:
-        """As ``candidates``, with the entities ``gold[b]`` as the first column; 1 + K columns in all."""
-        if isinstance(others, Real):
-            return [self.candidates(name, _prepend(gold, others), relations)]
-        own = self.candidates(name, Real(gold.unsqueeze(1)), relations)
-        return [own, _as_rows(self.stand_ins(name, others, relations))]
+        vectors = self.fusion.views(mixed, relations.unsqueeze(1))[name]
+        return vectors.flatten(0, 1), torch.arange(real.ids.numel(), device=real.ids.device).view(real.ids.shape)
 
     def stand_ins(self, name: str, others: Real | Virtual, relations: Tensor) -> Tensor:
         """Vectors ``[b, K, e]`` of the view of ``others`` in triples with ``relations[b]``."""
@@ -107,19 +100,6 @@ def ids_of(triples: Tensor, blocks: Iterable[Block]) -> Iterable[Tensor]:
             if isinstance(side, Real):
                 yield side.ids
                 yield from side.parts.values()
-
-
-def _prepend(gold: Tensor, real: Real) -> Real:
-    """``real`` with the positives' own entities ``gold[b]`` as the first column."""
-    column = gold.unsqueeze(1)
-    parts = {m: torch.cat([column, ids], dim=1) for m, ids in real.parts.items()}
-    return Real(torch.cat([column, real.ids], dim=1), parts)
-
-
-def _as_rows(vectors: Tensor) -> Candidates:
-    """Vectors ``[b, K, e]`` as a table ``[bK, e]`` and the rows of it ``[b, K]``."""
-    b, k = vectors.shape[:2]
-    return vectors.flatten(0, 1), torch.arange(b * k, device=vectors.device).view(b, k)
 
 
 def _distinct(ids: Iterable[Tensor], n_entities: int) -> tuple[Tensor | None, Tensor | None]:

@@ -18,7 +18,6 @@ from components.kge.kernels.rows import take
 
 Side = Literal["head", "tail"]
 Asked = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations [b, r], the side that is asked for
-Candidates = tuple[Tensor, Tensor]  # a table [U, e], and rows of it [B, K]
 Init = Annotated[float, Field(gt=0, description="half width of the uniform initial values")]
 
 
@@ -56,17 +55,22 @@ class Interaction(ABC):
     def score(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
         """Scores ``[...]`` of triples ``[..., e]``, ``[..., r]``, ``[..., e]``; leading dimensions broadcast."""
 
-    def score_candidates(self, asked: Sequence[Asked], answers: Sequence[Candidates]) -> Tensor:
-        """Scores ``[B, K]`` of candidates for groups of queries, B in all, one group after another.
+    def score_crossed(
+        self, heads: Sequence[Tensor], relation: Tensor, tails: Sequence[Tensor], pairs: Sequence[tuple[int, int]]
+    ) -> list[Tensor]:
+        """Scores ``[...]`` of triples of ``heads[i]`` and ``tails[j]`` for each of ``pairs``; what they share, once.
 
-        The candidates of several tables stand side by side, K in all.
+        Shapes as in ``score``; ``[b, K or 1, e]`` and ``relation[b, 1, r]`` are the fastest.
         """
-        sizes = [len(known) for known, _, _ in asked]
-        columns = []
-        for table, index in answers:
-            parts = zip(asked, index.split(sizes), strict=True)
-            columns.append(tensors.joined([self._score_group_candidates(*group, table, own) for group, own in parts]))
-        return tensors.joined(columns, dim=1)
+        return [self.score(heads[i], relation, tails[j]) for i, j in pairs]
+
+    def score_candidates(self, asked: Sequence[Asked], table: Tensor, index: Tensor) -> Tensor:
+        """Scores ``[B, K]`` of candidates ``table[index]`` for groups of queries, B in all, one group after another.
+
+        ``table`` ``[U, e]``, ``index`` ``[B, K]``.
+        """
+        parts = zip(asked, index.split([len(known) for known, _, _ in asked]), strict=True)
+        return torch.cat([self._score_group_candidates(*group, table, own) for group, own in parts])
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         """Scores ``[B, N]`` of every entity of ``table[N, e]`` for queries ``known[B, e]``, ``relation[B, r]``."""
@@ -106,12 +110,17 @@ class QueryInteraction(Interaction):
         """Point ``[..., e]`` near which the answers of the query lie; ``known`` has gone through ``entity``."""
 
     def score(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
-        return self.geometry.aligned(self.query(self.entity(head), relation, "tail"), self.entity(tail))
+        return self.geometry.pairs(self.query(self.entity(head), relation, "tail"), self.entity(tail))
 
-    def score_candidates(self, asked: Sequence[Asked], answers: Sequence[Candidates]) -> Tensor:
-        queries = self._queries(asked)
-        columns = [self.geometry.candidates(queries, self.entity(table), index) for table, index in answers]
-        return tensors.joined(columns, dim=1)
+    def score_crossed(
+        self, heads: Sequence[Tensor], relation: Tensor, tails: Sequence[Tensor], pairs: Sequence[tuple[int, int]]
+    ) -> list[Tensor]:
+        queries = [self.query(self.entity(head), relation, "tail") for head in heads]
+        points = [self.entity(tail) for tail in tails]
+        return [self.geometry.aligned(queries[i], points[j]) for i, j in pairs]
+
+    def score_candidates(self, asked: Sequence[Asked], table: Tensor, index: Tensor) -> Tensor:
+        return self.geometry.candidates(self._queries(asked), self.entity(table), index)
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
@@ -124,7 +133,7 @@ class QueryInteraction(Interaction):
 
     def _queries(self, asked: Sequence[Asked]) -> Tensor:
         """Points ``[B, e]`` of all groups, one after another."""
-        return tensors.joined([self.query(self.entity(known), relation, side) for known, relation, side in asked])
+        return torch.cat([self.query(self.entity(known), relation, side) for known, relation, side in asked])
 
 
 class ProjectionInteraction(QueryInteraction):
@@ -138,6 +147,7 @@ class ProjectionInteraction(QueryInteraction):
         query = self.query(self.entity(head), relation, "tail")
         return self.geometry.pairs(query, self.key(self.entity(tail), relation, "tail"))
 
+    score_crossed = Interaction.score_crossed
     score_candidates = Interaction.score_candidates  # as with score_sides, the candidates' points depend on the side
 
     def _score_group_candidates(

@@ -27,12 +27,13 @@ class Geometry(ABC):
         """Scores ``[...]`` of ``query[..., d]`` with ``candidate[..., d]``; leading dimensions broadcast."""
 
     def aligned(self, query: Tensor, candidate: Tensor) -> Tensor:
-        """``pairs`` of vectors; by the kernels, which take one pass over memory, where the shapes are the same."""
-        if query.shape == candidate.shape and query.dim() > 1:
-            rows, table = query.flatten(0, -2), candidate.flatten(0, -2)
-            if comparison.usable(rows, table, len(rows)):
-                index = torch.arange(len(rows)).unsqueeze(1)
-                return comparison.candidates(self.kernel, rows, table, index).view(query.shape[:-1])
+        """``pairs``, by the kernels where ``query`` and ``candidate`` are ``[b, K or 1, d]``."""
+        if query.dim() == candidate.dim() == 3 and len(query) == len(candidate):
+            rows, table = query.flatten(0, 1), candidate.flatten(0, 1)
+            count = max(query.shape[1], candidate.shape[1])
+            if comparison.usable(rows, table, len(query) * count):
+                index = torch.arange(len(table)).view(candidate.shape[:2]).expand(-1, count)
+                return comparison.candidates(self.kernel, rows, table, index.reshape(len(rows), -1)).view(-1, count)
         return self.pairs(query, candidate)
 
     def candidates(self, query: Tensor, table: Tensor, index: Tensor) -> Tensor:

@@ -61,6 +61,12 @@ class Real:
         """K."""
         return self.ids.shape[1]
 
+    def after(self, gold: Tensor) -> "Real":
+        """These, with the entities ``gold[b]`` as the first column."""
+        column = gold.unsqueeze(1)
+        parts = {m: torch.cat([column, ids], dim=1) for m, ids in self.parts.items()}
+        return Real(torch.cat([column, self.ids], dim=1), parts)
+
 
 @dataclass(frozen=True)
 class Virtual:

@@ -49,18 +49,20 @@ def test_all_ways_to_ask_agree_in_scores_and_gradients(
         ours, r, theirs = entity[known].unsqueeze(1), relation[asked].unsqueeze(1), entity.unsqueeze(0)
         triples = interaction.score(ours, r, theirs) if side == "tail" else interaction.score(theirs, r, ours)
         everyone = interaction.score_all(entity[known], relation[asked], entity, side)
-        candidates = interaction.score_candidates([(entity[known], relation[asked], side)], [(entity, index)])
+        candidates = interaction.score_candidates([(entity[known], relation[asked], side)], entity, index)
         _assert_same(triples, everyone, entity, relation)
         _assert_same(triples.gather(1, index), candidates, entity, relation)
+    one, many, r = entity[known].unsqueeze(1), entity[index], relation[asked].unsqueeze(1)
+    pairs = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    for (i, j), crossed in zip(pairs, interaction.score_crossed([one, many], r, [one, many], pairs), strict=True):
+        _assert_same(interaction.score([one, many][i], r, [one, many][j]), crossed, entity, relation)
     groups: list[Asked] = [(entity[known], relation[asked], "head"), (entity[known[:1]], relation[asked[:1]], "tail")]
     for group, scores in zip(groups, interaction.score_sides(groups, entity), strict=True):
         vectors, rows_of_relations, side = group
         _assert_same(interaction.score_all(vectors, rows_of_relations, entity, side), scores, entity, relation)
-    apart = [interaction.score_candidates([group], [(entity, index[: len(group[0])])]) for group in groups]
-    together = interaction.score_candidates(groups, [(entity, torch.cat([index, index[:1]]))])
+    apart = [interaction.score_candidates([group], entity, index[: len(group[0])]) for group in groups]
+    together = interaction.score_candidates(groups, entity, torch.cat([index, index[:1]]))
     _assert_same(torch.cat(apart), together, entity, relation)
-    beside = interaction.score_candidates(groups[:1], [(entity, index[:, :1]), (entity, index)])
-    _assert_same(torch.cat([apart[0][:, :1], apart[0]], dim=1), beside, entity, relation)
 
 
 def _assert_same(expected: Tensor, actual: Tensor, *inputs: Tensor) -> None:
@@ -77,12 +79,12 @@ def test_blocks_do_not_change_scores(choice: dict[str, Any], monkeypatch: pytest
     known, asked, index = torch.arange(6), torch.arange(6) % 3, torch.arange(12).view(6, 2) % 9
     whole = [
         interaction.score_all(entity[known], relation[asked], entity, "tail"),
-        interaction.score_candidates([(entity[known], relation[asked], "tail")], [(entity, index)]),
+        interaction.score_candidates([(entity[known], relation[asked], "tail")], entity, index),
     ]
     monkeypatch.setattr("components.kge.tensors.BLOCK_FLOATS", {"cpu": 20})
     blocked = [
         interaction.score_all(entity[known], relation[asked], entity, "tail"),
-        interaction.score_candidates([(entity[known], relation[asked], "tail")], [(entity, index)]),
+        interaction.score_candidates([(entity[known], relation[asked], "tail")], entity, index),
     ]
     for expected, actual in zip(whole, blocked, strict=True):
         _assert_same(expected, actual, entity, relation)

@@ -117,6 +117,18 @@ def test_a_geometry_takes_strided_vectors_and_either_way_agrees(geometry: Geomet
     torch.testing.assert_close(geometry.grid(query, table).double(), expected, atol=1e-4, rtol=1e-5)
 
 
+@every_geometry
+@pytest.mark.parametrize(("queries", "candidates"), [(1, 1), (1, 4), (4, 1), (4, 4)])
+def test_aligned_vectors_are_compared_as_pairs_are(geometry: Geometry, queries: int, candidates: int) -> None:
+    shapes = (600, queries, 256), (600, candidates, 256)
+    query, candidate = (torch.randn(shape, requires_grad=True) for shape in shapes)
+    q, c = (tensor.detach().double().requires_grad_() for tensor in (query, candidate))
+    assert comparison.usable(query.flatten(0, 1), candidate.flatten(0, 1), 600)
+    weight = torch.randn(600, max(queries, candidates))
+    ours = scores_and_gradients(geometry.aligned(query, candidate), weight, query, candidate)
+    assert_alike(ours, scores_and_gradients(geometry.pairs(q, c), weight, q, c))
+
+
 def test_several_threads_may_score_at_once() -> None:
     query, table = torch.randn(16, 64), torch.randn(3000, 64)
     expected = comparison.everyone("modulus", query, table)
