@@ -144,7 +144,8 @@ class Model(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Scores of the positives ``[b]`` and negatives ``[b, K]`` of blocks, one after another.
 
-        ``triples[B, 3]``: the batch. Blocks of one side go through the table of entities together.
+        ``triples[B, 3]``: the batch. Real entities of one side are answers to a query, and go through the table of
+        entities together; all others are triples, with reciprocal relations the mean of both directions.
         """
         terms = tuple(terms or self.fusion.terms)
         scores: list[tuple[Tensor, Tensor]] = []
@@ -342,13 +343,9 @@ def _views_of(terms: Iterable[Term]) -> set[str]:
 
 
 def _shared_rows(block: Block) -> int | None:
-    """What blocks of virtual entities, or of both sides, must share to be scored together; None for all others."""
-    sides = block.head, block.tail
-    return (
-        None
-        if any(side is None for side in sides) and any(isinstance(side, Real) for side in sides)
-        else id(block.rows)
-    )
+    """What blocks must share to be scored together as triples; None where real entities replace one side: answers."""
+    replaced = [side for side in (block.head, block.tail) if side]
+    return None if len(replaced) == 1 and isinstance(replaced[0], Real) else id(block.rows)
 
 
 def _place(entities: Real | Virtual | None, seen: list[Real | Virtual]) -> int:
