@@ -20,9 +20,9 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, tensors)
 
 
-def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """One or more tensors as one; ``torch.cat`` would copy a single one."""
-    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts), dim)
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """The rows of one or more tensors; ``torch.cat`` would copy a single one."""
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
 def random_vectors(*shape: int) -> Tensor:

@@ -13,15 +13,15 @@ SMALL = 1 << 14  # coordinates, below which PyTorch's own operations are as fast
 def usable(vectors: Tensor, phases: Tensor) -> bool:
     """Whether the kernels serve these vectors ``[…, 2d]`` and phases ``[…, d]``."""
     plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (vectors, phases))
-    alike = vectors.shape[:-1] == phases.shape[:-1] and phases.numel() >= SMALL
-    return plain and alike and not torch.compiler.is_compiling()
+    alike = vectors.shape[:-1] == phases.shape[:-1] and phases.dim() > 1
+    return plain and alike and phases.numel() >= SMALL and not torch.compiler.is_compiling()
 
 
 def rotate(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """``[…, 2d]``: each complex coordinate times e^{i phase}."""
     from components.kge.kernels import loops
 
-    rotated = torch.empty(vectors.shape)
+    rotated = vectors.new_empty(vectors.shape)
     arrays = [tensor.flatten(0, -2).contiguous().numpy() for tensor in (vectors, cosines, sines, rotated)]
     run([partial(loops.rotate, *arrays, *part) for part in ranges(len(arrays[0]))])
     return rotated
@@ -31,7 +31,7 @@ def pull(gradients: Tensor, cosines: Tensor, sines: Tensor, rotated: Tensor) -> 
     """Gradients of vectors ``[…, 2d]`` and phases ``[…, d]`` from that of ``rotated``."""
     from components.kge.kernels import loops
 
-    of_vectors, of_phases = torch.empty(gradients.shape), torch.empty(cosines.shape)
+    of_vectors, of_phases = gradients.new_empty(gradients.shape), cosines.new_empty(cosines.shape)
     tensors = (gradients, cosines, sines, rotated, of_vectors, of_phases)
     arrays = [tensor.flatten(0, -2).contiguous().numpy() for tensor in tensors]
     run([partial(loops.pull_rotation, *arrays, *part) for part in ranges(len(arrays[0]))])

@@ -230,11 +230,11 @@ def test_mat_without_weight_is_adamf_bit_for_bit(
     assert_same_bits(*results)
 
 
-@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(("groups", "reciprocal"), [(1, False), (3, False), (1, True)])
 def test_mat_adds_three_fakes_a_group_each_with_its_positive(
-    groups: int, make_model: MakeModel, make_context: MakeContext, batch: Batch
+    groups: int, reciprocal: bool, make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
-    model = make_model(interaction="rotate", fusion="adamf")
+    model = make_model(interaction="rotate", fusion="adamf", reciprocal=reciprocal)
     context = make_context(model)
     blocks = refined(strategy("mat", context, count=4, weight=0.1, groups=groups), batch, model)
     fakes = [block for block in blocks if block.name == "adversarial"]

@@ -31,4 +31,5 @@ def test_what_broadcasts_or_is_small_or_of_other_precision_goes_another_way() ->
     assert rotation.usable(vectors, phases)
     assert not rotation.usable(vectors, phases[:1])
     assert not rotation.usable(vectors[:10], phases[:10])
+    assert not rotation.usable(vectors.flatten(), phases.flatten())
     assert not rotation.usable(vectors.double(), phases.double())
