@@ -11,7 +11,7 @@ from math import sqrt
 import numpy as np
 from numba import carray, njit
 
-from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ONE, ZERO
+from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO, root
 from components.kge.kernels.simd import stack, wide
 
 LANES = 64  # four registers of 512 bits: enough sums under way to hide the latency of each
@@ -39,7 +39,7 @@ def score(kind, q, columns, scores):
         for i in range(half):
             for lane in range(lanes):
                 x, y = q[i] - columns[i, lane], q[half + i] - columns[half + i, lane]
-                sums[lane] -= _root(x * x + y * y + EPSILON)
+                sums[lane] -= root(x * x + y * y + EPSILON)
     else:
         for i in range(np.uintp(q.size)):
             for lane in range(lanes):
@@ -53,12 +53,3 @@ def score(kind, q, columns, scores):
     for lane in range(lanes):  # as often as above, or the sums would need memory
         if lane < np.uintp(scores.size):
             scores[lane] = -sqrt(sums[lane]) if kind == L2 else sums[lane]
-
-
-@njit(fastmath={"arcp", "afn", "contract"}, error_model="numpy")
-def _root(x):
-    """√x as x · (1/√x): a processor estimates reciprocal roots, and refines them, in half the time of a root.
-
-    Without ``reassoc``, which would make it √x again.
-    """
-    return x * (ONE / sqrt(x))

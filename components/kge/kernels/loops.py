@@ -69,20 +69,27 @@ def pairs(kind: int) -> Loops:
     @compiled
     def score_pairs(query, table, order, offsets, scores, begin, end):
         wide()
+        width, own = query.shape[1], order[offsets[begin] : offsets[end]]
+        starts, totals = chunks.places(own, scores.shape[1], width), np.empty(own.size, np.float32)
+        length = chunks.length(kind, width)
+        counts = chunks.shares(length)
+        points, rows = query.ravel(), table.ravel()
         for row in range(begin, end):
-            for p in range(offsets[row], offsets[row + 1]):
-                b, k = divmod(order[p], scores.shape[1])
-                scores[b, k] = score(kind, query[b], table[row])
+            first, last = offsets[row] - offsets[begin], offsets[row + 1] - offsets[begin]
+            if length < chunks.CHUNK:
+                for p in range(first, last):
+                    totals[p] = score(kind, query[starts[p] // width], table[row])
+            else:
+                start, ahead = np.uintp(row * width), starts[first + chunks.AHEAD : last + chunks.AHEAD]
+                chunks.score(kind, length, counts, points, starts[first:last], ahead, rows, start, totals[first:last])
+        scores.ravel()[own] = totals
 
     @compiled
     def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, fresh, begin, end):
         wide()
         query_gradient[:] = 0
         width, own = query.shape[1], order[offsets[begin] : offsets[end]]
-        starts, slopes = np.empty(own.size, np.uintp), np.empty(own.size, np.float32)
-        for p in range(own.size):
-            b, k = divmod(own[p], slope.shape[1])
-            starts[p], slopes[p] = b * width, slope[b, k]
+        starts, slopes = chunks.places(own, slope.shape[1], width), slope.ravel()[own]
         length = chunks.length(kind, width)
         counts = chunks.shares(length)
         points, rows, dq, dc = query.ravel(), table.ravel(), query_gradient.ravel(), table_gradient.ravel()
@@ -95,8 +102,9 @@ def pairs(kind: int) -> Loops:
                     b = starts[p] // width
                     pull(kind, query[b], table[row], slopes[p], query_gradient[b], table_gradient[row])
             else:
+                pair, ahead = starts[first:last], starts[first + chunks.AHEAD : last + chunks.AHEAD]
                 start = np.uintp(row * width)
-                chunks.pull(kind, length, counts, points, starts[first:last], slopes[first:last], rows, start, dq, dc)
+                chunks.pull(kind, length, counts, points, pair, ahead, slopes[first:last], rows, start, dq, dc)
 
     return Loops(score_pairs, pull_pairs)
 

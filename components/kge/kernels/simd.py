@@ -1,4 +1,7 @@
-"""What numba lacks to keep vectors in registers: memory that may become registers, sums of them, wide registers."""
+"""What numba lacks to keep vectors near the processor.
+
+Memory that may become registers, sums of them, wide registers, and lines fetched into the cache ahead of their use.
+"""
 
 # mypy: disable-error-code="no-untyped-def"
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
 POINTER = types.CPointer(types.float32)
@@ -50,6 +54,23 @@ def adder(count: int) -> Any:
     return add
 
 
+def summer(count: int) -> Any:
+    """A function that sums ``count`` float32; as a loop it would be unrolled into single additions."""
+
+    @intrinsic
+    def add_up(typing, floats):
+        def generate(context, builder, signature, arguments):
+            vector = ir.VectorType(ir.FloatType(), count)
+            values = builder.load(builder.bitcast(arguments[0], vector.as_pointer()), align=4)
+            kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), vector])
+            reduce = get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{count}f32")
+            return builder.call(reduce, [ir.Constant(ir.FloatType(), 0), values], fastmath=["reassoc"])
+
+        return types.float32(POINTER), generate
+
+    return add_up
+
+
 @intrinsic
 def wide(typing):
     """Registers of 512 bits where there are such: by default LLVM prefers 256, lest short loops lower the clock."""
@@ -60,3 +81,20 @@ def wide(typing):
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic
+def prefetch(typing, array, place):
+    """Ask for the cache line of ``place`` of a flat array; a hint, so ``place`` may lie beyond the end."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        line = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        fetch = builder.module.declare_intrinsic(
+            "llvm.prefetch", [line.type], ir.FunctionType(ir.VoidType(), [line.type, number, number, number])
+        )
+        builder.call(fetch, [line, number(0), number(3), number(1)])  # to read, into the first level, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp), generate
