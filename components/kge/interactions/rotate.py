@@ -1,5 +1,6 @@
 """RotatE."""
 
+from collections.abc import Sequence
 from math import pi
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from components.kge.interactions.base import Init, QueryInteraction, Side
+from components.kge.interactions.base import Asked, Init, QueryInteraction, Side
 from components.kge.interactions.complex import halves
 from components.kge.interactions.geometry import Modulus
 from components.kge.kernels import rotation
@@ -29,8 +30,15 @@ class RotatE(QueryInteraction):
         return 2 * dimension
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
-        turn = pi / self.init if side == "tail" else -pi / self.init
-        return _Rotation.apply(known, relation * turn)
+        return _Rotation.apply(known, self._phase(relation, side))
+
+    def _queries(self, asked: Sequence[Asked]) -> Tensor:
+        """Phases that turn back belong to the same rotation, so that all groups need but one."""
+        known = torch.cat([known for known, _, _ in asked])
+        return _Rotation.apply(known, torch.cat([self._phase(relation, side) for _, relation, side in asked]))
+
+    def _phase(self, relation: Tensor, side: Side) -> Tensor:
+        return relation * (pi / self.init if side == "tail" else -pi / self.init)
 
 
 class _Rotation(torch.autograd.Function):

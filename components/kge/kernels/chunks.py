@@ -37,12 +37,12 @@ def shares(length):
 
 
 @njit(inline="always")
-def places(pairs, count, width):
-    """Where in a flat array ``[B · width]`` the query of each pair of ``[B, count]`` begins, and ``AHEAD`` more."""
-    starts = np.zeros(pairs.size + AHEAD, np.uintp)
-    for p in range(pairs.size):
-        starts[p] = pairs[p] // count * width
-    return starts
+def starts(queries, width):
+    """Where the points of ``queries`` begin in a flat array, and ``AHEAD`` more."""
+    places = np.zeros(queries.size + AHEAD, np.uintp)
+    for p in range(queries.size):
+        places[p] = queries[p] * width
+    return places
 
 
 @njit(inline="always")

@@ -46,15 +46,15 @@ class _Candidates(torch.autograd.Function):
     ) -> Tensor:
         from components.kge.kernels import loops
 
-        order = np.empty(index.numel(), np.int32)
-        offsets = np.empty(len(table) + 1, np.int32)
-        loops.group(index.contiguous().view(-1).numpy(), order, offsets)
+        offsets, places, queries = (np.empty(n, np.int32) for n in (len(table) + 1, index.numel(), index.numel()))
+        loops.group(index.contiguous().numpy(), offsets, places, queries)
         scores = query.new_empty(index.shape)
-        ctx.kind, ctx.gradients, ctx.pairs, ctx.parts = kind, gradients, (order, offsets), balanced(offsets)
+        ctx.kind, ctx.gradients, ctx.pairs = kind, gradients, (offsets, places, queries)
+        ctx.parts = balanced(offsets)
         ctx.save_for_backward(query, table, scores)
         points = _points(query), _points(table)
         score = loops.pairs(KINDS.index(kind)).score
-        run([partial(score, *points, order, offsets, scores.numpy(), *part) for part in ctx.parts])
+        run([partial(score, *points, ctx.pairs, scores.numpy(), *part) for part in ctx.parts])
         return scores
 
     @staticmethod
@@ -63,7 +63,7 @@ class _Candidates(torch.autograd.Function):
         from components.kge.kernels import loops
 
         pull = loops.pairs(KINDS.index(ctx.kind)).pull
-        return (None, *_pull(ctx, pull, gradient, ctx.parts, *ctx.pairs), None, None)
+        return (None, *_pull(ctx, pull, gradient, ctx.parts, ctx.pairs), None, None)
 
 
 class _Everyone(torch.autograd.Function):
@@ -90,7 +90,7 @@ class _Everyone(torch.autograd.Function):
 
 
 def _pull(
-    ctx: Any, pull: Any, gradient: Tensor, parts: list[tuple[int, int]], *pairs: np.ndarray
+    ctx: Any, pull: Any, gradient: Tensor, parts: list[tuple[int, int]], *pairs: tuple[np.ndarray, ...]
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of queries and table from the scores' ``gradient``; ``pull`` works on each of ``parts`` of the rows.
 

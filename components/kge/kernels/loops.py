@@ -44,22 +44,26 @@ class Loops(NamedTuple):
 
 
 @compiled
-def group(index, order, offsets):
-    """Group pairs by the row ``index[P]`` that they need: row i's are ``order[offsets[i] : offsets[i + 1]]``.
+def group(index, offsets, places, queries):
+    """Group pairs by the row ``index[B, K]`` that they need.
 
-    Raises ``IndexError`` for a row that does not exist.
+    Row i's are ``offsets[i] … offsets[i + 1]`` of ``places``, where a pair lies in ``index``, and of ``queries``, their
+    b. Raises ``IndexError`` for a row that does not exist.
     """
     offsets[:] = 0
-    for pair in range(index.size):
-        if not 0 <= index[pair] < offsets.size - 1:
+    rows = index.ravel()
+    for place in range(rows.size):
+        if not 0 <= rows[place] < offsets.size - 1:
             raise IndexError("a candidate's index is out of the table's range")
-        offsets[index[pair] + 1] += 1
+        offsets[rows[place] + 1] += 1
     for row in range(1, offsets.size):
         offsets[row] += offsets[row - 1]
-    place = offsets.copy()
-    for pair in range(index.size):
-        order[place[index[pair]]] = pair
-        place[index[pair]] += 1
+    free = offsets.copy()
+    for b in range(index.shape[0]):
+        for place in range(b * index.shape[1], (b + 1) * index.shape[1]):
+            pair = free[rows[place]]
+            free[rows[place]] += 1
+            places[pair], queries[pair] = place, b
 
 
 @cache
@@ -67,10 +71,11 @@ def pairs(kind: int) -> Loops:
     """Scores ``[B, K]`` of each query with K rows of the table, in the order of the rows (``group``)."""
 
     @compiled
-    def score_pairs(query, table, order, offsets, scores, begin, end):
+    def score_pairs(query, table, pairs, scores, begin, end):
         wide()
-        width, own = query.shape[1], order[offsets[begin] : offsets[end]]
-        starts, totals = chunks.places(own, scores.shape[1], width), np.empty(own.size, np.float32)
+        (offsets, places, queries), width = pairs, query.shape[1]
+        own = slice(offsets[begin], offsets[end])
+        starts, totals = chunks.starts(queries[own], width), np.empty(own.stop - own.start, np.float32)
         length = chunks.length(kind, width)
         counts = chunks.shares(length)
         points, rows = query.ravel(), table.ravel()
@@ -82,14 +87,15 @@ def pairs(kind: int) -> Loops:
             else:
                 start, ahead = np.uintp(row * width), starts[first + chunks.AHEAD : last + chunks.AHEAD]
                 chunks.score(kind, length, counts, points, starts[first:last], ahead, rows, start, totals[first:last])
-        scores.ravel()[own] = totals
+        scores.ravel()[places[own]] = totals
 
     @compiled
-    def pull_pairs(query, table, order, offsets, slope, query_gradient, table_gradient, fresh, begin, end):
+    def pull_pairs(query, table, pairs, slope, query_gradient, table_gradient, fresh, begin, end):
         wide()
         query_gradient[:] = 0
-        width, own = query.shape[1], order[offsets[begin] : offsets[end]]
-        starts, slopes = chunks.places(own, slope.shape[1], width), slope.ravel()[own]
+        (offsets, places, queries), width = pairs, query.shape[1]
+        own = slice(offsets[begin], offsets[end])
+        starts, slopes = chunks.starts(queries[own], width), slope.ravel()[places[own]]
         length = chunks.length(kind, width)
         counts = chunks.shares(length)
         points, rows, dq, dc = query.ravel(), table.ravel(), query_gradient.ravel(), table_gradient.ravel()
