@@ -131,6 +131,8 @@ class EntityTable(nn.Module):
 
     def _stand_in(self, modality: str, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors with the missing ones replaced, and which of them count."""
+        if mask.all():  # spares a copy of all vectors, and two of their gradients
+            return vectors, mask
         absent = self.absent[modality] if modality in self.absent else vectors.new_zeros(())
         counts = torch.ones_like(mask) if modality in self.absent else mask
         return torch.where(mask.unsqueeze(-1), vectors, absent), counts

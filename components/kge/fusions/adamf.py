@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from components.kge.entities import Modal
 from components.kge.fusions.base import Fusion, Space, Term
+from components.kge.kernels import attention
 from components.kge.tensors import random_vectors, total
 
 ABSENT = -1e4  # a logit that leaves no weight, in half precision too; finite, so that no modality at all is no NaN
@@ -38,6 +39,10 @@ class AdaMF(Fusion):
         return (Term("joint", "joint", tag="fused"),)
 
     def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+        vectors, weights = [modal[m] for m in self.modalities], torch.stack([self._weight(m) for m in self.modalities])
+        if attention.usable(weights, vectors):
+            present = torch.stack([modal.present[m] for m in self.modalities], dim=-1)
+            return {"joint": attention.attend(weights, present, vectors, ABSENT)}
         shares = self.shares(modal)
         return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
 
@@ -46,5 +51,7 @@ class AdaMF(Fusion):
         return dict(zip(self.modalities, logits.softmax(-1).unbind(-1), strict=True))
 
     def _logit(self, modal: Modal, modality: str) -> Tensor:
-        attention = self.attention["shared" if self.shared else modality]
-        return (modal[modality].tanh() @ attention).masked_fill(~modal.present[modality], ABSENT)
+        return (modal[modality].tanh() @ self._weight(modality)).masked_fill(~modal.present[modality], ABSENT)
+
+    def _weight(self, modality: str) -> Tensor:
+        return self.attention["shared" if self.shared else modality]

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from components.kge.kernels import chunks, lanes
-from components.kge.kernels.points import pull, score
+from components.kge.kernels.points import DOT, ONE, pull, score
 from components.kge.kernels.simd import wide
 
 TILE = 16  # rows that stay in the first-level cache while all queries pass
@@ -181,6 +181,41 @@ def pull_rotation(gradients, cosines, sines, rotated, of_vectors, of_phases, beg
             of_vector[d + i] = g[d + i] * cosine[i] - g[i] * sine[i]
         for i in range(d):
             of_phase[i] = g[d + i] * r[i] - g[i] * r[d + i]
+
+
+@compiled
+def attend(weights, present, vectors, saturated, shares, joint, absent, begin, end):
+    """Row by row, shares = softmaxₘ(wₘ · saturatedₘ), or ``absent`` instead, and joint = Σₘ sharesₘ vectorsₘ."""
+    for row in range(begin, end):
+        share, own = shares[row], joint[row]
+        for m in range(len(vectors)):
+            share[m] = score(DOT, weights[m], saturated[m][row]) if present[row, m] else absent
+        share[:] = np.exp(share - share.max())
+        share /= share.sum()
+        own[:] = 0
+        for m in range(len(vectors)):
+            part, vector = share[m], vectors[m][row]
+            for i in range(np.uintp(own.size)):
+                own[i] += part * vector[i]
+
+
+@compiled
+def pull_attention(weights, present, vectors, saturated, shares, gradients, of_vectors, of_weights, begin, end):
+    """The gradients of vectors, and a thread's own of weights, from those of ``joint``."""
+    of_weights[:] = 0
+    slopes = np.empty(len(vectors), np.float32)
+    for row in range(begin, end):
+        gradient, share = gradients[row], shares[row]
+        for m in range(len(vectors)):
+            slopes[m] = score(DOT, gradient, vectors[m][row])
+        slopes[:] = share * (slopes - (share * slopes).sum()) * present[row]
+        for m in range(len(vectors)):
+            part, slope, t = share[m], slopes[m], saturated[m][row]
+            weight, of_vector, of_weight = weights[m], of_vectors[m][row], of_weights[m]
+            for i in range(np.uintp(t.size)):
+                of_vector[i] = part * gradient[i] + slope * weight[i] * (ONE - t[i] * t[i])
+            for i in range(np.uintp(t.size)):
+                of_weight[i] += slope * t[i]
 
 
 @compiled

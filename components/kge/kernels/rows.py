@@ -31,9 +31,9 @@ class RowGradients:
             self._pass, self._total = now, torch.empty_like(table, memory_format=torch.contiguous_format)
         return self._total, fresh
 
-    def collect(self, table: Tensor) -> Tensor:
-        """The total of this pass, given away."""
-        total = self.of(table)
+    def collect(self) -> Tensor | None:
+        """The total of this pass, given away; None where nothing was added."""
+        total = self._total if self._pass == torch._C._current_graph_task_id() else None
         self._pass, self._total = -1, torch.empty(0)
         return total
 
@@ -68,15 +68,16 @@ class _Share(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, gradients: RowGradients) -> Tensor:
         ctx.gradients = gradients
-        ctx.save_for_backward(table)
         ctx.set_materialize_grads(False)
         return table.view_as(table)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None]:
         """The total of ``take`` and ``candidates``, and ``gradient`` from all other operations."""
-        total = ctx.gradients.collect(*ctx.saved_tensors)
+        total = ctx.gradients.collect()
+        if total is None:
+            return gradient, None
         return total if gradient is None else total.add_(gradient), None
 
 
