@@ -1,7 +1,8 @@
-"""Freed memory stays with the process: soon a new tensor causes no page faults."""
+"""Freed memory stays with the process, in large pages: soon a new tensor causes no page faults."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +29,22 @@ def test_a_freed_tensor_is_used_again_without_page_faults():
     kept, faults = last_tensor(keep=True)
     assert kept == "True"
     assert faults < 1000 < last_tensor(keep=False)[1]
+
+
+MAP = """
+import torch
+from components.runtime.malloc import keep_freed_memory
+keep_freed_memory()
+middle = torch.ones(64 << 20, dtype=torch.uint8)[32 << 20 :].data_ptr()
+for line in open("/proc/self/smaps"):
+    if "-" in line.split()[0]:
+        first, last = (int(address, 16) for address in line.split()[0].split("-"))
+    elif line.startswith("VmFlags") and first <= middle < last:
+        print("hg" in line.split())
+"""
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="no large pages here")
+def test_tensors_lie_where_large_pages_are_wanted():
+    done = subprocess.run([sys.executable, "-c", MAP], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
