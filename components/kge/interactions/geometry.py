@@ -32,6 +32,8 @@ class Geometry(ABC):
             rows, table = query.flatten(0, 1), candidate.flatten(0, 1)
             count = max(query.shape[1], candidate.shape[1])
             if comparison.usable(rows, table, len(query) * count):
+                if query.shape == candidate.shape:
+                    return comparison.aligned(self.kernel, rows, table).view(query.shape[:2])
                 index = torch.arange(len(table)).view(candidate.shape[:2]).expand(-1, count)
                 return comparison.candidates(self.kernel, rows, table, index.reshape(len(rows), -1)).view(-1, count)
         return self.pairs(query, candidate)

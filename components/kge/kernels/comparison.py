@@ -29,6 +29,11 @@ def usable(query: Tensor, table: Tensor, comparisons: int) -> bool:
     return plain and query.dim() == 2 and comparisons * query.shape[1] >= SMALL and not torch.compiler.is_compiling()
 
 
+def aligned(kind: Kind, query: Tensor, candidate: Tensor) -> Tensor:
+    """Scores ``[B]`` of ``query[B, d]`` with ``candidate[B, d]``."""
+    return _Aligned.apply(kind, query, candidate)
+
+
 def candidates(kind: Kind, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
     """Scores ``[B, K]`` of ``query[B, d]`` with ``table[index[B, K]]``; raises ``IndexError`` for a wrong index."""
     return _Candidates.apply(kind, query, table, index, gradients_of(table))
@@ -37,6 +42,33 @@ def candidates(kind: Kind, query: Tensor, table: Tensor, index: Tensor) -> Tenso
 def everyone(kind: Kind, query: Tensor, table: Tensor) -> Tensor:
     """Scores ``[B, N]`` of ``query[B, d]`` with every row of ``table[N, d]``."""
     return _Everyone.apply(kind, query, table, gradients_of(table))
+
+
+class _Aligned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kind: Kind, query: Tensor, candidate: Tensor) -> Tensor:
+        from components.kge.kernels import loops
+
+        scores = query.new_empty(len(query))
+        ctx.kind = kind
+        ctx.save_for_backward(query, candidate, scores)
+        arrays = _points(query), _points(candidate), scores.numpy()
+        score = loops.aligned(KINDS.index(kind)).score
+        run([partial(score, *arrays, *part) for part in ranges(len(query))])
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        from components.kge.kernels import loops
+
+        query, candidate, scores = ctx.saved_tensors
+        of_query, of_candidate = query.new_empty(query.shape), candidate.new_empty(candidate.shape)
+        tensors = query, candidate, _slope(ctx.kind, scores, gradient), of_query, of_candidate
+        arrays = [_points(tensor) for tensor in tensors]
+        pull = loops.aligned(KINDS.index(ctx.kind)).pull
+        run([partial(pull, *arrays, *part) for part in ranges(len(query))])
+        return None, of_query, of_candidate
 
 
 class _Candidates(torch.autograd.Function):
@@ -97,13 +129,18 @@ def _pull(
     A shared table's gradient is added up elsewhere.
     """
     query, table, scores = ctx.saved_tensors
-    slope = torch.where(scores == 0, 0, gradient / scores) if ctx.kind == "l2" else gradient.contiguous()
+    slope = _slope(ctx.kind, scores, gradient)
     of_query = query.new_empty(len(parts), *query.shape)
     of_table, fresh = (ctx.gradients or RowGradients()).begun(table)
     points = _points(query), _points(table)
     own, rows = _points(of_query), _points(of_table)
-    run([partial(pull, *points, *pairs, slope.numpy(), own[i], rows, fresh, *part) for i, part in enumerate(parts)])
+    run([partial(pull, *points, *pairs, _points(slope), own[i], rows, fresh, *part) for i, part in enumerate(parts)])
     return total(of_query), None if ctx.gradients else of_table
+
+
+def _slope(kind: Kind, scores: Tensor, gradient: Tensor) -> Tensor:
+    """What ``pull`` takes: the scores' gradient, of L2 divided by the score."""
+    return torch.where(scores == 0, 0, gradient / scores) if kind == "l2" else gradient
 
 
 def _points(vectors: Tensor) -> np.ndarray:

@@ -116,6 +116,25 @@ def pairs(kind: int) -> Loops:
 
 
 @cache
+def aligned(kind: int) -> Loops:
+    """Scores ``[B]`` of each query with the candidate in its own place; both gradients are fresh."""
+
+    @compiled
+    def score_aligned(query, candidate, scores, begin, end):
+        for b in range(begin, end):
+            scores[b] = score(kind, query[b], candidate[b])
+
+    @compiled
+    def pull_aligned(query, candidate, slope, of_query, of_candidate, begin, end):
+        wide()
+        for b in range(begin, end):
+            of_query[b], of_candidate[b] = 0, 0
+            pull(kind, query[b], candidate[b], slope[b], of_query[b], of_candidate[b])
+
+    return Loops(score_aligned, pull_aligned)
+
+
+@cache
 def grid(kind: int) -> Loops:
     """Scores ``[B, U]`` of every query with every row of the table."""
 
