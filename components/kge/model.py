@@ -7,7 +7,6 @@ more plausible, the margin γ is not included, nothing is squashed.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from typing import Annotated, Any
 
 import torch
@@ -24,6 +23,7 @@ from components.kge.interactions.base import Asked, QueryInteraction, Side
 from components.kge.kernels.rows import take
 from components.kge.negatives.base import Block, Real, Virtual
 from components.kge.pool import Pool
+from components.kge.runs import runs
 from components.kge.tensors import joined, total
 
 Group = tuple[Mapping[str, Tensor], Tensor, Side]  # queries: views of the known entities, relations, side asked for
@@ -149,11 +149,11 @@ class Model(nn.Module):
         """
         terms = tuple(terms or self.fusion.terms)
         scores: list[tuple[Tensor, Tensor]] = []
-        for rows, alike in groupby(blocks, _shared_rows):
-            if rows is None:
-                scores.append(self._score_answers(pool, triples, list(alike), terms))
+        for alike in runs(blocks, _together):
+            if _answers(alike[0]):
+                scores.append(self._score_answers(pool, triples, alike, terms))
             else:
-                scores += self._score_fakes(pool, triples, list(alike), terms)
+                scores += self._score_fakes(pool, triples, alike, terms)
         positive, negative = zip(*scores, strict=True)
         return joined(positive), joined(negative)
 
@@ -314,7 +314,7 @@ class Model(nn.Module):
         for term in terms:
             questions = [self._question(pool, triples[block.rows], block, term) for block in blocks]
             of_term = []
-            for _table, alike in groupby(questions, lambda question: id(question[1])):
+            for alike in runs(questions, lambda one, other: one[1] is other[1]):
                 asked, (table, *_), index = zip(*alike, strict=True)
                 of_term.append(self.interaction.score_candidates(asked, table, joined(index)))
             scores.append(_weighed(term, joined(of_term)))
@@ -342,10 +342,15 @@ def _views_of(terms: Iterable[Term]) -> set[str]:
     return {view for term in terms for view in (term.head, term.tail)}
 
 
-def _shared_rows(block: Block) -> int | None:
-    """What blocks must share to be scored together as triples; None where real entities replace one side: answers."""
-    replaced = [side for side in (block.head, block.tail) if side]
-    return None if len(replaced) == 1 and isinstance(replaced[0], Real) else id(block.rows)
+def _together(one: Block, other: Block) -> bool:
+    """Whether blocks are scored together: answers with answers, other triples with those of the same rows."""
+    return _answers(one) if _answers(other) else not _answers(one) and one.rows is other.rows
+
+
+def _answers(block: Block) -> bool:
+    """Whether real entities replace one side: they are answers to a query."""
+    replaced = [side for side in (block.head, block.tail) if side is not None]
+    return len(replaced) == 1 and isinstance(replaced[0], Real)
 
 
 def _place(entities: Real | Virtual | None, seen: list[Real | Virtual]) -> int:

@@ -1,8 +1,6 @@
 """The losses of a batch."""
 
 from collections.abc import Sequence
-from itertools import groupby
-from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -15,6 +13,7 @@ from components.kge.negatives.base import Batch, Block, Strategy
 from components.kge.objectives.base import AllEntityObjective, NegativeObjective, Objective
 from components.kge.pool import Pool, ids_of
 from components.kge.regularizers.base import Regularizer
+from components.kge.runs import runs
 from components.kge.tensors import at_least_float32, total
 
 
@@ -40,8 +39,8 @@ def batch_losses(
         assert isinstance(objective, NegativeObjective)
         pool = Pool(model, ids_of(batch.triples, blocks))
         blocks = strategy.refine(batch, blocks, pool, model) if strategy else blocks
-        for (name, *_), alike in groupby(blocks, attrgetter("kind")):
-            loss = blocks_loss(model, pool, batch, list(alike), objective)
+        for alike in runs(blocks, lambda one, other: one.kind == other.kind):
+            name, loss = alike[0].name, blocks_loss(model, pool, batch, alike, objective)
             losses[name] = losses[name] + loss if name in losses else loss
     if regularizer:
         losses["regularizer"] = regularizer.penalty(model, model.factors(pool, batch.triples))

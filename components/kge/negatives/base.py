@@ -105,8 +105,8 @@ class Block:
     @property
     def kind(self) -> tuple[Any, ...]:
         """What blocks must share for an objective to look at all of them at once; the log's name is the first."""
-        side = self.head or self.tail
-        assert side
+        side = self.tail if self.head is None else self.head
+        assert side is not None
         return self.name, self.weight, self.terms, self.objective, side.count
 
 

@@ -191,17 +191,22 @@ def test_options_train(settings: dict[str, Any], toy_mmkg: MMKG, toy_features: T
     [
         {"model": {"dimension": 8, "interaction": "distmult", "fusion": "structure"}, "objective": "cross-entropy"},
         {
+            "model": {"dimension": 8, "interaction": "transe", "fusion": "structure"},
+            "negatives": {"name": "uniform", "count": 4},
+            "batch_size": 10_000,
+        },
+        {
             "model": {"dimension": 8, "interaction": "distmult", "fusion": "adamf", "modalities": ["textual"]},
             "negatives": {"name": "mat", "count": 4, "fakes": ["head"]},
             "batch_size": 10_000,
         },
     ],
-    ids=["all entities", "mat"],
+    ids=["all entities", "uniform", "mat"],
 )
 def test_a_compiled_step_loses_as_much_and_without_a_compiler_training_says_so(
     settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    features = toy_features if "negatives" in settings else {}
+    features = toy_features if "modalities" in settings["model"] else {}
     losses: dict[str, list[float]] = {"never": [], "always": []}
     for wanted, seen in losses.items():
         config = TrainConfig(**(SETTINGS | settings | {"epochs": 2, "compile": wanted}))
