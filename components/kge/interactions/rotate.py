@@ -12,6 +12,7 @@ from components.kge.interactions.base import Asked, Init, QueryInteraction, Side
 from components.kge.interactions.complex import halves
 from components.kge.interactions.geometry import Modulus
 from components.kge.kernels import rotation
+from components.kge.tensors import joined
 
 
 class RotatE(QueryInteraction):
@@ -34,8 +35,8 @@ class RotatE(QueryInteraction):
 
     def _queries(self, asked: Sequence[Asked]) -> Tensor:
         """Phases that turn back belong to the same rotation, so that all groups need but one."""
-        known = torch.cat([known for known, _, _ in asked])
-        return _Rotation.apply(known, torch.cat([self._phase(relation, side) for _, relation, side in asked]))
+        known = joined([known for known, _, _ in asked])
+        return _Rotation.apply(known, joined([self._phase(relation, side) for _, relation, side in asked]))
 
     def _phase(self, relation: Tensor, side: Side) -> Tensor:
         return relation * (pi / self.init if side == "tail" else -pi / self.init)

@@ -18,7 +18,7 @@ SMALL = 1 << 17  # coordinates of a modality, below which PyTorch's own operatio
 def usable(weights: Tensor, vectors: Sequence[Tensor]) -> bool:
     """Whether the kernels serve these weights ``[M, d]`` and the vectors ``[…, d]`` of each of M modalities."""
     plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (weights, *vectors))
-    alike = all(tensor.shape == vectors[0].shape for tensor in vectors)
+    alike = vectors[0].dim() > 1 and all(tensor.shape == vectors[0].shape for tensor in vectors)
     return plain and alike and vectors[0].numel() >= SMALL and not torch.compiler.is_compiling()
 
 

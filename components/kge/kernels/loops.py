@@ -1,4 +1,4 @@
-"""Compiled loops: over pairs of points (B queries, the rows of a table, B·K pairs of them), and over rotations.
+"""Compiled loops: over pairs of points (B queries, the rows of a table, B·K pairs of them), rotations, modalities.
 
 Points are C-contiguous float32 ``[…, d]``. A loop works for the rows ``begin…end`` of the table and releases the GIL.
 Equal points get equal scores from one loop, bit for bit; another loop may add coordinates in another order.

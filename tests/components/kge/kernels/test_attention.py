@@ -43,4 +43,5 @@ def test_what_is_small_or_of_other_shape_or_precision_goes_another_way() -> None
     assert attention.usable(weights, vectors)
     assert not attention.usable(weights, [vector[:10] for vector in vectors])
     assert not attention.usable(weights, [vectors[0], vectors[1][:, None]])
+    assert not attention.usable(torch.zeros(1, 140_000), [torch.zeros(140_000)])
     assert not attention.usable(weights.double(), [vector.double() for vector in vectors])
