@@ -1,13 +1,14 @@
 """Seconds of an epoch with each sampling strategy, over uniform sampling; prints one table.
 
-    python -m tests.benchmarks.strategies [rounds]
+    python -m tests.benchmarks.strategies [turns]
 
 A random graph of DB15K's size (12,842 entities, 279 relations) with random features of its widths: 4,096 for images,
 768 for text. "MANS Table V": IKRL over normalised TransE, d = 128, one negative, margin loss, 400 batches an epoch,
-SGD. "AdaMF": RotatE, d = 250, 64 negatives, batch 1024, Adam. The strategies of a group train side by side, some
-batches of each in turn, so that all see the same machine; each round gives a ratio to uniform, by the clock and by the
-processor time of all threads, the sounder figure where a host takes cores away. MANS-T is in its first stage, which is
-the dearer one.
+SGD. "AdaMF": RotatE, d = 250, 64 negatives, batch 1024, Adam. The strategies of a group train side by side, a second
+of each in turn, in an order that changes from turn to turn, since a host's speed changes within seconds. Each turn
+gives a ratio to uniform, by the clock and by the processor time of all threads, the sounder figure where a host takes
+cores away; the table shows their median and quartiles. MANS-T is in its first stage, which is the dearer one, and then
+does what MANS-V does: what their rows differ by is noise.
 """
 
 import statistics
@@ -40,7 +41,7 @@ GROUPS: dict[str, tuple[dict[str, Any], int, dict[str, float]]] = {
     "IKRL, 1 negative (MANS Table V)": (IKRL, 1, {"mans-v": 1.10, "mans-t": 1.10, "mans-h": 1.10, "mans-a": 1.10}),
     "AdaMF, 64 negatives": (ADAMF, 64, {"mat": 1.2, "dhns": 3.0}),
 }
-SLICE = {1: 40, 64: 3}  # batches that a strategy trains in its turn, by the number of negatives
+SLICE = {1: 40, 64: 1}  # batches that a strategy trains in its turn, by the number of negatives: about a second
 
 
 class Seconds(NamedTuple):
@@ -52,19 +53,19 @@ class Seconds(NamedTuple):
 
 def main() -> None:
     keep_freed_memory()  # as the train step does
-    rounds = int(sys.argv[1]) if sys.argv[1:] else 5
+    turns = int(sys.argv[1]) if sys.argv[1:] else 30
     graph, features = random_graph(), random_features()
-    print(f"Seconds an epoch, median of {rounds} rounds in turns; {torch.get_num_threads()} threads\n")
-    print("| system | strategy | s an epoch | over uniform (lowest, highest) | by processor time | goal |")
+    print(f"Seconds an epoch, median of {turns} turns; {torch.get_num_threads()} threads\n")
+    print("| system | strategy | s an epoch | over uniform (quartiles) | by processor time | goal |")
     print("|---|---|---|---|---|---|")
     for system, (settings, count, goals) in GROUPS.items():
-        for strategy, row in measured(graph, features, settings, count, ["uniform", *goals], rounds).items():
+        for strategy, row in measured(graph, features, settings, count, ["uniform", *goals], turns).items():
             goal = f"≤ {goals[strategy]:.2f}" if strategy in goals else ""
             print(f"| {system} | {strategy} | {row} | {goal} |", flush=True)
 
 
 def measured(
-    graph: Graph, features: dict[str, Features], settings: dict[str, Any], count: int, names: list[str], rounds: int
+    graph: Graph, features: dict[str, Features], settings: dict[str, Any], count: int, names: list[str], turns: int
 ) -> dict[str, str]:
     """The cells of each strategy: seconds of an epoch, and its ratios to the first one's."""
     settings = settings | {"epochs": 10**6}
@@ -73,21 +74,25 @@ def measured(
         for name in names
     }
     seconds: dict[str, list[Seconds]] = {name: [] for name in names}
-    for _ in range(rounds + 1):  # the first warms up
-        for name, trainer in trainers.items():
-            seconds[name].append(trained(trainer, SLICE[count]))
+    for turn in range(turns + 1):  # the first warms up
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            seconds[name].append(trained(trainers[name], SLICE[count]))
     warm = {name: values[1:] for name, values in seconds.items()}
     return {name: cells(warm[name], warm[names[0]], trainers[name].batches / SLICE[count]) for name in names}
 
 
 def cells(own: list[Seconds], uniform: list[Seconds], slices: float) -> str:
-    """Wall seconds of an epoch of so many slices; ratios by the wall and by processor time, with lowest and highest."""
+    """Wall seconds of an epoch of so many slices; ratios by the wall and by processor time, median and quartiles."""
     wall = statistics.median(seconds.wall for seconds in own) * slices
     ratios = [
-        sorted(getattr(ours, clock) / getattr(theirs, clock) for ours, theirs in zip(own, uniform, strict=True))
+        [getattr(ours, clock) / getattr(theirs, clock) for ours, theirs in zip(own, uniform, strict=True)]
         for clock in Seconds._fields
     ]
-    spans = [f"{statistics.median(of):.2f} ({of[0]:.2f}, {of[-1]:.2f})" for of in ratios]
+    spans = [
+        f"{median:.2f} ({low:.2f}, {high:.2f})"
+        for low, median, high in (statistics.quantiles(of, n=4) for of in ratios)
+    ]
     return " | ".join([f"{wall:.1f}", *spans])
 
 

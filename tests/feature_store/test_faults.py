@@ -86,7 +86,8 @@ def test_writes_survive_a_breaking_network(server: str, proxy: FlakyProxy) -> No
     storage = open_storage(server)
     storage.files("")
     data = os.urandom(1 << 20) * 12
-    proxy.breaks = [100, 3_000_000, 0, 8_000_000]
+    # Two parts, of 10 MB and the rest, go up side by side: each break but the second is shorter than either of them
+    proxy.breaks = [100, 1_000_000, 0, 2_000_000]
     storage.write("features/part", data)
     assert proxy.broken >= 3
     proxy.breaks = [0, 50, 100]
