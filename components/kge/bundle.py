@@ -112,7 +112,7 @@ class Bundle:
 def _tensors(model: Model) -> dict[str, Tensor]:
     """The weights and, since they are not weights, the frozen features with their masks."""
     state = model.state_dict() | dict(model.entities.named_buffers(prefix="entities"))
-    return {name: tensor.detach().contiguous() for name, tensor in sorted(state.items())}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
 
 
 def _model(config: ModelConfig, tensors: Mapping[str, Tensor], n_relations: int) -> Model:

@@ -4,37 +4,79 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from components.kge.tensors import total
 
 Wanted = Literal["auto", "always", "never"]
 Losses = Callable[..., dict[str, Tensor]]
 
 
 def compiled(losses: Losses, wanted: Wanted, device: torch.device) -> Losses:
-    """``losses`` compiled for batches of any size, or as they are where that is not wanted or not possible.
+    """``losses(model, …)`` compiled for batches of any size, or as they are where that is not wanted or not possible.
 
     ``auto`` compiles on a GPU alone: on the CPU the package's own kernels serve, which need no C++ compiler.
     """
     if wanted == "never" or (wanted == "auto" and device.type == "cpu"):
         return losses
-    if device.type == "cpu" and compiler() is None:
-        print("train goes on without torch.compile: this machine has no C++ compiler", flush=True)
+    if reason := lacking(device):
+        _go_on_without(reason)
         return losses
-    if device.type == "cuda" and not _has_triton():
-        print("train goes on without torch.compile: Triton is not installed, or does not know this GPU", flush=True)
-        return losses
-    import torch._functorch.config  # only now: it belongs to the compiler, whose import takes seconds
-
-    torch._functorch.config.donated_buffer = False  # MAT's generators go backward twice after one forward pass
-    return torch.compile(losses, dynamic=True)
+    return Compiled(losses)
 
 
-def compiler() -> str | None:
-    """The C++ compiler that torch.compile calls for the CPU; None where there is none."""
-    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
+def lacking(device: torch.device) -> str | None:
+    """What torch.compile misses on this machine; None where it has all."""
+    if device.type == "cpu":
+        there = compiler("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        return None if there else "this machine has no C++ compiler"
+    if not _has_triton():
+        return "Triton is not installed, or does not know this GPU"
+    # Triton starts its kernels through a small C library, which it builds when the first of them is needed
+    return None if compiler("CC", "gcc", "clang") else "this machine has no C compiler, which Triton needs (gcc)"
+
+
+def compiler(variable: str, *usual: str) -> str | None:
+    """Path of the compiler that an environment variable names, or else of the first usual one; None without any."""
+    named = os.environ.get(variable)
+    return next(filter(None, map(shutil.which, [named] if named else usual)), None)
+
+
+class Compiled:
+    """Compiled losses; from the first failure of the compiler on, as they are.
+
+    That a compiler is there does not mean that it works, and a run had better be slower than end. The code of the
+    gradient is compiled when it is needed first, so the first batch goes backward once more, within this object.
+    """
+
+    def __init__(self, losses: Losses) -> None:
+        import torch._functorch.config  # only now: it belongs to the compiler, whose import takes seconds
+
+        torch._functorch.config.donated_buffer = False  # a graph goes backward twice here, and MAT's generators' too
+        self.losses, self.fast, self.proven = losses, torch.compile(losses, dynamic=True), False
+
+    def __call__(self, model: torch.nn.Module, *rest: Any) -> dict[str, Tensor]:
+        """The losses of a batch."""
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            found = self.fast(model, *rest)
+            if not self.proven:
+                parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+                torch.autograd.grad(total(found.values()), parameters, retain_graph=True, allow_unused=True)
+                self.proven = True
+        except TorchDynamoException as error:
+            _go_on_without(f"compiling failed ({str(error).strip().splitlines()[0]})")
+            self.fast, self.proven = self.losses, True
+            return self.losses(model, *rest)
+        return found
+
+
+def _go_on_without(reason: str) -> None:
+    print(f"train goes on without torch.compile: {reason}", flush=True)
 
 
 def _has_triton() -> bool:

@@ -50,8 +50,13 @@ def _python() -> Iterator[Finding]:
 def _compute() -> Iterator[Finding]:
     import torch
 
+    from components.train.compilation import lacking
+
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield Finding(True, f"{os.cpu_count()} cores, " + (", ".join(gpus) if gpus else "no GPU (none is needed)"))
+    if gpus:
+        reason = lacking(torch.device("cuda"))
+        yield Finding(True, f"training goes without torch.compile: {reason}" if reason else "training is compiled")
 
 
 def _java() -> Iterator[Finding]:

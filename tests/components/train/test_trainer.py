@@ -18,7 +18,6 @@ from components.kge.graph import KnownTriples
 from components.kge.model import Model
 from components.kge.ranking import mrr, rank
 from components.runtime.errors import UserError
-from components.train.compilation import compiler
 from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 
@@ -183,36 +182,6 @@ def test_options_train(settings: dict[str, Any], toy_mmkg: MMKG, toy_features: T
     config = TrainConfig(**(SETTINGS | settings))
     Trainer(toy_mmkg.graph, toy_features, config).fit(lambda epoch, metrics: losses.append(metrics["loss"]))
     assert losses[-1] < losses[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"model": {"dimension": 8, "interaction": "distmult", "fusion": "structure"}, "objective": "cross-entropy"},
-        {
-            "model": {"dimension": 8, "interaction": "transe", "fusion": "structure"},
-            "negatives": {"name": "uniform", "count": 4},
-            "batch_size": 10_000,
-        },
-        {
-            "model": {"dimension": 8, "interaction": "distmult", "fusion": "adamf", "modalities": ["textual"]},
-            "negatives": {"name": "mat", "count": 4, "fakes": ["head"]},
-            "batch_size": 10_000,
-        },
-    ],
-    ids=["all entities", "uniform", "mat"],
-)
-def test_a_compiled_step_loses_as_much_and_without_a_compiler_training_says_so(
-    settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy, capsys: pytest.CaptureFixture[str]
-) -> None:
-    features = toy_features if "modalities" in settings["model"] else {}
-    losses: dict[str, list[float]] = {"never": [], "always": []}
-    for wanted, seen in losses.items():
-        config = TrainConfig(**(SETTINGS | settings | {"epochs": 2, "compile": wanted}))
-        Trainer(toy_mmkg.graph, features, config).fit(lambda _, metrics, seen=seen: seen.append(metrics["loss"]))
-    assert losses["always"] == pytest.approx(losses["never"], rel=1e-4)
-    assert ("no C++ compiler" in capsys.readouterr().out) == (compiler() is None)
 
 
 def test_averaged_weights_are_what_is_kept(toy_mmkg: MMKG) -> None:

@@ -1,0 +1,82 @@
+"""Training on a device that is not the CPU, which loses as much: no tensor is left behind on the host.
+
+The device is a pretence (``tests/components/elsewhere.py``): where no GPU is, this finds what would end a run on one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from components.ingest.mmkg import MMKG
+from components.kge.bundle import Bundle
+from components.kge.features import Features
+from components.kge.fusions import FUSIONS
+from components.kge.interactions import INTERACTIONS
+from components.kge.negatives import STRATEGIES
+from components.train import trainer
+from components.train.config import TrainConfig
+from tests.components.elsewhere import DEVICE, elsewhere
+
+SETTINGS: dict[str, Any] = {"batch_size": 200, "epochs": 2, "evaluate_every": 1}
+NEEDS = {"mans-a": "ikrl"}
+RUNS: dict[str, dict[str, Any]] = {
+    **{
+        f"strategy {name}": {
+            "model": {"dimension": 8, "fusion": NEEDS.get(name, "adamf"), "structure_dropout": 0.2},
+            "negatives": {"name": name, "count": 4},
+        }
+        for name in STRATEGIES.classes()
+    },
+    **{f"interaction {name}": {"model": {"dimension": 8, "interaction": name}} for name in INTERACTIONS.classes()},
+    **{f"fusion {name}": {"model": {"dimension": 8, "fusion": name}} for name in FUSIONS.classes()},
+    "cross-entropy": {
+        "model": {"dimension": 8, "interaction": "complex", "reciprocal": True},
+        "objective": "cross-entropy",
+        "regularizer": "n3",
+        "optimizer": {"name": "adagrad", "lr": 0.1},
+    },
+    "binary cross-entropy": {"model": {"dimension": 8}, "objective": "binary-cross-entropy", "regularizer": "l3"},
+    "margin, averaged, weighted": {
+        "model": {"dimension": 8, "fine_tune": True, "missing": "random"},
+        "objective": "margin",
+        "ema": 0.9,
+        "subsampling": True,
+        "optimizer": {"name": "sgd", "clip": 1.0},
+    },
+    "dhns, released": {"model": {"dimension": 8}, "negatives": {"name": "dhns", "count": 4, "preset": "released"}},
+    "mans-a, by negatives": {
+        "model": {"dimension": 8, "fusion": "tbkgc"},
+        "negatives": {"name": "mans-a", "count": 4, "measured": "negatives"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def features(toy_features: dict[str, Features]) -> dict[str, Features]:
+    """Texts, and for every second entity an image."""
+    text = toy_features["textual"].vectors
+    mask = torch.arange(len(text)) % 2 > 0
+    return toy_features | {"visual": Features(text.flip(1) * mask.unsqueeze(1), mask)}
+
+
+@pytest.mark.parametrize("settings", RUNS.values(), ids=RUNS)
+def test_training_elsewhere_loses_as_much(
+    settings: dict[str, Any],
+    toy_mmkg: MMKG,
+    features: dict[str, Features],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, there = [], []
+    config = TrainConfig(**(SETTINGS | settings))
+    trainer.Trainer(toy_mmkg.graph, features, config).fit(lambda _, metrics: here.append(metrics))
+    with elsewhere():
+        monkeypatch.setattr(trainer, "_device", lambda name: DEVICE)
+        model = trainer.Trainer(toy_mmkg.graph, features, config).fit(lambda _, metrics: there.append(metrics))
+        assert {parameter.device for parameter in model.parameters()} == {DEVICE}
+        Bundle.of(model, toy_mmkg.graph).save(tmp_path / "bundle")
+    for name in ("loss", "dev_mrr"):
+        assert [each[name] for each in there] == pytest.approx([each[name] for each in here], rel=1e-4)
+    assert next(Bundle.load(tmp_path / "bundle").model.parameters()).device == torch.device("cpu")
