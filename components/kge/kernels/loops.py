@@ -6,30 +6,57 @@ Equal points get equal scores from one loop, bit for bit; another loop may add c
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
 
+import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numba import njit
 
 from components.kge.kernels import chunks, lanes
 from components.kge.kernels.points import DOT, ONE, pull, score
 from components.kge.kernels.simd import wide
+from components.runtime import digests
 
 TILE = 16  # rows that stay in the first-level cache while all queries pass
 FEW = 32  # answers, up to which comparing them with all candidates beats a binary search for each
+CONFIG: Any = numba.config
 # sums may be reordered, which SIMD needs; NaN and infinity stay what they are
 FAST_MATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
 
+def cache_folder() -> str:
+    """Where machine code is kept: a folder named by the content of every file of this package; none: "".
+
+    numba looks at the file that holds a loop, not at those that are inlined into it, and would go on with what it
+    compiled before one of them changed. The folder is the user's choice for numba, or beside this file, or in the
+    user's cache, whichever can be written.
+    """
+    here = Path(__file__).parent
+    name = digests.of_json([digests.of_file(path) for path in sorted(here.glob("*.py"))])[:16]
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for parent in filter(None, (CONFIG.CACHE_DIR, here / "__pycache__", Path(caches) / "mmkgc")):
+        folder = Path(parent) / f"kernels-{name}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                return str(folder)
+        except OSError:
+            continue
+    return ""
+
+
+CONFIG.CACHE_DIR = cache_folder()
+
+
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call and keep the machine code: beside this file, else in the user's cache folder, if any."""
+    """Compile on first call and keep the machine code in ``cache_folder``, if there is one."""
     options: dict[str, Any] = {"nogil": True, "fastmath": FAST_MATH, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(loop)
-    except RuntimeError:  # nowhere to write
-        return njit(**options)(loop)
+    return njit(cache=bool(CONFIG.CACHE_DIR), **options)(loop)
 
 
 class Loops(NamedTuple):

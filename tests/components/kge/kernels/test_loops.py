@@ -34,21 +34,35 @@ print(sum(loops.grid(0).score.stats.cache_hits.values()))
     assert [python(code, **kept) for _ in range(2)] == ["0", "1"]
 
 
-def test_a_read_only_installation_still_compiles(tmp_path: Path) -> None:
-    """Neither the package's folder nor a user's cache folder can be written."""
-    package = tmp_path / "kernels"
+def copied(folder: Path) -> str:
+    """A copy of the kernels' package in ``folder``, and code that imports it instead of the installed one."""
+    package = folder / "kernels"
     shutil.copytree(FOLDER, package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "__pycache__").touch()  # a file where the folder would be: refused even to an administrator
-    code = f"""
+    return f"""
 import sys, importlib, components.kge, torch
-sys.path.insert(0, {str(tmp_path)!r})
 sys.dont_write_bytecode = True
 spec = importlib.util.spec_from_file_location("components.kge.kernels", {str(package / "__init__.py")!r},
                                               submodule_search_locations=[{str(package)!r}])
 sys.modules["components.kge.kernels"] = importlib.util.module_from_spec(spec)
 from components.kge.kernels import comparison
-assert comparison.__file__.startswith({str(tmp_path)!r})
+assert comparison.__file__.startswith({str(folder)!r})
 print(comparison.everyone("dot", torch.ones(1, 4), torch.ones(1, 4)).item())
 """
+
+
+def test_a_changed_file_is_compiled_again(tmp_path: Path) -> None:
+    """Also one that is inlined into the file of the loops, which itself stays the same."""
+    code, points = copied(tmp_path), tmp_path / "kernels" / "points.py"
+    assert python(code, PYTHONPATH=os.getcwd()) == "4.0"
+    text = points.read_text()
+    points.write_text(text.replace("total += q[i] * c[i]", "total += q[i] * c[i] + ONE"))
+    assert points.read_text() != text
+    assert python(code, PYTHONPATH=os.getcwd()) == "8.0"
+
+
+def test_a_read_only_installation_still_compiles(tmp_path: Path) -> None:
+    """Neither the package's folder nor a user's cache folder can be written."""
+    code = copied(tmp_path)
+    (tmp_path / "kernels" / "__pycache__").touch()  # a file where the folder would be: refused even to an administrator
     nowhere = str(tmp_path / "kernels" / "__init__.py" / "none")
     assert python(code, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONPATH=os.getcwd()) == "4.0"
