@@ -3,21 +3,38 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
+
+SHOWN = 5  # experiments
 
 
 @click.command()
 @click.option("--port", default=5000, show_default=True, help="Port on this machine.")
 def ui(port: int) -> None:
     """Open the MLflow UI on the runs and models of $MMKGC_HOME (Ctrl-C stops it)."""
-    from components.runtime import tracking
     from components.runtime.settings import Settings
 
-    tracking.client()  # creates or finds the database
-    settings = Settings.from_env()
-    click.echo(f"MLflow on {settings.tracking_uri}: http://127.0.0.1:{port}  (Ctrl-C stops it)")
-    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.tracking_uri]
+    uri, page = Settings.from_env().tracking_uri, f"http://127.0.0.1:{port}"
+    click.echo(f"MLflow on {uri}: {page}  (Ctrl-C stops it)")
+    for name, link in experiments(page):
+        click.echo(f"  {name}  {link}")
+    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     sys.exit(subprocess.call(server + options))
+
+
+def experiments(page: str) -> Iterator[tuple[str, str]]:
+    """Names of the newest experiments, and where their runs are.
+
+    MLflow's first page is about traces of language models, and so is an experiment's that is opened from it, until one
+    chooses "Model training" at its top; these links do.
+    """
+    from components.runtime import tracking
+
+    found = tracking.client().search_experiments(order_by=["last_update_time DESC"], max_results=SHOWN + 1)
+    ours = [experiment for experiment in found if experiment.name != "Default"][:SHOWN]
+    for experiment in ours:
+        yield experiment.name, f"{page}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
