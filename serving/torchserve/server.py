@@ -25,6 +25,7 @@ from serving.torchserve.java import find_java
 
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
+TRIES = 3  # with other ports, where another program took one before TorchServe could
 MAX_BYTES = 64_000_000
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -34,25 +35,27 @@ class ServerError(Exception):
     """TorchServe did not start; the message ends with the last lines of its logs."""
 
 
+class _PortTaken(ServerError):
+    """Another program listens on one of the ports."""
+
+
 class TorchServe:
     """One running TorchServe with one model; a context manager.
 
-    ``workers`` overrides what the archive asks for. ``port`` 0 takes a free one. Raises ``ServerError`` from ``start``.
+    ``workers`` overrides what the archive asks for. ``port`` 0 takes a free one, which is settled when ``start`` is
+    done. Raises ``ServerError`` from ``start``.
     """
 
     def __init__(self, archive: Path, workers: int | None = None, port: int = 0, java: Path | None = None) -> None:
         self.archive, self.java = archive.resolve(), java or find_java()
         manifest = read_manifest(self.archive)
         self.model, self.version = manifest["modelName"], manifest["modelVersion"]
-        self.workers = workers
+        self.workers, self._port = workers, port
         # /tmp and not TMPDIR: a socket's path has at most 107 characters
         self.folder = Path(mkdtemp(prefix="mmkgc-", dir="/tmp"))
         self.log = self.folder / "logs" / "torchserve.log"
-        ports = free_ports(4)
-        self.url = f"http://127.0.0.1:{port or ports[0]}"
-        self.metrics_url = f"http://127.0.0.1:{ports[1]}/metrics"
-        self.grpc_port, self._grpc_management_port = ports[2:]
         self.process: subprocess.Popen[bytes] | None = None
+        self._choose_ports()
 
     @property
     def predictions_url(self) -> str:
@@ -62,12 +65,14 @@ class TorchServe:
     def start(self) -> "TorchServe":
         """Start TorchServe and wait until every worker has loaded the model."""
         try:
-            self._launch()
-            self._wait_until_ready()
+            for _ in range(TRIES - 1):
+                with contextlib.suppress(_PortTaken):
+                    return self._started()
+                self._choose_ports()
+            return self._started()
         except BaseException:
             self.stop()
             raise
-        return self
 
     def stop(self) -> None:
         """End this instance, and nothing else, and remove its folder."""
@@ -95,10 +100,23 @@ class TorchServe:
     ) -> None:
         self.stop()
 
+    def _choose_ports(self) -> None:
+        ports = free_ports(4)
+        self.url = f"http://127.0.0.1:{self._port or ports[0]}"
+        self.metrics_url = f"http://127.0.0.1:{ports[1]}/metrics"
+        self.grpc_port, self._grpc_management_port = ports[2:]
+
+    def _started(self) -> "TorchServe":
+        self._launch()
+        self._wait_until_ready()
+        return self
+
     def _launch(self) -> None:
         import ts
 
         frontend = Path(ts.__file__).parent / "frontend"
+        shutil.rmtree(self.log.parent, ignore_errors=True)  # what a try before this one left
+        self._management_socket.unlink(missing_ok=True)
         self.log.parent.mkdir()
         write_text(self.folder / "config.properties", self._properties())
         command = [
@@ -170,7 +188,8 @@ class TorchServe:
         while time.monotonic() < deadline:
             assert self.process is not None
             if self.process.poll() is not None:
-                raise self._failure(f"TorchServe ended with code {self.process.returncode}")
+                failure = self._failure(f"TorchServe ended with code {self.process.returncode}")
+                raise _PortTaken(str(failure)) if "Address already in use" in str(failure) else failure
             if "Backend worker process died" in self._log_text() or "Worker died" in self._log_text():
                 raise self._failure("the model's worker died while it loaded")
             if (states := [worker["status"] for worker in self._workers()]) and set(states) == {"READY"}:

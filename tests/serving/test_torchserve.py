@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,14 @@ def test_an_archive_that_does_not_load_says_why(tmp_path):
     assert not server.folder.exists()
     assert server.process is not None
     assert server.process.poll() is not None
+
+
+def test_a_port_that_another_program_took_first_is_given_up(archive):
+    """Between the choice of ports and TorchServe's use of them lie seconds."""
+    server = TorchServe(archive, workers=1, java=bundled_java())
+    with socket.create_server(("127.0.0.1", server.grpc_port)) as other, server:
+        assert server.grpc_port != other.getsockname()[1]
+        assert httpx.post(server.predictions_url, json={"queries": QUERIES[:1]}).status_code == 200
 
 
 def test_archives_hold_no_pickle_and_the_same_content_gives_the_same_bytes(archive, bundle_folder, tmp_path):
