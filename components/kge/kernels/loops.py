@@ -8,6 +8,7 @@ Equal points get equal scores from one loop, bit for bit; another loop may add c
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -41,12 +42,10 @@ def cache_folder() -> str:
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     for parent in filter(None, (CONFIG.CACHE_DIR, here / "__pycache__", Path(caches) / "mmkgc")):
         folder = Path(parent) / f"kernels-{name}"
-        try:
+        with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder):
                 return str(folder)
-        except OSError:
-            continue
     return ""
 
 

@@ -20,6 +20,7 @@ from components.train.config import TrainConfig
 from components.train.trainer import Trainer
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+OPTIMIZER = {"lr": 0.02, "schedule": "cosine", "warmup": 0.1, "clip": 5.0}
 
 
 @pytest.mark.slow
@@ -46,10 +47,10 @@ def test_a_compiled_step_loses_as_much_and_without_a_compiler_training_says_so(
     features = toy_features if "modalities" in settings["model"] else {}
     losses: dict[str, list[float]] = {"never": [], "always": []}
     for wanted, seen in losses.items():
-        config = TrainConfig(**(settings | {"epochs": 2, "batch_size": 200, "compile": wanted}))
+        config = TrainConfig(**({"batch_size": 200} | settings), epochs=2, optimizer=OPTIMIZER, compile=wanted)
         Trainer(toy_mmkg.graph, features, config).fit(lambda _, metrics, seen=seen: seen.append(metrics["loss"]))
     assert losses["always"] == pytest.approx(losses["never"], rel=1e-4)
-    assert ("no C++ compiler" in capsys.readouterr().out) == bool(lacking(torch.device("cpu")))
+    assert ("no C++ compiler" in capsys.readouterr().out) == bool(lacking(CPU))
 
 
 @pytest.mark.slow
