@@ -86,7 +86,8 @@ def test_writes_survive_a_breaking_network(server: str, proxy: FlakyProxy) -> No
     storage = open_storage(server)
     storage.files("")
     data = os.urandom(1 << 20) * 12
-    # Two parts, of 10 MB and the rest, go up side by side: each break but the second is shorter than either of them
+    # Two parts, of 10 MB and the rest, go up side by side. Every break comes before the end of either; the second may
+    # fall on the request before them, which is shorter still
     proxy.breaks = [100, 1_000_000, 0, 2_000_000]
     storage.write("features/part", data)
     assert proxy.broken >= 3
