@@ -9,6 +9,10 @@ from collections.abc import Generator
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="record the golden losses anew")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole runs come first: they take eight minutes, which at the end one worker would spend while the others rest."""
     items.sort(key=lambda item: not item.nodeid.startswith("tests/pipeline/test_run.py"))
