@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 Keyed = dict[str, np.ndarray]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.runtime.errors import UserError
-from components.runtime.settings import Settings
-from feature_store.manifest import Manifest, digest_of
-from feature_store.parts import USABLE, check_digest, read_table, sequences_of, usable, vectors_of
-from feature_store.storage import Storage, StoredFile
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.feature_store.manifest import Manifest, digest_of
+from mmkgc.feature_store.parts import USABLE, check_digest, read_table, sequences_of, usable, vectors_of
+from mmkgc.feature_store.storage import Storage, StoredFile
 
 ROOT = "features/"
 GRACE_HOURS = 24.0

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from feature_store.arrays import read_array
-from feature_store.parts import OK, Row
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage, Stored
-from feature_store.writer import Entity, FeatureWriter
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.arrays import read_array
+from mmkgc.feature_store.parts import OK, Row
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage, Stored
+from mmkgc.feature_store.writer import Entity, FeatureWriter
 
 IMPORTED = "imported"
 

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 from typing_extensions import override
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import atomic_path
-from feature_store.storage import Storage, Stored, StoredFile
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import atomic_path
+from mmkgc.feature_store.storage import Storage, Stored, StoredFile
 
 
 class LocalStorage(Storage):

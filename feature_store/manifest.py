@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage, Stored
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage, Stored
 
 
 class File(BaseModel):

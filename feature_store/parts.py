@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from feature_store.manifest import File, file_name
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.manifest import File, file_name
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage
 
 OK, PARTIAL, FAILED, MISSING = "ok", "partial", "failed", "missing"
 USABLE = (OK, PARTIAL)

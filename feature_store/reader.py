@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from components.kge.features import Features, TokenFeatures
-from components.runtime.errors import UserError
-from feature_store.slab import Slab, open_slab
-from feature_store.storage import Storage
+from mmkgc.components.kge.features import Features, TokenFeatures
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.slab import Slab, open_slab
+from mmkgc.feature_store.storage import Storage
 
 
 def load_features(

@@ -26,11 +26,11 @@ from pyarrow.fs import (
 )
 from typing_extensions import override
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import atomic_path
-from components.runtime.settings import Settings
-from feature_store.storage import Storage, StorageConfig, Stored, StoredFile
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.feature_store.storage import Storage, StorageConfig, Stored, StoredFile
 
 ATTEMPTS = 8
 SETTLE_SECONDS = 0.5

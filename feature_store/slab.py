@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 from torch import Tensor
 
-from components.runtime.errors import UserError
-from components.runtime.files import atomic_path
-from components.runtime.settings import Settings
-from feature_store.manifest import File, Manifest, digest_of
-from feature_store.parts import read_table, sequences_of, usable, vectors_of
-from feature_store.storage import Storage
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.feature_store.manifest import File, Manifest, digest_of
+from mmkgc.feature_store.parts import read_table, sequences_of, usable, vectors_of
+from mmkgc.feature_store.storage import Storage
 
 READERS = 3
 SYNCED_PARTS = 16

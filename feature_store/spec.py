@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.runtime import digests
+from mmkgc.components.runtime import digests
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pyarrow.fs import FileSystem
 
-from components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ class Storage(Protocol):
 
 
 def open_storage(root: str | None = None) -> Storage:
-    """The store at ``root``, by default the one that the environment names (see ``components.runtime.settings``)."""
+    """The store at ``root``, by default the one that the environment names (see ``mmkgc.components.runtime.settings``)."""
     config = StorageConfig.from_env(root)
     if config.root.startswith("s3://"):
-        from feature_store.s3 import S3Storage
+        from mmkgc.feature_store.s3 import S3Storage
 
         return S3Storage(config)
-    from feature_store.local import LocalStorage
+    from mmkgc.feature_store.local import LocalStorage
 
     return LocalStorage(config.root)
 

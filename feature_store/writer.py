@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from feature_store.manifest import File, Manifest, file_name
-from feature_store.parts import MISSING, Row, store_part
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage, Stored
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.manifest import File, Manifest, file_name
+from mmkgc.feature_store.parts import MISSING, Row, store_part
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage, Stored
 
 PART_ROWS = 512
 TEXT = pa.string()

@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.errors import UserError, did_you_mean
 
-RECIPES = Path(str(files("pipeline"))) / "recipes"
+RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
 DATASETS, SYSTEMS = RECIPES / "datasets", RECIPES / "systems"
 KINDS = ("name", "encoder")  # the keys that say which class a part is
 

@@ -7,17 +7,17 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.evaluate.config import EvaluateConfig
-from components.extract.config import ExtractConfig
-from components.ingest.config import IngestConfig
-from components.package.config import PackageConfig
-from components.propose.config import ProposeConfig
-from components.register.config import RegisterConfig
-from components.runtime.errors import UserError, did_you_mean
-from components.search.config import SearchConfig
-from components.train.config import TrainConfig
-from pipeline import composition
-from pipeline.composition import names
+from mmkgc.components.evaluate.config import EvaluateConfig
+from mmkgc.components.extract.config import ExtractConfig
+from mmkgc.components.ingest.config import IngestConfig
+from mmkgc.components.package.config import PackageConfig
+from mmkgc.components.propose.config import ProposeConfig
+from mmkgc.components.register.config import RegisterConfig
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.search.config import SearchConfig
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.pipeline import composition
+from mmkgc.pipeline.composition import names
 
 __all__ = ["Recipe", "load", "names"]
 

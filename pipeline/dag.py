@@ -8,17 +8,17 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_context import Pipeline
 from pydantic import BaseModel
 
-from components.encoders.base import Modality
-from components.evaluate.component import evaluate
-from components.extract.component import extract
-from components.extract.config import ExtractConfig, ImportedConfig
-from components.ingest.component import ingest
-from components.package.component import package
-from components.propose.component import propose
-from components.register.component import register
-from components.search.component import search
-from components.train.component import train
-from pipeline.config import Recipe
+from mmkgc.components.encoders.base import Modality
+from mmkgc.components.evaluate.component import evaluate
+from mmkgc.components.extract.component import extract
+from mmkgc.components.extract.config import ExtractConfig, ImportedConfig
+from mmkgc.components.ingest.component import ingest
+from mmkgc.components.package.component import package
+from mmkgc.components.propose.component import propose
+from mmkgc.components.register.component import register
+from mmkgc.components.search.component import search
+from mmkgc.components.train.component import train
+from mmkgc.pipeline.config import Recipe
 
 
 class Outputs(NamedTuple):
@@ -34,7 +34,7 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
     """The pipeline of a recipe. Its arguments say what a cache key cannot see: ``data`` is the fingerprint of the
     dataset, ``code`` the digest of the code that runs.
 
-    ``prepare`` adds to every task what the place where it runs asks for (``pipeline.runners.cluster``).
+    ``prepare`` adds to every task what the place where it runs asks for (``mmkgc.pipeline.runners.cluster``).
 
     The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
     output depends on their inputs alone are cached. Search, evaluation, registration and proposals never are: they

@@ -10,9 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from components.encoders.images import MAX_PIXELS
-from components.encoders.weights import Weights
-from components.runtime import digests
+from mmkgc.components.encoders.images import MAX_PIXELS
+from mmkgc.components.encoders.weights import Weights
+from mmkgc.components.runtime import digests
 
 Modality = Literal["visual", "textual"]
 

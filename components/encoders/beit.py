@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from components.encoders.hf_vision import HFVision, HFVisionConfig
-from components.encoders.weights import RANDOM, Weights, random_weights, seeded
+from mmkgc.components.encoders.hf_vision import HFVision, HFVisionConfig
+from mmkgc.components.encoders.weights import RANDOM, Weights, random_weights, seeded
 
 HUB_NAME = "microsoft/beit-base-patch16-224-pt22k-ft22k"
 

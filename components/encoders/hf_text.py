@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
-from components.encoders.base import Encoder, EncoderConfig
-from components.encoders.weights import Weights, checkpoint, load_network
-from components.runtime import digests
-from components.runtime.files import read_json
+from mmkgc.components.encoders.base import Encoder, EncoderConfig
+from mmkgc.components.encoders.weights import Weights, checkpoint, load_network
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.files import read_json
 
 TOKENISER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from components.encoders.base import Encoder, EncoderConfig, ImageEncoderConfig
-from components.encoders.weights import Weights, checkpoint, load_network
-from components.runtime.files import read_json
+from mmkgc.components.encoders.base import Encoder, EncoderConfig, ImageEncoderConfig
+from mmkgc.components.encoders.weights import Weights, checkpoint, load_network
+from mmkgc.components.runtime.files import read_json
 
 
 class HFVisionConfig(ImageEncoderConfig):

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Union
 from class_resolver import ClassResolver
 from pydantic import Field
 
-import components.encoders
-from components.encoders.base import Encoder, EncoderConfig, EncoderSpec, Modality
-from components.runtime.errors import UserError
+import mmkgc.components.encoders
+from mmkgc.components.encoders.base import Encoder, EncoderConfig, EncoderSpec, Modality
+from mmkgc.components.runtime.errors import UserError
 
-for _module in iter_modules(components.encoders.__path__):
-    import_module(f"components.encoders.{_module.name}")
+for _module in iter_modules(mmkgc.components.encoders.__path__):
+    import_module(f"mmkgc.components.encoders.{_module.name}")
 
 encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix="")
 

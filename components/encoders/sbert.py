@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from torch import nn
 
-from components.encoders.base import EncoderConfig
-from components.encoders.hf_text import HFText
-from components.encoders.weights import RANDOM, Weights, checkpoint, random_weights, seeded
-from components.runtime.errors import UserError
-from components.runtime.files import read_json
+from mmkgc.components.encoders.base import EncoderConfig
+from mmkgc.components.encoders.hf_text import HFText
+from mmkgc.components.encoders.weights import RANDOM, Weights, checkpoint, random_weights, seeded
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json
 
 PACKAGED = "all-MiniLM-L6-v2"
 

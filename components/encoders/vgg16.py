@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from components.encoders.base import Encoder, ImageEncoderConfig
-from components.encoders.weights import RANDOM, Weights, file_weights, random_weights, seeded
-from components.runtime.errors import UserError
+from mmkgc.components.encoders.base import Encoder, ImageEncoderConfig
+from mmkgc.components.encoders.weights import RANDOM, Weights, file_weights, random_weights, seeded
+from mmkgc.components.runtime.errors import UserError
 
 CHANNELS = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
 

@@ -14,10 +14,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import write_text
-from components.runtime.settings import Settings
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import write_text
+from mmkgc.components.runtime.settings import Settings
 
 RANDOM = "random"
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.evaluate.bootstrap import Interval, interval, mean_metrics, resampled_means
-from components.evaluate.metrics import SIDES, Side
-from components.runtime.errors import UserError
-from components.runtime.files import read_json
+from mmkgc.components.kge.evaluation.bootstrap import Interval, interval, mean_metrics, resampled_means
+from mmkgc.components.kge.evaluation.metrics import SIDES, Side
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json
 
 IDENTITY = ("head", "relation", "tail", "asked", "candidates")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from components.kge.model import Model
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.model import Model
 
 
 @torch.no_grad()

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.kge.entities import STRUCTURE
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from components.kge.model import Model
-from components.kge.ranking import mrr, rank
-from components.kge.tensors import total
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.evaluation.ranks import mrr, rank
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.tensors import total
 
 STAND_IN = "stand-in for a missing one"
 BLOCK = 1024

@@ -4,25 +4,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.evaluate import figures
-from components.evaluate.classification import LabelledTriples, classify, labelled_splits, write_labelled
-from components.evaluate.completions import completions
-from components.evaluate.config import EvaluateConfig
-from components.evaluate.diagnostics import missing_curve
-from components.evaluate.gallery import draw
-from components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
-from components.evaluate.report import html, markdown
-from components.evaluate.slices import entity_masks
-from components.evaluate.summary import blocks
-from components.evaluate.tracked import CURVES, curves_of_bundle
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.graph import Graph
-from components.runtime.errors import UserError
-from components.runtime.files import write_json, write_text
-from components.runtime.malloc import keep_freed_memory
-from components.runtime.tracking import Run, parent_run, step_run
-from feature_store.storage import Storage, Stored
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.evaluate import figures
+from mmkgc.components.evaluate.completions import completions
+from mmkgc.components.evaluate.config import EvaluateConfig
+from mmkgc.components.evaluate.diagnostics import missing_curve
+from mmkgc.components.evaluate.gallery import draw
+from mmkgc.components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
+from mmkgc.components.evaluate.report import html, markdown
+from mmkgc.components.evaluate.slices import entity_masks
+from mmkgc.components.evaluate.summary import blocks
+from mmkgc.components.evaluate.tracked import CURVES, curves_of_bundle
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.classification import LabelledTriples, classify, labelled_splits, write_labelled
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import write_json, write_text
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.runtime.tracking import Run, parent_run, step_run
+from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["EvaluateConfig", "evaluate"]
 

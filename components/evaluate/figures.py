@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from components.evaluate.metrics import QueryRanks
-from components.runtime.files import atomic_path
+from mmkgc.components.kge.evaluation.metrics import QueryRanks
+from mmkgc.components.runtime.files import atomic_path
 
 STYLE: Any = {
     "font.size": 15,

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from components.evaluate import figures
-from components.evaluate.classification import LabelledTriples
-from components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
-from components.evaluate.link_prediction import LinkPrediction
-from components.evaluate.report import Figure as ReportFigure
-from components.evaluate.slices import entity_masks, in_order
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.calibration import probability
-from components.kge.graph import HEAD, TAIL
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.evaluate import figures
+from mmkgc.components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
+from mmkgc.components.evaluate.link_prediction import LinkPrediction
+from mmkgc.components.evaluate.report import Figure as ReportFigure
+from mmkgc.components.evaluate.slices import entity_masks, in_order
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.calibration import probability
+from mmkgc.components.kge.evaluation.classification import LabelledTriples
+from mmkgc.components.kge.graph import HEAD, TAIL
 
 
 def draw(

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.evaluate.baseline import RelationPopularity
-from components.evaluate.bootstrap import metric_intervals
-from components.evaluate.config import EvaluateConfig
-from components.evaluate.metrics import TIES, QueryRanks, Ties, metrics_by_side
-from components.evaluate.slices import Labels, query_kinds, slice_metrics
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from components.kge.ranking import Scorer, rank
-from components.runtime.progress import track
+from mmkgc.components.evaluate.config import EvaluateConfig
+from mmkgc.components.evaluate.slices import Labels, query_kinds, slice_metrics
+from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.evaluation.bootstrap import metric_intervals
+from mmkgc.components.kge.evaluation.metrics import TIES, QueryRanks, Ties, metrics_by_side
+from mmkgc.components.kge.evaluation.ranks import Scorer, rank
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.runtime.progress import track
 
 PROTOCOLS: dict[str, tuple[Ties, str]] = {
     "realistic": ("realistic", "filtered, both directions, ties at their mean rank"),

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.evaluate.metrics import QueryRanks, Ties, metrics_by_side
-from components.ingest.mmkg import MMKG
-from components.kge.entities import STRUCTURE
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from components.kge.model import Model
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.evaluation.metrics import QueryRanks, Ties, metrics_by_side
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.model import Model
 
 Labels = NDArray[np.object_]
 DEGREES = (0, 1, 3, 10, 30, 100)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from components.evaluate.report import Block, Figure, Heading, Paragraph, Table
-from components.evaluate.slices import in_order
-from components.kge.bundle import Bundle
+from mmkgc.components.evaluate.report import Block, Figure, Heading, Paragraph, Table
+from mmkgc.components.evaluate.slices import in_order
+from mmkgc.components.kge.bundle import Bundle
 
 SLICE_ROWS = 12
 

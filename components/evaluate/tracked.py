@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.runtime import tracking
-from components.runtime.errors import UserError
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.encoders.base import EncoderConfig
-from components.encoders.registry import TextualConfig, VisualConfig
-from components.encoders.sbert import SBERTConfig
-from components.encoders.vgg16 import VGG16Config
-from components.runtime.errors import UserError
+from mmkgc.components.encoders.base import EncoderConfig
+from mmkgc.components.encoders.registry import TextualConfig, VisualConfig
+from mmkgc.components.encoders.sbert import SBERTConfig
+from mmkgc.components.encoders.vgg16 import VGG16Config
+from mmkgc.components.runtime.errors import UserError
 
 
 class ImportedConfig(BaseModel):

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from components.ingest.mmkg import MMKG
-from components.runtime import digests
-from feature_store.writer import Entity
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.runtime import digests
+from mmkgc.feature_store.writer import Entity
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from components.encoders.base import Encoder, ImageEncoderConfig
-from components.encoders.images import Unusable, decode
-from components.encoders.registry import create
-from components.extract.config import ExtractConfig
-from components.extract.contents import Source
-from feature_store.parts import FAILED, OK, PARTIAL, Row
-from feature_store.storage import Storage, open_storage
+from mmkgc.components.encoders.base import Encoder, ImageEncoderConfig
+from mmkgc.components.encoders.images import Unusable, decode
+from mmkgc.components.encoders.registry import create
+from mmkgc.components.extract.config import ExtractConfig
+from mmkgc.components.extract.contents import Source
+from mmkgc.feature_store.parts import FAILED, OK, PARTIAL, Row
+from mmkgc.feature_store.storage import Storage, open_storage
 
 
 class Encoded(NamedTuple):

@@ -4,20 +4,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.encoders.base import Encoder
-from components.encoders.registry import create
-from components.extract.config import ExtractConfig, ImportedConfig
-from components.extract.contents import Source, sources
-from components.extract.encode import rows
-from components.ingest.mmkg import MMKG
-from components.runtime.progress import track
-from components.runtime.tracking import step_run
-from feature_store.catalog import find
-from feature_store.importing import import_features
-from feature_store.manifest import Manifest, digest_of
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage, Stored
-from feature_store.writer import FeatureWriter
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.encoders.base import Encoder
+from mmkgc.components.encoders.registry import create
+from mmkgc.components.extract.config import ExtractConfig, ImportedConfig
+from mmkgc.components.extract.contents import Source, sources
+from mmkgc.components.extract.encode import rows
+from mmkgc.components.runtime.progress import track
+from mmkgc.components.runtime.tracking import step_run
+from mmkgc.feature_store.catalog import find
+from mmkgc.feature_store.importing import import_features
+from mmkgc.feature_store.manifest import Manifest, digest_of
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage, Stored
+from mmkgc.feature_store.writer import FeatureWriter
 
 __all__ = ["ExtractConfig", "extract"]
 

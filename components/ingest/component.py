@@ -2,13 +2,13 @@
 
 from kfp import dsl
 
-from components.runtime.image import IMAGE
+from mmkgc.components.runtime.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def ingest(dataset: str, config: str, data: str, code: str, graph: dsl.Output[dsl.Dataset]) -> None:
     """Raw graph → checked MMKG with a clean development split."""
-    from components.ingest.ingest import IngestConfig, ingest
-    from feature_store.storage import open_storage
+    from mmkgc.components.ingest.ingest import IngestConfig, ingest
+    from mmkgc.feature_store.storage import open_storage
 
     ingest(dataset, IngestConfig.model_validate_json(config), open_storage()).describe(graph)

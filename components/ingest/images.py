@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from components.ingest.checks import Findings
-from components.ingest.raw import RawGraph
-from components.runtime.progress import track
+from mmkgc.components.dataset.checks import Findings
+from mmkgc.components.dataset.raw import RawGraph
+from mmkgc.components.runtime.progress import track
 
 MAX_PIXELS = 64_000_000  # a small file can claim to be a huge picture (decompression bomb)
 THREADS = min(8, os.cpu_count() or 1)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from components.ingest.checks import Findings
-from components.ingest.raw import RawGraph, Split
-from components.ingest.readers.folder import SplitReader
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import read_json
-from feature_store.storage import Storage
+from mmkgc.components.dataset.checks import Findings
+from mmkgc.components.dataset.raw import RawGraph, Split
+from mmkgc.components.dataset.readers.folder import SplitReader
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json
+from mmkgc.feature_store.storage import Storage
 
 TRIPLES, CARD = "triples.tsv", "increment.json"
 NEEDS = f"{TRIPLES}; `mmkgc propose export` writes it"

@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
-from components.ingest import profile
-from components.ingest.checks import Findings, distinct, leakage, warn_of_unused
-from components.ingest.config import IngestConfig
-from components.ingest.images import store_images
-from components.ingest.increments import add_increments
-from components.ingest.mmkg import MMKG
-from components.ingest.raw import RawGraph
-from components.ingest.readers import read
-from components.ingest.source import opened
-from components.ingest.split import develop
-from components.kge.graph import Graph
-from components.runtime import digests, tracking
-from feature_store.storage import Storage, Stored
+from mmkgc.components.dataset import profile
+from mmkgc.components.dataset.checks import Findings, distinct, leakage, warn_of_unused
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.dataset.raw import RawGraph
+from mmkgc.components.dataset.readers import read
+from mmkgc.components.dataset.split import develop
+from mmkgc.components.ingest.config import IngestConfig
+from mmkgc.components.ingest.images import store_images
+from mmkgc.components.ingest.increments import add_increments
+from mmkgc.components.ingest.source import opened
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.runtime import digests, tracking
+from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["IngestConfig", "build", "ingest"]
 

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.ingest.readers import folder as tsv
-from components.ingest.readers import openke
-from components.runtime import digests
-from components.runtime.errors import UserError, did_you_mean
-from components.runtime.settings import Settings
-from feature_store.storage import Storage
+from mmkgc.components.dataset.readers import folder as tsv
+from mmkgc.components.dataset.readers import openke
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.feature_store.storage import Storage
 
 BUNDLED = ("countries",)
 
@@ -19,7 +19,7 @@ BUNDLED = ("countries",)
 def opened(dataset: str, storage: Storage) -> Iterator[Path]:
     """The dataset's folder while the context lasts. Raises UserError for a name that is nowhere."""
     if dataset in BUNDLED:
-        from components.ingest.countries import build
+        from mmkgc.components.dataset.countries import build
 
         with TemporaryDirectory() as scratch:
             yield build(Path(scratch) / dataset)

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from components.kge.features import Features
-from components.kge.graph import Graph, KnownTriples, Vocabulary
-from components.kge.model import Model, ModelConfig
-from components.runtime.errors import UserError
-from components.runtime.files import atomic_path, read_json, write_json
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import atomic_path, read_json, write_json
 
 FORMAT = 2
 RAW = {"feature_scale": "raw"}  # what bundles of format 1 were trained with, which do not say so

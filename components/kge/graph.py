@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from components.kge.kernels import lookup
+from mmkgc.components.kge.kernels import lookup
 
 HEAD, RELATION, TAIL = 0, 1, 2
 

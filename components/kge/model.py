@@ -13,18 +13,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from components.kge.entities import STRUCTURE, EntityTable, FeatureScale, Missing, Modal
-from components.kge.features import Features
-from components.kge.fusions import FUSIONS
-from components.kge.fusions.base import Space, Term
-from components.kge.graph import HEAD, RELATION, TAIL
-from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import Asked, QueryInteraction, Side
-from components.kge.kernels.rows import take
-from components.kge.negatives.base import Block, Real, Virtual
-from components.kge.pool import Pool
-from components.kge.runs import runs
-from components.kge.tensors import joined, total
+from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE, EntityTable, FeatureScale, Missing, ModalityEmbeddings
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.fusions import FUSIONS
+from mmkgc.components.kge.fusions.base import Space, Term
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.components.kge.grouping import group_consecutive
+from mmkgc.components.kge.interactions import INTERACTIONS
+from mmkgc.components.kge.interactions.base import Query, QueryInteraction, Side
+from mmkgc.components.kge.kernels.rows import take
+from mmkgc.components.kge.negatives.base import EntityNegatives, GeneratedNegatives, NegativeBlock
+from mmkgc.components.kge.tensors import joined, total
 
 Group = tuple[Mapping[str, Tensor], Tensor, Side]  # queries: views of the known entities, relations, side asked for
 
@@ -83,64 +83,75 @@ class Model(nn.Module):
                 for name in sorted({term.relation for term in self.fusion.terms})
             }
         )
-        self._frozen: Pool | None = None
+        self._frozen: EncodedEntities | None = None
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
     def score_triples(self, triples: Tensor) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]``; with reciprocal relations the mean of both directions."""
-        pool = self._frozen or Pool(self, [triples[:, HEAD], triples[:, TAIL]])
-        return self.score_pooled(pool, triples, self.fusion.terms)
+        encoded = self._frozen or EncodedEntities(self, [triples[:, HEAD], triples[:, TAIL]])
+        return self.score_pooled(encoded, triples, self.fusion.terms)
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as the tail of ``(heads[B], relations[B], ?)``."""
-        return self.score_side(self.everyone(), heads, relations, "tail")
+        return self.score_all(self.everyone(), heads, relations, "tail")
 
     def score_heads(self, relations: Tensor, tails: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as the head of ``(?, relations[B], tails[B])``."""
-        return self.score_side(self.everyone(), tails, relations, "head")
+        return self.score_all(self.everyone(), tails, relations, "head")
 
-    def score_tails_of(self, head: Modal, relations: Tensor) -> Tensor:
+    def score_tails_of(self, head: ModalityEmbeddings, relations: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as the tail of heads given by their vectors (new entities, say)."""
         return self.score_sides_of([(head, relations, "tail")])[0]
 
-    def score_heads_of(self, relations: Tensor, tail: Modal) -> Tensor:
+    def score_heads_of(self, relations: Tensor, tail: ModalityEmbeddings) -> Tensor:
         """Scores ``[B, N]`` of every entity as the head of tails given by their vectors."""
         return self.score_sides_of([(tail, relations, "head")])[0]
 
-    def score_sides_of(self, asked: Sequence[tuple[Modal, Tensor, Side]]) -> list[Tensor]:
+    def score_sides_of(self, asked: Sequence[tuple[ModalityEmbeddings, Tensor, Side]]) -> list[Tensor]:
         """Scores ``[b, N]`` of several groups: known entities by their vectors, ``relations[b]``, the side asked for.
 
         They go through the table of entities together where heads and tails have the same.
         """
-        pool, terms = self.everyone(), self.fusion.terms
+        encoded, terms = self.everyone(), self.fusion.terms
         groups = [(self.fusion.views(known, relations), relations, side) for known, relations, side in asked]
-        if _views_of(terms) <= pool.views.keys() and all(term.head == term.tail for term in terms):
-            return self._against_table(pool, groups, terms)
-        return [self._against_all(pool, *group) for group in groups]
+        if _views_of(terms) <= encoded.views.keys() and all(term.head == term.tail for term in terms):
+            return self._against_table(encoded, groups, terms)
+        return [self._against_all(encoded, *group) for group in groups]
 
-    def score_side(
-        self, pool: Pool, known: Tensor, relations: Tensor, side: Side, terms: Iterable[Term] | None = None
+    def score_all(
+        self,
+        encoded: EncodedEntities,
+        known: Tensor,
+        relations: Tensor,
+        side: Side,
+        terms: Iterable[Term] | None = None,
     ) -> Tensor:
         """Scores ``[B, U]`` of every entity of the pool for queries of ids ``known[B]``, ``relations[B]``."""
         terms = tuple(terms or self.fusion.terms)
-        views = {name: pool.view(name, known, relations) for name in _views_of(terms)}
-        return self._against_all(pool, views, relations, side, terms)
+        views = {name: encoded.view(name, known, relations) for name in _views_of(terms)}
+        return self._against_all(encoded, views, relations, side, terms)
 
-    def score_modal(self, head: Modal, relations: Tensor, tail: Modal, terms: Iterable[Term] | None = None) -> Tensor:
+    def score_modal(
+        self, head: ModalityEmbeddings, relations: Tensor, tail: ModalityEmbeddings, terms: Iterable[Term] | None = None
+    ) -> Tensor:
         """Scores ``[...]`` of triples given by vectors ``[..., e]``, ``relations[...]``; dimensions broadcast."""
         terms = tuple(terms or self.fusion.terms)
         heads, tails = (self._needed_views(modal, relations, terms) for modal in (head, tail))
         return self._score_crossed([heads], relations, [tails], [(0, 0)], terms)[0]
 
-    def score_pooled(self, pool: Pool, triples: Tensor, terms: tuple[Term, ...]) -> Tensor:
+    def score_pooled(self, encoded: EncodedEntities, triples: Tensor, terms: tuple[Term, ...]) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]`` whose entities are in the pool."""
         heads, relations, tails = triples.unbind(1)
-        views = [{name: pool.view(name, ids, relations) for name in _views_of(terms)} for ids in (heads, tails)]
+        views = [{name: encoded.view(name, ids, relations) for name in _views_of(terms)} for ids in (heads, tails)]
         return self._score_crossed([views[0]], relations, [views[1]], [(0, 0)], terms)[0]
 
     def score_blocks(
-        self, pool: Pool, triples: Tensor, blocks: Iterable[Block], terms: Iterable[Term] | None = None
+        self,
+        encoded: EncodedEntities,
+        triples: Tensor,
+        blocks: Iterable[NegativeBlock],
+        terms: Iterable[Term] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Scores of the positives ``[b]`` and negatives ``[b, K]`` of blocks, one after another.
 
@@ -149,11 +160,11 @@ class Model(nn.Module):
         """
         terms = tuple(terms or self.fusion.terms)
         scores: list[tuple[Tensor, Tensor]] = []
-        for alike in runs(blocks, _together):
+        for alike in group_consecutive(blocks, _together):
             if _answers(alike[0]):
-                scores.append(self._score_answers(pool, triples, alike, terms))
+                scores.append(self._score_answers(encoded, triples, alike, terms))
             else:
-                scores += self._score_fakes(pool, triples, alike, terms)
+                scores += self._score_fakes(encoded, triples, alike, terms)
         positive, negative = zip(*scores, strict=True)
         return joined(positive), joined(negative)
 
@@ -171,18 +182,18 @@ class Model(nn.Module):
         direction: Side = "tail" if self.config.reciprocal else side
         return self.interaction.query(self.interaction.entity(known), relation, direction)
 
-    def everyone(self) -> Pool:
+    def everyone(self) -> EncodedEntities:
         """All N entities, projected and fused; the frozen ones where the model is frozen."""
-        return self._frozen or Pool(self)
+        return self._frozen or EncodedEntities(self)
 
-    def freeze(self, pool: Pool | None = None) -> "Model":
+    def freeze(self, encoded: EncodedEntities | None = None) -> "Model":
         """Switch to evaluation and keep every entity's vectors ready; parameters must not change until ``train()``.
 
-        ``pool``: these vectors, if they have been computed before.
+        ``encoded``: these vectors, if they have been computed before.
         """
         self.eval()
         with torch.no_grad():
-            self._frozen = pool or Pool(self)
+            self._frozen = encoded or EncodedEntities(self)
         return self
 
     def train(self, mode: bool = True) -> "Model":
@@ -190,7 +201,7 @@ class Model(nn.Module):
         self._frozen = None
         return super().train(mode)
 
-    def modality_shares(self, triples: Tensor) -> dict[str, Tensor] | None:
+    def modality_weights(self, triples: Tensor) -> dict[str, Tensor] | None:
         """Share ``[B]`` of each modality in ``triples[B, 3]``: the mean over head and tail; None without weights."""
         ends = (self.entities.modal(triples[:, column]) for column in (HEAD, TAIL))
         heads, tails = (self.fusion.shares(modal, triples[:, RELATION]) for modal in ends)
@@ -201,22 +212,22 @@ class Model(nn.Module):
         terms = self.fusion.terms
         return [(replace(term, weight=1.0),) for term in terms] if self.fusion.separate else [terms]
 
-    def auxiliary(self, pool: Pool, triples: Tensor) -> dict[str, Tensor]:
+    def auxiliary(self, encoded: EncodedEntities, triples: Tensor) -> dict[str, Tensor]:
         """Further losses, weighted, that the interaction and the fusion ask for, by name."""
         relations = (take(table, triples[:, RELATION]) for table in self.relations.values())
-        return self.fusion.auxiliary(pool.modal) | self.interaction.auxiliary(relations)
+        return self.fusion.auxiliary(encoded.modal) | self.interaction.auxiliary(relations)
 
-    def factors(self, pool: Pool, triples: Tensor) -> list[Tensor]:
+    def factors(self, encoded: EncodedEntities, triples: Tensor) -> list[Tensor]:
         """Moduli ``[·, e]`` of the vectors of ``triples[B, 3]`` in every distinct view and relation table."""
         heads, relations, tails = triples.unbind(1)
         terms = self.fusion.terms
-        vectors = [pool.view(view, heads, relations) for view in sorted({term.head for term in terms})]
-        vectors += [pool.view(view, tails, relations) for view in sorted({term.tail for term in terms})]
+        vectors = [encoded.view(view, heads, relations) for view in sorted({term.head for term in terms})]
+        vectors += [encoded.view(view, tails, relations) for view in sorted({term.tail for term in terms})]
         rows = torch.cat([relations, relations + self.n_relations]) if self.config.reciprocal else relations
         vectors += [take(table, rows) for table in self.relations.values()]
         return [self.interaction.moduli(vector) for vector in vectors]
 
-    def _needed_views(self, modal: Modal, relations: Tensor, terms: tuple[Term, ...]) -> dict[str, Tensor]:
+    def _needed_views(self, modal: ModalityEmbeddings, relations: Tensor, terms: tuple[Term, ...]) -> dict[str, Tensor]:
         """The modalities alone where no term looks at a fused vector."""
         return modal.vectors if _views_of(terms) <= modal.vectors.keys() else self.fusion.views(modal, relations)
 
@@ -257,7 +268,7 @@ class Model(nn.Module):
 
     def _against_all(
         self,
-        pool: Pool,
+        encoded: EncodedEntities,
         known: Mapping[str, Tensor],
         relations: Tensor,
         side: Side,
@@ -265,14 +276,16 @@ class Model(nn.Module):
     ) -> Tensor:
         """Scores ``[B, U]``; views that depend on the relation are made once for every distinct one."""
         terms = terms or self.fusion.terms
-        if _views_of(terms) <= pool.views.keys():
-            return self._against_table(pool, [(known, relations, side)], terms)[0]
+        if _views_of(terms) <= encoded.views.keys():
+            return self._against_table(encoded, [(known, relations, side)], terms)[0]
         rows_of = [(relations == relation).nonzero().squeeze(1) for relation in relations.unique()]
         groups = [({name: view[rows] for name, view in known.items()}, relations[rows], side) for rows in rows_of]
-        scores = torch.cat([self._against_table(pool, [group], terms)[0] for group in groups])
+        scores = torch.cat([self._against_table(encoded, [group], terms)[0] for group in groups])
         return scores[torch.cat(rows_of).argsort()]
 
-    def _against_table(self, pool: Pool, groups: Sequence[Group], terms: tuple[Term, ...]) -> list[Tensor]:
+    def _against_table(
+        self, encoded: EncodedEntities, groups: Sequence[Group], terms: tuple[Term, ...]
+    ) -> list[Tensor]:
         """Scores ``[b, U]`` of groups of queries that meet the same table of each view, in one pass over it.
 
         Where views depend on the relation, it is the table of the first one.
@@ -280,56 +293,58 @@ class Model(nn.Module):
         _, relations, side = groups[0]
         of_terms = []
         for term in terms:
-            table = pool.everyone(self.roles(term, side)[1], relations[:1])
+            table = encoded.everyone(self.roles(term, side)[1], relations[:1])
             scores = self.interaction.score_sides([self._asked(term, *group) for group in groups], table)
             of_terms.append([_weighed(term, score) for score in scores])
         return [total(scores) for scores in zip(*of_terms, strict=True)]
 
-    def _asked(self, term: Term, known: Mapping[str, Tensor], relations: Tensor, side: Side) -> Asked:
+    def _asked(self, term: Term, known: Mapping[str, Tensor], relations: Tensor, side: Side) -> Query:
         """What a term asks the interaction about known entities in their views."""
         view, _, direction = self.roles(term, side)
         return known[view], self.relation(term, relations, side), direction
 
     def _score_fakes(
-        self, pool: Pool, triples: Tensor, blocks: Sequence[Block], terms: tuple[Term, ...]
+        self, encoded: EncodedEntities, triples: Tensor, blocks: Sequence[NegativeBlock], terms: tuple[Term, ...]
     ) -> list[tuple[Tensor, Tensor]]:
         """As ``score_blocks``, of blocks at the same rows; an entity that several of them have is looked at once."""
         own = triples[blocks[0].rows]
         relations = own[:, RELATION]
-        heads: list[Real | Virtual] = [Real(own[:, [HEAD]])]
-        tails: list[Real | Virtual] = [Real(own[:, [TAIL]])]
+        heads: list[EntityNegatives | GeneratedNegatives] = [EntityNegatives(own[:, [HEAD]])]
+        tails: list[EntityNegatives | GeneratedNegatives] = [EntityNegatives(own[:, [TAIL]])]
         pairs = [(0, 0)] + [(_place(block.head, heads), _place(block.tail, tails)) for block in blocks]
         views = [
-            [{name: pool.stand_ins(name, entities, relations) for name in _views_of(terms)} for entities in side]
+            [{name: encoded.stand_ins(name, entities, relations) for name in _views_of(terms)} for entities in side]
             for side in (heads, tails)
         ]
         positive, *negatives = self._score_crossed(views[0], relations.unsqueeze(1), views[1], pairs, terms)
         return [(positive.squeeze(1), negative) for negative in negatives]
 
     def _score_answers(
-        self, pool: Pool, triples: Tensor, blocks: Sequence[Block], terms: tuple[Term, ...]
+        self, encoded: EncodedEntities, triples: Tensor, blocks: Sequence[NegativeBlock], terms: tuple[Term, ...]
     ) -> tuple[Tensor, Tensor]:
         """Positives and negatives answer the same query, so the gold answer is scored as the first candidate."""
         scores = []
         for term in terms:
-            questions = [self._question(pool, triples[block.rows], block, term) for block in blocks]
+            questions = [self._question(encoded, triples[block.rows], block, term) for block in blocks]
             of_term = []
-            for alike in runs(questions, lambda one, other: one[1] is other[1]):
+            for alike in group_consecutive(questions, lambda one, other: one[1] is other[1]):
                 asked, (table, *_), index = zip(*alike, strict=True)
                 of_term.append(self.interaction.score_candidates(asked, table, joined(index)))
             scores.append(_weighed(term, joined(of_term)))
         positive, negative = total(scores).tensor_split([1], dim=1)
         return positive.squeeze(1), negative
 
-    def _question(self, pool: Pool, triples: Tensor, block: Block, term: Term) -> tuple[Asked, Tensor, Tensor]:
+    def _question(
+        self, encoded: EncodedEntities, triples: Tensor, block: NegativeBlock, term: Term
+    ) -> tuple[Query, Tensor, Tensor]:
         """What a term asks about a block of one side; a table ``[U, e]`` and the answers' rows of it ``[b, 1 + K]``."""
         heads, relations, tails = triples.unbind(1)
         side: Side = "tail" if block.head is None else "head"
         known, gold, others = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
-        assert isinstance(others, Real)
+        assert isinstance(others, EntityNegatives)
         ours, theirs, direction = self.roles(term, side)
-        asked = pool.view(ours, known, relations), self.relation(term, relations, side), direction
-        return asked, *pool.candidates(theirs, others.after(gold), relations)
+        asked = encoded.view(ours, known, relations), self.relation(term, relations, side), direction
+        return asked, *encoded.candidates(theirs, others.after(gold), relations)
 
     def roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
         """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""
@@ -342,18 +357,20 @@ def _views_of(terms: Iterable[Term]) -> set[str]:
     return {view for term in terms for view in (term.head, term.tail)}
 
 
-def _together(one: Block, other: Block) -> bool:
+def _together(one: NegativeBlock, other: NegativeBlock) -> bool:
     """Whether blocks are scored together: answers with answers, other triples with those of the same rows."""
     return _answers(one) if _answers(other) else not _answers(one) and one.rows is other.rows
 
 
-def _answers(block: Block) -> bool:
+def _answers(block: NegativeBlock) -> bool:
     """Whether real entities replace one side: they are answers to a query."""
     replaced = [side for side in (block.head, block.tail) if side is not None]
-    return len(replaced) == 1 and isinstance(replaced[0], Real)
+    return len(replaced) == 1 and isinstance(replaced[0], EntityNegatives)
 
 
-def _place(entities: Real | Virtual | None, seen: list[Real | Virtual]) -> int:
+def _place(
+    entities: EntityNegatives | GeneratedNegatives | None, seen: list[EntityNegatives | GeneratedNegatives]
+) -> int:
     """Where in ``seen`` a side's entities stand, at its end if they are new; the positives' own are the first."""
     if entities is None:
         return 0

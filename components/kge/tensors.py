@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from components.kge.kernels.rows import take
+from mmkgc.components.kge.kernels.rows import take
 
 BLOCK_FLOATS = {"cpu": 1 << 19, "cuda": 1 << 26}  # 2 MB of float32 stay in the cache; 256 MB keep a GPU busy
 

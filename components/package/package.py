@@ -3,18 +3,18 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.package.config import PackageConfig
-from components.package.index import build_index
-from components.package.thumbnails import write_thumbnails
-from components.runtime import digests
-from components.runtime.files import write_json
-from feature_store.storage import Storage, Stored
-from serving.tables import FILE as TABLES
-from serving.tables import write_tables
-from serving.thumbnails import FILE as THUMBNAILS
-from serving.torchserve.archive import HANDLER, write_archive
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.package.config import PackageConfig
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.files import write_json
+from mmkgc.feature_store.storage import Storage, Stored
+from mmkgc.serving.engine.build_index import build_index
+from mmkgc.serving.engine.build_thumbnails import write_thumbnails
+from mmkgc.serving.engine.tables import FILE as TABLES
+from mmkgc.serving.engine.tables import write_tables
+from mmkgc.serving.engine.thumbnails import FILE as THUMBNAILS
+from mmkgc.serving.torchserve.archive import HANDLER, write_archive
 
 VERSION_DIGITS = 12
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.propose.questions import Pairs
+from mmkgc.components.propose.questions import Pairs
 
 
 @dataclass(frozen=True)

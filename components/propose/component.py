@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.runtime.image import IMAGE
+from mmkgc.components.runtime.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -13,7 +13,7 @@ def propose(
     proposals: dsl.Output[dsl.Dataset],
 ) -> None:
     """Model → ranked missing triples."""
-    from components.propose.propose import ProposeConfig, propose
-    from feature_store.storage import open_storage
+    from mmkgc.components.propose.propose import ProposeConfig, propose
+    from mmkgc.feature_store.storage import open_storage
 
     propose(bundle.uri, registration.uri, ProposeConfig.model_validate_json(config), open_storage()).describe(proposals)

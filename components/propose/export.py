@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from components.ingest.increments import CARD, TRIPLES
-from components.runtime.errors import UserError
-from components.runtime.files import atomic_path, write_json, write_text
-from serving.decisions import Decisions, Status
+from mmkgc.components.ingest.increments import CARD, TRIPLES
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import atomic_path, write_json, write_text
+from mmkgc.serving.review.decisions import Decisions, Status
 
 
 def export(decisions: Decisions, folder: Path) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.kge.bundle import Bundle
-from components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
-from components.propose.best import Best
-from components.propose.questions import Pairs
-from components.propose.scan import HIDDEN, POPULARITY, Lists
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
+from mmkgc.components.propose.best import Best
+from mmkgc.components.propose.questions import Pairs
+from mmkgc.components.propose.scan import HIDDEN, POPULARITY, Lists
 
 
 def hide_and_seek(bundle: Bundle, held_out: Tensor, found: Mapping[int, tuple[Pairs, Lists]]) -> dict[str, Any] | None:

@@ -10,23 +10,23 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from components.kge.bundle import Bundle
-from components.kge.graph import no_triples
-from components.propose import scan
-from components.propose.config import ProposeConfig
-from components.propose.hidden import hide_and_seek
-from components.propose.questions import Pairs, Questions
-from components.propose.scan import PROPOSALS, Lists, Scan
-from components.propose.table import rows, table
-from components.runtime import digests
-from components.runtime.errors import UserError, did_you_mean
-from components.runtime.files import read_json, write_json
-from components.runtime.progress import track
-from components.runtime.settings import Settings
-from components.runtime.tracking import step_run
-from feature_store.storage import Storage, Stored
-from serving.proposals import FILE, KIND, SUMMARY
-from serving.protocol import ModelName
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.graph import no_triples
+from mmkgc.components.propose import scan
+from mmkgc.components.propose.config import ProposeConfig
+from mmkgc.components.propose.hidden import hide_and_seek
+from mmkgc.components.propose.questions import Pairs, Questions
+from mmkgc.components.propose.scan import PROPOSALS, Lists, Scan
+from mmkgc.components.propose.table import rows, table
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.files import read_json, write_json
+from mmkgc.components.runtime.progress import track
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.tracking import step_run
+from mmkgc.feature_store.storage import Storage, Stored
+from mmkgc.serving.api.protocol import ModelName
+from mmkgc.serving.review.proposals import FILE, KIND, SUMMARY
 
 __all__ = ["ProposeConfig", "complete_graph", "propose"]
 

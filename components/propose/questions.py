@@ -18,9 +18,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
-from components.kge.interactions.base import Side
-from components.propose.config import ProposeConfig
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
+from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.propose.config import ProposeConfig
 
 SIDES: dict[int, Side] = {HEAD: "head", TAIL: "tail"}
 

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from components.kge.bundle import Bundle
-from components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
-from components.kge.ranking import NotFinite
-from components.propose.best import Best
-from components.propose.questions import Pairs, Questions
-from components.runtime.files import atomic_path
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.ranks import NotFinite
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
+from mmkgc.components.propose.best import Best
+from mmkgc.components.propose.questions import Pairs, Questions
+from mmkgc.components.runtime.files import atomic_path
 
 Lists = Mapping[str, Best]
 PROPOSALS, HIDDEN, POPULARITY = "proposals", "hidden", "popularity"

@@ -7,14 +7,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from components.kge.bundle import Bundle
-from components.kge.calibration import probability
-from components.kge.graph import Vocabulary
-from components.propose.hidden import triples_of
-from components.propose.scan import PROPOSALS, Lists
-from components.runtime.progress import track
-from serving.explain import Evidence
-from serving.proposals import SCHEMA, identify
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.calibration import probability
+from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.propose.hidden import triples_of
+from mmkgc.components.propose.scan import PROPOSALS, Lists
+from mmkgc.components.runtime.progress import track
+from mmkgc.serving.engine.explain import Evidence
+from mmkgc.serving.review.proposals import SCHEMA, identify
 
 ROWS_AT_ONCE = 256
 
@@ -63,7 +63,7 @@ def _chances(bundle: Bundle, scores: Tensor) -> list[float | None]:
 @torch.inference_mode()
 def _reasons(bundle: Bundle, evidence: Evidence, triples: Tensor, support: int) -> list[dict[str, Any]]:
     """Modality shares (if the fusion has weights) and similar train triples."""
-    shares = bundle.model.modality_shares(triples)
+    shares = bundle.model.modality_weights(triples)
     near = evidence.nearest_all(triples, support)
     return [
         {

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.runtime.image import IMAGE
+from mmkgc.components.runtime.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -14,8 +14,8 @@ def register(
     registration: dsl.Output[dsl.Artifact],
 ) -> None:
     """Model → a version in the MLflow registry, promoted if the gate lets it."""
-    from components.register.register import RegisterConfig, register
-    from feature_store.storage import open_storage
+    from mmkgc.components.register.register import RegisterConfig, register
+    from mmkgc.feature_store.storage import open_storage
 
     register(
         graph.uri, bundle.uri, evaluation.uri, RegisterConfig.model_validate_json(config), open_storage()

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.evaluate.bootstrap import Interval, interval, resampled_means
-from components.evaluate.metrics import QueryRanks
-from components.evaluate.slices import query_kinds
-from components.kge.graph import HEAD, RELATION, Graph, KnownTriples
-from components.kge.ranking import Scorer, rank
-from components.register.config import GateConfig
-from components.register.questions import Contender, Questions, shared_questions
+from mmkgc.components.evaluate.slices import query_kinds
+from mmkgc.components.kge.evaluation.bootstrap import Interval, interval, resampled_means
+from mmkgc.components.kge.evaluation.metrics import QueryRanks
+from mmkgc.components.kge.evaluation.ranks import Scorer, rank
+from mmkgc.components.kge.graph import HEAD, RELATION, Graph, KnownTriples
+from mmkgc.components.register.config import GateConfig
+from mmkgc.components.register.questions import Contender, Questions, shared_questions
 
 SLICES = ("relation", "answer modalities")
 TIMED_QUERIES = 20

@@ -4,18 +4,18 @@ import math
 from pathlib import Path
 from typing import Any
 
-from components.evaluate.baseline import RelationPopularity
-from components.evaluate.slices import entity_masks
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.graph import Graph
-from components.register.config import GateConfig, RegisterConfig
-from components.register.gate import Costs, Decision, decide, query_latency_ms
-from components.register.questions import Contender
-from components.runtime import registry
-from components.runtime.errors import UserError
-from components.runtime.registry import Version
-from feature_store.storage import Storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.evaluate.slices import entity_masks
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.register.config import GateConfig, RegisterConfig
+from mmkgc.components.register.gate import Costs, Decision, decide, query_latency_ms
+from mmkgc.components.register.questions import Contender
+from mmkgc.components.runtime import model_registry as registry
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.model_registry import Version
+from mmkgc.feature_store.storage import Storage
 
 
 def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -> Decision:

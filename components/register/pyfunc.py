@@ -3,7 +3,7 @@
 Input: a table of queries with the columns ``head``, ``relation``, ``tail`` (keys or names; the one asked for is empty).
 An entity that the graph does not hold is given by ``head_text``, ``head_image``, ``tail_text`` or ``tail_image`` (bytes
 or base64) instead. Further columns are the options of a query: ``k``, ``exclude_known``, ``type``, …; an empty cell is
-the default. Output: the answers of ``serving.engine`` as JSON text, one a row.
+the default. Output: the answers of ``mmkgc.serving.engine.engine`` as JSON text, one a row.
 """
 
 import json
@@ -17,7 +17,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 from pandas.api.types import is_scalar
 
-from serving.engine import Engine
+from mmkgc.serving.engine.engine import Engine
 
 
 class Completer(PythonModel):

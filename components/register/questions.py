@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
-from components.kge.ranking import Scorer
+from mmkgc.components.kge.evaluation.ranks import Scorer
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
 
 UNKNOWN = -1
 

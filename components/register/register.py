@@ -4,13 +4,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.register.config import RegisterConfig
-from components.register.promote import promote
-from components.register.version import register_version
-from components.runtime import registry
-from components.runtime.files import read_json, write_json
-from components.runtime.tracking import Run, parent_run, step_run
-from feature_store.storage import Storage, Stored
+from mmkgc.components.register.config import RegisterConfig
+from mmkgc.components.register.promote import promote
+from mmkgc.components.register.version import register_version
+from mmkgc.components.runtime import model_registry as registry
+from mmkgc.components.runtime.files import read_json, write_json
+from mmkgc.components.runtime.tracking import Run, parent_run, step_run
+from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["RegisterConfig", "register"]
 

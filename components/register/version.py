@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.kge.bundle import Bundle
-from components.runtime import digests, registry
-from components.runtime.tracking import Run
-from feature_store.storage import Storage
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime import model_registry as registry
+from mmkgc.components.runtime.tracking import Run
+from mmkgc.feature_store.storage import Storage
 
 
 def register_version(

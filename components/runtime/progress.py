@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TypeVar
 
-from components.runtime.files import write_text
+from mmkgc.components.runtime.files import write_text
 
 Item = TypeVar("Item")
 LOG_SECONDS = 10.0

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

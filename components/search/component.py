@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.runtime.image import IMAGE
+from mmkgc.components.runtime.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -16,8 +16,8 @@ def search(
     worker: int = 0,
 ) -> None:
     """Search space → the hyper-parameters with the best development MRR."""
-    from components.search.search import SearchConfig, TrainConfig, search
-    from feature_store.storage import open_storage, uris
+    from mmkgc.components.search.search import SearchConfig, TrainConfig, search
+    from mmkgc.feature_store.storage import open_storage, uris
 
     features = uris(visual=visual, textual=textual)
     search(

@@ -55,7 +55,7 @@ class SearchConfig(BaseModel):
     trials: int = Field(0, ge=0, description="Trials of the study, those of earlier, interrupted runs among them.")
     workers: int = Field(1, ge=1, description="Processes that work on the study at the same time.")
     space: dict[str, Range] = Field(
-        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `objective.gamma: {…}`."
+        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `loss.gamma: {…}`."
     )
     storage: str | None = Field(
         None,

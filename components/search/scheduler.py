@@ -13,10 +13,10 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from components.runtime.progress import Meter
-from components.runtime.tracking import PARENT_TAG, Run
-from components.search import study as studies
-from components.search.worker import Job, Outcome, Report
+from mmkgc.components.runtime.progress import Meter
+from mmkgc.components.runtime.tracking import PARENT_TAG, Run
+from mmkgc.components.search import study as studies
+from mmkgc.components.search.worker import Job, Outcome, Report
 
 CONTEXT = multiprocessing.get_context("spawn")
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
@@ -26,7 +26,7 @@ class Seat:
     """A worker process, its pipe, and the trial that it trains."""
 
     def __init__(self, arguments: tuple) -> None:
-        from components.search.worker import work
+        from mmkgc.components.search.worker import work
 
         self.pipe, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=work, args=(theirs, *arguments), daemon=True)

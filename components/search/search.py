@@ -9,17 +9,17 @@ from typing import Any
 
 import optuna
 
-from components.evaluate import figures
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import write_json
-from components.runtime.settings import Settings
-from components.runtime.tracking import step_run
-from components.search import space, study
-from components.search.config import SearchConfig
-from components.search.scheduler import Scheduler
-from components.train.config import TrainConfig
-from feature_store.storage import Storage, Stored
+from mmkgc.components.evaluate import figures
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import write_json
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.tracking import step_run
+from mmkgc.components.search import space, study
+from mmkgc.components.search.config import SearchConfig
+from mmkgc.components.search.scheduler import Scheduler
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["SearchConfig", "TrainConfig", "search"]
 

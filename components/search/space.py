@@ -6,9 +6,9 @@ from typing import Any
 from optuna import Trial
 from pydantic import ValidationError
 
-from components.runtime.errors import UserError, did_you_mean
-from components.search.config import Choice, Range
-from components.train.config import TrainConfig
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.search.config import Choice, Range
+from mmkgc.components.train.config import TrainConfig
 
 
 def suggest(trial: Trial, space: Mapping[str, Range], train: TrainConfig) -> dict[str, Any]:

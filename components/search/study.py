@@ -13,8 +13,8 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from components.search.config import SearchConfig
-from components.train.config import TrainConfig
+from mmkgc.components.search.config import SearchConfig
+from mmkgc.components.train.config import TrainConfig
 
 PROBLEM = "problem"
 ATTEMPTS = 3

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from components.runtime import digests
-from components.runtime.errors import UserError
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
 
 
 class Job(NamedTuple):
@@ -52,10 +52,10 @@ def work(
     """Train jobs from the scheduler until it goes; graph and features are loaded once."""
     import torch
 
-    from components.ingest.mmkg import MMKG
-    from components.train.config import TrainConfig
-    from feature_store.reader import load_features
-    from feature_store.storage import open_storage
+    from mmkgc.components.dataset.mmkg import MMKG
+    from mmkgc.components.train.config import TrainConfig
+    from mmkgc.feature_store.reader import load_features
+    from mmkgc.feature_store.storage import open_storage
 
     torch.set_num_threads(threads)
     os.environ.pop("MMKGC_PROGRESS", None)  # the scheduler tells how far the search is
@@ -71,7 +71,7 @@ def work(
 
 def _train(job: Job, graph: Any, features: Any, train: Any, scratch: Path, scheduler: Connection) -> Outcome:
     """Train one trial; one that was lost before goes on from its checkpoint."""
-    from components.train.trainer import Trainer
+    from mmkgc.components.train.trainer import Trainer
 
     checkpoint = scratch / f"{digests.of_json(job.overrides)[:16]}.pt"
 

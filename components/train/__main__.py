@@ -1,4 +1,4 @@
-"""The step alone, in one process or in several: ``[torchrun --nproc-per-node N] -m components.train …``."""
+"""The step alone, in one process or in several: ``[torchrun --nproc-per-node N] -m mmkgc.components.train …``."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import yaml
 
-from components.runtime.errors import UserError
-from components.train.train import TrainConfig, train
-from feature_store.storage import open_storage
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.train.train import TrainConfig, train
+from mmkgc.feature_store.storage import open_storage
 
 
 @click.command()

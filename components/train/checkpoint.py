@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from components.runtime.files import atomic_path
+from mmkgc.components.runtime.files import atomic_path
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

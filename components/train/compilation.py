@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from components.kge.tensors import total
+from mmkgc.components.kge.tensors import total
 
 Wanted = Literal["auto", "always", "never"]
 Losses = Callable[..., dict[str, Tensor]]

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.runtime.image import IMAGE
+from mmkgc.components.runtime.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -16,8 +16,8 @@ def train(
     best: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
     """Graph and features → the model with the best development MRR."""
-    from components.train.train import TrainConfig, train
-    from feature_store.storage import open_storage, uris
+    from mmkgc.components.train.train import TrainConfig, train
+    from mmkgc.feature_store.storage import open_storage, uris
 
     features, searched = uris(visual=visual, textual=textual), uris(best=best).get("best")
     train(graph.uri, features, TrainConfig.model_validate_json(config), open_storage(), best_uri=searched).describe(

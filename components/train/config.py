@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from components.kge.calibration import Method
-from components.kge.model import ModelConfig
-from components.kge.negatives import STRATEGIES
-from components.kge.objectives import OBJECTIVES
-from components.kge.objectives.base import AllEntityObjective
-from components.kge.pairing import refusal
-from components.kge.regularizers import REGULARIZERS
-from components.train.compilation import Wanted
+from mmkgc.components.kge.compatibility import incompatibility
+from mmkgc.components.kge.evaluation.calibration import Method
+from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.losses.base import AllEntityLoss
+from mmkgc.components.kge.model import ModelConfig
+from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.train.compilation import Wanted
 
 MODALITIES = ("visual", "textual")
 
@@ -37,10 +37,8 @@ class TrainConfig(BaseModel):
 
     seed: int = Field(0, description="of weights, sampler, order of batches, dropout")
     model: ModelConfig = ModelConfig()
-    objective: Annotated[dict[str, Any], *OBJECTIVES.annotate()] = Field(
-        OBJECTIVES.resolve("self-adversarial"), description="loss"
-    )
-    negatives: Annotated[dict[str, Any], *STRATEGIES.annotate()] | None = Field(
+    loss: Annotated[dict[str, Any], *LOSSES.annotate()] = Field(LOSSES.resolve("self-adversarial"), description="loss")
+    negatives: Annotated[dict[str, Any], *SAMPLERS.annotate()] | None = Field(
         None, description="sampling strategy; default: uniform, where the objective needs negatives"
     )
     regularizer: Annotated[dict[str, Any], *REGULARIZERS.annotate()] | None = None
@@ -73,29 +71,25 @@ class TrainConfig(BaseModel):
     @classmethod
     def _uniform_where_needed(cls, given: Any, info: ValidationInfo) -> Any:
         """Uniform negatives where none are named and the objective needs some."""
-        objective = info.data.get("objective")
-        if (
-            given is not None
-            or objective is None
-            or issubclass(OBJECTIVES.lookup(objective["name"]), AllEntityObjective)
-        ):
+        loss = info.data.get("loss")
+        if given is not None or loss is None or issubclass(LOSSES.lookup(loss["name"]), AllEntityLoss):
             return given
         return "uniform"
 
     @model_validator(mode="after")
     def _can_work(self) -> "TrainConfig":
-        if reason := self.refusal(self.model.modalities if self.model.modalities is not None else MODALITIES):
+        if reason := self.incompatibility(self.model.modalities if self.model.modalities is not None else MODALITIES):
             raise ValueError(reason)
         return self
 
-    def refusal(self, modalities: tuple[str, ...]) -> str | None:
+    def incompatibility(self, modalities: tuple[str, ...]) -> str | None:
         """Why this cannot be trained on a graph whose entities have features of ``modalities``; None where it can."""
-        return refusal(self.model, modalities, self.negatives, self.objective)
+        return incompatibility(self.model, modalities, self.negatives, self.loss)
 
     @property
     def label(self) -> str:
         """What tells a run from another at a glance: interaction, fusion and negatives, or the objective without."""
-        parts = self.model.interaction, self.model.fusion, self.negatives or self.objective
+        parts = self.model.interaction, self.model.fusion, self.negatives or self.loss
         return ", ".join(part["name"] for part in parts)
 
     def uses(self, modality: str) -> bool:

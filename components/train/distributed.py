@@ -38,7 +38,7 @@ class Group:
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes checkpoints, metrics and bundles."""
         return self.rank == 0
 

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.calibration import calibrate
-from components.kge.graph import Graph
-from components.kge.model import Model
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import read_json
-from components.runtime.malloc import keep_freed_memory
-from components.runtime.settings import Settings
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
-from feature_store.manifest import Manifest
-from feature_store.reader import load_features
-from feature_store.storage import Storage, Stored
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.calibration import calibrate
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.kge.model import Model
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.reader import load_features
+from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["TrainConfig", "train"]
 
@@ -41,14 +41,14 @@ def train(
     logs, keeps checkpoints and publishes, and all return what it published. Raises ``UserError`` where the graph lacks
     what the config needs, or where the loss becomes NaN.
     """
-    from components.runtime.tracking import step_run
+    from mmkgc.components.runtime.tracking import step_run
 
     keep_freed_memory()
     if best_uri:
         config = config.override(read_json(storage.fetch(best_uri) / "best.json")["overrides"])
     mmkg = MMKG.load(storage.fetch(graph_uri))
     feature_uris = {m: uri for m, uri in sorted(feature_uris.items()) if config.uses(m)}
-    if reason := config.refusal(tuple(feature_uris)):
+    if reason := config.incompatibility(tuple(feature_uris)):
         raise UserError("train", reason)
     feature_digests = {m: digest_in(uri) for m, uri in feature_uris.items()}
     made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
@@ -59,7 +59,7 @@ def train(
         for m, uri in feature_uris.items()
     }
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
-    if not trainer.group.leads:
+    if not trainer.group.is_main:
         trainer.fit()
         return trainer.group.told()
     with step_run("train", params=config.model_dump()) as run:

@@ -10,25 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.kge.features import Features
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from components.kge.model import Model
-from components.kge.negatives import STRATEGIES
-from components.kge.negatives.base import Batch, Context
-from components.kge.objectives import OBJECTIVES
-from components.kge.ranking import mrr, rank
-from components.kge.regularizers import REGULARIZERS
-from components.kge.step import batch_losses
-from components.kge.tensors import total
-from components.runtime.errors import UserError
-from components.runtime.progress import Meter
-from components.train import checkpoint
-from components.train.averaging import Average
-from components.train.compilation import compiled
-from components.train.config import TrainConfig
-from components.train.distributed import Group, own_device
-from components.train.optimizers import make_optimizer, make_schedule
-from components.train.selection import Selection
+from mmkgc.components.kge.batch_loss import batch_losses
+from mmkgc.components.kge.evaluation.ranks import mrr, rank
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.kge.tensors import total
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.progress import Meter
+from mmkgc.components.train import checkpoint
+from mmkgc.components.train.averaging import Average
+from mmkgc.components.train.compilation import compiled
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.distributed import Group, own_device
+from mmkgc.components.train.optimizers import make_optimizer, make_schedule
+from mmkgc.components.train.selection import Selection
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 CHECKPOINT_SECONDS = 20.0
@@ -55,7 +55,7 @@ class Trainer:
         self.device = _device(config.device)
         self.group = Group.join(self.device)
         self.shuffler = torch.Generator(self.device).manual_seed(config.seed)
-        self.sampler = torch.Generator(self.device).manual_seed(config.seed + self.group.rank)
+        self.draws = torch.Generator(self.device).manual_seed(config.seed + self.group.rank)
         torch.manual_seed(config.seed)
         self._place_graph()
         self._build(features)
@@ -78,10 +78,10 @@ class Trainer:
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
         self.model = Model(config.model, len(graph.entities), len(graph.relations), used, seen).to(self.device)
         self.losses = compiled(batch_losses, config.compile, self.device)
-        self.objective = OBJECTIVES.create(config.objective)
+        self.loss = LOSSES.create(config.loss)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
-        context = Context(self.model, graph, self.train_known, self.sampler, self.objective)
-        self.strategy = STRATEGIES.create(config.negatives, context).to(self.device) if config.negatives else None
+        context = Context(self.model, graph, self.train_known, self.draws, self.loss)
+        self.sampler = SAMPLERS.create(config.negatives, context).to(self.device) if config.negatives else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, self.parameters)
         self.schedule = make_schedule(config.optimizer, self.optimizer, self.batches * config.epochs)
@@ -108,8 +108,8 @@ class Trainer:
     def _run_epoch(self, meter: Meter) -> dict[str, float]:
         begun, epoch = time.monotonic(), self.selection.epoch
         self.model.train()
-        if self.strategy:
-            self.strategy.begin_epoch(epoch, self.config.epochs)
+        if self.sampler:
+            self.sampler.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(self._shuffled(), start=1):
             losses = self.step(rows)
@@ -122,7 +122,7 @@ class Trainer:
         metrics = {f"loss_{name}": loss.item() / self.batches for name, loss in sums.items()}
         metrics |= {"loss": sum(metrics.values())}
         metrics |= {"triples_per_second": len(self.triples) / (time.monotonic() - begun)}
-        return metrics | (self.strategy.metrics() if self.strategy else {}) | self._measure()
+        return metrics | (self.sampler.metrics() if self.sampler else {}) | self._measure()
 
     def _shuffled(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.triples), generator=self.shuffler, device=self.device)
@@ -135,10 +135,10 @@ class Trainer:
         self.optimizer.zero_grad()
         blocks, losses = [], {"empty": torch.zeros((), device=self.device)}
         if len(mine):
-            blocks = self.strategy.sample(batch, self.model) if self.strategy else []
+            blocks = self.sampler.sample(batch, self.model) if self.sampler else []
             with self._autocast():
                 losses = self.losses(
-                    self.model, batch, blocks, self.objective, self.train_known, self.regularizer, self.strategy
+                    self.model, batch, blocks, self.loss, self.train_known, self.regularizer, self.sampler
                 )
             (total(losses.values()) * (batch.weight.sum() / self.weights[rows].sum())).backward()
         self.group.sum_gradients(self.parameters)
@@ -148,10 +148,10 @@ class Trainer:
         self.schedule.step()
         if self.average:
             self.average.update(self.model)
-        if self.strategy:
+        if self.sampler:
             if len(mine):
-                self.strategy.update(batch, blocks, self.model)
-            self.group.average(list(self.strategy.parameters()))
+                self.sampler.update(batch, blocks, self.model)
+            self.group.average(list(self.sampler.parameters()))
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _autocast(self) -> Any:
@@ -181,9 +181,9 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        if self.checkpoint_path and self.group.leads:
+        if self.checkpoint_path and self.group.is_main:
             state = {name: part.state_dict() for name, part in self._parts().items()}
-            state |= {"selection": vars(self.selection), "random": checkpoint.random_state(self.sampler, self.shuffler)}
+            state |= {"selection": vars(self.selection), "random": checkpoint.random_state(self.draws, self.shuffler)}
             checkpoint.save(self.checkpoint_path, state)
 
     def _resume(self) -> None:
@@ -193,15 +193,15 @@ class Trainer:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.selection = Selection(**state["selection"])
-        checkpoint.restore_random_state(state["random"], self.sampler, self.shuffler)
-        if not self.group.leads:  # the leader's negatives are not to be drawn twice
-            self.sampler.manual_seed(hash((self.config.seed, self.group.rank, self.selection.epoch)))
+        checkpoint.restore_random_state(state["random"], self.draws, self.shuffler)
+        if not self.group.is_main:  # the leader's negatives are not to be drawn twice
+            self.draws.manual_seed(hash((self.config.seed, self.group.rank, self.selection.epoch)))
         print(f"train resumes after epoch {self.selection.epoch} of {self.config.epochs}", flush=True)
 
     def _parts(self) -> dict[str, Any]:
         """Everything with a state."""
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "average": self.average}
-        parts |= {"strategy": self.strategy, "strategy_optimizer": self.strategy.optimizer if self.strategy else None}
+        parts |= {"sampler": self.sampler, "strategy_optimizer": self.sampler.optimizer if self.sampler else None}
         return {name: part for name, part in parts.items() if part is not None}
 
 

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 VERBS = {
     "run": "run",
@@ -19,10 +19,10 @@ VERBS = {
     "rollback": "promote",
     "features": "features",
     "ui": "ui",
-    "list": "catalog",
+    "list": "list",
     "doctor": "doctor",
 }
-"""Verb and the module of ``pipeline.cli`` that holds it, in the order in which a newcomer meets them."""
+"""Verb and the module of ``mmkgc.pipeline.cli`` that holds it, in the order in which a newcomer meets them."""
 
 
 class LazyGroup(click.Group):
@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
         """Import the verb's module; an unknown verb is answered with the nearest one."""
         if cmd_name not in VERBS:
             raise UserError(f"mmkgc {cmd_name}", "no such command", did_you_mean(cmd_name, VERBS))
-        return getattr(import_module(f"pipeline.cli.{VERBS[cmd_name]}"), cmd_name.replace("list", "list_"))
+        return getattr(import_module(f"mmkgc.pipeline.cli.{VERBS[cmd_name]}"), cmd_name.replace("list", "list_"))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import click
 
-from components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError
 
 
 class Chosen(NamedTuple):
@@ -24,7 +24,7 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
     """
     if bundle is not None:
         return Chosen(bundle, name or "mmkgc", bundle.resolve().name[:12], None)
-    from components.runtime import registry
+    from mmkgc.components.runtime import model_registry as registry
 
     name = name or latest(alias)
     folder = registry.champion_bundle(name, alias)
@@ -36,7 +36,7 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
 
 def latest(alias: str) -> str:
     """The model whose ``alias`` moved last; raises ``UserError`` if no model has it."""
-    from components.runtime import tracking
+    from mmkgc.components.runtime import tracking
 
     models = [model for model in tracking.client().search_registered_models() if alias in model.aliases]
     if not models:

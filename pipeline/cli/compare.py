@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from components.evaluate.compare import Bootstrap, Delta, Judged
-    from components.evaluate.report import Block
+    from mmkgc.components.evaluate.compare import Bootstrap, Delta, Judged
+    from mmkgc.components.evaluate.report import Block
 
 SLICES = ("relation", "category", "answer degree", "answer modalities", "unseen")
 
@@ -32,9 +32,9 @@ def compare(runs: tuple[str, ...], by: str | None, confidence: float, resamples:
     """
     from tempfile import TemporaryDirectory
 
-    from components.evaluate.compare import Bootstrap, Judged, check_same_queries
-    from components.evaluate.tracked import evaluation_folder
-    from components.runtime.errors import UserError
+    from mmkgc.components.evaluate.compare import Bootstrap, Judged, check_same_queries
+    from mmkgc.components.evaluate.tracked import evaluation_folder
+    from mmkgc.components.runtime.errors import UserError
 
     if len(runs) < 2:
         raise UserError("mmkgc compare", "one run alone has nothing to be compared with", "give two or more")
@@ -55,7 +55,7 @@ def compare(runs: tuple[str, ...], by: str | None, confidence: float, resamples:
 
 def _tables(before: "Judged", after: "Judged", by: str | None, draws: "Bootstrap") -> list[tuple[str, list["Delta"]]]:
     """Titles and rows of the tables of one comparison."""
-    from components.evaluate.compare import deltas, slice_deltas
+    from mmkgc.components.evaluate.compare import deltas, slice_deltas
 
     sliced = [(f"MRR by {by}", slice_deltas(before, after, by, draws))] if by else []
     return [("all queries", deltas(before, after, draws)), *sliced]
@@ -77,7 +77,7 @@ HEADER = ("", "queries", "before", "after", "change", "interval")
 
 
 def _cells(delta: "Delta") -> tuple[str, ...]:
-    from components.evaluate.summary import title
+    from mmkgc.components.evaluate.summary import title
 
     digits = 1 if delta.metric == "mr" else 4
     before, after, low, high = (f"{value:.{digits}f}" for value in (delta.before, delta.after, *delta.bounds))
@@ -94,9 +94,9 @@ def _colour(delta: "Delta") -> str | None:
 
 
 def _write(folder: Path, runs: Sequence["Judged"], by: str | None, draws: "Bootstrap") -> None:
-    from components.evaluate import figures
-    from components.evaluate.report import Figure, Heading, Paragraph, Table, html, markdown
-    from components.runtime.files import write_text
+    from mmkgc.components.evaluate import figures
+    from mmkgc.components.evaluate.report import Figure, Heading, Paragraph, Table, html, markdown
+    from mmkgc.components.runtime.files import write_text
 
     intro = f"Change from the first run; {draws.confidence:.0%} paired-bootstrap intervals over test triples."
     blocks: list[Block] = [Paragraph(intro)]

@@ -20,9 +20,9 @@ def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None
     """
     from kfp import compiler
 
-    from components.runtime.files import atomic_path
-    from pipeline import config, dag
-    from pipeline.runners import cluster
+    from mmkgc.components.runtime.files import atomic_path
+    from mmkgc.pipeline import config, dag
+    from mmkgc.pipeline.runners import cluster
 
     loaded = config.load(recipe, settings)
     path = output or Path(f"{loaded.name}.pipeline.yaml")

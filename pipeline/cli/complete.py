@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError
 
 ASKED, UNSEEN = "-", "@"
 PARTS = ("head", "relation", "tail")
@@ -122,8 +122,8 @@ def _name(answer: dict[str, Any], part: str) -> str:
 
 
 def _ask_here(query: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> dict[str, Any]:
-    from pipeline.cli.champion import choose
-    from serving.engine import Engine
+    from mmkgc.pipeline.cli.champion import choose
+    from mmkgc.serving.engine.engine import Engine
 
     chosen = choose(name, alias, bundle)
     (answer,) = Engine.load(chosen.bundle, chosen.name, chosen.version).answer([query])
@@ -131,7 +131,7 @@ def _ask_here(query: dict[str, Any], name: str | None, alias: str, bundle: Path 
 
 
 def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
-    from serving.client import Client, ClientError
+    from mmkgc.serving.api.client import Client, ClientError
 
     if not key:
         raise UserError("--key", "the gateway answers nobody without an API key", "`mmkgc serve` prints one")

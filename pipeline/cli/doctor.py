@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import click
 
-from components.runtime.errors import UserError
-from components.runtime.settings import Settings
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.settings import Settings
 
 GIGABYTE = 1 << 30
 DISK_NEEDED = 2 * GIGABYTE
@@ -50,7 +50,7 @@ def _python() -> Iterator[Finding]:
 def _compute() -> Iterator[Finding]:
     import torch
 
-    from components.train.compilation import lacking
+    from mmkgc.components.train.compilation import lacking
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield Finding(True, f"{os.cpu_count()} cores, " + (", ".join(gpus) if gpus else "no GPU (none is needed)"))
@@ -60,7 +60,7 @@ def _compute() -> Iterator[Finding]:
 
 
 def _java() -> Iterator[Finding]:
-    from serving.torchserve.java import find_java, version_of
+    from mmkgc.serving.torchserve.java import find_java, version_of
 
     try:
         java = find_java()
@@ -79,7 +79,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _storage() -> Iterator[Finding]:
-    from feature_store.storage import open_storage
+    from mmkgc.feature_store.storage import open_storage
 
     root = Settings.from_env().storage
     try:
@@ -96,7 +96,7 @@ def _mlflow() -> Iterator[Finding]:
         yield Finding(True, f"{uri} will be created by the first run")
         return
     try:
-        from components.runtime import tracking
+        from mmkgc.components.runtime import tracking
 
         experiments = tracking.client().search_experiments()
         yield Finding(True, f"{uri}: {len(experiments)} experiments")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_store.manifest import Manifest
+    from mmkgc.feature_store.manifest import Manifest
 
 
 @click.group()
@@ -19,9 +19,9 @@ def features() -> None:
 @features.command("list")
 def list_() -> None:
     """All committed feature sets, one a line; of one that cannot be read the line says why."""
-    from feature_store.catalog import committed
-    from feature_store.manifest import Manifest, digest_of
-    from feature_store.storage import open_storage
+    from mmkgc.feature_store.catalog import committed
+    from mmkgc.feature_store.manifest import Manifest, digest_of
+    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     uris = committed(storage)
@@ -40,10 +40,10 @@ def show(manifest: str) -> None:
     """The manifest (URI or beginning of its digest), and the entities without a vector."""
     import pyarrow.compute as pc
 
-    from feature_store.catalog import find
-    from feature_store.manifest import Manifest
-    from feature_store.parts import OK, read_table
-    from feature_store.storage import open_storage
+    from mmkgc.feature_store.catalog import find
+    from mmkgc.feature_store.manifest import Manifest
+    from mmkgc.feature_store.parts import OK, read_table
+    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     uri = find(manifest, storage)
@@ -62,8 +62,8 @@ def show(manifest: str) -> None:
 @click.argument("manifests", nargs=-1)
 def verify(manifests: tuple[str, ...]) -> None:
     """Read every file of the manifests (default: all) and compare digests and vectors."""
-    from feature_store import catalog
-    from feature_store.storage import open_storage
+    from mmkgc.feature_store import catalog
+    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     uris = [catalog.find(manifest, storage) for manifest in manifests] or catalog.committed(storage)
@@ -81,8 +81,8 @@ def verify(manifests: tuple[str, ...]) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
     """Delete files that no committed feature set needs, and this machine's stale slabs."""
-    from feature_store import catalog
-    from feature_store.storage import open_storage
+    from mmkgc.feature_store import catalog
+    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     given_up = [catalog.find(manifest, storage) for manifest in forget]
@@ -105,9 +105,9 @@ def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
 @click.option("--made-by", default="unknown", show_default=True, help="Encoder that made the vectors, for the record.")
 def import_(file: Path, modality: str, keys: Path, array: str | None, made_by: str) -> None:
     """Take over vectors from a .pth, .npy, .npz, .h5 or .safetensors file."""
-    from feature_store.importing import import_features, read_keys
-    from feature_store.manifest import Manifest
-    from feature_store.storage import open_storage
+    from mmkgc.feature_store.importing import import_features, read_keys
+    from mmkgc.feature_store.manifest import Manifest
+    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     stored = import_features(file, modality, read_keys(keys), storage, array, made_by)
@@ -115,6 +115,6 @@ def import_(file: Path, modality: str, keys: Path, array: str | None, made_by: s
 
 
 def _line(uri: str, manifest: "Manifest") -> str:
-    from feature_store.manifest import digest_of
+    from mmkgc.feature_store.manifest import digest_of
 
     return f"{digest_of(uri)[:12]}  {manifest.summary()}"

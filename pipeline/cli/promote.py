@@ -23,11 +23,11 @@ def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from components.register.config import GateConfig, RegisterConfig
-    from components.register.promote import promote as ask
-    from components.runtime.files import write_json
-    from components.runtime.tracking import start_run
-    from feature_store.storage import open_storage
+    from mmkgc.components.register.config import GateConfig, RegisterConfig
+    from mmkgc.components.register.promote import promote as ask
+    from mmkgc.components.runtime.files import write_json
+    from mmkgc.components.runtime.tracking import start_run
+    from mmkgc.feature_store.storage import open_storage
 
     gate = GateConfig(min_gain=min_gain, max_uncovered=max_uncovered)
     config = RegisterConfig(model=model, alias=alias, gate=gate)
@@ -51,8 +51,8 @@ def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered
 @click.option("--alias", default="champion", show_default=True, help="Alias to be given back.")
 def rollback(model: str, alias: str) -> None:
     """Give the alias of MODEL back to the version that had it before; kept, as a promotion is, as a run in MLflow."""
-    from components.register.promote import rollback as give_back
-    from components.runtime.tracking import start_run
+    from mmkgc.components.register.promote import rollback as give_back
+    from mmkgc.components.runtime.tracking import start_run
 
     now, before = give_back(model, alias)
     with start_run(model, f"rollback to version {now}", {"mmkgc.step": "rollback", "from": before, "to": now}):

@@ -62,9 +62,9 @@ def export(decisions: Path | None, name: str | None, out: Path) -> None:
 
     DECISIONS is the file that reviewing has written (default: $MMKGC_HOME/decisions/MODEL.jsonl).
     """
-    from components.propose.export import export as write
-    from pipeline.cli.champion import latest
-    from serving.decisions import Decisions
+    from mmkgc.components.propose.export import export as write
+    from mmkgc.pipeline.cli.champion import latest
+    from mmkgc.serving.review.decisions import Decisions
 
     log = Decisions(decisions) if decisions else Decisions.of_model(name or latest("champion"))
     card = write(log, out)
@@ -76,12 +76,12 @@ def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path 
     """The published folder of the proposals."""
     from pydantic import ValidationError
 
-    from components.propose.propose import ProposeConfig, complete_graph
-    from components.runtime.errors import UserError
-    from feature_store.storage import open_storage
-    from pipeline.cli.champion import choose
-    from serving.decisions import Decisions, Status
-    from serving.protocol import ModelName, describe
+    from mmkgc.components.propose.propose import ProposeConfig, complete_graph
+    from mmkgc.components.runtime.errors import UserError
+    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.pipeline.cli.champion import choose
+    from mmkgc.serving.api.protocol import ModelName, describe
+    from mmkgc.serving.review.decisions import Decisions, Status
 
     try:
         config = ProposeConfig(**given)
@@ -100,8 +100,8 @@ def _print(folder: Path) -> None:
     """How many, how good, and the best of every relation."""
     import pyarrow.parquet as pq
 
-    from components.runtime.files import read_json
-    from serving.proposals import FILE, SUMMARY
+    from mmkgc.components.runtime.files import read_json
+    from mmkgc.serving.review.proposals import FILE, SUMMARY
 
     summary = read_json(folder / SUMMARY)
     click.echo(f"{summary['proposals']:,} triples proposed, from {summary['questions']:,} questions")
@@ -128,8 +128,8 @@ def _line(row: dict[str, Any]) -> str:
 def _written(folder: Path, out: Path | None) -> Path:
     import shutil
 
-    from components.runtime.files import atomic_path
-    from serving.proposals import FILE
+    from mmkgc.components.runtime.files import atomic_path
+    from mmkgc.serving.review.proposals import FILE
 
     if out is None:
         return folder / FILE

@@ -27,8 +27,8 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
       mmkgc run mkg-y-adamf-mat         a paper's system on its dataset, which lies in data/ or $MMKGC_DATA
       mmkgc run path/to/folder          TSV or OpenKE; the default recipe
     """
-    from pipeline import config
-    from pipeline.runners import local
+    from mmkgc.pipeline import config
+    from mmkgc.pipeline.runners import local
 
     loaded = config.load(recipe, settings)
     outputs = {name: Path(uri) for name, uri in local.run(loaded, cache=not no_cache).items()}
@@ -73,7 +73,7 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
     """Start TorchServe on the archive, ask it the first test queries, print its answers, and stop it."""
     import httpx
 
-    from serving.torchserve.server import TorchServe
+    from mmkgc.serving.torchserve.server import TorchServe
 
     begun = time.monotonic()
     with TorchServe(next(archive.glob("*.mar"))) as server:

@@ -20,14 +20,14 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     \b
       mmkgc search countries --trials 40 --workers 4
     """
-    from components.extract.extract import extract
-    from components.ingest.ingest import ingest
-    from components.runtime.errors import UserError
-    from components.runtime.files import read_json
-    from components.runtime.tracking import start_run
-    from components.search.search import search as run_study
-    from feature_store.storage import open_storage
-    from pipeline import config, dag
+    from mmkgc.components.extract.extract import extract
+    from mmkgc.components.ingest.ingest import ingest
+    from mmkgc.components.runtime.errors import UserError
+    from mmkgc.components.runtime.files import read_json
+    from mmkgc.components.runtime.tracking import start_run
+    from mmkgc.components.search.search import search as run_study
+    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.pipeline import config, dag
 
     asked = {"trials": trials, "workers": workers}
     changes = [f"search.{key}={value}" for key, value in asked.items() if value]

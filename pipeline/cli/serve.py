@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline.cli.champion import Chosen
-    from serving.gateway.upstream import Upstream
-    from serving.proposals import Proposals
-    from serving.torchserve.server import TorchServe
+    from mmkgc.pipeline.cli.champion import Chosen
+    from mmkgc.serving.api.gateway.upstream import Upstream
+    from mmkgc.serving.review.proposals import Proposals
+    from mmkgc.serving.torchserve.server import TorchServe
 
 WATCH_SECONDS = 5.0
 
@@ -39,8 +39,8 @@ def serve(
     The registry is watched: when the alias moves, the new version is started beside the old one and takes over without
     a failed request.
     """
-    from pipeline.cli.champion import choose
-    from serving.gateway.settings import own_keys
+    from mmkgc.pipeline.cli.champion import choose
+    from mmkgc.serving.api.gateway.settings import own_keys
 
     keys = own_keys()
     deployment = Deployment(choose(name, alias, bundle), workers, alias)
@@ -69,8 +69,8 @@ class Deployment:
 
     def start(self) -> "TorchServe":
         """Start the chosen model; raises UserError if it does not load."""
-        from components.runtime.errors import UserError
-        from serving.torchserve.server import ServerError, TorchServe
+        from mmkgc.components.runtime.errors import UserError
+        from mmkgc.serving.torchserve.server import ServerError, TorchServe
 
         with TemporaryDirectory() as scratch:
             archive = Path(scratch) / f"{self.chosen.name}.mar"
@@ -88,8 +88,8 @@ class Deployment:
 
     async def follow(self, upstream: "Upstream") -> None:
         """Hand ``upstream`` every version that the alias moves to, once it is ready; without end."""
-        from serving.gateway.observe import log
-        from serving.gateway.upstream import TorchServeModel
+        from mmkgc.serving.api.gateway.observe import log
+        from mmkgc.serving.api.gateway.upstream import TorchServeModel
 
         while True:
             await asyncio.sleep(WATCH_SECONDS)
@@ -107,8 +107,8 @@ class Deployment:
                 log.exception("the newer version could not be taken over")
 
     def _newer(self) -> "Chosen | None":
-        from components.runtime import registry
-        from pipeline.cli.champion import choose
+        from mmkgc.components.runtime import model_registry as registry
+        from mmkgc.pipeline.cli.champion import choose
 
         version = registry.version_at(self.chosen.name, self.alias)
         moved = version is not None and version.version != self.chosen.version
@@ -117,7 +117,7 @@ class Deployment:
 
 def invitation(url: str, key: str, chosen: "Chosen") -> str:
     """What a user can do now: open the page, or ask with curl or the shell."""
-    from components.runtime.files import read_json
+    from mmkgc.components.runtime.files import read_json
 
     words = read_json(chosen.bundle / "vocabulary.json")
     head, relation = words["entities"]["keys"][0], words["relations"]["keys"][0]
@@ -129,9 +129,9 @@ shell  MMKGC_API_KEY={key} mmkgc complete {head} {relation} --url {url}"""
 
 def reviewed(file: Path | None, chosen: "Chosen") -> "Proposals | None":
     """The proposals to review: those of the file, else the newest in the store that the chosen model has made."""
-    from components.runtime import digests
-    from feature_store.storage import open_storage
-    from serving.proposals import Proposals, find
+    from mmkgc.components.runtime import digests
+    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.serving.review.proposals import Proposals, find
 
     path = file or find(open_storage(), digests.of_folder(chosen.bundle))
     return Proposals(path) if path else None
@@ -139,11 +139,11 @@ def reviewed(file: Path | None, chosen: "Chosen") -> "Proposals | None":
 
 def pack(chosen: "Chosen", archive: Path) -> None:
     """Write the archive of the chosen model, with thumbnails if its graph is still in the store."""
-    from components.ingest.mmkg import MMKG
-    from components.package.config import PackageConfig
-    from components.package.package import build
-    from components.runtime.errors import UserError
-    from feature_store.storage import open_storage
+    from mmkgc.components.dataset.mmkg import MMKG
+    from mmkgc.components.package.config import PackageConfig
+    from mmkgc.components.package.package import build
+    from mmkgc.components.runtime.errors import UserError
+    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     mmkg = None
@@ -155,10 +155,10 @@ def pack(chosen: "Chosen", archive: Path) -> None:
 async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], proposals: "Proposals | None") -> None:
     import uvicorn
 
-    from serving.gateway.app import create_app
-    from serving.gateway.observe import log_json
-    from serving.gateway.settings import Limits
-    from serving.gateway.upstream import TorchServeModel
+    from mmkgc.serving.api.gateway.app import create_app
+    from mmkgc.serving.api.gateway.observe import log_json
+    from mmkgc.serving.api.gateway.settings import Limits
+    from mmkgc.serving.api.gateway.upstream import TorchServeModel
 
     log_json()
     assert deployment.server is not None

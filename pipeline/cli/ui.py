@@ -14,7 +14,7 @@ SHOWN = 5  # experiments
 @click.option("--port", default=5000, show_default=True, help="Port on this machine.")
 def ui(port: int) -> None:
     """Open the MLflow UI on the runs and models of $MMKGC_HOME (Ctrl-C stops it)."""
-    from components.runtime.settings import Settings
+    from mmkgc.components.runtime.settings import Settings
 
     uri, page = Settings.from_env().tracking_uri, f"http://127.0.0.1:{port}"
     click.echo(f"MLflow on {uri}: {page}  (Ctrl-C stops it)")
@@ -32,7 +32,7 @@ def experiments(page: str) -> Iterator[tuple[str, str]]:
     MLflow's first page is about traces of language models, and so is an experiment's that is opened from it, until one
     chooses "Model training" at its top; these links do.
     """
-    from components.runtime import tracking
+    from mmkgc.components.runtime import tracking
 
     found = tracking.client().search_experiments(order_by=["last_update_time DESC"], max_results=SHOWN + 1)
     ours = [experiment for experiment in found if experiment.name != "Default"][:SHOWN]

@@ -12,7 +12,7 @@ RUN_LABEL = "metadata.labels['pipeline/runid']"
 
 
 def prepare(task: PipelineTask) -> None:
-    """Add the environment of ``components.runtime.settings`` and ``components.runtime.tracking`` to a task.
+    """Add the environment of ``mmkgc.components.runtime.settings`` and ``mmkgc.components.runtime.tracking`` to a task.
 
     The run's id is an environment variable from the pod's label and not a parameter: a parameter would be part of the
     cache key, and no step would ever be found in the cache.

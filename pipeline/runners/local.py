@@ -11,15 +11,15 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from components.ingest import increments
-from components.ingest.source import fingerprint
-from components.runtime import digests, tracking
-from components.runtime.errors import UserError
-from components.runtime.settings import Settings
-from feature_store.manifest import digest_of as manifest_digest
-from pipeline import dag
-from pipeline.config import Recipe
-from pipeline.runners.display import Display
+from mmkgc.components.ingest import increments
+from mmkgc.components.ingest.source import fingerprint
+from mmkgc.components.runtime import digests, tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.feature_store.manifest import digest_of as manifest_digest
+from mmkgc.pipeline import dag
+from mmkgc.pipeline.config import Recipe
+from mmkgc.pipeline.runners.display import Display
 
 
 class StepFailed(Exception):

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-HANDLER = "serving.torchserve.handler:handle"
+HANDLER = "mmkgc.serving.torchserve.handler:handle"
 MANIFEST = "MAR-INF/MANIFEST.json"
 SETTINGS = "model-config.yaml"
 BUNDLE = "bundle"

@@ -1,6 +1,6 @@
 """TorchServe's entry point: requests in, engine, answers out. Nothing is decided here.
 
-REST and gRPC predictions bring the JSON of ``serving.service``. The Open Inference Protocol brings the same queries as
+REST and gRPC predictions bring the JSON of ``mmkgc.serving.engine.service``. The Open Inference Protocol brings the same queries as
 one BYTES tensor of JSON texts, and gets its answers back as one.
 """
 
@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from serving.engine import Engine, Report
-from serving.service import Response, respond
-from serving.torchserve.archive import BUNDLE
-from serving.torchserve.meter import Meter
-from serving.wire import split
+from mmkgc.serving.api.wire import split
+from mmkgc.serving.engine.engine import Engine, Report
+from mmkgc.serving.engine.service import Response, respond
+from mmkgc.serving.torchserve.archive import BUNDLE
+from mmkgc.serving.torchserve.meter import Meter
 
 _engine: Engine | None = None
 _meter: Meter | None = None

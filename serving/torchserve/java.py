@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError
 
 OLDEST = 11
 

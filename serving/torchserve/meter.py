@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from serving.engine import Report
+from mmkgc.serving.engine.engine import Report
 
 SECONDS = 1.0
 

@@ -19,16 +19,16 @@ from types import TracebackType
 
 import httpx
 
-from components.runtime.files import write_text
-from serving.torchserve.archive import read_manifest
-from serving.torchserve.java import find_java
+from mmkgc.components.runtime.files import write_text
+from mmkgc.serving.torchserve.archive import read_manifest
+from mmkgc.serving.torchserve.java import find_java
 
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 TRIES = 3  # with other ports, where another program took one before TorchServe could
 MAX_BYTES = 64_000_000
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 
 
 class ServerError(Exception):
@@ -59,7 +59,7 @@ class TorchServe:
 
     @property
     def predictions_url(self) -> str:
-        """Where requests of ``serving.protocol`` are posted."""
+        """Where requests of ``mmkgc.serving.api.protocol`` are posted."""
         return f"{self.url}/predictions/{self.model}"
 
     def start(self) -> "TorchServe":

@@ -14,10 +14,10 @@ from unittest.mock import patch
 
 import torch
 
-from components.kge.kernels import comparison
-from components.runtime.malloc import keep_freed_memory
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.kge.kernels import comparison
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 from tests.benchmarks.sides import MODELS, random_graph
 
 NEVER = 1 << 62  # comparisons, more than any step has

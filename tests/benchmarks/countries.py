@@ -21,18 +21,18 @@ from typing import Any
 
 from recorded import recorded
 
-from components.evaluate import figures
-from components.evaluate.baseline import RelationPopularity
-from components.extract.extract import extract
-from components.ingest.ingest import ingest
-from components.ingest.mmkg import MMKG
-from components.kge.graph import Graph, KnownTriples
-from components.kge.ranking import Scorer, mrr, rank
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
-from feature_store.reader import load_features
-from feature_store.storage import Storage, open_storage
-from pipeline import config
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.evaluate import figures
+from mmkgc.components.extract.extract import extract
+from mmkgc.components.ingest.ingest import ingest
+from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.evaluation.ranks import Scorer, mrr, rank
+from mmkgc.components.kge.graph import Graph, KnownTriples
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.reader import load_features
+from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.pipeline import config
 
 RECIPE = config.load("countries")
 TABLES: dict[str, dict[str, dict[str, Any]]] = {

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.kge.graph import Graph, KnownTriples
-from components.kge.model import Model
-from components.runtime.malloc import keep_freed_memory
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.kge.graph import Graph, KnownTriples
+from mmkgc.components.kge.model import Model
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 from tests.benchmarks.regression import read
 
 DIMENSION = 200
@@ -33,7 +33,7 @@ METRICS = {"mrr": "inverse_harmonic_mean_rank", "hits_at_1": "hits_at_1", "hits_
 TRAIN = TrainConfig(
     model={"dimension": DIMENSION, "interaction": "rotate", "fusion": "structure"},
     negatives={"name": "bernoulli", "count": 16},
-    objective={"name": "self-adversarial", "margin": 12},
+    loss={"name": "self-adversarial", "margin": 12},
     optimizer={"lr": 0.01},
     epochs=3,
     keep="last",
@@ -43,10 +43,10 @@ Found = dict[str, float]
 
 def ours(graph: Graph, weights: Path, count: int) -> Found:
     """The evaluate step's link prediction of all test triples; metrics of the first ``count`` to compare with."""
-    from components.evaluate.config import EvaluateConfig
-    from components.evaluate.link_prediction import link_prediction
-    from components.evaluate.metrics import QueryRanks, rank_metrics
-    from components.kge.ranking import rank
+    from mmkgc.components.evaluate.config import EvaluateConfig
+    from mmkgc.components.evaluate.link_prediction import link_prediction
+    from mmkgc.components.kge.evaluation.metrics import QueryRanks, rank_metrics
+    from mmkgc.components.kge.evaluation.ranks import rank
 
     keep_freed_memory()  # as the evaluate step does
     model = rotate(graph, weights)

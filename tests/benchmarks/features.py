@@ -22,20 +22,20 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from components.encoders.images import decode
-from components.encoders.registry import create
-from components.extract.config import ExtractConfig
-from components.extract.contents import sources
-from components.extract.extract import make_features
-from components.ingest.mmkg import MMKG
-from components.kge.graph import Graph, Vocabulary, no_triples
-from components.runtime.settings import Settings
-from feature_store.manifest import Manifest
-from feature_store.parts import OK, Row
-from feature_store.reader import load_features
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage, open_storage
-from feature_store.writer import Entity, FeatureWriter
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.encoders.images import decode
+from mmkgc.components.encoders.registry import create
+from mmkgc.components.extract.config import ExtractConfig
+from mmkgc.components.extract.contents import sources
+from mmkgc.components.extract.extract import make_features
+from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.parts import OK, Row
+from mmkgc.feature_store.reader import load_features
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.writer import Entity, FeatureWriter
 
 Texts = list[tuple[str, str, str]]
 

@@ -17,24 +17,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from components.ingest.ingest import ingest
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
-from components.kge.model import Model, ModelConfig
-from components.package.index import cells_of, kind_of, make
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
-from feature_store.storage import open_storage
-from pipeline import config
-from serving.engine import Engine
-from serving.index import Index, searchable
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.ingest.ingest import ingest
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.storage import open_storage
+from mmkgc.pipeline import config
+from mmkgc.serving.engine.build_index import cells_of, kind_of, make
+from mmkgc.serving.engine.engine import Engine
+from mmkgc.serving.engine.index import Index, searchable
 
 FIGURE = Path(__file__).parents[2] / "docs" / "index.svg"
 MODEL = {"dimension": 128, "interaction": "complex", "fusion": "structure"}
 TRAINING = {
     "model": MODEL,
-    "objective": "cross-entropy",
+    "loss": "cross-entropy",
     "regularizer": {"name": "n3", "weight": 0.01},
     "optimizer": {"name": "adagrad", "lr": 0.1},
     "batch_size": 256,

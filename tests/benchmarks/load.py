@@ -22,13 +22,13 @@ from pathlib import Path
 import httpx
 import torch
 
-from components.kge.bundle import Bundle
-from components.kge.graph import Graph, Vocabulary
-from components.kge.model import Model, ModelConfig
-from components.package.config import PackageConfig
-from components.package.package import build
-from feature_store.storage import open_storage
-from serving.torchserve.server import TorchServe, free_ports, stop_process
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.graph import Graph, Vocabulary
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.package.config import PackageConfig
+from mmkgc.components.package.package import build
+from mmkgc.feature_store.storage import open_storage
+from mmkgc.serving.torchserve.server import TorchServe, free_ports, stop_process
 
 ENTITIES, RELATIONS, TRIPLES, DIMENSION = 15_000, 279, 80_000, 200
 KEY = "benchmark-key-of-this-run"
@@ -161,7 +161,15 @@ def gateway(server: TorchServe) -> Iterator[tuple[int, int]]:
         "MMKGC_GATEWAY_BURST": "1000000000",
         "MMKGC_GATEWAY_WORKERS": str(server.workers or 1),
     }
-    command = [sys.executable, "-m", "uvicorn", "--factory", "serving.gateway.app:from_env", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "mmkgc.serving.api.gateway.app:from_env",
+        "--port",
+        str(port),
+    ]
     with process([*command, "--log-level", "warning", "--no-access-log"], variables, port) as pid:
         yield port, pid
 

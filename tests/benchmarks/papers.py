@@ -16,13 +16,13 @@ from pathlib import Path
 
 from recorded import recorded
 
-from components.evaluate.evaluate import evaluate
-from components.extract.extract import extract
-from components.ingest.ingest import ingest
-from components.runtime.files import read_json
-from components.train.train import train
-from feature_store.storage import open_storage
-from pipeline import composition, config, dag
+from mmkgc.components.evaluate.evaluate import evaluate
+from mmkgc.components.extract.extract import extract
+from mmkgc.components.ingest.ingest import ingest
+from mmkgc.components.runtime.files import read_json
+from mmkgc.components.train.train import train
+from mmkgc.feature_store.storage import open_storage
+from mmkgc.pipeline import composition, config, dag
 
 PRINTED = {  # MRR of the papers' own tables, %; DHNS: the best of its interactions
     "adamf": {"DB15K": 32.51},

@@ -9,10 +9,10 @@ evaluator chooses its own batch size.
 
 import torch
 
-from components.kge.graph import KnownTriples
-from components.kge.model import Model, ModelConfig
-from components.kge.ranking import rank
-from components.runtime.malloc import keep_freed_memory
+from mmkgc.components.kge.evaluation.ranks import rank
+from mmkgc.components.kge.graph import KnownTriples
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.runtime.malloc import keep_freed_memory
 from tests.benchmarks.sides import ENTITIES, OURS, PEER, RELATIONS, Clock, main, random_triples
 
 DIMENSION = 200

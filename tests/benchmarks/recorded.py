@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.runtime import digests
-from components.runtime.settings import Settings
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.settings import Settings
 
 
 def recorded(experiment: str, settings: Any, measure: Callable[[], dict[str, float]]) -> dict[str, float]:

@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from components.kge.features import Features
-from components.kge.graph import Graph, KnownTriples, Vocabulary, no_triples
-from components.kge.ranking import mrr, rank
-from components.runtime.malloc import keep_freed_memory
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.kge.evaluation.ranks import mrr, rank
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary, no_triples
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 
 COMPLEX = {
     "model": {"dimension": 100, "interaction": "complex", "fusion": "structure", "reciprocal": True},
-    "objective": "cross-entropy",
+    "loss": "cross-entropy",
     "regularizer": {"name": "n3", "weight": 0.005},
     "optimizer": {"name": "adagrad", "lr": 0.1},
     "batch_size": 1024,
@@ -67,7 +67,7 @@ def read(folder: Path) -> tuple[Graph, list[str]]:
 
 def sentence_vectors(texts: list[str]) -> Features:
     """SBERT's vectors of the texts."""
-    from components.encoders.sbert import SBERT
+    from mmkgc.components.encoders.sbert import SBERT
 
     encoder = SBERT(SBERT.Config())
     parts = [torch.as_tensor(encoder.encode(texts[start : start + 64])) for start in range(0, len(texts), 64)]

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from components import SPINS
-from components.kge.graph import Graph, Vocabulary, no_triples
+from mmkgc.components import SPINS
+from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
 
 ENTITIES, RELATIONS, TRIPLES = 12_842, 279, 79_222
 OURS, PEER = "mmkgc", "PyKEEN"

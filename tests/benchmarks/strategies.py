@@ -19,22 +19,22 @@ from typing import Any, NamedTuple
 
 import torch
 
-from components.kge.features import Features
-from components.kge.graph import Graph
-from components.runtime.malloc import keep_freed_memory
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 from tests.benchmarks.sides import ENTITIES, TRIPLES, random_graph
 
 IKRL: dict[str, Any] = {
     "model": {"dimension": 128, "interaction": {"name": "transe", "normalize": True}, "fusion": "ikrl"},
-    "objective": {"name": "margin", "margin": 12},
+    "loss": {"name": "margin", "margin": 12},
     "optimizer": {"name": "sgd", "lr": 0.1},
     "batch_size": ceil(TRIPLES / 400),
 }
 ADAMF: dict[str, Any] = {
     "model": {"dimension": 250, "interaction": "rotate", "fusion": "adamf"},
-    "objective": {"name": "self-adversarial", "margin": 12, "temperature": 2},
+    "loss": {"name": "self-adversarial", "margin": 12, "temperature": 2},
     "batch_size": 1024,
 }
 GROUPS: dict[str, tuple[dict[str, Any], int, dict[str, float]]] = {

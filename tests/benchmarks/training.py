@@ -10,9 +10,9 @@ PyKEEN by default does not. PyKEEN's RotatE takes the norm of the whole complex 
 
 import torch
 
-from components.runtime.malloc import keep_freed_memory
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 from tests.benchmarks.sides import ENTITIES, OURS, PEER, RELATIONS, TRIPLES, Clock, main, random_graph, random_triples
 
 BATCH, NEGATIVES, DIMENSION = 1024, 64, 200

@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.evaluate.baseline import RelationPopularity
-from components.extract.extract import extract
-from components.ingest.ingest import ingest
-from components.ingest.mmkg import MMKG
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary, no_triples
-from components.kge.model import Model
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
-from feature_store.reader import load_features
-from feature_store.storage import Storage, open_storage
-from pipeline import config
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.extract.extract import extract
+from mmkgc.components.ingest.ingest import ingest
+from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary, no_triples
+from mmkgc.components.kge.model import Model
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.reader import load_features
+from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.pipeline import config
 
 RECIPE = config.load("countries")
 SHARE = 0.2

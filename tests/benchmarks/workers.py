@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from components.kge.bundle import Bundle
-from components.kge.features import Features
-from components.kge.graph import Graph, Vocabulary
-from components.kge.model import Model, ModelConfig
-from components.package.config import PackageConfig
-from components.package.package import write_extras
-from serving.engine import Engine
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, Vocabulary
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.package.config import PackageConfig
+from mmkgc.components.package.package import write_extras
+from mmkgc.serving.engine.engine import Engine
 
 ENTITIES, RELATIONS, TRIPLES = 15_000, 279, 80_000
 WIDTHS = {"textual": 384, "visual": 768}

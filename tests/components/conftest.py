@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.features import Features
-from components.kge.graph import Graph, Vocabulary
-from components.runtime import tracking
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, Vocabulary
+from mmkgc.components.runtime import tracking
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 
 GROUPS, SIZE, RELATIONS = 6, 10, 4
 
@@ -92,7 +92,7 @@ def train_toy(toy_features: dict[str, Features]) -> Callable[..., Bundle]:
         config = TrainConfig(
             seed=seed,
             model={"dimension": 16, "interaction": "complex", "fusion": fusion, "modalities": ["textual"]},
-            objective="cross-entropy",
+            loss="cross-entropy",
             optimizer={"lr": 0.02},
             batch_size=128,
             epochs=epochs,

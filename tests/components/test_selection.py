@@ -8,24 +8,24 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from components.evaluate.evaluate import EvaluateConfig, evaluate
-from components.kge.bundle import Bundle
-from components.kge.calibration import calibrate
-from components.kge.graph import Graph
-from components.kge.ranking import rank
-from components.register.config import GateConfig
-from components.register.gate import Costs, decide
-from components.register.questions import Contender
-from components.register.register import RegisterConfig, register
-from components.runtime.files import read_json
-from components.search.config import SearchConfig
-from components.search.search import search
-from components.train.train import TrainConfig, train
-from feature_store.storage import open_storage
+from mmkgc.components.evaluate.evaluate import EvaluateConfig, evaluate
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.calibration import calibrate
+from mmkgc.components.kge.evaluation.ranks import rank
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.register.config import GateConfig
+from mmkgc.components.register.gate import Costs, decide
+from mmkgc.components.register.questions import Contender
+from mmkgc.components.register.register import RegisterConfig, register
+from mmkgc.components.runtime.files import read_json
+from mmkgc.components.search.config import SearchConfig
+from mmkgc.components.search.search import search
+from mmkgc.components.train.train import TrainConfig, train
+from mmkgc.feature_store.storage import open_storage
 
 QUICK = TrainConfig(
     model={"dimension": 8, "interaction": "distmult", "fusion": "structure"},
-    objective="cross-entropy",
+    loss="cross-entropy",
     epochs=3,
     evaluate_every=1,
 )
@@ -71,7 +71,9 @@ class Watched(Graph):
         value = super().__getattribute__(name)
         if name == "test" and len(value):
             frames = (sys._getframe(depth).f_globals["__name__"] for depth in count(1))
-            self.readers.add(next(module for module in frames if module not in ("components.kge.graph", __name__)))
+            self.readers.add(
+                next(module for module in frames if module not in ("mmkgc.components.kge.graph", __name__))
+            )
         return value
 
 
@@ -79,16 +81,20 @@ def test_in_a_run_evaluate_alone_reads_test_and_asks_it_once(mmkgc_home, toy_mmk
     storage = open_storage()
     toy_mmkg.save(tmp_path / "graph")
     graph = storage.publish(tmp_path / "graph", "graphs").uri
-    monkeypatch.setattr("components.ingest.mmkg.Graph", Watched)
+    monkeypatch.setattr("components.dataset.mmkg.Graph", Watched)
     best = search(graph, {}, QUICK, SearchConfig(trials=1, space={"optimizer.lr": {"values": [0.1]}}), storage).uri
     bundle = train(graph, {}, QUICK, storage, best_uri=best).uri
-    assert Watched.readers <= {"components.kge.bundle"}, "a server marks every fact as known, those of test as well"
+    assert Watched.readers <= {"mmkgc.components.kge.bundle"}, (
+        "a server marks every fact as known, those of test as well"
+    )
     asked = []
-    watched = "components.evaluate.link_prediction.rank"
+    watched = "mmkgc.components.evaluate.link_prediction.rank"
     monkeypatch.setattr(watched, lambda model, *rest: asked.append(model) or rank(model, *rest))
     evaluation = evaluate(graph, bundle, EvaluateConfig(bootstrap=100), storage).uri
     assert [type(model).__name__ for model in asked] == ["Model", "RelationPopularity"]
-    assert all(reader.startswith("components.evaluate.") for reader in Watched.readers - {"components.kge.bundle"})
+    assert all(
+        reader.startswith("components.evaluate.") for reader in Watched.readers - {"mmkgc.components.kge.bundle"}
+    )
     Watched.readers.clear()
     register(graph, bundle, evaluation, RegisterConfig(model="toy"), storage)
     assert Watched.readers == set()

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from components.runtime.errors import UserError
-from feature_store import catalog
-from feature_store.manifest import Manifest, digest_of
-from feature_store.parts import OK, Row
-from feature_store.reader import load_features
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage, Stored
-from feature_store.writer import FeatureWriter
-from pipeline.cli.features import features
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store import catalog
+from mmkgc.feature_store.manifest import Manifest, digest_of
+from mmkgc.feature_store.parts import OK, Row
+from mmkgc.feature_store.reader import load_features
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage, Stored
+from mmkgc.feature_store.writer import FeatureWriter
+from mmkgc.pipeline.cli.features import features
 
 Commit = Callable[..., Stored]
 ONES = {"e0": np.ones(4, np.float32), "e1": np.full(4, 2, np.float32)}

@@ -12,9 +12,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from feature_store.storage import open_storage
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.storage import open_storage
 
 SERVERS = ["moto", pytest.param("swift", marks=pytest.mark.service("swift"))]
 

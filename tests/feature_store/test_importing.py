@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from components.runtime.errors import UserError
-from feature_store.importing import import_features, read_keys
-from feature_store.manifest import Manifest
-from feature_store.reader import load_features, load_tokens
-from feature_store.storage import Storage
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.importing import import_features, read_keys
+from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.reader import load_features, load_tokens
+from mmkgc.feature_store.storage import Storage
 
 KEYS = ["Q1", "Q2", "Q3"]
 VECTORS = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)

@@ -13,16 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.runtime import digests
-from components.runtime.errors import UserError
-from feature_store import catalog
-from feature_store.manifest import Manifest
-from feature_store.parts import OK, Row
-from feature_store.reader import dropped, load_features, load_tokens
-from feature_store.slab import open_slab
-from feature_store.spec import FeatureSpec
-from feature_store.storage import Storage, Stored, open_storage
-from feature_store.writer import PART_ROWS, Entity, FeatureWriter
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store import catalog
+from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.parts import OK, Row
+from mmkgc.feature_store.reader import dropped, load_features, load_tokens
+from mmkgc.feature_store.slab import open_slab
+from mmkgc.feature_store.spec import FeatureSpec
+from mmkgc.feature_store.storage import Storage, Stored, open_storage
+from mmkgc.feature_store.writer import PART_ROWS, Entity, FeatureWriter
 
 Vectors = dict[str, np.ndarray | None]
 Spec = Callable[..., FeatureSpec]

@@ -5,7 +5,7 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
-from pipeline.runners import cluster
+from mmkgc.pipeline.runners import cluster
 
 MANIFESTS = list(yaml.safe_load_all((Path(__file__).parents[2] / "infra/kubernetes/mmkgc.yaml").read_text()))
 

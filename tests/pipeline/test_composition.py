@@ -2,9 +2,9 @@
 
 import pytest
 
-from components.runtime.errors import UserError
-from pipeline import config
-from pipeline.composition import merged
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.pipeline import config
+from mmkgc.pipeline.composition import merged
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def test_a_system_of_the_papers_goes_onto_any_dataset(write):
 
 
 def test_what_a_system_says_for_a_dataset_stands_below_the_recipe_itself(write):
-    path = write("base: adamf\ndataset: DB15K\ntrain: {objective: {margin: 5}}\n")
+    path = write("base: adamf\ndataset: DB15K\ntrain: {loss: {margin: 5}}\n")
     assert config.load(path).train.model.dimension == config.load("db15k-adamf").train.model.dimension == 250
-    assert config.load("db15k-adamf").train.objective["margin"] == 12
-    assert config.load(path).train.objective["margin"] == 5
+    assert config.load("db15k-adamf").train.loss["margin"] == 12
+    assert config.load(path).train.loss["margin"] == 5
 
 
 def test_of_several_bases_the_last_decides(write):

@@ -1,7 +1,7 @@
 import pytest
 
-from components.runtime.errors import UserError
-from pipeline import config
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.pipeline import config
 
 
 def load(tmp_path, text, *settings):
@@ -54,7 +54,7 @@ REFUSED = {
         "uniform has no hyper-parameter 'cuont' — did you mean 'count'?",
     ),
     "pairing": (
-        "train:\n  objective: cross-entropy\n  negatives: uniform\n",
+        "train:\n  loss: cross-entropy\n  negatives: uniform\n",
         (),
         "objective 'cross-entropy' compares with every entity",
     ),

@@ -4,8 +4,8 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner
 
-from pipeline import config, dag
-from pipeline.cli.compile import compile as compile_verb
+from mmkgc.pipeline import config, dag
+from mmkgc.pipeline.cli.compile import compile as compile_verb
 
 COMPILED = Path(dag.__file__).parent / "recipes" / "compiled" / "countries.pipeline.yaml"
 

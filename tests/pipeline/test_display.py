@@ -1,7 +1,7 @@
 import io
 
-from pipeline.runners.display import Display
-from pipeline.runners.local import Follower
+from mmkgc.pipeline.runners.display import Display
+from mmkgc.pipeline.runners.local import Follower
 
 KFP_LOG = """\
 05:51:01.100 - INFO - Running pipeline: \x1b[95m'demo'\x1b[0m

@@ -7,19 +7,19 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from components.extract.extract import make_features
-from components.ingest.mmkg import MMKG
-from components.kge.features import Features
-from components.kge.graph import Graph, Vocabulary
-from components.runtime.errors import UserError
-from components.train.trainer import Trainer
-from feature_store.local import LocalStorage
-from feature_store.manifest import Manifest
-from feature_store.reader import load_features
-from pipeline import config
-from pipeline.cli.catalog import list_
-from pipeline.cli.compile import compile as compile_verb
-from pipeline.runners import local
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.extract.extract import make_features
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, Vocabulary
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.local import LocalStorage
+from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.reader import load_features
+from mmkgc.pipeline import config
+from mmkgc.pipeline.cli.compile import compile as compile_verb
+from mmkgc.pipeline.cli.list import list_
+from mmkgc.pipeline.runners import local
 
 DATASETS = {"db15k": "DB15K", "mkg-w": "MKG-W", "mkg-y": "MKG-Y"}
 SYSTEMS = ["adamf", "adamf-mat", "dhns-distmult", "dhns-rotate", "dhns-transe", "mans-a", "mans-h", "mans-t", "mans-v"]
@@ -60,10 +60,10 @@ def test_a_recipe_makes_a_training_step_on_a_tiny_graph(name, graph):
 
 
 def test_values_that_the_papers_set_by_dataset():
-    margins = {name: config.load(name).train.objective["margin"] for name in ("db15k-mans-t", "mkg-w-mans-t")}
+    margins = {name: config.load(name).train.loss["margin"] for name in ("db15k-mans-t", "mkg-w-mans-t")}
     assert margins == {"db15k-mans-t": 12, "mkg-w-mans-t": 6}
     rotate = {dataset: config.load(f"{dataset}-dhns-rotate").train for dataset in DATASETS}
-    assert {dataset: (train.model.dimension, train.objective["margin"]) for dataset, train in rotate.items()} == {
+    assert {dataset: (train.model.dimension, train.loss["margin"]) for dataset, train in rotate.items()} == {
         "db15k": (250, 12),
         "mkg-w": (200, 12),
         "mkg-y": (200, 4),
@@ -73,7 +73,7 @@ def test_values_that_the_papers_set_by_dataset():
 @pytest.mark.parametrize("name", [name for name in NAMES if "dhns-distmult" not in name and "mans" not in name])
 def test_initial_values_follow_the_margin_as_released(name):
     train = config.load(name).train
-    wanted = (train.objective["margin"] + 2) / train.model.dimension
+    wanted = (train.loss["margin"] + 2) / train.model.dimension
     assert train.model.interaction["init"] == pytest.approx(wanted, abs=1e-3)
 
 

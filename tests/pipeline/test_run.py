@@ -19,7 +19,7 @@ SETTINGS = [part for setting in QUICK for part in ("--set", setting)]
 
 def mmkgc(home, *arguments, **environment):
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from mmkgc.pipeline.cli import main; main()", *map(str, arguments)]
     env = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     env |= {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=500)
@@ -87,7 +87,7 @@ def test_a_changed_setting_redoes_what_depends_on_it(first_run, home, dataset):
 def test_runs_nest_in_mlflow_and_the_champion_is_registered(first_run, home, monkeypatch):
     monkeypatch.setenv("MMKGC_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    from components.runtime import tracking
+    from mmkgc.components.runtime import tracking
 
     api = tracking.client()
     experiment = api.get_experiment_by_name("places")
@@ -146,7 +146,7 @@ def test_a_run_killed_in_training_resumes_and_ends_with_the_same_metrics(write_d
 
 
 def _kill_during_training(home: Path, arguments: list) -> None:
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from mmkgc.pipeline.cli import main; main()", *map(str, arguments)]
     env = os.environ | {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 400

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.runtime import tracking
-from pipeline.cli.ui import SHOWN, experiments
+from mmkgc.components.runtime import tracking
+from mmkgc.pipeline.cli.ui import SHOWN, experiments
 
 
 def test_links_lead_to_the_runs_of_the_newest_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

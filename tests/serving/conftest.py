@@ -14,17 +14,17 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 
-from components.encoders.registry import create
-from components.encoders.sbert import SBERTConfig
-from components.kge.bundle import Bundle
-from components.kge.features import Features
-from components.kge.graph import Graph, Vocabulary
-from components.kge.model import Model, ModelConfig
-from serving.engine import Engine
-from serving.service import respond
-from serving.torchserve.archive import write_archive
-from serving.torchserve.java import bundled_java
-from serving.torchserve.server import TorchServe, free_ports
+from mmkgc.components.encoders.registry import create
+from mmkgc.components.encoders.sbert import SBERTConfig
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, Vocabulary
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.serving.engine.engine import Engine
+from mmkgc.serving.engine.service import respond
+from mmkgc.serving.torchserve.archive import write_archive
+from mmkgc.serving.torchserve.java import bundled_java
+from mmkgc.serving.torchserve.server import TorchServe, free_ports
 
 N, R, D_TEXT, D_IMAGE = 40, 5, 16, 12
 

@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from components.runtime.errors import UserError
-from pipeline.cli.champion import choose
-from pipeline.cli.complete import complete
-from pipeline.cli.serve import Deployment, invitation
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.pipeline.cli.champion import choose
+from mmkgc.pipeline.cli.complete import complete
+from mmkgc.pipeline.cli.serve import Deployment, invitation
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def test_serve_starts_what_it_invites_to(bundle_folder, tmp_path, monkeypatch, s
     import shlex
     import subprocess
 
-    from serving.gateway.app import create_app
-    from serving.gateway.upstream import TorchServeModel
+    from mmkgc.serving.api.gateway.app import create_app
+    from mmkgc.serving.api.gateway.upstream import TorchServeModel
 
     monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
     deployment = Deployment(choose("mine", "champion", bundle_folder), workers=1, alias="champion")

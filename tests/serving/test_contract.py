@@ -18,14 +18,14 @@ import pandas as pd
 import pytest
 from fastapi import FastAPI
 
-from serving.client import AsyncClient, Client, ClientError, QueryFailed
-from serving.engine import Engine
-from serving.gateway.app import create_app
-from serving.gateway.upstream import TorchServeModel
-from serving.protocol import Failed
-from serving.torchserve.archive import write_archive
-from serving.torchserve.java import bundled_java
-from serving.torchserve.server import TorchServe, free_ports, stop_process
+from mmkgc.serving.api.client import AsyncClient, Client, ClientError, QueryFailed
+from mmkgc.serving.api.gateway.app import create_app
+from mmkgc.serving.api.gateway.upstream import TorchServeModel
+from mmkgc.serving.api.protocol import Failed
+from mmkgc.serving.engine.engine import Engine
+from mmkgc.serving.torchserve.archive import write_archive
+from mmkgc.serving.torchserve.java import bundled_java
+from mmkgc.serving.torchserve.server import TorchServe, free_ports, stop_process
 
 KEY = "0123456789abcdef"
 QUERIES = [
@@ -135,7 +135,7 @@ def as_mlflow(tmp_path) -> Callable[[Path], Any]:
     """A bundle folder as MLflow loads it."""
     import mlflow
 
-    import components.register.pyfunc as served
+    import mmkgc.components.register.pyfunc as served
 
     def load(bundle: Path) -> Any:
         files = {"python_model": served.__file__, "artifacts": {"bundle": str(bundle)}}

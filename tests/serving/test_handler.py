@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from serving.protocol import Answer
-from serving.torchserve import handler
+from mmkgc.serving.api.protocol import Answer
+from mmkgc.serving.torchserve import handler
 
 ANSWERS = TypeAdapter(list[Answer])
 WORDS = ["e1", "e2", "ENTITY 3", "Twin", "r1", "relation 2", "nobody", "", "\x00", "é" * 600, "\ud800", None, 7, [], {}]

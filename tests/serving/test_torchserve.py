@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.torchserve.archive import write_archive
-from serving.torchserve.java import bundled_java, find_java, version_of
-from serving.torchserve.meter import SECONDS
-from serving.torchserve.server import ServerError, TorchServe
+from mmkgc.serving.torchserve.archive import write_archive
+from mmkgc.serving.torchserve.java import bundled_java, find_java, version_of
+from mmkgc.serving.torchserve.meter import SECONDS
+from mmkgc.serving.torchserve.server import ServerError, TorchServe
 
 QUERIES = [
     {"head": "e1", "relation": "r1", "k": 3},

@@ -6,10 +6,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.kge.entities import Modal
-from components.kge.fusions.base import Fusion, Space, Term
-from components.kge.kernels import attention
-from components.kge.tensors import random_vectors, total
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.fusions.base import Fusion, Space, Term
+from mmkgc.components.kge.kernels import attention
+from mmkgc.components.kge.tensors import random_vectors, total
 
 ABSENT = -1e4  # a logit that leaves no weight, in half precision too; finite, so that no modality at all is no NaN
 
@@ -38,7 +38,7 @@ class AdaMF(Fusion):
     def terms(self) -> tuple[Term, ...]:
         return (Term("joint", "joint", tag="fused"),)
 
-    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+    def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
         vectors, weights = [modal[m] for m in self.modalities], torch.stack([self._weight(m) for m in self.modalities])
         if attention.usable(weights, vectors):
             present = torch.stack([modal.present[m] for m in self.modalities], dim=-1)
@@ -46,11 +46,11 @@ class AdaMF(Fusion):
         shares = self.shares(modal)
         return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
 
-    def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
+    def shares(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
         logits = torch.stack([self._logit(modal, m) for m in self.modalities], dim=-1)
         return dict(zip(self.modalities, logits.softmax(-1).unbind(-1), strict=True))
 
-    def _logit(self, modal: Modal, modality: str) -> Tensor:
+    def _logit(self, modal: ModalityEmbeddings, modality: str) -> Tensor:
         return (modal[modality].tanh() @ self._weight(modality)).masked_fill(~modal.present[modality], ABSENT)
 
     def _weight(self, modality: str) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from components.kge.entities import STRUCTURE, Modal
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE, ModalityEmbeddings
 
 Tag = Literal["uni", "cross", "fused"]
 
@@ -64,20 +64,20 @@ class Fusion(nn.Module, ABC):
         """The term that compares a modality with itself."""
         return Term(modality, modality, self.terms[0].relation)
 
-    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+    def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
         """Further views ``[..., e]`` beside the modalities themselves."""
         return {}
 
-    def views(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
+    def views(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
         """Every view ``[..., e]`` by name; without ``relations`` those that do not depend on one."""
         if self.relational and relations is None:
             return modal.vectors
         return modal.vectors | self.fuse(modal, relations)
 
-    def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor] | None:
+    def shares(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor] | None:
         """Weight ``[...]`` of each modality in an entity's fused vector; None where the fusion does not weigh."""
         return None
 
-    def auxiliary(self, modal: Modal) -> dict[str, Tensor]:
+    def auxiliary(self, modal: ModalityEmbeddings) -> dict[str, Tensor]:
         """Further scalar losses, weighted, of the entities of a batch, by name."""
         return {}

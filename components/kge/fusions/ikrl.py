@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.kge.entities import STRUCTURE
-from components.kge.fusions.base import Fusion, Space, Term
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 
 
 class IKRL(Fusion):

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from components.kge.entities import Modal
-from components.kge.fusions.adamf import ABSENT
-from components.kge.fusions.base import Fusion, Space, Term
-from components.kge.kernels.rows import take
-from components.kge.tensors import random_vectors, total
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.fusions.adamf import ABSENT
+from mmkgc.components.kge.fusions.base import Fusion, Space, Term
+from mmkgc.components.kge.kernels.rows import take
+from mmkgc.components.kge.tensors import random_vectors, total
 
 
 class LinkAware(Fusion):
@@ -27,11 +27,11 @@ class LinkAware(Fusion):
     def terms(self) -> tuple[Term, ...]:
         return (Term("joint", "joint", tag="fused"),)
 
-    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+    def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
         shares = self.shares(modal, relations)
         return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
 
-    def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
+    def shares(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
         assert relations is not None
         query = take(self.queries, relations)
         logits = [torch.einsum("...d,...d->...", modal[m].tanh(), query) for m in self.modalities]

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from components.kge.entities import Modal
-from components.kge.fusions.base import Fusion, Term
-from components.kge.tensors import total
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.fusions.base import Fusion, Term
+from mmkgc.components.kge.tensors import total
 
 
 class Mean(Fusion):
@@ -15,11 +15,11 @@ class Mean(Fusion):
     def terms(self) -> tuple[Term, ...]:
         return (Term("joint", "joint", tag="fused"),)
 
-    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+    def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
         shares = self.shares(modal)
         return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in modal.vectors)}
 
-    def shares(self, modal: Modal, relations: Tensor | None = None) -> dict[str, Tensor]:
+    def shares(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
         present = torch.stack([modal.present[m] for m in modal.vectors], dim=-1).to(next(iter(modal.vectors.values())))
         weights = present / present.sum(-1, keepdim=True).clamp(min=1)
         return dict(zip(modal.vectors, weights.unbind(-1), strict=True))

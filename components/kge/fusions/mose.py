@@ -1,6 +1,6 @@
 """MoSE."""
 
-from components.kge.fusions.base import Fusion, Term
+from mmkgc.components.kge.fusions.base import Fusion, Term
 
 
 class MoSE(Fusion):

@@ -1,7 +1,7 @@
 """Structure only."""
 
-from components.kge.entities import STRUCTURE
-from components.kge.fusions.base import Fusion, Space, Term
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 
 
 class Structure(Fusion):

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from components.kge.entities import Modal
-from components.kge.fusions.base import Fusion, Term
-from components.kge.tensors import total
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.fusions.base import Fusion, Term
+from mmkgc.components.kge.tensors import total
 
 
 class Sum(Fusion):
@@ -14,5 +14,5 @@ class Sum(Fusion):
     def terms(self) -> tuple[Term, ...]:
         return (Term("joint", "joint", tag="fused"),)
 
-    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+    def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
         return {"joint": total(modal[m] * modal.present[m].unsqueeze(-1) for m in self.modalities)}

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from components.kge.entities import STRUCTURE, Modal
-from components.kge.fusions.base import Fusion, Space, Term
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE, ModalityEmbeddings
+from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 
 
 class TBKGC(Fusion):
@@ -27,7 +27,7 @@ class TBKGC(Fusion):
         crossed = (Term(s, m, tag="cross"), Term(m, s, tag="cross"))
         return (Term(s, s), Term(m, m), *crossed, Term("sum", "sum", tag="fused"))
 
-    def fuse(self, modal: Modal, relations: Tensor | None) -> dict[str, Tensor]:
+    def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
         visual, _ = modal["visual"].chunk(2, dim=-1)
         _, textual = modal["textual"].chunk(2, dim=-1)
         features = torch.cat([visual, textual], dim=-1)

@@ -1,6 +1,6 @@
 """Interactions: the raw plausibility of (head, relation, tail) vectors, one a file."""
 
-from components.kge.interactions.base import Interaction
-from components.kge.registry import Registry
+from mmkgc.components.kge.interactions.base import Interaction
+from mmkgc.components.runtime.plugins import Registry
 
 INTERACTIONS = Registry("interaction", Interaction, __name__)

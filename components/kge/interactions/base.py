@@ -12,12 +12,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from components.kge import tensors
-from components.kge.interactions.geometry import Geometry
-from components.kge.kernels.rows import take
+from mmkgc.components.kge import tensors
+from mmkgc.components.kge.interactions.geometry import Geometry
+from mmkgc.components.kge.kernels.rows import take
 
 Side = Literal["head", "tail"]
-Asked = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations [b, r], the side that is asked for
+Query = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations [b, r], the side that is asked for
 Init = Annotated[float, Field(gt=0, description="half width of the uniform initial values")]
 
 
@@ -64,7 +64,7 @@ class Interaction(ABC):
         """
         return [self.score(heads[i], relation, tails[j]) for i, j in pairs]
 
-    def score_candidates(self, asked: Sequence[Asked], table: Tensor, index: Tensor) -> Tensor:
+    def score_candidates(self, asked: Sequence[Query], table: Tensor, index: Tensor) -> Tensor:
         """Scores ``[B, K]`` of candidates ``table[index]`` for groups of queries, B in all, one group after another.
 
         ``table`` ``[U, e]``, ``index`` ``[B, K]``.
@@ -77,7 +77,7 @@ class Interaction(ABC):
         rows = zip(known, relation, strict=True)
         return torch.stack([self._score_side(e.unsqueeze(0), r.unsqueeze(0), table, side) for e, r in rows])
 
-    def score_sides(self, asked: Sequence[Asked], table: Tensor) -> list[Tensor]:
+    def score_sides(self, asked: Sequence[Query], table: Tensor) -> list[Tensor]:
         """``score_all`` of several groups of queries, ``[b, N]`` each; in one pass over the table where that is faster.
 
         A pass costs as much as several queries, where they are few.
@@ -119,19 +119,19 @@ class QueryInteraction(Interaction):
         points = [self.entity(tail) for tail in tails]
         return [self.geometry.aligned(queries[i], points[j]) for i, j in pairs]
 
-    def score_candidates(self, asked: Sequence[Asked], table: Tensor, index: Tensor) -> Tensor:
+    def score_candidates(self, asked: Sequence[Query], table: Tensor, index: Tensor) -> Tensor:
         return self.geometry.candidates(self._queries(asked), self.entity(table), index)
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
 
-    def score_sides(self, asked: Sequence[Asked], table: Tensor) -> list[Tensor]:
+    def score_sides(self, asked: Sequence[Query], table: Tensor) -> list[Tensor]:
         if len(asked) == 1:  # in training, where the gradient of a split would copy all scores' gradients
             return super().score_sides(asked, table)
         scores = self.geometry.everyone(self._queries(asked), self.entity(table))
         return list(scores.split([len(known) for known, _, _ in asked]))
 
-    def _queries(self, asked: Sequence[Asked]) -> Tensor:
+    def _queries(self, asked: Sequence[Query]) -> Tensor:
         """Points ``[B, e]`` of all groups, one after another."""
         return torch.cat([self.query(self.entity(known), relation, side) for known, relation, side in asked])
 

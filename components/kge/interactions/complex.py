@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from components.kge.interactions.base import Init, QueryInteraction, Side
-from components.kge.interactions.geometry import EPSILON, Dot
+from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
+from mmkgc.components.kge.interactions.geometry import EPSILON, Dot
 
 
 def complex_product(left: Tensor, right: Tensor, conjugate: bool = False) -> Tensor:

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from components.kge.interactions.base import Init, QueryInteraction, Side
-from components.kge.interactions.geometry import Dot
+from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
+from mmkgc.components.kge.interactions.geometry import Dot
 
 
 class DistMult(QueryInteraction):

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from components.kge import tensors
-from components.kge.kernels import comparison
+from mmkgc.components.kge import tensors
+from mmkgc.components.kge.kernels import comparison
 
 EPSILON = 1e-18  # under a root: its gradient at zero is 0 instead of NaN, its value moves by 1e-9
 

@@ -3,8 +3,8 @@
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import Init, ProjectionInteraction, Side
-from components.kge.interactions.geometry import L1
+from mmkgc.components.kge.interactions.base import Init, ProjectionInteraction, Side
+from mmkgc.components.kge.interactions.geometry import L1
 
 
 class PairRE(ProjectionInteraction):

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import Init, QueryInteraction, Side
-from components.kge.interactions.geometry import Dot
+from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
+from mmkgc.components.kge.interactions.geometry import Dot
 
 
 class QuatE(QueryInteraction):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from components.kge.interactions.base import Asked, Init, QueryInteraction, Side
-from components.kge.interactions.complex import halves
-from components.kge.interactions.geometry import Modulus
-from components.kge.kernels import rotation
-from components.kge.tensors import joined
+from mmkgc.components.kge.interactions.base import Init, Query, QueryInteraction, Side
+from mmkgc.components.kge.interactions.complex import halves
+from mmkgc.components.kge.interactions.geometry import Modulus
+from mmkgc.components.kge.kernels import rotation
+from mmkgc.components.kge.tensors import joined
 
 
 class RotatE(QueryInteraction):
@@ -33,7 +33,7 @@ class RotatE(QueryInteraction):
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         return _Rotation.apply(known, self._phase(relation, side))
 
-    def _queries(self, asked: Sequence[Asked]) -> Tensor:
+    def _queries(self, asked: Sequence[Query]) -> Tensor:
         """Phases that turn back belong to the same rotation, so that all groups need but one."""
         known = joined([known for known, _, _ in asked])
         return _Rotation.apply(known, joined([self._phase(relation, side) for _, relation, side in asked]))

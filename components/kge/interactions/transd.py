@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import Init, ProjectionInteraction, Side
-from components.kge.interactions.geometry import L1, L2
+from mmkgc.components.kge.interactions.base import Init, ProjectionInteraction, Side
+from mmkgc.components.kge.interactions.geometry import L1, L2
 
 
 class TransD(ProjectionInteraction):

@@ -6,8 +6,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from components.kge.interactions.base import Init, QueryInteraction, Side
-from components.kge.interactions.geometry import L1, L2
+from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
+from mmkgc.components.kge.interactions.geometry import L1, L2
 
 
 class TransE(QueryInteraction):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from components.kge.kernels.threads import ranges, run
-from components.kge.tensors import total
+from mmkgc.components.kge.kernels.threads import ranges, run
+from mmkgc.components.kge.tensors import total
 
 SMALL = 1 << 17  # coordinates of a modality, below which PyTorch's own operations are as fast
 
@@ -30,7 +30,7 @@ def attend(weights: Tensor, present: Tensor, vectors: Sequence[Tensor], absent: 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, present: Tensor, absent: float, *vectors: Tensor) -> Tensor:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         saturated = [vector.tanh() for vector in vectors]
         joint = vectors[0].new_empty(vectors[0].shape)
@@ -43,7 +43,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         weights, present, shares, *both = ctx.saved_tensors
         vectors, saturated = both[: len(weights)], both[len(weights) :]

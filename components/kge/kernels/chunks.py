@@ -13,8 +13,8 @@ from math import copysign, sqrt
 import numpy as np
 from numba import carray, njit
 
-from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ONE, ZERO, root
-from components.kge.kernels.simd import adder, prefetch, stack, summer
+from mmkgc.components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ONE, ZERO, root
+from mmkgc.components.kge.kernels.simd import adder, prefetch, stack, summer
 
 CHUNK = 32  # two registers of 512 bits; a loop over fewer would be unrolled before it could become SIMD
 AHEAD = 4  # pairs, from which a query is asked for to its turn

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from components.kge.kernels.rows import RowGradients, gradients_of
-from components.kge.kernels.threads import balanced, ranges, run
-from components.kge.tensors import total
+from mmkgc.components.kge.kernels.rows import RowGradients, gradients_of
+from mmkgc.components.kge.kernels.threads import balanced, ranges, run
+from mmkgc.components.kge.tensors import total
 
 Kind = Literal["dot", "l1", "l2", "modulus"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # as numbered in points
@@ -47,7 +47,7 @@ def everyone(kind: Kind, query: Tensor, table: Tensor) -> Tensor:
 class _Aligned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: Kind, query: Tensor, candidate: Tensor) -> Tensor:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         scores = query.new_empty(len(query))
         ctx.kind = kind
@@ -60,7 +60,7 @@ class _Aligned(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         query, candidate, scores = ctx.saved_tensors
         of_query, of_candidate = query.new_empty(query.shape), candidate.new_empty(candidate.shape)
@@ -76,7 +76,7 @@ class _Candidates(torch.autograd.Function):
     def forward(
         ctx: Any, kind: Kind, query: Tensor, table: Tensor, index: Tensor, gradients: RowGradients | None
     ) -> Tensor:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         offsets, places, queries = (np.empty(n, np.int32) for n in (len(table) + 1, index.numel(), index.numel()))
         loops.group(index.contiguous().numpy(), offsets, places, queries)
@@ -92,7 +92,7 @@ class _Candidates(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         pull = loops.pairs(KINDS.index(ctx.kind)).pull
         return (None, *_pull(ctx, pull, gradient, ctx.parts, ctx.pairs), None, None)
@@ -101,7 +101,7 @@ class _Candidates(torch.autograd.Function):
 class _Everyone(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor, gradients: RowGradients | None) -> Tensor:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         scores = query.new_empty(len(query), len(table))
         ctx.kind, ctx.gradients = kind, gradients
@@ -115,7 +115,7 @@ class _Everyone(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from components.kge.kernels import loops
+        from mmkgc.components.kge.kernels import loops
 
         pull = loops.grid(KINDS.index(ctx.kind)).pull
         return (None, *_pull(ctx, pull, gradient, ranges(len(ctx.saved_tensors[1]))), None)

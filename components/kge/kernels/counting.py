@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from components.kge.kernels.threads import ranges, run
+from mmkgc.components.kge.kernels.threads import ranges, run
 
 SMALL = 1 << 15  # scores to look at, below which PyTorch's own operations are as fast
 
@@ -21,7 +21,7 @@ def count(scores: Tensor, rows: Tensor, gold: Tensor, answers: tuple[Tensor, Ten
 
     ``answers``: pairs (row, entity) of known answers in the order of rows, which are no candidates.
     """
-    from components.kge.kernels import loops
+    from mmkgc.components.kge.kernels import loops
 
     offsets = torch.searchsorted(answers[0], torch.arange(len(scores) + 1))
     better, equal, others = (torch.empty_like(gold) for _ in range(3))

@@ -11,8 +11,8 @@ from math import sqrt
 import numpy as np
 from numba import carray, njit
 
-from components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO, root
-from components.kge.kernels.simd import stack, wide
+from mmkgc.components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO, root
+from mmkgc.components.kge.kernels.simd import stack, wide
 
 LANES = 64  # four registers of 512 bits: enough sums under way to hide the latency of each
 _stack = stack(LANES)

@@ -18,10 +18,10 @@ import numba
 import numpy as np
 from numba import njit
 
-from components.kge.kernels import chunks, lanes
-from components.kge.kernels.points import DOT, ONE, pull, score
-from components.kge.kernels.simd import wide
-from components.runtime import digests
+from mmkgc.components.kge.kernels import chunks, lanes
+from mmkgc.components.kge.kernels.points import DOT, ONE, pull, score
+from mmkgc.components.kge.kernels.simd import wide
+from mmkgc.components.runtime import digests
 
 TILE = 16  # rows that stay in the first-level cache while all queries pass
 FEW = 32  # answers, up to which comparing them with all candidates beats a binary search for each

@@ -1,6 +1,6 @@
 """Negative-sampling strategies: which entities, real or virtual, corrupt a batch? One a file."""
 
-from components.kge.negatives.base import Strategy
-from components.kge.registry import Registry
+from mmkgc.components.kge.negatives.base import NegativeSampler
+from mmkgc.components.runtime.plugins import Registry
 
-STRATEGIES = Registry("strategy", Strategy, __name__)
+SAMPLERS = Registry("sampler", NegativeSampler, __name__)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from components.kge.entities import Modal
-from components.kge.fusions.base import Fusion, Term
-from components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from components.kge.interactions.base import Interaction, Side
-from components.kge.objectives.base import NegativeObjective, Objective
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.fusions.base import Fusion, Term
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.interactions.base import Interaction, Side
+from mmkgc.components.kge.losses.base import Loss, NegativeLoss
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
-    from components.kge.pool import Pool
+    from mmkgc.components.kge.encoded_entities import EncodedEntities
+    from mmkgc.components.kge.model import Model
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Real:
+class EntityNegatives:
     """Entities of the graph, ``ids[b, K]``; ``parts[m]`` ``[b, K]``: entities that modality m comes from instead."""
 
     ids: Tensor
@@ -61,18 +61,18 @@ class Real:
         """K."""
         return self.ids.shape[1]
 
-    def after(self, gold: Tensor) -> "Real":
+    def after(self, gold: Tensor) -> "EntityNegatives":
         """These, with the entities ``gold[b]`` as the first column."""
         column = gold.unsqueeze(1)
         parts = {m: torch.cat([column, ids], dim=1) for m, ids in self.parts.items()}
-        return Real(torch.cat([column, self.ids], dim=1), parts)
+        return EntityNegatives(torch.cat([column, self.ids], dim=1), parts)
 
 
 @dataclass(frozen=True)
-class Virtual:
+class GeneratedNegatives:
     """Entities that exist only as vectors ``[b, K, e]``."""
 
-    modal: Modal
+    modal: ModalityEmbeddings
 
     @property
     def count(self) -> int:
@@ -81,23 +81,25 @@ class Virtual:
 
 
 @dataclass(frozen=True)
-class Block:
+class NegativeBlock:
     """Negatives of the positives at ``rows[b]`` of a batch: head, tail or both are replaced, K times.
 
     The block's loss is ``weight`` times the sum over its rows divided by the size of the batch, and is logged by
-    ``name``; a row may come several times. ``terms`` and ``objective`` default to the fusion's and to the run's.
+    ``name``; a row may come several times. ``terms`` and ``loss`` default to the fusion's and to the run's.
     """
 
     rows: Tensor
-    head: Real | Virtual | None = None
-    tail: Real | Virtual | None = None
+    head: EntityNegatives | GeneratedNegatives | None = None
+    tail: EntityNegatives | GeneratedNegatives | None = None
     name: str = "negatives"
     weight: float = 1.0
     terms: tuple[Term, ...] | None = None
-    objective: NegativeObjective | None = None
+    loss: NegativeLoss | None = None
 
     @classmethod
-    def of(cls, rows: Tensor, side: Side, candidates: Real | Virtual, **rest: Any) -> "Block":
+    def of(
+        cls, rows: Tensor, side: Side, candidates: EntityNegatives | GeneratedNegatives, **rest: Any
+    ) -> "NegativeBlock":
         """The block that replaces one side."""
         replaced: dict[str, Any] = {side: candidates}
         return cls(rows, **replaced, **rest)
@@ -107,7 +109,7 @@ class Block:
         """What blocks must share for an objective to look at all of them at once; the log's name is the first."""
         side = self.tail if self.head is None else self.head
         assert side is not None
-        return self.name, self.weight, self.terms, self.objective, side.count
+        return self.name, self.weight, self.terms, self.loss, side.count
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Context:
     graph: Graph
     train: KnownTriples
     generator: torch.Generator
-    objective: Objective
+    loss: Loss
 
     @property
     def n_entities(self) -> int:
@@ -126,7 +128,7 @@ class Context:
         return len(self.graph.entities)
 
 
-class Strategy(nn.Module, ABC):
+class NegativeSampler(nn.Module, ABC):
     """Chooses the negatives of a batch.
 
     A strategy that learns (generators, diffusion, a cache) keeps what it learns in parameters and buffers, and steps an
@@ -136,22 +138,24 @@ class Strategy(nn.Module, ABC):
     optimizer: torch.optim.Optimizer | None = None
 
     @classmethod
-    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+    def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         """Why this strategy cannot work with a fusion and an interaction; None where it can."""
         return None
 
     @abstractmethod
-    def sample(self, batch: Batch, model: "Model") -> list[Block]:
+    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
         """Blocks of negatives for the batch."""
 
-    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
+    def refine(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
+    ) -> list[NegativeBlock]:
         """Change or add blocks, knowing the vectors of the batch's entities, which the loss needs anyway.
 
         Real entities must be among those of the sampled ``blocks`` and the positives: the pool holds no others.
         """
         return blocks
 
-    def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
+    def update(self, batch: Batch, blocks: list[NegativeBlock], model: "Model") -> None:
         """Learn from the batch and its sampled blocks, after the model's own step."""
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:

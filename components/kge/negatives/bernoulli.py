@@ -1,6 +1,6 @@
 """Bernoulli corruption."""
 
-from components.kge.negatives.uniform import Uniform
+from mmkgc.components.kge.negatives.uniform import Uniform
 
 
 class Bernoulli(Uniform):

@@ -9,19 +9,26 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.kge.diffusion import Denoiser, Schedule, full_chain, strided_chain
-from components.kge.entities import Modal
-from components.kge.fusions.base import Fusion
-from components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction
-from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
-from components.kge.negatives.corruption import Corruption, Count, Sides
-from components.kge.objectives.base import NegativeObjective
-from components.kge.objectives.hardness_adaptive import HardnessAdaptive
-from components.kge.tensors import at_least_float32, total
+from mmkgc.components.kge.diffusion import Denoiser, Schedule, full_chain, strided_chain
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.fusions.base import Fusion
+from mmkgc.components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction
+from mmkgc.components.kge.losses.base import NegativeLoss
+from mmkgc.components.kge.losses.hardness_adaptive import HardnessAdaptive
+from mmkgc.components.kge.negatives.base import (
+    Batch,
+    Context,
+    EntityNegatives,
+    GeneratedNegatives,
+    NegativeBlock,
+    NegativeSampler,
+)
+from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
+from mmkgc.components.kge.tensors import at_least_float32, total
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
-    from components.kge.pool import Pool
+    from mmkgc.components.kge.encoded_entities import EncodedEntities
+    from mmkgc.components.kge.model import Model
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Targets:
     conditions: Tensor
 
 
-class DHNS(Strategy):
+class DHNS(NegativeSampler):
     """Normal negatives, and virtual entities of graded hardness from a diffusion model of each modality.
 
     Niu & Zhang 2025 (DHNS). A denoiser learns the vectors of answers, conditioned on the interaction's query point
@@ -100,7 +107,7 @@ class DHNS(Strategy):
         self.preset, self.weight = PRESETS[preset], weight
         self.schedule = Schedule(self.preset.schedule, timesteps)
         self.stops = [round(level * timesteps) for level in self.preset.levels]
-        self.objective = self._objective(context.objective, adaptive)
+        self.loss = self._objective(context.loss, adaptive)
         modalities = [m for m in context.model.entities.modalities if only is None or m in only]
         width = context.model.fusion.width
         self.denoisers = nn.ModuleDict({m: Denoiser(width, self.preset.hidden * width) for m in modalities})
@@ -110,7 +117,7 @@ class DHNS(Strategy):
         self.distances: list[Tensor] = []
 
     @classmethod
-    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+    def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         if not isinstance(interaction, QueryInteraction) or isinstance(interaction, ProjectionInteraction):
             return (
                 "it asks for the point near which answers lie, but this interaction moves candidates by the relation, "
@@ -126,13 +133,17 @@ class DHNS(Strategy):
         means = torch.stack(self.distances).mean(0).tolist() if self.distances else []
         return {f"dhns_distance_t{stop}": mean for stop, mean in zip(self.stops, means, strict=False)}
 
-    def sample(self, batch: Batch, model: "Model") -> list[Block]:
-        return [Block.of(rows, side, Real(ids)) for rows, side, ids in self.corruption(batch, self.count)]
+    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+        return [
+            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
+        ]
 
-    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
-        return blocks + (self._graded_blocks(batch, pool, model) if self.weight else [])
+    def refine(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
+    ) -> list[NegativeBlock]:
+        return blocks + (self._graded_blocks(batch, encoded, model) if self.weight else [])
 
-    def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
+    def update(self, batch: Batch, blocks: list[NegativeBlock], model: "Model") -> None:
         """The denoisers' step on the batch's own vectors."""
         if not self.weight:
             return
@@ -141,32 +152,34 @@ class DHNS(Strategy):
         loss.backward()
         self.optimizer.step()
 
-    def _graded_blocks(self, batch: Batch, pool: "Pool", model: "Model") -> list[Block]:
+    def _graded_blocks(self, batch: Batch, encoded: "EncodedEntities", model: "Model") -> list[NegativeBlock]:
         """(h*, r, t), (h, r, t*) and (h*, r, t*) with one negative for each level."""
         size = ceil(self.preset.share * len(batch))
         rows = torch.randperm(len(batch), generator=self.random, device=self.random.device)[:size]
-        head, tail = self._virtual_pair(batch.triples[rows], pool, model)
+        head, tail = self._virtual_pair(batch.triples[rows], encoded, model)
         weight = self.weight * len(batch) / size / (3 * len(self.stops))
         terms = tuple(replace(model.fusion.unimodal(m), weight=1 / len(self.denoisers)) for m in self.denoisers)
         return [
-            Block(rows, fake_head, fake_tail, "graded", weight, terms, self.objective)
+            NegativeBlock(rows, fake_head, fake_tail, "graded", weight, terms, self.loss)
             for fake_head, fake_tail in ((head, None), (None, tail), (head, tail))
         ]
 
     @torch.no_grad()
-    def _virtual_pair(self, triples: Tensor, pool: "Pool", model: "Model") -> Sequence[Virtual]:
+    def _virtual_pair(
+        self, triples: Tensor, encoded: "EncodedEntities", model: "Model"
+    ) -> Sequence[GeneratedNegatives]:
         """Virtual heads and tails ``[b, levels]`` of ``triples[b, 3]``."""
-        self.targets = {m: self._targets(m, triples, pool, model) for m in self.denoisers}
+        self.targets = {m: self._targets(m, triples, encoded, model) for m in self.denoisers}
         made = {m: self._generate(m, targets) for m, targets in self.targets.items()}
         gaps = [torch.linalg.vector_norm(made[m] - self.targets[m].true.unsqueeze(1), dim=-1).mean(0) for m in made]
         self.distances.append(total(gaps) / len(gaps))
         present = torch.ones(len(triples), len(self.stops), dtype=torch.bool, device=triples.device)
         parts = [{m: vectors.chunk(2)[side] for m, vectors in made.items()} for side in (0, 1)]
-        return [Virtual(Modal(part, dict.fromkeys(part, present))) for part in parts]
+        return [GeneratedNegatives(ModalityEmbeddings(part, dict.fromkeys(part, present))) for part in parts]
 
-    def _targets(self, modality: str, triples: Tensor, pool: "Pool", model: "Model") -> Targets:
+    def _targets(self, modality: str, triples: Tensor, encoded: "EncodedEntities", model: "Model") -> Targets:
         heads, relations, tails = triples.unbind(1)
-        head, tail = (at_least_float32(pool.view(modality, ids, relations)) for ids in (heads, tails))
+        head, tail = (at_least_float32(encoded.view(modality, ids, relations)) for ids in (heads, tails))
         asked = [model.query(tail, modality, relations, "head"), model.query(head, modality, relations, "tail")]
         true, conditions = torch.cat([head, tail]), self._standardised(torch.cat(asked))[0]
         return Targets(true, *self._standardised(true), conditions)
@@ -212,7 +225,7 @@ class DHNS(Strategy):
         return torch.randn(like.shape, generator=self.random, device=like.device, dtype=like.dtype)
 
     def _objective(self, main: object, adaptive: bool) -> HardnessAdaptive:
-        assert isinstance(main, NegativeObjective)
+        assert isinstance(main, NegativeLoss)
         ones = (1.0,) * len(self.stops)
         margins, weights = (self.preset.margins, self.preset.weights) if adaptive else (ones, ones)
         return HardnessAdaptive(margin=main.margin, margins=margins, weights=weights)

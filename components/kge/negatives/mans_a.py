@@ -6,15 +6,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from components.kge.fusions.base import Fusion
-from components.kge.interactions.base import Interaction
-from components.kge.negatives.base import Batch, Block, Context
-from components.kge.negatives.corruption import Count, Sides
-from components.kge.negatives.mans_v import MansV
+from mmkgc.components.kge.fusions.base import Fusion
+from mmkgc.components.kge.interactions.base import Interaction
+from mmkgc.components.kge.negatives.base import Batch, Context, NegativeBlock
+from mmkgc.components.kge.negatives.corruption import Count, Sides
+from mmkgc.components.kge.negatives.mans_v import MansV
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
-    from components.kge.pool import Pool
+    from mmkgc.components.kge.encoded_entities import EncodedEntities
+    from mmkgc.components.kge.model import Model
 
 Rule = Literal["text", "equation"]
 Measured = Literal["positives", "negatives"]
@@ -43,10 +43,10 @@ class MansA(MansV):
         self.betas: list[float] = []
 
     @classmethod
-    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+    def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         if not {"uni", "cross"} <= {term.tag for term in fusion.terms}:
             return "it compares cross-modal with unimodal terms, which 'ikrl' and 'tbkgc' have and this fusion has not"
-        return super().refusal(fusion, interaction)
+        return super().incompatibility(fusion, interaction)
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         self.betas = []
@@ -55,22 +55,26 @@ class MansA(MansV):
         """Mean β₃ of the epoch."""
         return {"mans_beta": sum(self.betas) / max(1, len(self.betas))}
 
-    def sample(self, batch: Batch, model: "Model") -> list[Block]:
+    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
         return self._normal(batch)
 
-    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
-        self.betas.append(self._measure(batch, blocks, pool, model))
+    def refine(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
+    ) -> list[NegativeBlock]:
+        self.betas.append(self._measure(batch, blocks, encoded, model))
         return self._mixed(batch, blocks, self.betas[-1])
 
     @torch.no_grad()
-    def _measure(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> float:
+    def _measure(self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model") -> float:
         """β₃."""
-        cross, uni = (self._mean_scores(batch, blocks, pool, model, tag) for tag in ("cross", "uni"))
+        cross, uni = (self._mean_scores(batch, blocks, encoded, model, tag) for tag in ("cross", "uni"))
         return (cross > uni if self.rule == "text" else cross < uni).float().mean().item()
 
-    def _mean_scores(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model", tag: str) -> Tensor:
+    def _mean_scores(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model", tag: str
+    ) -> Tensor:
         """Mean score of the terms with a tag, of every measured triple, flat."""
         terms = tuple(term for term in model.fusion.terms if term.tag == tag)
         if self.measured == "positives":
-            return model.score_pooled(pool, batch.triples, terms) / len(terms)
-        return model.score_blocks(pool, batch.triples, blocks, terms)[1].flatten() / len(terms)
+            return model.score_pooled(encoded, batch.triples, terms) / len(terms)
+        return model.score_blocks(encoded, batch.triples, blocks, terms)[1].flatten() / len(terms)

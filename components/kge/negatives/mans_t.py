@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.kge.negatives.base import Context
-from components.kge.negatives.corruption import Count, Sides
-from components.kge.negatives.mans_v import MansV
+from mmkgc.components.kge.negatives.base import Context
+from mmkgc.components.kge.negatives.corruption import Count, Sides
+from mmkgc.components.kge.negatives.mans_v import MansV
 
 
 class MansT(MansV):

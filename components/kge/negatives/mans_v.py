@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from components.kge.entities import STRUCTURE
-from components.kge.fusions.base import Fusion
-from components.kge.interactions.base import Interaction
-from components.kge.negatives.base import Batch, Block, Context, Real, Strategy
-from components.kge.negatives.corruption import Corruption, Count, Sides
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.fusions.base import Fusion
+from mmkgc.components.kge.interactions.base import Interaction
+from mmkgc.components.kge.negatives.base import Batch, Context, EntityNegatives, NegativeBlock, NegativeSampler
+from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
+    from mmkgc.components.kge.model import Model
 
 
-class MansV(Strategy):
+class MansV(NegativeSampler):
     """Modality-aware negatives: the positive's structure with the features of another entity.
 
     Zhang et al. 2023 (MANS), eq. 5–6: the model learns which features belong to an entity. "Visual" in the paper; here
@@ -37,7 +37,7 @@ class MansV(Strategy):
         self.features = [m for m in context.model.entities.modalities if m != STRUCTURE]
 
     @classmethod
-    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+    def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         if fusion.modalities == (STRUCTURE,):
             return "the fusion uses structure alone, so a negative with the positive's structure is the positive"
         if fusion.separate:
@@ -48,21 +48,23 @@ class MansV(Strategy):
         """Share of the negatives that keep the positive's structure, β."""
         return 1.0
 
-    def sample(self, batch: Batch, model: "Model") -> list[Block]:
+    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
         return self._mixed(batch, self._normal(batch), self.share())
 
-    def _normal(self, batch: Batch) -> list[Block]:
-        return [Block.of(rows, side, Real(ids)) for rows, side, ids in self.corruption(batch, self.count)]
+    def _normal(self, batch: Batch) -> list[NegativeBlock]:
+        return [
+            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
+        ]
 
-    def _mixed(self, batch: Batch, blocks: list[Block], share: float) -> list[Block]:
+    def _mixed(self, batch: Batch, blocks: list[NegativeBlock], share: float) -> list[NegativeBlock]:
         """Normal ``blocks``, of whose K·B negatives that share keeps the structure: the first, as in released code."""
         quota = floor(share * self.count * len(batch))
         return [self._aware(batch, block, quota) for block in blocks] if quota else blocks
 
-    def _aware(self, batch: Batch, block: Block, quota: int) -> Block:
+    def _aware(self, batch: Batch, block: NegativeBlock, quota: int) -> NegativeBlock:
         side, column = (block.head, batch.heads) if block.head else (block.tail, batch.tails)
-        assert isinstance(side, Real)
+        assert isinstance(side, EntityNegatives)
         number = block.rows.unsqueeze(1) + len(batch) * torch.arange(self.count, device=block.rows.device)
         structure = torch.where(number < quota, column[block.rows].unsqueeze(1), side.ids)
-        mixed = Real(structure, dict.fromkeys(self.features, side.ids))
+        mixed = EntityNegatives(structure, dict.fromkeys(self.features, side.ids))
         return replace(block, head=block.head and mixed, tail=block.tail and mixed)

@@ -9,23 +9,30 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from components.kge.entities import STRUCTURE, Modal
-from components.kge.fusions.base import Fusion
-from components.kge.graph import HEAD, TAIL
-from components.kge.interactions.base import Interaction
-from components.kge.kernels.rows import take
-from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
-from components.kge.negatives.corruption import Corruption, Count, Sides
-from components.kge.objectives.base import NegativeObjective
+from mmkgc.components.kge.entity_encoders.table import STRUCTURE, ModalityEmbeddings
+from mmkgc.components.kge.fusions.base import Fusion
+from mmkgc.components.kge.graph import HEAD, TAIL
+from mmkgc.components.kge.interactions.base import Interaction
+from mmkgc.components.kge.kernels.rows import take
+from mmkgc.components.kge.losses.base import NegativeLoss
+from mmkgc.components.kge.negatives.base import (
+    Batch,
+    Context,
+    EntityNegatives,
+    GeneratedNegatives,
+    NegativeBlock,
+    NegativeSampler,
+)
+from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
-    from components.kge.pool import Pool
+    from mmkgc.components.kge.encoded_entities import EncodedEntities
+    from mmkgc.components.kge.model import Model
 
 Fake = Literal["head", "tail", "both"]
 
 
-class MAT(Strategy):
+class MAT(NegativeSampler):
     """Normal negatives, and adversarial entities whose image and text a generator makes from their structure.
 
     Zhang et al. 2024 (AdaMF-MAT), eq. 9–13: e_m* = G_m(e_s, z); the triples (h*, r, t), (h, r, t*), (h*, r, t*) are
@@ -58,50 +65,54 @@ class MAT(Strategy):
         super().__init__()
         self.count, self.corruption = count, Corruption(context, sides)
         self.weight, self.groups, self.fakes, self.noise = weight, groups, fakes, noise
-        self.objective, self.random = context.objective, context.generator
+        self.loss, self.random = context.loss, context.generator
         width = context.model.fusion.width
         features = [m for m in context.model.entities.modalities if m != STRUCTURE]
         self.generators = nn.ModuleDict({m: _generator(width, noise, hidden) for m in features})
         self.generators.to(self.random.device)
         self.optimizer = torch.optim.Adam(self.generators.parameters(), lr=lr, fused=True)
-        self.pool: Pool | None = None
-        self.made: list[Block] = []
+        self.encoded: EncodedEntities | None = None
+        self.made: list[NegativeBlock] = []
 
     @classmethod
-    def refusal(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+    def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         if fusion.modalities == (STRUCTURE,):
             return "the fusion uses structure alone, so there is no image or text to generate"
         return None
 
-    def sample(self, batch: Batch, model: "Model") -> list[Block]:
-        return [Block.of(rows, side, Real(ids)) for rows, side, ids in self.corruption(batch, self.count)]
+    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+        return [
+            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
+        ]
 
-    def refine(self, batch: Batch, blocks: list[Block], pool: "Pool", model: "Model") -> list[Block]:
+    def refine(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
+    ) -> list[NegativeBlock]:
         if not self.weight:
             return blocks
         rows = torch.arange(len(batch), device=batch.triples.device).repeat(self.groups)
-        structure = take(pool.modal[STRUCTURE], pool.index(batch.triples[rows][:, [HEAD, TAIL]].T))
+        structure = take(encoded.modal[STRUCTURE], encoded.index(batch.triples[rows][:, [HEAD, TAIL]].T))
         seen = structure.detach().requires_grad_()
         made = {m: self._generated(m, seen) for m in self.generators}
         pulls = {m: partial(torch.autograd.grad, vectors, seen, retain_graph=True) for m, vectors in made.items()}
         carried = {m: _Carried.apply(structure, vectors.detach(), pulls[m]) for m, vectors in made.items()}
-        self.pool, self.made = pool.detach(), self._fake_blocks(rows, {STRUCTURE: seen.detach(), **made})
+        self.encoded, self.made = encoded.detach(), self._fake_blocks(rows, {STRUCTURE: seen.detach(), **made})
         return blocks + self._fake_blocks(rows, {STRUCTURE: structure, **carried})
 
-    def update(self, batch: Batch, blocks: list[Block], model: "Model") -> None:
+    def update(self, batch: Batch, blocks: list[NegativeBlock], model: "Model") -> None:
         """The generators' step: make the fake triples score well."""
         if not self.weight:
             return
-        assert isinstance(self.objective, NegativeObjective)
-        assert self.pool
-        true, fake = model.score_blocks(self.pool, batch.triples, self.made)
-        losses = self.objective.loss(fake.squeeze(1), true.detach().unsqueeze(1))
+        assert isinstance(self.loss, NegativeLoss)
+        assert self.encoded
+        true, fake = model.score_blocks(self.encoded, batch.triples, self.made)
+        losses = self.loss.loss(fake.squeeze(1), true.detach().unsqueeze(1))
         parameters = list(self.generators.parameters())
         gradients = torch.autograd.grad(losses.sum() / (len(batch) * self.groups), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
-        self.pool, self.made = None, []
+        self.encoded, self.made = None, []
 
     def _generated(self, modality: str, structure: Tensor) -> Tensor:
         """Features ``[2, b, e]`` of heads and tails with the given structure."""
@@ -110,13 +121,15 @@ class MAT(Strategy):
         made = self.generators[modality](torch.cat([noise, structure], dim=-1))
         return made.to(structure.dtype)  # also where the model's step has half precision, which the generators' has not
 
-    def _fake_blocks(self, rows: Tensor, vectors: dict[str, Tensor]) -> list[Block]:
+    def _fake_blocks(self, rows: Tensor, vectors: dict[str, Tensor]) -> list[NegativeBlock]:
         """(h*, r, t), (h, r, t*) and (h*, r, t*) of the positives at ``rows[b]``, of modality vectors ``[2, b, e]``."""
         present = dict.fromkeys(vectors, torch.ones(len(rows), 1, dtype=torch.bool, device=rows.device))
         sides = zip(*(both.unsqueeze(2).unbind() for both in vectors.values()), strict=True)
-        head, tail = (Virtual(Modal(dict(zip(vectors, parts, strict=True)), present)) for parts in sides)
+        head, tail = (
+            GeneratedNegatives(ModalityEmbeddings(dict(zip(vectors, parts, strict=True)), present)) for parts in sides
+        )
         replaced = {"head": (head, None), "tail": (None, tail), "both": (head, tail)}
-        return [Block(rows, *replaced[kind], name="adversarial", weight=self.weight) for kind in self.fakes]
+        return [NegativeBlock(rows, *replaced[kind], name="adversarial", weight=self.weight) for kind in self.fakes]
 
 
 class _Carried(torch.autograd.Function):

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from components.kge.negatives.base import Batch, Block, Context, Real, Strategy
-from components.kge.negatives.corruption import Corruption, Count, Sides
+from mmkgc.components.kge.negatives.base import Batch, Context, EntityNegatives, NegativeBlock, NegativeSampler
+from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
+    from mmkgc.components.kge.model import Model
 
 
-class Uniform(Strategy):
+class Uniform(NegativeSampler):
     """Replace head or tail, each with probability ½, by uniform entities that make no train triple."""
 
     sides: ClassVar[Sides] = "uniform"
@@ -19,5 +19,7 @@ class Uniform(Strategy):
         self.count = count
         self.corruption = Corruption(context, self.sides)
 
-    def sample(self, batch: Batch, model: "Model") -> list[Block]:
-        return [Block.of(rows, side, Real(ids)) for rows, side, ids in self.corruption(batch, self.count)]
+    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+        return [
+            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
+        ]

@@ -1,6 +1,6 @@
 """Regularizers, one a file."""
 
-from components.kge.registry import Registry
-from components.kge.regularizers.base import Regularizer
+from mmkgc.components.kge.regularizers.base import Regularizer
+from mmkgc.components.runtime.plugins import Registry
 
 REGULARIZERS = Registry("regularizer", Regularizer, __name__)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
+    from mmkgc.components.kge.model import Model
 
 
 class Regularizer(ABC):

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from torch import Tensor
 
-from components.kge.regularizers.base import Regularizer
+from mmkgc.components.kge.regularizers.base import Regularizer
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
+    from mmkgc.components.kge.model import Model
 
 
 class L3(Regularizer):

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from torch import Tensor
 
-from components.kge.regularizers.base import Regularizer
-from components.kge.tensors import total
+from mmkgc.components.kge.regularizers.base import Regularizer
+from mmkgc.components.kge.tensors import total
 
 if TYPE_CHECKING:
-    from components.kge.model import Model
+    from mmkgc.components.kge.model import Model
 
 
 class N3(Regularizer):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.encoders.images import Unusable, decode
+from mmkgc.components.encoders.images import Unusable, decode
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

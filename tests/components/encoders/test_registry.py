@@ -4,9 +4,9 @@ import sys
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from components.encoders.registry import TextualConfig, VisualConfig, create, encoders, recreate
-from components.encoders.sbert import SBERT
-from components.runtime.errors import UserError
+from mmkgc.components.encoders.registry import TextualConfig, VisualConfig, create, encoders, recreate
+from mmkgc.components.encoders.sbert import SBERT
+from mmkgc.components.runtime.errors import UserError
 
 
 class Recipe(BaseModel):
@@ -45,8 +45,8 @@ def test_imported_vectors_have_no_encoder() -> None:
 
 def test_who_an_encoder_is_needs_no_transformers() -> None:
     code = (
-        "import sys; from components.encoders.registry import create\n"
-        "from components.encoders.sbert import SBERTConfig\n"
+        "import sys; from mmkgc.components.encoders.registry import create\n"
+        "from mmkgc.components.encoders.sbert import SBERTConfig\n"
         "create(SBERTConfig()).spec; sys.exit('transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

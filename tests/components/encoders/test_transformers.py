@@ -7,13 +7,13 @@ from PIL import Image
 from transformers import AutoTokenizer, BeitConfig, BeitImageProcessorPil, BeitModel, ViTConfig, ViTModel, pipeline
 from transformers import ViTImageProcessorPil as ViTProcessor
 
-from components.encoders.beit import BEiTConfig
-from components.encoders.hf_text import HFTextConfig
-from components.encoders.hf_vision import HFVisionConfig
-from components.encoders.registry import create, recreate
-from components.encoders.sbert import SBERTConfig, packaged
-from components.encoders.weights import seeded
-from components.runtime.errors import UserError
+from mmkgc.components.encoders.beit import BEiTConfig
+from mmkgc.components.encoders.hf_text import HFTextConfig
+from mmkgc.components.encoders.hf_vision import HFVisionConfig
+from mmkgc.components.encoders.registry import create, recreate
+from mmkgc.components.encoders.sbert import SBERTConfig, packaged
+from mmkgc.components.encoders.weights import seeded
+from mmkgc.components.runtime.errors import UserError
 
 TEXTS = [
     "Norway: country in northern Europe",

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from components.encoders.registry import create, recreate
-from components.encoders.vgg16 import CHANNELS, ImageNetPreparation, Network, VGG16Config
-from components.encoders.weights import of_state
-from components.runtime import digests
-from components.runtime.errors import UserError
+from mmkgc.components.encoders.registry import create, recreate
+from mmkgc.components.encoders.vgg16 import CHANNELS, ImageNetPreparation, Network, VGG16Config
+from mmkgc.components.encoders.weights import of_state
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
 
 # Names and shapes of torchvision's vgg16 state dict: features.N of 13 convolutions, classifier.{0,3,6}
 TORCHVISION = {

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from components.evaluate.compare import Bootstrap, Judged, check_same_queries, deltas, slice_deltas
-from components.evaluate.config import EvaluateConfig
-from components.evaluate.evaluate import assess
-from components.runtime.errors import UserError
-from pipeline.cli.compare import compare
+from mmkgc.components.evaluate.compare import Bootstrap, Judged, check_same_queries, deltas, slice_deltas
+from mmkgc.components.evaluate.config import EvaluateConfig
+from mmkgc.components.evaluate.evaluate import assess
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.pipeline.cli.compare import compare
 
 CONFIG = EvaluateConfig(bootstrap=100, missing=())
 

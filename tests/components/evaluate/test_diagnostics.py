@@ -3,10 +3,10 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from components.evaluate.diagnostics import STAND_IN, embedding_points, missing_curve, relation_shares
-from components.evaluate.slices import entity_masks
-from components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
-from components.kge.ranking import mrr, rank
+from mmkgc.components.evaluate.diagnostics import STAND_IN, embedding_points, missing_curve, relation_shares
+from mmkgc.components.evaluate.slices import entity_masks
+from mmkgc.components.kge.evaluation.ranks import mrr, rank
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
 
 
 def test_weights_of_stand_ins_are_no_weights_of_the_modality(toy_mmkg, toy_bundle):

@@ -6,13 +6,13 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score
 
-from components.evaluate.completions import completions
-from components.evaluate.config import EvaluateConfig
-from components.evaluate.evaluate import evaluate
-from components.kge.graph import Vocabulary
-from components.runtime import tracking
-from components.runtime.errors import UserError
-from feature_store.storage import open_storage
+from mmkgc.components.evaluate.completions import completions
+from mmkgc.components.evaluate.config import EvaluateConfig
+from mmkgc.components.evaluate.evaluate import evaluate
+from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.storage import open_storage
 
 
 @pytest.fixture

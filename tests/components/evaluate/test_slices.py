@@ -1,9 +1,15 @@
 import numpy as np
 import torch
 
-from components.evaluate.metrics import QueryRanks, metrics_by_side
-from components.evaluate.slices import degree_labels, modality_labels, query_kinds, relation_categories, slice_metrics
-from components.kge.graph import Graph, Vocabulary
+from mmkgc.components.evaluate.slices import (
+    degree_labels,
+    modality_labels,
+    query_kinds,
+    relation_categories,
+    slice_metrics,
+)
+from mmkgc.components.kge.evaluation.metrics import QueryRanks, metrics_by_side
+from mmkgc.components.kge.graph import Graph, Vocabulary
 
 TRAIN = torch.tensor(
     [

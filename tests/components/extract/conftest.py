@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from transformers import BeitConfig, BeitImageProcessorPil, BeitModel
 
-from components.encoders.weights import seeded
-from components.ingest.mmkg import MMKG
-from components.kge.graph import Graph, Vocabulary, no_triples
-from feature_store.storage import Storage, open_storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.encoders.weights import seeded
+from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
+from mmkgc.feature_store.storage import Storage, open_storage
 
 
 @pytest.fixture(autouse=True)

@@ -9,20 +9,20 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.encoders.base import Encoder
-from components.encoders.beit import BEiTConfig
-from components.encoders.images import decode
-from components.encoders.registry import create
-from components.encoders.sbert import SBERTConfig
-from components.extract.config import ExtractConfig, ImportedConfig
-from components.extract.extract import extract as step
-from components.extract.extract import make_features
-from components.ingest.mmkg import MMKG
-from components.runtime import tracking
-from components.runtime.errors import UserError
-from feature_store.manifest import Manifest
-from feature_store.reader import load_features, load_tokens
-from feature_store.storage import Storage, Stored
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.encoders.base import Encoder
+from mmkgc.components.encoders.beit import BEiTConfig
+from mmkgc.components.encoders.images import decode
+from mmkgc.components.encoders.registry import create
+from mmkgc.components.encoders.sbert import SBERTConfig
+from mmkgc.components.extract.config import ExtractConfig, ImportedConfig
+from mmkgc.components.extract.extract import extract as step
+from mmkgc.components.extract.extract import make_features
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.reader import load_features, load_tokens
+from mmkgc.feature_store.storage import Storage, Stored
 
 Publish = Callable[..., str]
 Png = Callable[[int], bytes]
@@ -188,13 +188,13 @@ def test_workers_change_nothing(publish: Publish, storage: Storage, config: Extr
 
 KILLED = """
 import sys
-from components.encoders.beit import BEiTConfig
-from components.extract.config import ExtractConfig
-from components.extract.extract import make_features
-from components.extract.extract import extract as step
-from components.ingest.mmkg import MMKG
-from feature_store import writer
-from feature_store.storage import open_storage
+from mmkgc.components.encoders.beit import BEiTConfig
+from mmkgc.components.extract.config import ExtractConfig
+from mmkgc.components.extract.extract import make_features
+from mmkgc.components.extract.extract import extract as step
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.feature_store import writer
+from mmkgc.feature_store.storage import open_storage
 writer.PART_ROWS = 8
 config = ExtractConfig(visual=BEiTConfig(weights=sys.argv[2]), batch_size=4, workers=1)
 make_features(MMKG.load(open_storage().fetch(sys.argv[1])), "visual", config, open_storage())

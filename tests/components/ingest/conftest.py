@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.config import IngestConfig
-from components.ingest.ingest import build
-from components.ingest.mmkg import MMKG
-from feature_store.storage import Storage, open_storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.ingest.config import IngestConfig
+from mmkgc.components.ingest.ingest import build
+from mmkgc.feature_store.storage import Storage, open_storage
 
 Files = Mapping[str, str | bytes | None]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from components.ingest import images
-from components.ingest.mmkg import MMKG
-from components.runtime.digests import of_bytes
-from feature_store.storage import Storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.ingest import images
+from mmkgc.components.runtime.digests import of_bytes
+from mmkgc.feature_store.storage import Storage
 
 Write = Callable[..., Path]
 Build = Callable[..., MMKG]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.increments import fingerprint
-from components.ingest.mmkg import MMKG
-from components.runtime.errors import UserError
-from components.runtime.files import write_json
-from feature_store.storage import Storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.ingest.increments import fingerprint
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import write_json
+from mmkgc.feature_store.storage import Storage
 
 NEW = "head\trelation\ttail\nfi\tcapital\tosl\nse\tcapital\tosl\n"
 

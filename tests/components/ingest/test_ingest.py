@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest import profile
-from components.ingest.config import IngestConfig
-from components.ingest.ingest import ingest
-from components.ingest.mmkg import MMKG
-from components.ingest.source import fingerprint
-from components.runtime import tracking
-from components.runtime.digests import of_folder
-from feature_store.storage import Storage
+from mmkgc.components.dataset import profile
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.ingest.config import IngestConfig
+from mmkgc.components.ingest.ingest import ingest
+from mmkgc.components.ingest.source import fingerprint
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.digests import of_folder
+from mmkgc.feature_store.storage import Storage
 
 Write = Callable[..., Path]
 Build = Callable[..., MMKG]

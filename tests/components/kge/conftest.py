@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from components.kge.features import Features
-from components.kge.graph import Graph, KnownTriples, Vocabulary
-from components.kge.model import Model, ModelConfig
-from components.kge.negatives.base import Batch, Context
-from components.kge.objectives import OBJECTIVES
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
+from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.kge.negatives.base import Batch, Context
 
 N, R = 30, 3
 
@@ -55,9 +55,9 @@ def make_model(graph: Graph, features: dict[str, Features]) -> Callable[..., Mod
 def make_context(graph: Graph) -> Callable[..., Context]:
     """What a strategy gets for a model."""
 
-    def make(model: Model, objective: str | dict[str, Any] = "self-adversarial", seed: int = 0) -> Context:
+    def make(model: Model, loss: str | dict[str, Any] = "self-adversarial", seed: int = 0) -> Context:
         generator = torch.Generator().manual_seed(seed)
-        return Context(model, graph, KnownTriples(graph.train, N, R), generator, OBJECTIVES.create(objective))
+        return Context(model, graph, KnownTriples(graph.train, N, R), generator, LOSSES.create(loss))
 
     return make
 

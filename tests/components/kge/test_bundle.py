@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.kge.bundle import Bundle
-from components.kge.fusions import FUSIONS
-from components.kge.graph import Graph
-from components.kge.model import Model
-from components.runtime import digests
-from components.runtime.errors import UserError
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.fusions import FUSIONS
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.kge.model import Model
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
 
 
 @pytest.mark.parametrize("fusion", FUSIONS.classes())
@@ -59,7 +59,7 @@ def test_loading_does_not_wait_for_the_compiler_of_pytorch(
 ) -> None:
     """Random numbers and quotients on the meta device import it: two seconds of every query from the command line."""
     Bundle.of(make_model(fusion="adamf", structure_dropout=0.3), graph).save(tmp_path / "bundle")
-    imports = "import sys; from pathlib import Path; from components.kge.bundle import Bundle"
+    imports = "import sys; from pathlib import Path; from mmkgc.components.kge.bundle import Bundle"
     script = f"{imports}; Bundle.load(Path(sys.argv[1])); sys.exit('torch._dynamo' in sys.modules)"
     subprocess.run([sys.executable, "-c", script, tmp_path / "bundle"], check=True)
 

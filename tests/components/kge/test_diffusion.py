@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.kge.diffusion import Schedule, full_chain, strided_chain
-from components.kge.graph import Graph, KnownTriples, Vocabulary
-from components.kge.model import Model, ModelConfig
-from components.kge.negatives import STRATEGIES
-from components.kge.negatives.base import Batch, Context
-from components.kge.negatives.dhns import DHNS
-from components.kge.objectives import OBJECTIVES
-from components.kge.pool import Pool, ids_of
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.kge.diffusion import Schedule, full_chain, strided_chain
+from mmkgc.components.kge.encoded_entities import EncodedEntities, ids_of
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
+from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.negatives.dhns import DHNS
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 
 SCHEDULES = [Schedule("cosine", 50), Schedule("linear", 50)]
 
@@ -55,8 +55,8 @@ def test_the_true_noise_leads_every_chain_to_the_true_vector() -> None:
 
 def make(model: Model, graph: Graph, **parameters: object) -> DHNS:
     sizes = len(graph.entities), len(graph.relations)
-    random, objective = torch.Generator().manual_seed(0), OBJECTIVES.create("self-adversarial")
-    context = Context(model, graph, KnownTriples(graph.train, *sizes), random, objective)
+    random, loss = torch.Generator().manual_seed(0), LOSSES.create("self-adversarial")
+    context = Context(model, graph, KnownTriples(graph.train, *sizes), random, loss)
     return DHNS(context, **parameters)  # type: ignore[arg-type]
 
 
@@ -67,7 +67,7 @@ def test_no_gradient_of_the_diffusion_reaches_the_model(
     model = make_model()
     dhns = make(model, graph, preset=preset, timesteps=20)
     sampled = dhns.sample(batch, model)
-    blocks = dhns.refine(batch, sampled, Pool(model, ids_of(batch.triples, sampled)), model)
+    blocks = dhns.refine(batch, sampled, EncodedEntities(model, ids_of(batch.triples, sampled)), model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     dhns.update(batch, blocks, model)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -94,7 +94,7 @@ def test_heads_and_tails_have_chains_of_their_own(graph: Graph, make_model: Call
             return query(known, modality, relations, side) + (shift if side == "tail" else 0)  # type: ignore[arg-type]  # noqa: B023
 
         model.query = shifted  # type: ignore[method-assign, assignment]
-        head, tail = dhns._virtual_pair(batch.triples, Pool(model), model)
+        head, tail = dhns._virtual_pair(batch.triples, EncodedEntities(model), model)
         model.query = query  # type: ignore[method-assign]
         made.append((head.modal["structure"], tail.modal["structure"]))
     assert torch.equal(made[0][0], made[1][0])
@@ -111,7 +111,7 @@ def test_virtual_entities_are_harder_for_smaller_t(interaction: str) -> None:
     config = TrainConfig(
         model={"dimension": 8, "interaction": interaction, "fusion": "structure"},
         negatives={"name": "dhns", "count": 4, "lr": 0.005},
-        objective={"name": "self-adversarial", "margin": 0 if interaction == "distmult" else 6},
+        loss={"name": "self-adversarial", "margin": 0 if interaction == "distmult" else 6},
         optimizer={"lr": 0.02},
         batch_size=160,
         epochs=25,
@@ -126,4 +126,6 @@ def test_virtual_entities_are_harder_for_smaller_t(interaction: str) -> None:
 
 def test_projections_by_the_relation_are_refused() -> None:
     model = Model(ModelConfig(dimension=4, interaction="transd", fusion="structure"), 5, 1, {}, torch.ones(5).bool())
-    assert "not in the space of the entities" in str(STRATEGIES.lookup("dhns").refusal(model.fusion, model.interaction))
+    assert "not in the space of the entities" in str(
+        SAMPLERS.lookup("dhns").incompatibility(model.fusion, model.interaction)
+    )

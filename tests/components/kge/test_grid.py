@@ -5,17 +5,17 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from components.kge.fusions import FUSIONS
-from components.kge.interactions import INTERACTIONS
-from components.kge.model import Model, ModelConfig
-from components.kge.negatives import STRATEGIES
-from components.kge.negatives.base import Batch, Context
-from components.kge.objectives import OBJECTIVES
-from components.kge.objectives.base import AllEntityObjective
-from components.kge.pairing import refusal
-from components.kge.pool import Pool
-from components.kge.step import batch_losses
-from components.kge.tensors import total
+from mmkgc.components.kge.batch_loss import batch_losses
+from mmkgc.components.kge.compatibility import incompatibility
+from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.fusions import FUSIONS
+from mmkgc.components.kge.interactions import INTERACTIONS
+from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.losses.base import AllEntityLoss
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.tensors import total
 
 MODALITIES = ("visual", "textual")
 REFUSED = {
@@ -27,16 +27,16 @@ REFUSED = {
 MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.classes())
+@pytest.mark.parametrize("sampler", SAMPLERS.classes())
 @pytest.mark.parametrize("interaction", INTERACTIONS.classes())
 def test_a_step_lowers_the_loss_or_the_pair_is_refused(
-    strategy: str, interaction: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+    sampler: str, interaction: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
     for fusion in FUSIONS.classes():
-        reason = REFUSED.get((strategy, fusion)) or REFUSED.get((strategy, interaction))
+        reason = REFUSED.get((sampler, fusion)) or REFUSED.get((sampler, interaction))
         settings = {"interaction": {"name": interaction, "init": 0.5}, "fusion": fusion, "dimension": 6}
-        choice, objective = STRATEGIES.resolve({"name": strategy, "count": 3}), OBJECTIVES.resolve("self-adversarial")
-        told = refusal(ModelConfig(**settings), MODALITIES, choice, objective)
+        choice, loss = SAMPLERS.resolve({"name": sampler, "count": 3}), LOSSES.resolve("self-adversarial")
+        told = incompatibility(ModelConfig(**settings), MODALITIES, choice, loss)
         assert (told is None) == (reason is None), (fusion, told)
         if told is None:
             _step(make_model(**settings).train(), choice, make_context, batch)
@@ -48,9 +48,9 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
     """One small step of gradient descent, in float64 so that its effect is seen; every gradient is finite."""
     model.double()
     context = make_context(model, {"name": "self-adversarial", "margin": 3})
-    strategy = STRATEGIES.create(choice, context).double()
-    blocks = strategy.refine(batch, strategy.sample(batch, model), Pool(model), model)
-    losses = batch_losses(model, batch, blocks, context.objective, context.train)
+    sampler = SAMPLERS.create(choice, context).double()
+    blocks = sampler.refine(batch, sampler.sample(batch, model), EncodedEntities(model), model)
+    losses = batch_losses(model, batch, blocks, context.loss, context.train)
     before = total(losses.values())
     parameters = list(model.parameters())
     gradients = torch.autograd.grad(before, parameters, allow_unused=True)
@@ -61,8 +61,8 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 parameter -= 1e-5 / length * gradient
-    strategy.update(batch, blocks, model)
-    after = total(batch_losses(model, batch, blocks, context.objective, context.train).values())
+    sampler.update(batch, blocks, model)
+    after = total(batch_losses(model, batch, blocks, context.loss, context.train).values())
     assert after < before
     for block in blocks:
         rows = len(block.rows)
@@ -71,20 +71,20 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
         assert negative.shape[0] == rows
 
 
-@pytest.mark.parametrize("objective", [n for n, c in OBJECTIVES.classes().items() if issubclass(c, AllEntityObjective)])
+@pytest.mark.parametrize("loss", [n for n, c in LOSSES.classes().items() if issubclass(c, AllEntityLoss)])
 @pytest.mark.parametrize("interaction", INTERACTIONS.classes())
 def test_all_entity_objectives_fall_too(
-    interaction: str, objective: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+    interaction: str, loss: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
     for fusion in FUSIONS.classes():
         model = make_model(
-            interaction={"name": interaction, "init": 0.5}, fusion=fusion, reciprocal=objective == "cross-entropy"
+            interaction={"name": interaction, "init": 0.5}, fusion=fusion, reciprocal=loss == "cross-entropy"
         ).double()
-        context = make_context(model, objective)
+        context = make_context(model, loss)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         values = []
         for _ in range(2):
-            loss = total(batch_losses(model, batch, [], context.objective, context.train).values())
+            loss = total(batch_losses(model, batch, [], context.loss, context.train).values())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -93,17 +93,17 @@ def test_all_entity_objectives_fall_too(
 
 
 def test_fusions_that_lack_their_features_are_refused() -> None:
-    objective = OBJECTIVES.resolve("cross-entropy")
+    loss = LOSSES.resolve("cross-entropy")
     for fusion, given, missing in (("ikrl", ("textual",), "visual"), ("tbkgc", ("visual",), "textual")):
-        told = refusal(ModelConfig(fusion=fusion), given, None, objective)
+        told = incompatibility(ModelConfig(fusion=fusion), given, None, loss)
         assert f"needs {missing} features" in str(told)
 
 
 def test_objectives_that_do_not_fit_the_strategy_are_refused() -> None:
-    uniform = STRATEGIES.resolve("uniform")
+    uniform = SAMPLERS.resolve("uniform")
     assert "leave `negatives` out" in str(
-        refusal(ModelConfig(), MODALITIES, uniform, OBJECTIVES.resolve("cross-entropy"))
+        incompatibility(ModelConfig(), MODALITIES, uniform, LOSSES.resolve("cross-entropy"))
     )
-    assert "needs a strategy" in str(refusal(ModelConfig(), MODALITIES, None, OBJECTIVES.resolve("margin")))
-    graded = OBJECTIVES.resolve("hardness-adaptive")
-    assert "grades negatives" in str(refusal(ModelConfig(), MODALITIES, uniform, graded))
+    assert "needs a sampler" in str(incompatibility(ModelConfig(), MODALITIES, None, LOSSES.resolve("margin")))
+    graded = LOSSES.resolve("hardness-adaptive")
+    assert "grades negatives" in str(incompatibility(ModelConfig(), MODALITIES, uniform, graded))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from components.kge.interactions import INTERACTIONS
-from components.kge.interactions.base import Asked, Interaction, Side
+from mmkgc.components.kge.interactions import INTERACTIONS
+from mmkgc.components.kge.interactions.base import Interaction, Query, Side
 
 D = 3
 CASES: list[dict[str, Any]] = [
@@ -56,7 +56,7 @@ def test_all_ways_to_ask_agree_in_scores_and_gradients(
     pairs = [(0, 0), (1, 0), (0, 1), (1, 1)]
     for (i, j), crossed in zip(pairs, interaction.score_crossed([one, many], r, [one, many], pairs), strict=True):
         _assert_same(interaction.score([one, many][i], r, [one, many][j]), crossed, entity, relation)
-    groups: list[Asked] = [(entity[known], relation[asked], "head"), (entity[known[:1]], relation[asked[:1]], "tail")]
+    groups: list[Query] = [(entity[known], relation[asked], "head"), (entity[known[:1]], relation[asked[:1]], "tail")]
     for group, scores in zip(groups, interaction.score_sides(groups, entity), strict=True):
         vectors, rows_of_relations, side = group
         _assert_same(interaction.score_all(vectors, rows_of_relations, entity, side), scores, entity, relation)

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.kge.graph import KnownTriples
-from components.kge.kernels import lookup
+from mmkgc.components.kge.graph import KnownTriples
+from mmkgc.components.kge.kernels import lookup
 
 E, R = 9, 3
 TRIPLE = st.tuples(st.integers(0, E - 1), st.integers(0, R - 1), st.integers(0, E - 1))

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.kge.entities import Modal
-from components.kge.features import Features
-from components.kge.fusions import FUSIONS
-from components.kge.graph import Graph
-from components.kge.interactions.base import Side
-from components.kge.model import Model
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.fusions import FUSIONS
+from mmkgc.components.kge.graph import Graph
+from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.kge.model import Model
 
 MakeModel = Callable[..., Model]
 
@@ -25,7 +25,7 @@ def test_heads_and_tails_may_be_asked_together(
     model = make_model(interaction=interaction, fusion=fusion, reciprocal=reciprocal).eval()
     heads, relations, tails = graph.test[:5].unbind(1)
     modal = model.entities.modal
-    asked: list[tuple[Modal, Tensor, Side]] = [
+    asked: list[tuple[ModalityEmbeddings, Tensor, Side]] = [
         (modal(heads), relations, "tail"),
         (modal(tails[:2]), relations[:2], "head"),
         (modal(heads[:1]), relations[:1], "tail"),
@@ -98,7 +98,7 @@ def test_adamf_weighs_modalities_by_a_softmax(shared: bool, make_model: MakeMode
     alpha = torch.stack(logits).softmax(0)
     expected = sum(a.unsqueeze(1) * modal[m] for a, m in zip(alpha, ("structure", "visual", "textual"), strict=True))
     torch.testing.assert_close(model.fusion.views(modal)["joint"], expected)
-    shares = model.modality_shares(torch.tensor([[3, 0, 4]]))
+    shares = model.modality_weights(torch.tensor([[3, 0, 4]]))
     assert shares is not None
     assert shares["visual"].item() == pytest.approx((alpha[1, 3] + alpha[1, 4]).item() / 2)
 

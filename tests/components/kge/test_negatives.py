@@ -9,43 +9,50 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from components.kge.entities import Modal
-from components.kge.graph import Graph, KnownTriples, Vocabulary
-from components.kge.model import Model
-from components.kge.negatives import STRATEGIES
-from components.kge.negatives.base import Batch, Block, Context, Real, Strategy, Virtual
-from components.kge.negatives.corruption import Corruption, head_share
-from components.kge.objectives import OBJECTIVES
-from components.kge.pool import Pool, ids_of
-from components.kge.step import batch_losses
-from components.kge.tensors import total
+from mmkgc.components.kge.batch_loss import batch_losses
+from mmkgc.components.kge.encoded_entities import EncodedEntities, ids_of
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
+from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.kge.negatives.base import (
+    Batch,
+    Context,
+    EntityNegatives,
+    GeneratedNegatives,
+    NegativeBlock,
+    NegativeSampler,
+)
+from mmkgc.components.kge.negatives.corruption import Corruption, head_share
+from mmkgc.components.kge.tensors import total
 
 MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
 
 
-def strategy(name: str, context: Context, **parameters: Any) -> Strategy:
+def sampler(name: str, context: Context, **parameters: Any) -> NegativeSampler:
     torch.manual_seed(9)
-    return STRATEGIES.create({"name": name, **parameters}, context)
+    return SAMPLERS.create({"name": name, **parameters}, context)
 
 
-def refined(chosen: Strategy, batch: Batch, model: Model) -> list[Block]:
+def refined(chosen: NegativeSampler, batch: Batch, model: Model) -> list[NegativeBlock]:
     """The blocks that the loss sees."""
     blocks = chosen.sample(batch, model)
-    return chosen.refine(batch, blocks, Pool(model, ids_of(batch.triples, blocks)), model)
+    return chosen.refine(batch, blocks, EncodedEntities(model, ids_of(batch.triples, blocks)), model)
 
 
-def ids_and_parts(blocks: list[Block]) -> list[Tensor]:
+def ids_and_parts(blocks: list[NegativeBlock]) -> list[Tensor]:
     """Everything that is drawn, in order."""
     drawn: list[Tensor] = []
     for block in blocks:
         side = block.head or block.tail
-        assert isinstance(side, Real)
+        assert isinstance(side, EntityNegatives)
         drawn += [block.rows, side.ids, *side.parts.values()]
     return drawn
 
 
-def loss_and_gradients(model: Model, batch: Batch, blocks: list[Block], context: Context) -> list[Tensor]:
-    losses = batch_losses(model, batch, blocks, context.objective, context.train)
+def loss_and_gradients(model: Model, batch: Batch, blocks: list[NegativeBlock], context: Context) -> list[Tensor]:
+    losses = batch_losses(model, batch, blocks, context.loss, context.train)
     loss = total(losses.values())
     return [loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)]
 
@@ -66,7 +73,7 @@ def test_no_train_triple_is_drawn(entities: int, count: int, share: float, seed:
     names = tuple(map(str, range(entities)))
     graph = Graph(Vocabulary(names, names), Vocabulary(names[:2], names[:2]), triples, triples[:0], triples[:0])
     known = KnownTriples(triples, entities, 2)
-    corruption = Corruption(Context(None, graph, known, random, OBJECTIVES.create("margin")), "bernoulli")  # type: ignore[arg-type]
+    corruption = Corruption(Context(None, graph, known, random, LOSSES.create("margin")), "bernoulli")  # type: ignore[arg-type]
     seen = 0
     for rows, side, ids in corruption(Batch(triples, torch.ones(len(triples))), count):
         free = entities - known.answers(*_query(triples[rows], side), side)[0].bincount(minlength=len(rows))
@@ -108,9 +115,9 @@ def test_mans_v_keeps_structure_and_exchanges_features(
 ) -> None:
     model = make_model(interaction="transe", fusion="ikrl")
     context = make_context(model)
-    for block in strategy("mans-v", context, count=3).sample(batch, model):
+    for block in sampler("mans-v", context, count=3).sample(batch, model):
         side, gold = (block.head, batch.heads) if block.head else (block.tail, batch.tails)
-        assert isinstance(side, Real)
+        assert isinstance(side, EntityNegatives)
         assert torch.equal(side.of("structure"), gold[block.rows].unsqueeze(1).expand(-1, 3))
         assert (side.of("visual") != side.of("structure")).any()
 
@@ -124,7 +131,7 @@ def test_mans_h_at_its_ends_is_normal_sampling_or_mans_v(
     for name, parameters in (("mans-h", {"beta": beta}), (same_as, {})):
         model = make_model(interaction="transe", fusion=fusion)
         context = make_context(model)
-        blocks = strategy(name, context, count=4, **parameters).sample(batch, model)
+        blocks = sampler(name, context, count=4, **parameters).sample(batch, model)
         results.append((ids_and_parts(blocks), loss_and_gradients(model, batch, blocks, context)))
     assert_same_bits(results[0][0], results[1][0])
     assert_same_bits(results[0][1], results[1][1])
@@ -137,18 +144,18 @@ def test_mans_h_gives_the_share_beta_to_modality_aware_negatives(beta: float, co
     names = tuple(map(str, range(20)))
     triples = torch.randint(20, (30, 3), generator=torch.Generator().manual_seed(1)) * torch.tensor([1, 0, 1])
     graph = Graph(Vocabulary(names, names), Vocabulary(("r",), ("r",)), triples, triples[:0], triples[:0])
-    from components.kge.features import Features
-    from components.kge.model import ModelConfig
+    from mmkgc.components.kge.features import Features
+    from mmkgc.components.kge.model import ModelConfig
 
     features = {"visual": Features(torch.randn(20, 3), torch.ones(20, dtype=torch.bool))}
     config = ModelConfig(dimension=4, interaction="transe", fusion="ikrl")
     model = Model(config, 20, 1, features, torch.ones(20, dtype=torch.bool))
-    context = Context(model, graph, KnownTriples(triples, 20, 1), torch.Generator(), OBJECTIVES.create("margin"))
-    drawn = strategy("mans-h", context, count=count, beta=beta).sample(Batch(triples, torch.ones(30)), model)
+    context = Context(model, graph, KnownTriples(triples, 20, 1), torch.Generator(), LOSSES.create("margin"))
+    drawn = sampler("mans-h", context, count=count, beta=beta).sample(Batch(triples, torch.ones(30)), model)
     kept = 0
     for block in drawn:
         side, column = (block.head, 0) if block.head else (block.tail, 2)
-        assert isinstance(side, Real)
+        assert isinstance(side, EntityNegatives)
         mixed = side.of("structure") != side.of("visual")
         kept += int(mixed.sum())
         assert (side.of("structure")[mixed] == triples[block.rows, column].unsqueeze(1).expand_as(mixed)[mixed]).all()
@@ -159,7 +166,7 @@ def test_mans_h_gives_the_share_beta_to_modality_aware_negatives(beta: float, co
 
 def test_mans_t_changes_after_the_first_stage(make_model: MakeModel, make_context: MakeContext, batch: Batch) -> None:
     model = make_model(interaction="transe", fusion="ikrl")
-    two_stage = strategy("mans-t", make_context(model), count=2, beta=0.5)
+    two_stage = sampler("mans-t", make_context(model), count=2, beta=0.5)
     aware = []
     for epoch in range(4):
         two_stage.begin_epoch(epoch, 4)
@@ -176,7 +183,7 @@ def test_mans_a_takes_equal_scores_for_nothing(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    adaptive = strategy("mans-a", make_context(model), count=2, rule=rule, measured=measured)
+    adaptive = sampler("mans-a", make_context(model), count=2, rule=rule, measured=measured)
     blocks = refined(adaptive, batch, model)
     assert adaptive.metrics() == {"mans_beta": 0.0}
     assert not any((block.head or block.tail).parts for block in blocks)
@@ -189,7 +196,7 @@ def test_the_two_readings_of_mans_a_are_opposite(
     model = make_model(interaction="transe", fusion="ikrl")
     betas = []
     for rule in ("text", "equation"):
-        adaptive = strategy("mans-a", make_context(model), count=2, rule=rule, measured=measured)
+        adaptive = sampler("mans-a", make_context(model), count=2, rule=rule, measured=measured)
         refined(adaptive, batch, model)
         betas.append(adaptive.metrics()["mans_beta"])
     assert 0 < betas[0] < 1
@@ -200,7 +207,7 @@ def test_mans_a_by_the_text_counts_positives_whose_cross_modal_distance_is_small
     make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
     model = make_model(interaction="transe", fusion="ikrl")
-    adaptive = strategy("mans-a", make_context(model))
+    adaptive = sampler("mans-a", make_context(model))
     refined(adaptive, batch, model)
     h, r, t = (
         model.entities.modal(batch.heads),
@@ -223,7 +230,7 @@ def test_mat_without_weight_is_adamf_bit_for_bit(
     for name, parameters in (("mat", {"weight": 0.0}), ("bernoulli", {})):
         model = make_model(interaction="rotate", fusion="adamf")
         context = make_context(model)
-        chosen = strategy(name, context, count=4, **parameters)
+        chosen = sampler(name, context, count=4, **parameters)
         blocks = refined(chosen, batch, model)
         results.append(loss_and_gradients(model, batch, blocks, context))
         chosen.update(batch, blocks, model)
@@ -236,7 +243,7 @@ def test_mat_adds_three_fakes_a_group_each_with_its_positive(
 ) -> None:
     model = make_model(interaction="rotate", fusion="adamf", reciprocal=reciprocal)
     context = make_context(model)
-    blocks = refined(strategy("mat", context, count=4, weight=0.1, groups=groups), batch, model)
+    blocks = refined(sampler("mat", context, count=4, weight=0.1, groups=groups), batch, model)
     fakes = [block for block in blocks if block.name == "adversarial"]
     assert [(block.head is not None, block.tail is not None) for block in fakes] == [
         (True, False),
@@ -251,16 +258,16 @@ def test_mat_adds_three_fakes_a_group_each_with_its_positive(
         )
         fake = model.score_modal(head, batch.relations[block.rows], tail)
         true = model.score_triples(batch.triples[block.rows])
-        by_hand += 0.1 * context.objective.loss(true, fake.unsqueeze(1)).sum() / len(batch)  # type: ignore[attr-defined]
-    losses = batch_losses(model, batch, blocks, context.objective, context.train)
+        by_hand += 0.1 * context.loss.loss(true, fake.unsqueeze(1)).sum() / len(batch)  # type: ignore[attr-defined]
+    losses = batch_losses(model, batch, blocks, context.loss, context.train)
     assert losses["adversarial"].item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
-def _modal_of(model: Model, ids: Tensor, fake: Virtual | None) -> Modal:
+def _modal_of(model: Model, ids: Tensor, fake: GeneratedNegatives | None) -> ModalityEmbeddings:
     if fake is None:
         return model.entities.modal(ids)
     vectors, present = ({m: part.squeeze(1) for m, part in parts.items()} for parts in vars(fake.modal).values())
-    return Modal(vectors, present)
+    return ModalityEmbeddings(vectors, present)
 
 
 def test_the_generators_step_leaves_the_model_alone(
@@ -268,9 +275,9 @@ def test_the_generators_step_leaves_the_model_alone(
 ) -> None:
     model = make_model(interaction="rotate", fusion="adamf")
     context = make_context(model)
-    chosen = strategy("mat", context, count=4, weight=0.1)
+    chosen = sampler("mat", context, count=4, weight=0.1)
     blocks = refined(chosen, batch, model)
-    total(batch_losses(model, batch, blocks, context.objective, context.train).values()).backward()
+    total(batch_losses(model, batch, blocks, context.loss, context.train).values()).backward()
     assert all(parameter.grad is None for parameter in chosen.parameters())
     model.zero_grad()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -287,10 +294,10 @@ def test_one_forward_pass_serves_the_models_step_and_the_generators(
     """The gradients of both are those of fakes that are generated for each anew, without detours."""
     model = make_model(interaction="rotate", fusion="adamf")
     context = make_context(model)
-    chosen = strategy("mat", context, weight=1.0, fakes=["both"])
+    chosen = sampler("mat", context, weight=1.0, fakes=["both"])
     twin = context.generator.clone_state()
-    (block,) = chosen.refine(batch, [], Pool(model), model)
-    loss = batch_losses(model, batch, [block], context.objective, context.train)["adversarial"]
+    (block,) = chosen.refine(batch, [], EncodedEntities(model), model)
+    loss = batch_losses(model, batch, [block], context.loss, context.train)["adversarial"]
     (of_structure,) = torch.autograd.grad(loss, [model.entities.structure])
 
     structure = model.entities.structure[torch.stack([batch.heads, batch.tails])]
@@ -298,13 +305,13 @@ def test_one_forward_pass_serves_the_models_step_and_the_generators(
     made = {m: chosen.generators[m](torch.cat([noise[m], structure], dim=-1)) for m in noise}
     vectors = {"structure": structure, **made}
     present = dict.fromkeys(vectors, torch.ones(len(batch), dtype=torch.bool))
-    head, tail = (Modal({m: both[side] for m, both in vectors.items()}, present) for side in (0, 1))
+    head, tail = (ModalityEmbeddings({m: both[side] for m, both in vectors.items()}, present) for side in (0, 1))
     fake, true = model.score_modal(head, batch.relations, tail), model.score_triples(batch.triples)
-    by_hand = context.objective.loss(true, fake.unsqueeze(1)).mean()
+    by_hand = context.loss.loss(true, fake.unsqueeze(1)).mean()
     (expected,) = torch.autograd.grad(by_hand, [model.entities.structure], retain_graph=True)
     torch.testing.assert_close(of_structure, expected)
 
-    swapped = context.objective.loss(fake, true.detach().unsqueeze(1)).mean()
+    swapped = context.loss.loss(fake, true.detach().unsqueeze(1)).mean()
     expected_of_generators = torch.autograd.grad(swapped, list(chosen.generators.parameters()))
     chosen.update(batch, [], model)
     for parameter, wanted in zip(chosen.generators.parameters(), expected_of_generators, strict=True):
@@ -314,12 +321,12 @@ def test_one_forward_pass_serves_the_models_step_and_the_generators(
 def test_generators_learn_to_score_well(make_model: MakeModel, make_context: MakeContext, batch: Batch) -> None:
     model = make_model(interaction="rotate", fusion="adamf")
     context = make_context(model, {"name": "self-adversarial", "margin": 3})
-    chosen = strategy("mat", context, weight=0.1, lr=0.01)
+    chosen = sampler("mat", context, weight=0.1, lr=0.01)
 
     def score() -> float:
         blocks = [block for _ in range(5) for block in refined(chosen, batch, model) if block.name == "adversarial"]
-        pool = Pool(model)
-        return sum(model.score_blocks(pool, batch.triples, [block])[1].mean().item() for block in blocks)
+        encoded = EncodedEntities(model)
+        return sum(model.score_blocks(encoded, batch.triples, [block])[1].mean().item() for block in blocks)
 
     first = score()
     for _ in range(60):
@@ -340,4 +347,4 @@ def test_pairs_that_cannot_work_are_refused_with_the_reason(
     name: str, fusion: str, reason: str, make_model: MakeModel
 ) -> None:
     model = make_model(interaction="transe", fusion=fusion)
-    assert reason in str(STRATEGIES.lookup(name).refusal(model.fusion, model.interaction))
+    assert reason in str(SAMPLERS.lookup(name).incompatibility(model.fusion, model.interaction))

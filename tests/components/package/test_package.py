@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.model import Model, ModelConfig
-from components.package.package import PackageConfig, package
-from components.runtime import digests
-from components.runtime.files import read_json
-from feature_store.storage import Storage, Stored, open_storage
-from serving.engine import Engine
-from serving.torchserve.archive import read_manifest
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.package.package import PackageConfig, package
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.files import read_json
+from mmkgc.feature_store.storage import Storage, Stored, open_storage
+from mmkgc.serving.engine.engine import Engine
+from mmkgc.serving.torchserve.archive import read_manifest
 
 
 def picture(colour: str, size: tuple[int, int], mode: str = "RGB") -> bytes:

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.propose.config import ProposeConfig
-from components.propose.propose import complete_graph
-from feature_store.storage import Storage, open_storage
-from serving.protocol import ModelName
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.propose.config import ProposeConfig
+from mmkgc.components.propose.propose import complete_graph
+from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.serving.api.protocol import ModelName
 
 MODEL = ModelName(name="toy", version="3")
 

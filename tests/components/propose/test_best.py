@@ -2,8 +2,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.propose.best import Best
-from components.propose.questions import Pairs
+from mmkgc.components.propose.best import Best
+from mmkgc.components.propose.questions import Pairs
 
 SCORES = st.lists(st.sampled_from([-torch.inf, -1.0, 0.0, 0.5, 2.0]), min_size=12, max_size=12)
 

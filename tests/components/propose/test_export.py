@@ -4,15 +4,15 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from components.ingest.config import IngestConfig
-from components.ingest.ingest import build
-from components.kge.bundle import Bundle
-from components.propose.export import export
-from components.runtime.errors import UserError
-from components.runtime.files import read_json
-from pipeline.cli.propose import propose
-from serving.decisions import Decisions, Status
-from serving.proposals import FILE, Proposals, find
+from mmkgc.components.ingest.config import IngestConfig
+from mmkgc.components.ingest.ingest import build
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.propose.export import export
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json
+from mmkgc.pipeline.cli.propose import propose
+from mmkgc.serving.review.decisions import Decisions, Status
+from mmkgc.serving.review.proposals import FILE, Proposals, find
 
 
 def write_dataset(mmkg, folder):
@@ -90,7 +90,7 @@ def run(toy_folder, tmp_path, monkeypatch):
 
 
 def test_the_command_proposes_prints_and_exports(run, toy_folder, tmp_path):
-    from feature_store.storage import open_storage
+    from mmkgc.feature_store.storage import open_storage
 
     told = run("--bundle", str(toy_folder), "--out", "found.parquet", "--least", "5", "--share", "0.01").output
     table = pq.read_table(tmp_path / "found.parquet")

@@ -10,18 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from components.kge.calibration import probability
-from components.propose import propose as step
-from components.propose.config import ProposeConfig
-from components.propose.propose import complete_graph, propose
-from components.propose.questions import Questions
-from components.runtime import digests
-from components.runtime.errors import UserError
-from components.runtime.files import read_json, write_json
-from feature_store.storage import open_storage
-from serving.engine import Engine
-from serving.proposals import FILE, SUMMARY, identify
-from serving.protocol import ModelName
+from mmkgc.components.kge.evaluation.calibration import probability
+from mmkgc.components.propose import propose as step
+from mmkgc.components.propose.config import ProposeConfig
+from mmkgc.components.propose.propose import complete_graph, propose
+from mmkgc.components.propose.questions import Questions
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json, write_json
+from mmkgc.feature_store.storage import open_storage
+from mmkgc.serving.api.protocol import ModelName
+from mmkgc.serving.engine.engine import Engine
+from mmkgc.serving.review.proposals import FILE, SUMMARY, identify
 
 
 def read(folder):
@@ -190,7 +190,7 @@ def test_what_was_killed_goes_on_where_it_was(toy_folder, tmp_path, monkeypatch,
 
 
 def test_the_step_takes_the_model_from_the_registration_and_tells_mlflow(mmkgc_home, toy_folder, tmp_path):
-    from components.runtime import tracking
+    from mmkgc.components.runtime import tracking
 
     storage = open_storage()
     write_json(tmp_path / "registration" / "registration.json", {"model": "toy", "version": "7"})

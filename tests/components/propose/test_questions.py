@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.kge.graph import KnownTriples
-from components.propose.config import ProposeConfig
-from components.propose.questions import Questions
+from mmkgc.components.kge.graph import KnownTriples
+from mmkgc.components.propose.config import ProposeConfig
+from mmkgc.components.propose.questions import Questions
 
 N, R = 7, 3
 TRIPLES = st.lists(

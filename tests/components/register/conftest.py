@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.register.config import RegisterConfig
-from components.register.register import register
-from components.runtime.files import read_json, write_json
-from feature_store.storage import Storage, open_storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.register.config import RegisterConfig
+from mmkgc.components.register.register import register
+from mmkgc.components.runtime.files import read_json, write_json
+from mmkgc.feature_store.storage import Storage, open_storage
 
 METRICS = {
     "protocol": {"ties": "realistic", "label": "filtered"},

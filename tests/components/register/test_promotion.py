@@ -5,13 +5,14 @@ import pytest
 import torch
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from components.kge.graph import Vocabulary
-from components.register import promote as promotion
-from components.register.config import RegisterConfig
-from components.register.promote import promote, rollback
-from components.runtime import registry, tracking
-from components.runtime.errors import UserError
-from feature_store.storage import open_storage
+from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.register import promote as promotion
+from mmkgc.components.register.config import RegisterConfig
+from mmkgc.components.register.promote import promote, rollback
+from mmkgc.components.runtime import model_registry as registry
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.storage import open_storage
 
 WEAK, MIDDLING = 2, 8
 """Epochs of models that beat relation popularity, but not the one of the fixture."""

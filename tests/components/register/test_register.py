@@ -4,8 +4,8 @@ from dataclasses import replace
 import mlflow
 import pandas as pd
 
-from components.kge.bundle import Bundle
-from components.runtime import registry
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.runtime import model_registry as registry
 
 
 def test_a_first_champion_beats_relation_popularity(submit, toy_mmkg, toy_bundle):

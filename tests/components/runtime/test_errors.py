@@ -1,4 +1,4 @@
-from components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 
 def test_a_user_error_says_where_what_and_how_to_mend():

@@ -1,7 +1,7 @@
 import pytest
 
-from components.runtime.digests import of_file, of_folder, of_json
-from components.runtime.files import atomic_path, read_json, write_json
+from mmkgc.components.runtime.digests import of_file, of_folder, of_json
+from mmkgc.components.runtime.files import atomic_path, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):

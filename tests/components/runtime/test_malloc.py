@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import resource, torch
-from components.runtime.malloc import keep_freed_memory
+from mmkgc.components.runtime.malloc import keep_freed_memory
 kept = {keep} and keep_freed_memory()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(12):
@@ -33,7 +33,7 @@ def test_a_freed_tensor_is_used_again_without_page_faults():
 
 MAP = """
 import torch
-from components.runtime.malloc import keep_freed_memory
+from mmkgc.components.runtime.malloc import keep_freed_memory
 keep_freed_memory()
 middle = torch.ones(64 << 20, dtype=torch.uint8)[32 << 20 :].data_ptr()
 for line in open("/proc/self/smaps"):

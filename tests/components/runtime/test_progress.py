@@ -1,7 +1,7 @@
 import json
 
-from components.runtime import progress
-from components.runtime.progress import Meter, track
+from mmkgc.components.runtime import progress
+from mmkgc.components.runtime.progress import Meter, track
 
 
 def test_items_pass_through_and_the_parent_process_is_told(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 
-from components.runtime import tracking
-from components.runtime.tracking import flatten, parent_run, start_run, step_run
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.tracking import flatten, parent_run, start_run, step_run
 
 
 @pytest.fixture(autouse=True)

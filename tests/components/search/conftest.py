@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import pytest
 
-from components.ingest.mmkg import MMKG
-from components.train.config import TrainConfig
-from feature_store.storage import Storage, open_storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.feature_store.storage import Storage, open_storage
 
 
 class Toy(NamedTuple):
@@ -23,7 +23,7 @@ def toy(mmkgc_home: Path, toy_mmkg: MMKG, tmp_path: Path) -> Toy:
     toy_mmkg.save(tmp_path / "graph")
     train = TrainConfig(
         model={"dimension": 8, "interaction": "distmult", "fusion": "structure"},
-        objective="cross-entropy",
+        loss="cross-entropy",
         optimizer={"lr": 0.02},
         batch_size=128,
         epochs=9,

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from components.runtime import tracking
-from components.runtime.files import read_json
-from components.search.config import SearchConfig
-from components.search.search import search
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.files import read_json
+from mmkgc.components.search.config import SearchConfig
+from mmkgc.components.search.search import search
 
 pytestmark = [pytest.mark.service("postgresql"), pytest.mark.slow]
 

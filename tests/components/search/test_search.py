@@ -10,14 +10,14 @@ from collections import Counter
 import optuna
 import pytest
 
-from components.ingest.ingest import IngestConfig, ingest
-from components.runtime import tracking
-from components.runtime.errors import UserError
-from components.runtime.files import read_json
-from components.runtime.settings import Settings
-from components.search.config import SearchConfig
-from components.search.search import search
-from components.search.space import suggest
+from mmkgc.components.ingest.ingest import IngestConfig, ingest
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json
+from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.search.config import SearchConfig
+from mmkgc.components.search.search import search
+from mmkgc.components.search.space import suggest
 
 SPACE = {
     "optimizer.lr": {"low": 1e-3, "high": 0.3, "log": True},

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from components.ingest.mmkg import MMKG
-from components.kge.features import Features
-from components.train import compilation
-from components.train.compilation import Compiled, lacking
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.features import Features
+from mmkgc.components.train import compilation
+from mmkgc.components.train.compilation import Compiled, lacking
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 OPTIMIZER = {"lr": 0.02, "schedule": "cosine", "warmup": 0.1, "clip": 5.0}
@@ -27,7 +27,7 @@ OPTIMIZER = {"lr": 0.02, "schedule": "cosine", "warmup": 0.1, "clip": 5.0}
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model": {"dimension": 8, "interaction": "distmult", "fusion": "structure"}, "objective": "cross-entropy"},
+        {"model": {"dimension": 8, "interaction": "distmult", "fusion": "structure"}, "loss": "cross-entropy"},
         {
             "model": {"dimension": 8, "interaction": "transe", "fusion": "structure"},
             "negatives": {"name": "uniform", "count": 4},
@@ -60,9 +60,9 @@ def test_a_compiler_that_fails_does_not_end_the_run(tmp_path: Path) -> None:
     broken.chmod(0o755)
     script = textwrap.dedent("""
         import torch
-        from components.kge.graph import Graph, Vocabulary
-        from components.train.config import TrainConfig
-        from components.train.trainer import Trainer
+        from mmkgc.components.kge.graph import Graph, Vocabulary
+        from mmkgc.components.train.config import TrainConfig
+        from mmkgc.components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
         triples = torch.tensor([[e, r, (e + 3 * r + 1) % 40] for e in range(40) for r in range(4)])
@@ -70,7 +70,7 @@ def test_a_compiler_that_fails_does_not_end_the_run(tmp_path: Path) -> None:
         graph = Graph(*vocabularies, triples, triples[:0], triples[:0])
         model = {"dimension": 8, "interaction": "distmult", "fusion": "structure"}
         for wanted in ("never", "always"):
-            config = TrainConfig(model=model, objective="cross-entropy", epochs=2, batch_size=80, compile=wanted)
+            config = TrainConfig(model=model, loss="cross-entropy", epochs=2, batch_size=80, compile=wanted)
             Trainer(graph, {}, config).fit(lambda epoch, metrics: print(f"loss {metrics['loss']:.6f}"))
     """)
     environment = os.environ | {"CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.kge.features import Features
-from components.kge.fusions import FUSIONS
-from components.kge.interactions import INTERACTIONS
-from components.kge.negatives import STRATEGIES
-from components.train import trainer
-from components.train.config import TrainConfig
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.fusions import FUSIONS
+from mmkgc.components.kge.interactions import INTERACTIONS
+from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.train import trainer
+from mmkgc.components.train.config import TrainConfig
 from tests.components.elsewhere import DEVICE, elsewhere
 
 SETTINGS: dict[str, Any] = {"batch_size": 200, "epochs": 2, "evaluate_every": 1}
@@ -27,20 +27,20 @@ RUNS: dict[str, dict[str, Any]] = {
             "model": {"dimension": 8, "fusion": NEEDS.get(name, "adamf"), "structure_dropout": 0.2},
             "negatives": {"name": name, "count": 4},
         }
-        for name in STRATEGIES.classes()
+        for name in SAMPLERS.classes()
     },
     **{f"interaction {name}": {"model": {"dimension": 8, "interaction": name}} for name in INTERACTIONS.classes()},
     **{f"fusion {name}": {"model": {"dimension": 8, "fusion": name}} for name in FUSIONS.classes()},
     "cross-entropy": {
         "model": {"dimension": 8, "interaction": "complex", "reciprocal": True},
-        "objective": "cross-entropy",
+        "loss": "cross-entropy",
         "regularizer": "n3",
         "optimizer": {"name": "adagrad", "lr": 0.1},
     },
-    "binary cross-entropy": {"model": {"dimension": 8}, "objective": "binary-cross-entropy", "regularizer": "l3"},
+    "binary cross-entropy": {"model": {"dimension": 8}, "loss": "binary-cross-entropy", "regularizer": "l3"},
     "margin, averaged, weighted": {
         "model": {"dimension": 8, "fine_tune": True, "missing": "random"},
-        "objective": "margin",
+        "loss": "margin",
         "ema": 0.9,
         "subsampling": True,
         "optimizer": {"name": "sgd", "clip": 1.0},

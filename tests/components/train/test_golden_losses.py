@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from components.kge.features import Features
-from components.kge.graph import Graph, Vocabulary
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, Vocabulary
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 
 ASSET = Path(__file__).parents[2] / "assets" / "golden_losses.json"
 ENTITIES, RELATIONS, TRIPLES, STEPS = 600, 12, 5120, 20
@@ -23,33 +23,33 @@ RECIPES: dict[str, dict[str, Any]] = {
     "rotate-adamf-bernoulli": {
         "model": {"interaction": "rotate", "fusion": "adamf", "structure_dropout": 0.05},
         "negatives": {"name": "bernoulli", "count": 16},
-        "objective": SELF_ADVERSARIAL,
+        "loss": SELF_ADVERSARIAL,
     },
     "transe-ikrl-mans-a": {
         "model": {"interaction": {"name": "transe", "normalize": True}, "fusion": "ikrl"},
         "negatives": {"name": "mans-a", "count": 4},
-        "objective": {"name": "margin", "margin": 4},
+        "loss": {"name": "margin", "margin": 4},
     },
     "rotate-adamf-mat": {
         "model": {"interaction": "rotate", "fusion": "adamf", "missing": "zeros"},
         "negatives": {"name": "mat", "count": 16},
-        "objective": SELF_ADVERSARIAL,
+        "loss": SELF_ADVERSARIAL,
     },
     "distmult-adamf-dhns": {
         "model": {"interaction": "distmult", "fusion": {"name": "adamf", "shared": True}},
         "negatives": {"name": "dhns", "count": 16},
-        "objective": {"name": "self-adversarial", "margin": 0},
+        "loss": {"name": "self-adversarial", "margin": 0},
         "regularizer": {"name": "l3", "weight": 1e-5},
     },
     "complex-sum-cross-entropy": {
         "model": {"interaction": "complex", "fusion": "sum", "reciprocal": True},
-        "objective": "cross-entropy",
+        "loss": "cross-entropy",
         "regularizer": "n3",
         "optimizer": {"name": "adagrad", "lr": 0.1},
     },
     "quate-mose-binary-cross-entropy": {
         "model": {"interaction": "quate", "fusion": "mose", "missing": "random"},
-        "objective": "binary-cross-entropy",
+        "loss": "binary-cross-entropy",
         "optimizer": {"name": "adam", "lr": 0.01},
     },
 }

@@ -10,17 +10,17 @@ import pytest
 import torch
 import yaml
 
-from components.ingest.mmkg import MMKG
-from components.kge.bundle import Bundle
-from components.runtime import tracking
-from components.runtime.errors import UserError
-from components.train.config import TrainConfig
-from components.train.train import train
-from feature_store.storage import Storage, Stored, open_storage
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.train import train
+from mmkgc.feature_store.storage import Storage, Stored, open_storage
 
 SETTINGS: dict[str, Any] = {
     "model": {"dimension": 8, "interaction": "complex", "fusion": "structure"},
-    "objective": "cross-entropy",
+    "loss": "cross-entropy",
     "optimizer": {"lr": 0.05},
     "epochs": 4,
     "evaluate_every": 2,
@@ -84,7 +84,7 @@ def test_two_processes_publish_one_bundle_and_log_one_run(
     recipe.write_text(yaml.safe_dump({"train": settings}))
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "MMKGC_STORAGE": storage.root}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, "-m", "components.train", graph.uri, str(recipe)]
+    command = [*launcher, "-m", "mmkgc.components.train", graph.uri, str(recipe)]
     told = subprocess.run(
         command, check=True, env=os.environ | environment, timeout=200, capture_output=True, text=True
     )
@@ -96,6 +96,6 @@ def test_two_processes_publish_one_bundle_and_log_one_run(
     ours, theirs = (Bundle.load(Path(uri)).model.state_dict() for uri in (str(alone), first))
     for name in ours:
         torch.testing.assert_close(theirs[name], ours[name], atol=1e-5, rtol=1e-4)
-    runs = tracking.client().search_runs([tracking.experiment_id("mmkgc")])
-    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]  # one alone, one of both
-    assert runs[0].data.tags["bundle"] == first
+    group_consecutive = tracking.client().search_runs([tracking.experiment_id("mmkgc")])
+    assert [run.info.status for run in group_consecutive] == ["FINISHED", "FINISHED"]  # one alone, one of both
+    assert group_consecutive[0].data.tags["bundle"] == first

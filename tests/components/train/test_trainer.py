@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from components.ingest.mmkg import MMKG
-from components.kge.features import Features
-from components.kge.graph import KnownTriples
-from components.kge.model import Model
-from components.kge.ranking import mrr, rank
-from components.runtime.errors import UserError
-from components.train.config import TrainConfig
-from components.train.trainer import Trainer
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.evaluation.ranks import mrr, rank
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import KnownTriples
+from mmkgc.components.kge.model import Model
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
 
 Toy = dict[str, Features]
 SETTINGS: dict[str, Any] = {
@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 RESUMED: list[dict[str, Any]] = [
     {"negatives": {"name": "mat", "count": 4}, "ema": 0.9},
     {"negatives": {"name": "dhns", "count": 4}},
-    {"objective": "cross-entropy", "optimizer": {"name": "adagrad", "lr": 0.1}},
+    {"loss": "cross-entropy", "optimizer": {"name": "adagrad", "lr": 0.1}},
 ]
 
 
@@ -79,9 +79,9 @@ def test_kill_minus_nine_between_checkpoints_changes_nothing(tmp_path: Path) -> 
         import sys
         from pathlib import Path
         import torch
-        from components.kge.graph import Graph, Vocabulary
-        from components.train.config import TrainConfig
-        from components.train.trainer import Trainer
+        from mmkgc.components.kge.graph import Graph, Vocabulary
+        from mmkgc.components.train.config import TrainConfig
+        from mmkgc.components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
         triples = torch.tensor([[e, r, (e + 3 * r + 1) % 40] for e in range(40) for r in range(4)])
@@ -147,13 +147,13 @@ def test_nan_stops_the_run_and_names_the_batch(toy_mmkg: MMKG, toy_features: Toy
 
 
 @pytest.mark.parametrize("interaction", ["transe", "pairre"])
-@pytest.mark.parametrize("strategy", ["uniform", "mat"])
+@pytest.mark.parametrize("sampler", ["uniform", "mat"])
 def test_threads_do_not_change_the_bits(
-    interaction: str, strategy: str, toy_mmkg: MMKG, toy_features: Toy, two_threads: None
+    interaction: str, sampler: str, toy_mmkg: MMKG, toy_features: Toy, two_threads: None
 ) -> None:
     """The gradient of an index does: its threads add to one row in the order in which they come."""
     model = SETTINGS["model"] | {"interaction": interaction, "dimension": 32}
-    config = TrainConfig(**(SETTINGS | {"model": model, "negatives": {"name": strategy, "count": 64}, "epochs": 2}))
+    config = TrainConfig(**(SETTINGS | {"model": model, "negatives": {"name": sampler, "count": 64}, "epochs": 2}))
     first, again = (Trainer(toy_mmkg.graph, toy_features, config).fit() for _ in range(2))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(state(first), state(again), strict=True))
 
@@ -201,9 +201,9 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         textwrap.dedent("""
         import sys
         import torch
-        from components.kge.graph import Graph, Vocabulary
-        from components.train.config import TrainConfig
-        from components.train.trainer import Trainer
+        from mmkgc.components.kge.graph import Graph, Vocabulary
+        from mmkgc.components.train.config import TrainConfig
+        from mmkgc.components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
         triples = torch.tensor([[e, r, (e + 3 * r + 1) % 40] for e in range(40) for r in range(4)])
@@ -211,7 +211,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         graph = Graph(entities, relations, triples[:141], triples[141:], triples[:0])
         model = {"dimension": 8, "interaction": "complex", "fusion": "structure"}
         config = TrainConfig(
-            model=model, objective="cross-entropy", epochs=5, batch_size=20, optimizer={"name": "sgd", "lr": 1.0}
+            model=model, loss="cross-entropy", epochs=5, batch_size=20, optimizer={"name": "sgd", "lr": 1.0}
         )
         trainer = Trainer(graph, {}, config)
         trained = trainer.fit()

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.kge.entities import Modal
-from components.kge.fusions.adamf import AdaMF
-from components.kge.fusions.base import Space
-from components.kge.kernels import attention
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.fusions.adamf import AdaMF
+from mmkgc.components.kge.fusions.base import Space
+from mmkgc.components.kge.kernels import attention
 
 MODALITIES = ("structure", "textual", "visual")
 
 
-def joint_and_gradients(fusion: AdaMF, modal: Modal, weight: Tensor) -> list[Tensor]:
+def joint_and_gradients(fusion: AdaMF, modal: ModalityEmbeddings, weight: Tensor) -> list[Tensor]:
     joint = fusion.fuse(modal, None)["joint"]
     return [joint, *torch.autograd.grad((joint * weight).sum(), [*modal.vectors.values(), *fusion.attention.values()])]
 
@@ -31,9 +31,9 @@ def test_the_joint_vector_and_its_gradients_are_those_of_pytorch(
         mask.flatten()[7] = False
     weight = torch.randn(*shape, d)
     assert attention.usable(torch.empty(3, d), list(vectors.values()))
-    ours = joint_and_gradients(fusion, Modal(vectors, present), weight)
+    ours = joint_and_gradients(fusion, ModalityEmbeddings(vectors, present), weight)
     exact = {m: vector.detach().double().requires_grad_() for m, vector in vectors.items()}
-    theirs = joint_and_gradients(fusion.double(), Modal(exact, present), weight.double())
+    theirs = joint_and_gradients(fusion.double(), ModalityEmbeddings(exact, present), weight.double())
     for actual, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(actual.double(), expected, atol=1e-3, rtol=1e-4)
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from components.kge.interactions.geometry import L1, L2, Dot, Geometry, Modulus
-from components.kge.kernels import comparison
-from components.kge.kernels.chunks import CHUNK
+from mmkgc.components.kge.interactions.geometry import L1, L2, Dot, Geometry, Modulus
+from mmkgc.components.kge.kernels import comparison
+from mmkgc.components.kge.kernels.chunks import CHUNK
 
 GEOMETRIES = [Dot(), L1(), L2(), Modulus()]
 every_geometry = pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: geometry.kernel)
@@ -132,8 +132,8 @@ def test_aligned_vectors_are_compared_as_pairs_are(geometry: Geometry, queries: 
 def test_several_threads_may_score_at_once() -> None:
     query, table = torch.randn(16, 64), torch.randn(3000, 64)
     expected = comparison.everyone("modulus", query, table)
-    with ThreadPoolExecutor(4) as pool:
-        for scores in pool.map(lambda _: comparison.everyone("modulus", query, table), range(16)):
+    with ThreadPoolExecutor(4) as encoded:
+        for scores in encoded.map(lambda _: comparison.everyone("modulus", query, table), range(16)):
             assert torch.equal(scores, expected)
 
 
@@ -158,5 +158,5 @@ def _everyone(seed: int) -> float:
 @pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_forked_process_may_score(two_threads: None) -> None:
     expected = _everyone(0)
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply_async(_everyone, [0]).get(timeout=60) == expected
+    with multiprocessing.get_context("fork").EncodedEntities(1) as encoded:
+        assert encoded.apply_async(_everyone, [0]).get(timeout=60) == expected

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.kge.kernels import counting
+from mmkgc.components.kge.kernels import counting
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import components.kge.kernels as kernels
+import mmkgc.components.kge.kernels as kernels
 
 FOLDER = Path(kernels.__file__).parent
 
@@ -19,14 +19,14 @@ def python(code: str, **environment: str) -> str:
 
 
 def test_numba_is_imported_on_first_use_only() -> None:
-    code = "import sys, components.kge.model, components.kge.ranking; print('numba' in sys.modules)"
+    code = "import sys, components.kge.model, components.kge.evaluation.ranks; print('numba' in sys.modules)"
     assert python(code) == "False"
 
 
 def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
     code = """
 import torch
-from components.kge.kernels import comparison, loops
+from mmkgc.components.kge.kernels import comparison, loops
 comparison.everyone("dot", torch.ones(2, 4), torch.ones(3, 4))
 print(sum(loops.grid(0).score.stats.cache_hits.values()))
 """
@@ -41,10 +41,10 @@ def copied(folder: Path) -> str:
     return f"""
 import sys, importlib, components.kge, torch
 sys.dont_write_bytecode = True
-spec = importlib.util.spec_from_file_location("components.kge.kernels", {str(package / "__init__.py")!r},
+spec = importlib.util.spec_from_file_location("mmkgc.components.kge.kernels", {str(package / "__init__.py")!r},
                                               submodule_search_locations=[{str(package)!r}])
-sys.modules["components.kge.kernels"] = importlib.util.module_from_spec(spec)
-from components.kge.kernels import comparison
+sys.modules["mmkgc.components.kge.kernels"] = importlib.util.module_from_spec(spec)
+from mmkgc.components.kge.kernels import comparison
 assert comparison.__file__.startswith({str(folder)!r})
 print(comparison.everyone("dot", torch.ones(1, 4), torch.ones(1, 4)).item())
 """

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from components.kge.interactions.rotate import RotatE
-from components.kge.kernels import rotation
+from mmkgc.components.kge.interactions.rotate import RotatE
+from mmkgc.components.kge.kernels import rotation
 
 
 @pytest.mark.parametrize("shape", [(170,), (170, 1), (2, 85)])

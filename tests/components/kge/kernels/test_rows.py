@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from components.kge.kernels import comparison
-from components.kge.kernels.rows import share, take
+from mmkgc.components.kge.kernels import comparison
+from mmkgc.components.kge.kernels.rows import share, take
 
 
 def losses(table: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:

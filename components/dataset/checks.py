@@ -1,0 +1,90 @@
+"""What a dataset must be before anything is learned from it. Refusals are UserErrors; the rest is told as findings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.raw import RawGraph, Split
+from mmkgc.components.runtime.errors import UserError
+
+SHOWN = 3
+
+
+@dataclass
+class Findings:
+    """What the user is told about an accepted dataset: ``notes`` say what was done, ``warnings`` what is amiss."""
+
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    unusable_images: list[str] = field(default_factory=list)
+
+    def warn_of(self, what: str, items: Sequence[str]) -> None:
+        """One warning for all ``items``: how many, and the first few."""
+        if items:
+            more = ", …" if len(items) > SHOWN else ""
+            self.warnings.append(f"{what}: {len(items)} ({', '.join(items[:SHOWN])}{more})")
+
+
+def refuse_repeated_keys(lines: Lines, keys: list[str]) -> None:
+    """Raise UserError for an empty key or one that stands on an earlier line too."""
+    lines.refuse_if(np.array([not key.strip() for key in keys]), lambda row: "the key is empty", "give it a key")
+    first: dict[str, int] = {}
+    repeated = np.array([first.setdefault(key, row) != row for row, key in enumerate(keys)])
+    lines.refuse_if(
+        repeated,
+        lambda row: f"key '{keys[row]}' is already on line {lines.first + first[keys[row]]}",
+        "keep one of the two lines",
+    )
+
+
+def distinct(raw: RawGraph, split: Split, findings: Findings) -> np.ndarray:
+    """The split's triples, each once, in file order. Raises UserError where there is none."""
+    if not len(split):
+        raise UserError(split.lines.path, "this split is empty", _mend_empty(split, raw))
+    rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
+    dropped = len(split) - len(rows)
+    if dropped:
+        findings.notes.append(
+            f"{split.lines.path.name}: {dropped} of {len(split)} rows repeat a triple and are dropped."
+        )
+    return split.triples[rows]
+
+
+def _mend_empty(split: Split, raw: RawGraph) -> str:
+    if split is raw.valid:
+        return "fill it, or delete the file: a share of train then becomes the development split"
+    return "write triples `head relation tail` into it"
+
+
+def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
+    """Number of test triples that train shows. Raises UserError where there are any, unless ``allowed``."""
+    train, test = raw.codes(raw.train.triples), raw.codes(raw.test.triples)
+    in_train = np.isin(test, train)
+    if not allowed:
+        raw.test.lines.refuse_if(
+            in_train,
+            lambda row: f"this test triple is also in train ({_train_line(raw, train, test[row])})",
+            "remove it from one of them, or set ingest.allow_leakage=true to go on with a warning",
+        )
+    count = len(np.unique(test[in_train]))
+    if count:
+        of = len(np.unique(test))
+        findings.warnings.insert(
+            0,
+            f"LEAKAGE: {count} of {of} test triples are also in train; results on this test split prove nothing.",
+        )
+    return count
+
+
+def _train_line(raw: RawGraph, train: np.ndarray, code: int) -> str:
+    line = raw.train.lines.first + int(np.flatnonzero(train == code)[0])
+    return f"{raw.train.lines.path.name}, line {line}"
+
+
+def warn_of_unused(raw: RawGraph, findings: Findings) -> None:
+    """Relations that no train triple has: nothing can be learned of them."""
+    used = np.unique(raw.train.triples[:, 1])
+    unused = np.setdiff1d(np.arange(len(raw.relations)), used)
+    findings.warn_of("relations that are in no train triple", [f"'{raw.relations.keys[index]}'" for index in unused])

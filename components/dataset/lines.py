@@ -1,0 +1,72 @@
+"""Lines of a text file, kept with their numbers so that a refusal can say where."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmkgc.components.runtime.errors import UserError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Consecutive lines of a file; row 0 is line ``first``. Blank lines at the end of the file do not count."""
+
+    path: Path
+    text: pa.LargeStringArray
+    first: int = 1
+
+    @classmethod
+    def read(cls, path: Path, mend: str) -> "Lines":
+        """The whole file; ``mend`` says what it should be. Raises UserError where it is missing or not UTF-8."""
+        if not path.is_file():
+            raise UserError(path, "this file is missing", mend)
+        data = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
+        try:
+            text = data.decode().replace("\r\n", "\n").rstrip("\n")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+            what = f"byte {column} of the line, 0x{data[error.start]:02X}, is not UTF-8"
+            raise UserError(f"{path}, line {line}", what, "save the file in the encoding UTF-8") from error
+        return cls(path, pa.array(text.split("\n") if text else [], pa.large_string()))
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def after(self, count: int) -> "Lines":
+        """The lines without the first ``count``."""
+        return replace(self, text=self.text[count:], first=self.first + count)
+
+    def at(self, row: int) -> str:
+        """Where a row stands: file and line."""
+        return f"{self.path}, line {self.first + row}"
+
+    def refuse_if(self, bad: np.ndarray, what: Callable[[int], str], mend: str | Callable[[int], str]) -> None:
+        """Raise UserError for the first row of the mask ``bad``, with the number of further ones."""
+        rows = np.flatnonzero(bad)
+        if not len(rows):
+            return
+        row = int(rows[0])
+        more = f" (and {_count(len(rows) - 1, 'more such line')})" if len(rows) > 1 else ""
+        raise UserError(self.at(row), what(row) + more, mend if isinstance(mend, str) else mend(row))
+
+    def fields(self, names: list[str]) -> list[pa.LargeStringArray]:
+        """The tab-separated columns. Raises UserError for a line with another number of columns."""
+        split = pc.split_pattern(self.text, "\t")
+        widths = pc.list_value_length(split).to_numpy(zero_copy_only=False)
+        self.refuse_if(
+            widths != len(names),
+            lambda row: f"the line has {_count(widths[row], 'column')} where {len(names)} belong",
+            f"separate {', '.join(names)} by one tab each",
+        )
+        return [pc.list_element(split, index) for index in range(len(names))]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,42 @@
+"""What a graph holds, in figures for the user."""
+
+from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.graph import HEAD, TAIL
+
+
+def counts(mmkg: MMKG) -> dict[str, int]:
+    """Sizes of the graph, coverage of its modalities, and test triples with an entity that train never shows."""
+    graph = mmkg.graph
+    return {
+        "entities": len(graph.entities),
+        "relations": len(graph.relations),
+        "train": len(graph.train),
+        "valid": len(graph.valid),
+        "test": len(graph.test),
+        "known": len(graph.known),
+        "unseen_in_test": unseen(mmkg),
+        "with_description": sum(text is not None for text in mmkg.descriptions),
+        "with_image": sum(bool(digests) for digests in mmkg.images),
+    }
+
+
+def unseen(mmkg: MMKG) -> int:
+    """Number of test triples with an entity that train never shows: only text or images can rank those."""
+    ends = [HEAD, TAIL]
+    seen = mmkg.graph.train.new_zeros(len(mmkg.graph.entities)).bool()
+    seen[mmkg.graph.train[:, ends].flatten()] = True
+    return int((~seen[mmkg.graph.test[:, ends]]).any(dim=1).sum())
+
+
+def summary(mmkg: MMKG) -> str:
+    """A few lines about the graph, with everything that ingest found."""
+    n = {name: f"{count:,}" for name, count in counts(mmkg).items()}
+    lines = [
+        f"{mmkg.info['name']}: {n['entities']} entities, {n['relations']} relations",
+        f"  triples: {n['train']} train, {n['valid']} valid, {n['test']} test, {n['known']} known to the filter only",
+        f"  modalities: {n['with_description']} entities have a description, {n['with_image']} an image",
+        f"  unseen: {n['unseen_in_test']} test triples have an entity that train never shows",
+    ]
+    lines += [f"  note: {note}" for note in mmkg.info["notes"]]
+    lines += [f"  WARNING: {warning}" for warning in mmkg.info["warnings"]]
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""A dataset as a reader found it: well-formed, not yet checked across its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.ingest.config import Columns
+from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+
+
+class Card(BaseModel):
+    """``dataset.yaml``, all of it optional."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = ""
+    source: str = ""
+    licence: str = ""
+    columns: Columns | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Card":
+        """The card of a dataset folder, by default named as the folder. Raises UserError for a wrong key or value."""
+        path = folder / "dataset.yaml"
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            return cls.model_validate({"name": folder.resolve().name} | (content or {}))
+        except ValidationError as failure:
+            error = failure.errors()[0]
+            key = str(error["loc"][0])
+            if key not in cls.model_fields:
+                raise UserError(path, f"unknown key '{key}'", did_you_mean(key, cls.model_fields)) from failure
+            raise UserError(path, f"wrong value of '{key}'", error["msg"]) from failure
+        except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+            mend = "write it as `key: value` lines in UTF-8; keys are " + ", ".join(cls.model_fields)
+            raise UserError(path, "not a YAML mapping", mend) from error
+
+
+@dataclass(frozen=True)
+class Split:
+    """Triples of one file, ids int64 ``[T, 3]`` in the order head, relation, tail; row by row its lines."""
+
+    lines: Lines
+    triples: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.triples)
+
+
+@dataclass(frozen=True)
+class RawGraph:
+    """What a reader returns. Descriptions, types and image paths (relative to ``folder``) are entity by entity."""
+
+    folder: Path
+    card: Card
+    files: tuple[str, ...]
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Split
+    valid: Split | None
+    test: Split
+    descriptions: tuple[str | None, ...]
+    image_paths: tuple[tuple[str, ...], ...]
+    types: tuple[str, ...] | None
+
+    def codes(self, triples: np.ndarray) -> np.ndarray:
+        """One number a triple, int64 ``[T]``: equal where the triples are."""
+        head, relation, tail = triples.T
+        return (head * len(self.relations) + relation) * len(self.entities) + tail

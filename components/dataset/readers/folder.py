@@ -1,0 +1,144 @@
+"""The dataset folder: tab-separated files of keys and names.
+
+``train.tsv``, ``valid.tsv`` (optional), ``test.tsv``: ``head relation tail``, keys, with or without that header.
+``entities.tsv``: header ``key name`` and, optionally, ``description``, ``image`` (paths relative to the folder, several
+separated by ``|``) and ``type``. ``relations.tsv``: header ``key name``. ``dataset.yaml``: see ``Card``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rapidfuzz import process
+
+from mmkgc.components.dataset.checks import refuse_repeated_keys
+from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.raw import Card, RawGraph, Split
+from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+
+FILES = ("train.tsv", "valid.tsv", "test.tsv", "entities.tsv", "relations.tsv")
+NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
+TRIPLE = ["head", "relation", "tail"]
+KEYED = ["key", "name"]
+OPTIONAL = ["description", "image", "type"]
+
+
+def read(folder: Path) -> RawGraph:
+    """The dataset in ``folder``. Raises UserError, with file and line, for anything malformed."""
+    card = Card.read(folder)
+    entity_columns = _table(folder / "entities.tsv", OPTIONAL)
+    relation_columns = _table(folder / "relations.tsv", [])
+    entities, relations = _vocabulary(entity_columns), _vocabulary(relation_columns)
+    nothing = [""] * len(entities)
+    types = tuple(entity_columns.get("type", nothing))
+    split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
+    return RawGraph(
+        folder=folder,
+        card=card,
+        files=FILES,
+        entities=entities,
+        relations=relations,
+        train=split.read("train.tsv"),
+        valid=split.read("valid.tsv") if (folder / "valid.tsv").exists() else None,
+        test=split.read("test.tsv"),
+        descriptions=tuple(text.strip() or None for text in entity_columns.get("description", nothing)),
+        image_paths=tuple(_paths(cell) for cell in entity_columns.get("image", nothing)),
+        types=types if any(types) else None,
+    )
+
+
+def _table(path: Path, optional: list[str]) -> dict[str, list[str]]:
+    """Columns by name of a file whose header begins with ``key name``; every key is there once."""
+    lines = Lines.read(path, f"the folder needs {NEEDS}")
+    first = lines.text[0].as_py() if len(lines) else ""
+    header = [name.strip().lower() for name in first.split("\t")]
+    if header[:2] != KEYED:
+        what = f"the header 'key name' is missing; found '{first[:60]}'"
+        raise UserError(lines.at(0), what, "make the first line key and name, separated by a tab")
+    for name in header[2:]:
+        if name not in optional or header.count(name) > 1:
+            advice = did_you_mean(name, optional) if optional else "only key and name belong here"
+            raise UserError(lines.at(0), f"unknown or repeated column '{name}'", advice)
+    rows = lines.after(1)
+    if not len(rows):
+        raise UserError(path, "no rows follow the header", "list every key of the triples, one a line")
+    columns = dict(zip(header, (column.to_pylist() for column in rows.fields(header)), strict=True))
+    refuse_repeated_keys(rows, columns["key"])
+    return columns
+
+
+def _vocabulary(columns: dict[str, list[str]]) -> Vocabulary:
+    names = [name.strip() or key for key, name in zip(columns["key"], columns["name"], strict=True)]
+    return Vocabulary(tuple(columns["key"]), tuple(names))
+
+
+def _paths(cell: str) -> tuple[str, ...]:
+    return tuple(path.strip() for path in cell.split("|") if path.strip())
+
+
+class SplitReader:
+    """Turns the keys of triples into ids.
+
+    ``needs`` says what the folder should hold, ``files`` which files of the dataset list the keys.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        entities: Sequence[str],
+        relations: Sequence[str],
+        needs: str = NEEDS,
+        files: tuple[str, str] = ("entities.tsv", "relations.tsv"),
+    ) -> None:
+        self.folder, self.needs, self.files = folder, needs, files
+        entity_keys, relation_keys = pa.array(entities, pa.large_string()), pa.array(relations, pa.large_string())
+        self.keys = {"head": entity_keys, "relation": relation_keys, "tail": entity_keys}
+
+    def read(self, name: str) -> Split:
+        """The triples of a file. Raises UserError, with file and line, for anything malformed."""
+        lines = Lines.read(self.folder / name, f"the folder needs {self.needs}")
+        lines = lines.after(1) if _has_header(lines) else lines
+        columns = dict(zip(TRIPLE, lines.fields(TRIPLE), strict=True))
+        ids = {side: pc.index_in(keys, self.keys[side]) for side, keys in columns.items()}
+        missing = {side: found.is_null().to_numpy(zero_copy_only=False) for side, found in ids.items()}
+
+        def key_at(row: int) -> tuple[str, str]:
+            side = next(side for side in TRIPLE if missing[side][row])
+            return side, columns[side][row].as_py()
+
+        lines.refuse_if(
+            np.logical_or.reduce(list(missing.values())),
+            lambda row: self._what(*key_at(row)),
+            lambda row: self._mend(*key_at(row)),
+        )
+        return Split(lines, np.stack([found.to_numpy(zero_copy_only=False) for found in ids.values()], 1).astype(int))
+
+    def _what(self, side: str, key: str) -> str:
+        if self._is_misplaced(side, key):
+            return f"'{key}' in the {side} column is {'an entity' if side == 'relation' else 'a relation'}"
+        return f"{side} '{key}' is not in {self._file_of(side)}"
+
+    def _mend(self, side: str, key: str) -> str:
+        if self._is_misplaced(side, key):
+            return "the columns are head, relation, tail: put them in this order"
+        near = process.extractOne(key, self.keys[side].to_pylist(), score_cutoff=75)
+        return f"add it to {self._file_of(side)}" + (f"; or did you mean '{near[0]}'?" if near else "")
+
+    def _is_misplaced(self, side: str, key: str) -> bool:
+        others = self.keys["head" if side == "relation" else "relation"]
+        return pc.index(others, pa.scalar(key, pa.large_string())).as_py() >= 0
+
+    def _file_of(self, side: str) -> str:
+        return self.files[side == "relation"]
+
+
+def _has_header(lines: Lines) -> bool:
+    """Whether the first line names the columns. Raises UserError where it names them in another order."""
+    first = lines.text[0].as_py().lower().split("\t") if len(lines) else []
+    if sorted(first) == sorted(TRIPLE) and first != TRIPLE:
+        what = f"the columns are {', '.join(first)}"
+        raise UserError(lines.at(0), what, "put them in the order head, relation, tail")
+    return first == TRIPLE

@@ -1,0 +1,134 @@
+"""OpenKE folders: files of ids, each with a count of its rows on the first line.
+
+``entity2id.txt``, ``relation2id.txt``: rows ``key id``. ``train2id.txt``, ``valid2id.txt`` (optional),
+``test2id.txt``: rows ``head tail relation``. Other projects put the relation second under the same file names, so the
+order is checked against the ranges of the ids, and ``columns`` settles what those leave open.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmkgc.components.dataset.checks import refuse_repeated_keys
+from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.raw import Card, RawGraph, Split
+from mmkgc.components.ingest.config import Columns
+from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.runtime.errors import UserError
+
+FILES = ("entity2id.txt", "relation2id.txt", "train2id.txt", "valid2id.txt", "test2id.txt")
+NEEDS = "entity2id.txt, relation2id.txt, train2id.txt and test2id.txt (valid2id.txt if there is a development split)"
+ORDER: dict[str, list[int]] = {"htr": [0, 2, 1], "hrt": [0, 1, 2]}  # where head, relation and tail stand
+SPELLED = {"htr": "head tail relation", "hrt": "head relation tail"}
+SIDES = ("head", "relation", "tail")
+
+
+def read(folder: Path, columns: Columns | None = None) -> RawGraph:
+    """The dataset in ``folder``; ``columns`` overrides dataset.yaml. Raises UserError for anything malformed."""
+    card = Card.read(folder)
+    entities, relations = _vocabulary(folder / "entity2id.txt"), _vocabulary(folder / "relation2id.txt")
+    names = [name for name in FILES[2:] if name != "valid2id.txt" or (folder / name).exists()]
+    rows = {name: _rows(folder / name) for name in names}
+    sizes = [len(entities), len(relations), len(entities)]
+    order = columns or card.columns or _order(folder, [ids for _, ids in rows.values()], sizes)
+    splits = {name: _split(lines, ids, order, sizes) for name, (lines, ids) in rows.items()}
+    return RawGraph(
+        folder=folder,
+        card=card,
+        files=FILES,
+        entities=entities,
+        relations=relations,
+        train=splits["train2id.txt"],
+        valid=splits.get("valid2id.txt"),
+        test=splits["test2id.txt"],
+        descriptions=(None,) * len(entities),
+        image_paths=((),) * len(entities),
+        types=None,
+    )
+
+
+def _counted(path: Path) -> Lines:
+    """The rows after the count line, which must be true."""
+    lines = Lines.read(path, f"the folder needs {NEEDS}")
+    if not len(lines):
+        raise UserError(path, "this file is empty", "write the count of rows, then the rows")
+    first, rows = lines.text[0].as_py().strip(), lines.after(1)
+    if not first.isdecimal():
+        what = f"the first line is the count of rows; found '{first[:60]}'"
+        raise UserError(lines.at(0), what, f"put {len(lines)} on a line of its own before the rows")
+    if int(first) != len(rows):
+        what = f"the count says {first} rows, {len(rows)} follow"
+        raise UserError(lines.at(0), what, "correct the count, or restore the rows that are missing")
+    return rows
+
+
+def _vocabulary(path: Path) -> Vocabulary:
+    lines = _counted(path)
+    fields = pc.extract_regex(lines.text, r"^\s*(?P<key>.*\S)\s+(?P<id>\d{1,18})\s*$")
+    _refuse_malformed(lines, fields, "a key and its id")
+    keys = pc.struct_field(fields, "key").to_pylist()
+    ids = pc.struct_field(fields, "id").cast(pa.int64()).to_numpy()
+    lines.refuse_if(
+        ids >= len(ids), lambda row: f"id {ids[row]} where {len(ids)} keys are", f"ids go from 0 to {len(ids) - 1}"
+    )
+    repeated = np.ones(len(ids), bool)
+    repeated[np.unique(ids, return_index=True)[1]] = False
+    lines.refuse_if(repeated, lambda row: f"id {ids[row]} is already taken", "give every key an id of its own")
+    refuse_repeated_keys(lines, keys)
+    ordered = [keys[row] for row in np.argsort(ids)]
+    return Vocabulary(tuple(ordered), tuple(readable(key) for key in ordered))
+
+
+def readable(key: str) -> str:
+    """A name made from a key: the last part of a URI, decoded, with blanks for underscores."""
+    last = key.strip("<>").rsplit("#")[-1].rsplit("/")[-1]
+    return unquote(last).replace("_", " ").strip() or key
+
+
+def _rows(path: Path) -> tuple[Lines, np.ndarray]:
+    """Lines and ids ``[T, 3]`` in the file's own column order."""
+    lines = _counted(path)
+    fields = pc.extract_regex(lines.text, r"^\s*(?P<a>\d{1,18})\s+(?P<b>\d{1,18})\s+(?P<c>\d{1,18})\s*$")
+    _refuse_malformed(lines, fields, "three ids")
+    columns = [pc.struct_field(fields, name).cast(pa.int64()).to_numpy() for name in "abc"]
+    return lines, np.stack(columns, axis=1)
+
+
+def _refuse_malformed(lines: Lines, fields: pa.StructArray, belongs: str) -> None:
+    malformed = fields.is_null().to_numpy(zero_copy_only=False)
+    mend = "separate them by a blank or a tab"
+    lines.refuse_if(malformed, lambda row: f"{belongs} belong here; found '{lines.text[row].as_py()[:60]}'", mend)
+
+
+def _fits(ids: np.ndarray, order: str, sizes: list[int]) -> bool:
+    return bool((ids[:, ORDER[order]] < sizes).all())
+
+
+def _order(folder: Path, splits: list[np.ndarray], sizes: list[int]) -> Columns:
+    """OpenKE's own order. Raises UserError where the ids fit the other one too."""
+    ids = np.concatenate(splits)
+    if len(ids) and _fits(ids, "htr", sizes) and _fits(ids, "hrt", sizes):
+        what = "the ids fit both column orders, 'head tail relation' and 'head relation tail'"
+        raise UserError(folder, what, "say which by `columns: htr` or `columns: hrt` in its dataset.yaml")
+    return "htr"
+
+
+def _split(lines: Lines, ids: np.ndarray, order: Columns, sizes: list[int]) -> Split:
+    other = "hrt" if order == "htr" else "htr"
+    triples = ids[:, ORDER[order]]
+    outside = np.greater_equal(triples, sizes)
+
+    def what(row: int) -> str:
+        side = int(np.flatnonzero(outside[row])[0])
+        kind = "relations" if side == 1 else "entities"
+        return f"{SIDES[side]} id {triples[row, side]} where {sizes[side]} {kind} are, read as '{SPELLED[order]}'"
+
+    if _fits(ids, other, sizes):
+        mend = f"it fits '{SPELLED[other]}': set ingest.columns={other}, or write `columns: {other}` in dataset.yaml"
+    else:
+        mend = "correct the id, or add the key to entity2id.txt or relation2id.txt"
+    lines.refuse_if(outside.any(axis=1), what, mend)
+    return Split(lines, triples)

@@ -1,0 +1,174 @@
+"""The MLflow model registry: versions, the alias that says which one serves, and how it moves without a race.
+
+A version is a LoggedModel whose artifacts hold the bundle in ``artifacts/bundle``. Aliases keep no history, so that a
+promotion also writes tags: ``promoted_at``, ``replaced`` on the new version, ``<alias>`` → ``previous_<alias>`` for the
+old one.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmkgc.components.runtime import digests, tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.settings import Settings
+
+BUNDLE_FOLDER = "artifacts/bundle"
+DIGEST_TAG = "bundle_digest"
+LOCK_SUFFIX = ".promotion-lock"
+STALE_SECONDS = 120.0
+
+
+class Version(NamedTuple):
+    """A registered version of a model; its number is text, whatever the backend makes of it."""
+
+    name: str
+    version: str
+    tags: dict[str, str]
+
+
+def version_at(name: str, alias: str) -> Version | None:
+    """The version of model ``name`` that ``alias`` points to, or None."""
+    found = _or_none(lambda: tracking.client().get_model_version_by_alias(name, alias))
+    return found and Version(name, str(found.version), found.tags)
+
+
+def version(name: str, number: str | int) -> Version:
+    """Version ``number`` of model ``name``. Raises UserError where there is none, naming those that exist."""
+    api = tracking.client()
+    if found := _or_none(lambda: api.get_model_version(name, str(number))):
+        return Version(name, str(found.version), found.tags)
+    exist = sorted(int(version.version) for version in api.search_model_versions(f"name = '{name}'"))
+    mend = f"there are: {', '.join(map(str, exist))}" if exist else _models()
+    raise UserError(f"{name} version {number}", "not in the registry", mend)
+
+
+def champion_bundle(name: str, alias: str = "champion") -> Path:
+    """Folder of the bundle that ``alias`` of model ``name`` points to, fetched once and checked against its digest.
+
+    Raises UserError where there is no such model, alias or artifact.
+    """
+    found = version_at(name, alias)
+    if found is None:
+        raise UserError(f"model '{name}'", f"no version has the alias '{alias}'", _models())
+    return bundle_of(found)
+
+
+def bundle_of(version: Version) -> Path:
+    """Folder of a version's bundle; kept in the scratch folder under its digest."""
+    digest = version.tags[DIGEST_TAG]
+    kept = Settings.from_env().scratch / "registry" / digest
+    if not kept.exists() or digests.of_folder(kept) != digest:
+        with atomic_path(kept) as temporary:
+            _download(version, temporary)
+            if digests.of_folder(temporary) != digest:
+                where = f"{version.name} version {version.version}"
+                raise UserError(where, "the registered bundle differs from its digest", "register the model again")
+    return kept
+
+
+def _download(version: Version, target: Path) -> None:
+    import mlflow
+
+    location = tracking.client().get_model_version_download_uri(version.name, version.version)
+    folder = target.parent / "download"
+    folder.mkdir()
+    fetched = mlflow.artifacts.download_artifacts(f"{location}/{BUNDLE_FOLDER}", dst_path=str(folder))
+    Path(fetched).rename(target)
+
+
+def ensure_model(name: str) -> None:
+    """Create the registered model, unless there is one."""
+    _create(name, {})
+
+
+def tag(name: str, number: str, tags: dict[str, Any]) -> None:
+    """Write tags of a version; values become text."""
+    for key, value in tags.items():
+        tracking.client().set_model_version_tag(name, number, key, str(value))
+
+
+def move_alias(name: str, alias: str, number: str, expected: str | None, tags: dict[str, Any]) -> bool:
+    """Point ``alias`` to version ``number`` if it still points to ``expected``, which becomes ``previous_<alias>``.
+
+    Returns False, having changed nothing, where another process moved the alias first. Tags are written before the
+    alias, which comes last: whoever sees the new champion sees its whole record.
+    """
+    api = tracking.client()
+    with _lock(name):
+        current = version_at(name, alias)
+        if (current.version if current else None) != expected:
+            return False
+        if current and current.version != number:
+            api.set_registered_model_alias(name, f"previous_{alias}", current.version)
+        tag(name, number, tags)
+        api.set_registered_model_alias(name, alias, number)
+    return True
+
+
+@contextmanager
+def _lock(name: str) -> Iterator[None]:
+    """Mutual exclusion through the registry itself, which every backend offers: creating a model fails if it exists.
+
+    The lock is held for a few calls. One that is older than two minutes was left by a process that died, and is broken.
+    """
+    api, lock = tracking.client(), name + LOCK_SUFFIX
+    while not _create(lock, {"purpose": "a promotion is in progress"}):
+        held = _or_none(lambda: api.get_registered_model(lock))
+        if held and time.time() - held.creation_timestamp / 1000 > STALE_SECONDS:
+            _or_none(lambda: api.delete_registered_model(lock))
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        _patiently(lambda: api.delete_registered_model(lock))
+
+
+def _create(name: str, tags: dict[str, str]) -> bool:
+    """Create a registered model; False where it exists, or existed a moment ago.
+
+    MLflow reads a model whose name was taken before it says so, and finds none where its owner deleted it in between.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _patiently(lambda: tracking.client().create_registered_model(name, tags=tags))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
+            raise
+        return False
+    return True
+
+
+def _patiently(call: Callable[[], Any], attempts: int = 50) -> Any:
+    """Call again where the database is busy: an embedded one admits one writer at a time."""
+    from mlflow.exceptions import MlflowException
+
+    for attempt in range(attempts):
+        try:
+            return call()
+        except MlflowException as error:
+            if error.error_code != "TEMPORARILY_UNAVAILABLE" or attempt == attempts - 1:
+                raise
+            time.sleep(0.1)
+    raise AssertionError("unreachable")
+
+
+def _models() -> str:
+    names = [model.name for model in tracking.client().search_registered_models()]
+    names = [name for name in names if not name.endswith(LOCK_SUFFIX)]
+    return f"registered models: {', '.join(sorted(names))}" if names else "run `mmkgc run countries` first"
+
+
+def _or_none(call: Callable[[], Any]) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return call()
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error):
+            return None
+        raise

@@ -1,0 +1,108 @@
+"""Classes found by folder: adding an interaction, a fusion, a strategy or an objective is adding a file."""
+
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from class_resolver import ClassResolver
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
+
+from mmkgc.components.runtime.errors import did_you_mean
+
+Base = TypeVar("Base")
+
+
+class Entry(NamedTuple):
+    """What a listing shows of one class: its name, its first sentence, its hyper-parameters with defaults."""
+
+    name: str
+    summary: str
+    parameters: dict[str, Any]
+
+
+class Registry(Generic[Base]):
+    """The concrete subclasses of ``base`` in the modules of ``package``, by name.
+
+    A class is chosen by its file's name (``mans-v``; case, hyphens and underscores are free). Its **keyword-only**
+    constructor arguments are its hyper-parameters, which a recipe sets and pydantic checks; positional arguments are
+    what the run supplies.
+    """
+
+    def __init__(self, kind: str, base: type[Base], package: str) -> None:
+        self.kind, self.base, self.package = kind, base, package
+
+    @cached_property
+    def _resolver(self) -> ClassResolver[Base]:
+        for module in pkgutil.iter_modules(import_module(self.package).__path__):
+            import_module(f"{self.package}.{module.name}")
+        return ClassResolver.from_subclasses(self.base, exclude_predicate=inspect.isabstract)
+
+    def classes(self) -> dict[str, type[Base]]:
+        """Every class by its name, in alphabetical order."""
+        return dict(sorted((_name(found), found) for found in self._resolver.lookup_dict.values()))
+
+    def lookup(self, name: str) -> type[Base]:
+        """The class called ``name``; ``ValueError`` with the nearest name where there is none."""
+        found = self._resolver.lookup_dict.get(self._resolver.normalize(name))
+        if found is None:
+            raise ValueError(f"unknown {self.kind} '{name}' — {did_you_mean(name, self.classes())}")
+        return found
+
+    def resolve(self, choice: str | Mapping[str, Any]) -> dict[str, Any]:
+        """Check a recipe's choice, ``name`` or ``{name: …, hyper-parameter: …}``, and fill in the defaults."""
+        given = {"name": choice} if isinstance(choice, str) else dict(choice)
+        if not isinstance(given.get("name"), str):
+            raise ValueError(f"name the {self.kind}: one of {', '.join(self.classes())}")
+        found = self.lookup(given.pop("name"))
+        try:
+            parameters = hyper_parameters(found).model_validate(given).model_dump()
+        except ValidationError as error:
+            raise ValueError(_explain(error, found)) from None
+        return {"name": _name(found), **parameters}
+
+    def create(self, choice: str | Mapping[str, Any], *context: Any) -> Base:
+        """Build the chosen class with what the run supplies, ``context``."""
+        parameters = self.resolve(choice)
+        return self.lookup(parameters.pop("name"))(*context, **parameters)
+
+    def annotate(self) -> tuple[BeforeValidator, WithJsonSchema]:
+        """Annotations that make a pydantic field of type ``dict`` a choice of this registry."""
+        names = {"enum": list(self.classes())}
+        named = {"type": "object", "properties": {"name": names}, "required": ["name"]}
+        return BeforeValidator(self.resolve), WithJsonSchema({"anyOf": [names, named]})
+
+    def entries(self) -> list[Entry]:
+        """The listing of this registry."""
+        return [
+            Entry(name, (found.__doc__ or "").partition("\n")[0], hyper_parameters(found)().model_dump())
+            for name, found in self.classes().items()
+        ]
+
+
+def hyper_parameters(found: type) -> type[BaseModel]:
+    """The pydantic model of a class's keyword-only constructor arguments."""
+    parameters = inspect.signature(found, eval_str=True).parameters.values()
+    fields: dict[str, Any] = {
+        parameter.name: (parameter.annotation, parameter.default)
+        for parameter in parameters
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return create_model(found.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _name(found: type) -> str:
+    return found.__module__.rpartition(".")[2].replace("_", "-")
+
+
+def _explain(error: ValidationError, found: type) -> str:
+    """The first complaint in one sentence, with the nearest hyper-parameter for an unknown one."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{_name(found)}.{where}: {first['msg']}"
+    allowed = hyper_parameters(found).model_fields
+    mend = did_you_mean(where, allowed) if allowed else "it has none"
+    return f"{_name(found)} has no hyper-parameter '{where}' — {mend}"

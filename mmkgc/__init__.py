@@ -1,0 +1,1 @@
+"""Multi-modal knowledge-graph completion, from raw graph to answered queries."""

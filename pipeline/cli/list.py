@@ -1,0 +1,63 @@
+"""``mmkgc list``: everything that a recipe can name."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmkgc.components.runtime.plugins import Entry
+
+
+@click.command()
+@click.argument("kind", required=False)
+def list_(kind: str | None) -> None:
+    """Show what a recipe can name: recipes, encoders, interactions, fusions, strategies, objectives, regularizers.
+
+    With KIND, show that kind alone, with every hyper-parameter and its default.
+    """
+    kinds = _kinds()
+    if kind is not None and kind.rstrip("s") not in {name.rstrip("s") for name in kinds}:
+        raise UserError(f"mmkgc list {kind}", "no such kind", did_you_mean(kind, kinds))
+    for name, entries in kinds.items():
+        if kind is None or name.rstrip("s") == kind.rstrip("s"):
+            click.secho(name, bold=True)
+            width = max(len(entry.name) for entry in entries)
+            for entry in entries:
+                _print_entry(*entry, width=width, details=kind is not None)
+
+
+def _kinds() -> "dict[str, list[Entry]]":
+    from mmkgc.components.encoders.registry import encoders
+    from mmkgc.components.kge.listing import listing
+    from mmkgc.components.runtime.plugins import Entry
+    from mmkgc.pipeline import composition
+
+    recipes = [Entry(name, summary, {}) for name, summary in composition.summaries().items()]
+    found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
+    encoding = [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
+    kge = {_plural(kind): entries for kind, entries in listing().items()}
+    return {"recipes": recipes, "encoders": encoding, **kge}
+
+
+def _summary(found: type) -> str:
+    return (found.__doc__ or "").partition("\n")[0]
+
+
+def _defaults(config: Any) -> dict[str, Any]:
+    return {
+        name: "(required)" if field.is_required() else field.default
+        for name, field in config.model_fields.items()
+        if name != "encoder"
+    }
+
+
+def _plural(kind: str) -> str:
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+
+
+def _print_entry(name: str, summary: str, parameters: dict[str, Any], width: int, details: bool) -> None:
+    click.echo(f"  {name:<{width}}  {summary}")
+    for parameter, default in parameters.items() if details else ():
+        click.echo(f"  {'':<{width}}    {parameter}: {default}")

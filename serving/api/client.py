@@ -1,0 +1,194 @@
+"""A typed client of the gateway, synchronous and asynchronous, for applications.
+
+with Client("http://127.0.0.1:8080", key) as client:
+    client.complete({"head": "Norway", "relation": "borders"}).predictions[0].name
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from pydantic import TypeAdapter
+
+from mmkgc.serving.api.protocol import MAX_BATCH, Answers, Completion, Failed, Problem, Query, Scored
+
+RETRIED = (429, 503)
+Asked = Query | Mapping[str, Any]
+_ANSWERS = TypeAdapter(Answers)
+
+
+class ClientError(Exception):
+    """The gateway refused a request, or could not be reached; ``status`` is HTTP's, 0 if there was no answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class QueryFailed(Exception):
+    """One query could not be answered; ``problem`` says why and what may have been meant."""
+
+    def __init__(self, problem: Problem) -> None:
+        near = ", ".join(str(item.name) for item in problem.nearest)
+        super().__init__(problem.message + (f" — did you mean: {near}?" if near else ""))
+        self.problem = problem
+
+
+class _Shared:
+    """What both clients do alike."""
+
+    def __init__(self, url: str, key: str, retries: int) -> None:
+        self.url, self.retries = url.rstrip("/"), retries
+        self.headers = {"authorization": f"Bearer {key}"}
+
+    def delays(self) -> Iterator[float]:
+        """Seconds to wait before each further attempt, doubling from 0.1."""
+        return (0.1 * 2**attempt for attempt in range(self.retries))
+
+    def batches(self, queries: Sequence[Asked]) -> Iterator[dict[str, Any]]:
+        """Request bodies of at most as many queries as the gateway takes."""
+        for start in range(0, len(queries), MAX_BATCH):
+            yield {"queries": [_json(query) for query in queries[start : start + MAX_BATCH]]}
+
+
+class Client(_Shared):
+    """Asks a gateway at ``url`` with an API ``key``; a busy one (429, 503) is asked again up to ``retries`` times."""
+
+    def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
+        super().__init__(url, key, retries)
+        self._http = httpx.Client(base_url=self.url, headers=self.headers, timeout=timeout)
+
+    def complete_all(self, queries: Sequence[Asked]) -> list[Completion | Scored | Failed]:
+        """One answer a query, in order; failed ones are ``Failed``."""
+        return [
+            answer for body in self.batches(queries) for answer in _read(self._send("POST", "/v1/complete", json=body))
+        ]
+
+    def complete(self, query: Asked) -> Completion:
+        """The predictions of one query; raises ``QueryFailed``."""
+        return _only(self.complete_all([query]), Completion)
+
+    def score(self, head: str, relation: str, tail: str) -> Scored:
+        """The score of one triple; raises ``QueryFailed``."""
+        body = {"triples": [{"head": head, "relation": relation, "tail": tail}]}
+        return _only(_read(self._send("POST", "/v1/score", json=body)), Scored)
+
+    def entities(self, text: str = "", limit: int = 10) -> list[dict[str, Any]]:
+        """Entities whose name fits ``text``: key, name, type, and whether there is a picture."""
+        return self._send("GET", "/v1/entities", params={"q": text, "limit": limit}).json()["entities"]
+
+    def relations(self) -> list[dict[str, Any]]:
+        """All relations: key, name and number of triples."""
+        return self._send("GET", "/v1/relations").json()["relations"]
+
+    def model(self) -> dict[str, Any]:
+        """Who the model is."""
+        return self._send("GET", "/v1/model").json()
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        for delay in [*self.delays(), None]:
+            try:
+                response = self._http.request(method, path, **content)
+            except httpx.TransportError as error:
+                response = _unreachable(self.url, error)
+            if response.status_code not in RETRIED or delay is None:
+                return _checked(response)
+            time.sleep(_wait(response, delay))
+        raise AssertionError("unreachable")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+
+class AsyncClient(_Shared):
+    """``Client`` for asynchronous programs; the batches of one call run one after the other."""
+
+    def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
+        super().__init__(url, key, retries)
+        self._http = httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=timeout)
+
+    async def complete_all(self, queries: Sequence[Asked]) -> list[Completion | Scored | Failed]:
+        """One answer a query, in order; failed ones are ``Failed``."""
+        return [
+            answer
+            for body in self.batches(queries)
+            for answer in _read(await self._send("POST", "/v1/complete", json=body))
+        ]
+
+    async def complete(self, query: Asked) -> Completion:
+        """The predictions of one query; raises ``QueryFailed``."""
+        return _only(await self.complete_all([query]), Completion)
+
+    async def score(self, head: str, relation: str, tail: str) -> Scored:
+        """The score of one triple; raises ``QueryFailed``."""
+        body = {"triples": [{"head": head, "relation": relation, "tail": tail}]}
+        return _only(_read(await self._send("POST", "/v1/score", json=body)), Scored)
+
+    async def model(self) -> dict[str, Any]:
+        """Who the model is."""
+        return (await self._send("GET", "/v1/model")).json()
+
+    async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        for delay in [*self.delays(), None]:
+            try:
+                response = await self._http.request(method, path, **content)
+            except httpx.TransportError as error:
+                response = _unreachable(self.url, error)
+            if response.status_code not in RETRIED or delay is None:
+                return _checked(response)
+            await asyncio.sleep(_wait(response, delay))
+        raise AssertionError("unreachable")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+
+def _json(query: Asked) -> dict[str, Any]:
+    return query.model_dump(mode="json", exclude_unset=True) if isinstance(query, Query) else dict(query)
+
+
+def _read(response: httpx.Response) -> list[Any]:
+    return _ANSWERS.validate_json(response.content).answers
+
+
+def _only(answers: list[Any], kind: type) -> Any:
+    (answer,) = answers
+    if isinstance(answer, Failed):
+        raise QueryFailed(answer.error)
+    if not isinstance(answer, kind):
+        raise TypeError(f"the query was answered with a {type(answer).__name__}, not a {kind.__name__}")
+    return answer
+
+
+def _unreachable(url: str, error: Exception) -> httpx.Response:
+    """A refusal that is tried again, like a busy server's."""
+    return httpx.Response(503, json={"error": {"message": f"no answer from {url}: {error}"}})
+
+
+def _wait(response: httpx.Response, delay: float) -> float:
+    """As long as the server asks for, but at least ``delay``."""
+    asked = response.headers.get("retry-after", "")
+    return max(delay, float(asked)) if asked.replace(".", "", 1).isdigit() else delay
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    try:
+        message = response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = response.text[:200]
+    raise ClientError(response.status_code, f"{response.status_code}: {message}")

@@ -1,0 +1,86 @@
+"""The gateway: HTTP API and explorer page in front of the model."""
+
+import gc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from mmkgc.serving.api.gateway.gateway import Gateway
+from mmkgc.serving.api.gateway.observe import Observer, log_json
+from mmkgc.serving.api.gateway.refusal import Refusal
+from mmkgc.serving.api.gateway.review import add_review
+from mmkgc.serving.api.gateway.routes import add_catalog, add_questions, add_watch, secured
+from mmkgc.serving.api.gateway.settings import Limits, read_keys
+from mmkgc.serving.api.gateway.upstream import Model, TorchServeModel
+from mmkgc.serving.review.proposals import Proposals
+
+PAGE = Path(__file__).parent / "explorer"
+VERSION = "1"
+
+
+def create_app(
+    model: Model, keys: Sequence[str], limits: Limits | None = None, proposals: Proposals | None = None
+) -> FastAPI:
+    """The gateway's application in front of ``model``, open to whoever has one of ``keys``.
+
+    ``proposals``: what people are to accept or reject.
+    """
+    limits = limits or Limits()
+    gateway = Gateway(model, keys, limits)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await gateway.upstream.model.close()
+
+    documented: dict[str, Any] = {"title": "mmkgc gateway", "version": VERSION, "description": __doc__}
+    app = FastAPI(**documented, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.gateway = gateway
+    app.add_middleware(Observer, metrics=gateway.metrics, max_body=limits.max_body)
+    app.add_exception_handler(Refusal, _refuse)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    for add in (add_questions, add_catalog, add_watch):
+        add(app, gateway, secured(gateway))
+    add_review(app, gateway, secured(gateway), proposals)
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return app
+
+
+def from_env() -> FastAPI:
+    """The application as containers run it: ``uvicorn --factory mmkgc.serving.api.gateway.app:from_env``.
+
+    ``MMKGC_GATEWAY_UPSTREAM`` is TorchServe's prediction URL, ``MMKGC_GATEWAY_PROPOSALS`` (optional) a file of
+    proposals, the decisions on which lie under ``MMKGC_HOME``; keys and limits: see ``settings``.
+    """
+    import os
+
+    log_json()
+    gc.freeze()  # what is imported stays: the collector need not look through it again and again
+    file = os.environ.get("MMKGC_GATEWAY_PROPOSALS")
+    proposals = Proposals(Path(file)) if file else None
+    return create_app(TorchServeModel(os.environ["MMKGC_GATEWAY_UPSTREAM"]), read_keys(), Limits.from_env(), proposals)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return error.response()
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return Refusal(422, "invalid_request", f"{where}: {first['msg']}").response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return Refusal(error.status_code, "http", error.detail).response()

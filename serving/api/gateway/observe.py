@@ -1,0 +1,131 @@
+"""What happens in the gateway, told as Prometheus metrics and as one JSON log line a request, without payloads."""
+
+import collections
+import json
+import logging
+import re
+import sys
+import time
+from typing import Any
+from uuid import uuid4
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mmkgc.serving.api.gateway.refusal import Refusal
+from mmkgc.serving.api.wire import Name, outcome
+
+log = logging.getLogger("mmkgc.gateway")
+REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+SECURITY = {
+    b"content-security-policy": b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+}
+
+
+class Metrics:
+    """The gateway's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        make: dict[str, Any] = {"registry": self.registry}
+        self.requests = Counter("mmkgc_gateway_requests", "Requests", ["route", "status"], **make)
+        self.seconds = Histogram("mmkgc_gateway_request_seconds", "Latency of requests", ["route"], **make)
+        self.queries = Counter("mmkgc_gateway_queries", "Queries", ["direction", "status"], **make)
+        self.call_queries = Histogram("mmkgc_gateway_call_queries", "Queries a model call", buckets=BATCHES, **make)
+        self.call_seconds = Histogram("mmkgc_gateway_call_seconds", "Latency of model calls", **make)
+        self.waiting = Gauge("mmkgc_gateway_waiting_queries", "Queries that wait for a model call", **make)
+        self.retries = Gauge("mmkgc_gateway_retries", "Model calls that were repeated", **make)
+        self._model: Name = {}
+        self.model = Gauge("mmkgc_gateway_model", "The model that answered last", ["name", "version"], **make)
+
+    def answered(self, model: Name, answers: list[bytes]) -> None:
+        """Count answers by direction and status."""
+        if model != self._model:
+            self._model = model
+            self.model.clear()
+            self.model.labels(model["name"], model["version"]).set(1)
+        for labels, count in collections.Counter(map(outcome, answers)).items():
+            self.queries.labels(*labels).inc(count)
+
+
+class Observer:
+    """ASGI middleware: request ids, log lines, metrics, security headers, and the limit of a body's bytes."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body: int) -> None:
+        self.app, self.metrics, self.max_body = app, metrics, max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
+        begun, status = time.perf_counter(), 500
+
+        async def reply(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = SECURITY | {b"x-request-id": request_id.encode()}
+                message["headers"] = [*message["headers"], *own.items()]
+            await send(message)
+
+        try:
+            if int(headers.get(b"content-length", b"0") or 0) > self.max_body:
+                raise self._too_large()
+            await self.app(scope, self._limited(receive), reply)
+        except Refusal as refusal:  # raised while the body was read, outside of the routes
+            await refusal.response()(scope, receive, reply)
+        finally:
+            self._tell(scope, request_id, status, time.perf_counter() - begun)
+
+    def _limited(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_body:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, "too_large", f"the body has more than {self.max_body} bytes")
+
+    def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.requests.labels(route, status).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
+        extra = {"request_id": request_id, "method": scope["method"], "route": route, "status": status}
+        log.info("request", extra={"fields": extra | {"ms": round(1000 * seconds, 2), **scope.get("told", {})}})
+
+
+class JsonFormatter(logging.Formatter):
+    """Log records as JSON lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line: dict[str, Any] = {"time": self.formatTime(record), "level": record.levelname.lower()}
+        line |= {"message": record.getMessage()} | getattr(record, "fields", {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def log_json() -> None:
+    """Send the gateway's log to stderr as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _request_id(given: str) -> str:
+    return given if REQUEST_ID.fullmatch(given) else uuid4().hex

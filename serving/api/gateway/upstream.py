@@ -1,0 +1,113 @@
+"""The model behind the gateway: TorchServe, asked over HTTP, replaced without losing a request."""
+
+import asyncio
+import json
+from typing import Any, Protocol
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from pydantic_core import from_json
+
+from mmkgc.serving.api import wire
+from mmkgc.serving.api.gateway.refusal import Refusal
+
+ATTEMPTS = 6
+FIRST_DELAY = 0.05
+JSON = {"content-type": "application/json"}
+OTHER_RELEASE = "the model's answers have a form that this gateway does not know; deploy both from one release"
+
+
+class Gone(Exception):
+    """A model gave no answer: its server is away, or was too slow."""
+
+
+class Model(Protocol):
+    """What can answer requests of ``mmkgc.serving.engine.service``."""
+
+    async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        """HTTP status and JSON of one request; raises ``Gone``."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class TorchServeModel(Model):
+    """A model in TorchServe at ``url`` (``…/predictions/<name>``)."""
+
+    def __init__(self, url: str, timeout: float = 30) -> None:
+        self.url, self.timeout = url, ClientTimeout(timeout)
+        self._http: ClientSession | None = None
+
+    async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Post one request."""
+        content = json.dumps(body).encode()  # in ASCII: a text may hold half a surrogate pair, which UTF-8 cannot
+        if self._http is None:  # belongs to the event loop that runs now
+            self._http = ClientSession(connector=TCPConnector(limit=64, keepalive_timeout=60), timeout=self.timeout)
+        try:
+            async with self._http.post(self.url, data=content, headers=JSON) as response:
+                return response.status, await response.read()
+        except (ClientError, TimeoutError) as error:
+            raise Gone from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._http:
+            await self._http.close()
+
+
+class Upstream:
+    """Asks the current model, and again if it is briefly gone: a worker that died, a version that is being replaced."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.retries = 0
+        self._asking: dict[Model, int] = {}
+
+    async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request; raises ``Refusal``: 503 if the model stays away, else the model's own refusal."""
+        return from_json(await self._ask(body))
+
+    async def answer(self, queries: list[Any]) -> tuple[wire.Name, list[bytes]]:
+        """The model that answered, and the JSON of each answer; raises ``Refusal`` as ``ask`` does."""
+        body = await self._ask({"operation": "answer", "queries": queries})
+        try:
+            return wire.split(body)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refusal(503, "unavailable", OTHER_RELEASE) from error
+
+    async def replace(self, model: Model) -> None:
+        """Send new requests to ``model``; returns once the old one has answered all of its own."""
+        old, self.model = self.model, model
+        while self._asking.get(old):
+            await asyncio.sleep(0.02)
+        await old.close()
+
+    async def _ask(self, body: dict[str, Any]) -> bytes:
+        for attempt in range(ATTEMPTS):
+            status, answer = await self._ask_once(body)
+            if status < 500:
+                break
+            self.retries += 1
+            await asyncio.sleep(FIRST_DELAY * 2**attempt)
+        else:
+            raise Refusal(503, "unavailable", "the model does not answer just now", retry_after=2)
+        if status == 200:
+            return answer
+        try:
+            error = from_json(answer)["error"]
+        except (ValueError, KeyError, TypeError):  # TorchServe's own words, not the model's
+            raise Refusal(503, "unavailable", "the model server refused the request") from None
+        raise Refusal(status, error["code"], error["message"], nearest=error["nearest"])
+
+    async def _ask_once(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        model = self.model
+        self._asking[model] = self._asking.get(model, 0) + 1
+        try:
+            return await model.ask(body)
+        except Gone:
+            return 503, b""
+        finally:
+            self._asking[model] -= 1
+            if not self._asking[model]:
+                del self._asking[model]

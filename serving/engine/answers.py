@@ -1,0 +1,86 @@
+"""From ids and scores to the JSON of answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.calibration import probability
+from mmkgc.serving.api.protocol import Direction
+from mmkgc.serving.engine.explain import Evidence
+from mmkgc.serving.engine.resolve import Kind, Resolved, Resolver
+
+DECIMALS = 6
+Json = dict[str, Any]
+
+
+class Writer:
+    """Writes answers with keys and names, calibrated probabilities, marks and explanations."""
+
+    def __init__(self, bundle: Bundle, resolver: Resolver) -> None:
+        self.model, self.calibration = bundle.model, bundle.calibration
+        self.entities, self.relations = resolver.entities, resolver.relations
+        self.evidence = Evidence(bundle)
+
+    def write(
+        self, kind: Kind, group: Sequence[Resolved], ids: np.ndarray, scores: np.ndarray, known: np.ndarray
+    ) -> list[Json]:
+        """Answers of a group; chosen ``ids``, their ``scores`` and whether they are ``known``, each ``[B, k]``."""
+        columns = (ids, np.round(scores.astype(float), DECIMALS), self._probabilities(scores), known)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [self._answer(kind, query, *row) for query, row in zip(group, rows, strict=True)]
+
+    def _answer(
+        self, kind: Kind, query: Resolved, ids: list[int], scores: list, probabilities: list, known: list
+    ) -> Json:
+        ids = [index for index in ids if index >= 0][: query.query.k]
+        explained = query.query.explain and kind.unseen_part is None
+        reasons = self._why(kind, query, ids) if explained else []
+        if kind.direction is Direction.TRIPLE:
+            scored = {"score": scores[0], "probability": probabilities[0], "known": known[0]}
+            return self._asked(kind, query) | scored | (reasons[0] if reasons else {})
+        vocabulary = (self.relations if kind.direction is Direction.RELATION else self.entities).vocabulary
+        keys, names = vocabulary.keys, vocabulary.names
+        predictions: list[Json] = [
+            {"key": keys[index], "name": names[index], "score": score, "probability": likely, "known": mark}
+            for index, score, likely, mark in zip(ids, scores, probabilities, known, strict=False)
+        ]
+        if reasons:
+            predictions = [found | reason for found, reason in zip(predictions, reasons, strict=True)]
+        return self._asked(kind, query) | {"predictions": predictions}
+
+    def _asked(self, kind: Kind, query: Resolved) -> Json:
+        parts = {"head": self.entities, "relation": self.relations, "tail": self.entities}
+        asked: Json = {"direction": kind.direction.value}
+        for part, labels in parts.items():
+            index = getattr(query, part)
+            unseen = {"key": None, "name": None} if part == kind.unseen_part else None
+            asked[part] = unseen if index is None else labels.item(index)
+        return asked
+
+    def _why(self, kind: Kind, query: Resolved, ids: list[int]) -> list[Json]:
+        """Modality shares and supporting triples of each prediction."""
+        given = torch.tensor([query.head or 0, query.relation or 0, query.tail or 0])
+        triples = given.repeat(len(ids), 1)
+        if kind.direction is not Direction.TRIPLE:
+            triples[:, ("head", "relation", "tail").index(kind.direction.value)] = torch.tensor(ids)
+        shares = self.model.modality_weights(triples) if len(ids) else None
+        return [
+            {
+                "shares": shares and {m: round(share[row].item(), DECIMALS) for m, share in shares.items()},
+                "support": [self._triple(*near) for near in self.evidence.nearest(triple).tolist()],
+            }
+            for row, triple in enumerate(triples)
+        ]
+
+    def _triple(self, head: int, relation: int, tail: int) -> Json:
+        items = self.entities.item(head), self.relations.item(relation), self.entities.item(tail)
+        return dict(zip(("head", "relation", "tail"), items, strict=True))
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
+        if self.calibration is None:
+            return np.full(scores.shape, None)
+        calibrated = probability(self.calibration, torch.from_numpy(scores))
+        return np.round(calibrated.double().numpy(), DECIMALS)

@@ -1,0 +1,95 @@
+"""The index of a large graph's entities, built and measured when the model is packaged."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.components.kge.interactions.base import QueryInteraction, Side
+from mmkgc.components.kge.interactions.geometry import Dot
+from mmkgc.components.kge.model import Model
+from mmkgc.components.runtime.progress import track
+from mmkgc.serving.engine.index import Index, IndexInfo, searchable, width
+from mmkgc.serving.engine.topk import top_k
+
+TOP = 10
+AT_ONCE = 16
+SAMPLES_PER_CELL, ROUNDS = 40, 10  # of k-means
+SEED = 0
+
+
+def build_index(bundle: Bundle, recall: float, queries: int) -> tuple[Index, IndexInfo] | None:
+    """An index that finds ``recall`` of the true top 10 of ``queries`` queries of the train triples.
+
+    None where the interaction allows none, or where that needs a quarter of all cells: then a scan is as good.
+    """
+    model = bundle.model.freeze()
+    vectors = searchable(model)
+    if vectors is None:
+        return None
+    cells = cells_of(len(vectors))
+    index = Index(model, make(model, vectors.numpy(), cells), 1)
+    asked = list(sample(bundle, queries))
+    truth = [best(model, side, triples) for side, triples in asked]
+    probes = 1
+    while (found := measure(index, asked, truth)) < recall:
+        probes *= 2
+        if probes > cells // 4:
+            return None
+        index.set_probes(probes)
+    return index, IndexInfo(kind_of(cells), probes, found, queries)
+
+
+def cells_of(n: int) -> int:
+    """How many cells: about 4 √N, a power of two."""
+    return 1 << round(np.log2(4 * n**0.5))
+
+
+def kind_of(cells: int) -> str:
+    """FAISS's name of the index: an inverted file of cells, a byte a coordinate."""
+    return f"IVF{cells},SQ8"
+
+
+def make(model: Model, vectors: np.ndarray, cells: int) -> Any:
+    """A trained and filled FAISS index of ``vectors`` ``[N, e]``."""
+    import faiss
+
+    assert isinstance(model.interaction, QueryInteraction)
+    inner = isinstance(model.interaction.geometry, Dot)
+    metric = faiss.METRIC_INNER_PRODUCT if inner else faiss.METRIC_L2
+    index: Any = faiss.index_factory(vectors.shape[1], kind_of(cells), metric)
+    index.cp.seed, index.cp.niter = SEED, ROUNDS
+    size = min(len(vectors), SAMPLES_PER_CELL * cells)
+    index.train(vectors[np.random.default_rng(SEED).choice(len(vectors), size, replace=False)])
+    for part in track(np.array_split(vectors, max(1, len(vectors) // 50_000)), "index", unit="part"):
+        index.add(part)
+    return index
+
+
+def sample(bundle: Bundle, queries: int) -> Iterator[tuple[Side, torch.Tensor]]:
+    """Train triples ``[n, 3]``, a few at a time, whose tails or heads are asked for."""
+    generator = torch.Generator().manual_seed(SEED)
+    triples = bundle.train[torch.randint(len(bundle.train), (queries,), generator=generator)]
+    for number, part in enumerate(triples.split(AT_ONCE)):
+        yield ("tail", "head")[number % 2], part
+
+
+@torch.inference_mode()
+def best(model: Model, side: Side, triples: torch.Tensor) -> np.ndarray:
+    """The true top 10 ``[n, 10]`` of queries, by comparing with all entities."""
+    known = triples[:, HEAD if side == "tail" else TAIL]
+    return top_k(model.score_all(model.everyone(), known, triples[:, RELATION], side).numpy(), TOP)
+
+
+@torch.inference_mode()
+def measure(index: Index, asked: list[tuple[Side, torch.Tensor]], truth: list[np.ndarray]) -> float:
+    """Mean share of the true best that the index finds."""
+    shares = []
+    for (side, triples), rows in zip(asked, truth, strict=True):
+        known = index.model.everyone().modal.rows(triples[:, HEAD if side == "tail" else TAIL])
+        found = index.search(known, triples[:, RELATION], side, width(TOP, 0))
+        shares += [np.isin(row, ids).mean() for row, ids in zip(rows, found, strict=True)]
+    return float(np.mean(shares))

@@ -1,0 +1,130 @@
+"""Answers completion queries with a bundle: the one place where serving scores, whatever server is in front."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.kernels import comparison
+from mmkgc.serving.api.protocol import Direction, QueryError
+from mmkgc.serving.engine.answers import Writer
+from mmkgc.serving.engine.index import Index
+from mmkgc.serving.engine.lookup import Catalog
+from mmkgc.serving.engine.ranking import best, marked
+from mmkgc.serving.engine.resolve import Kind, Resolved, Resolver
+from mmkgc.serving.engine.scoring import Candidates, Piece, Scorer
+from mmkgc.serving.engine.tables import FILE as TABLES
+from mmkgc.serving.engine.tables import read_tables
+from mmkgc.serving.engine.thumbnails import FILE as THUMBNAILS
+from mmkgc.serving.engine.thumbnails import Thumbnails
+
+
+@dataclass
+class Report:
+    """What happened while a batch was answered, for metrics: counts and seconds of each stage."""
+
+    queries: Counter[tuple[str, str]] = field(default_factory=Counter)  # (direction, status)
+    unseen: Counter[str] = field(default_factory=Counter)  # the modalities given: "textual", "textual+visual"
+    missing: Counter[str] = field(default_factory=Counter)  # modalities that a query's known entities lack
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, later: "Report") -> None:
+        """Sum the counts; the stages' seconds become those of the ``later`` batch."""
+        self.queries += later.queries
+        self.unseen += later.unseen
+        self.missing += later.missing
+        self.seconds = later.seconds
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to the stage ``name``."""
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - begun
+
+
+class Engine:
+    """A loaded model that answers batches of queries (``mmkgc.serving.api.protocol``); read-only after it is made."""
+
+    def __init__(self, bundle: Bundle, name: str = "mmkgc", version: str = "local", extras: Path | None = None) -> None:
+        """``extras``: the folder with what the package step adds to a bundle: tables, index, thumbnails."""
+        self.bundle, self.name, self.version = bundle, name, version
+        tables = read_tables(extras / TABLES, bundle.model) if extras else None
+        index = Index.load(extras, bundle.model) if extras else None
+        self.resolver, self.scorer = Resolver(bundle), Scorer(bundle, tables, index)
+        self.writer = Writer(bundle, self.resolver)
+        self.catalog = Catalog(
+            bundle, self.resolver, Thumbnails(extras and extras / THUMBNAILS), index.info if index else None
+        )
+
+    @classmethod
+    def load(cls, folder: Path, name: str = "mmkgc", version: str = "local") -> "Engine":
+        """The engine of a bundle folder."""
+        return cls(Bundle.load(folder), name, version, folder)
+
+    @torch.inference_mode()
+    def answer(self, queries: Sequence[Any], report: Report | None = None) -> list[dict[str, Any]]:
+        """One answer a query, in order, each the JSON of a ``Completion``, a ``Scored`` or a ``Failed``."""
+        report = report or Report()
+        answers: list[dict[str, Any]] = [{}] * len(queries)
+        resolved: list[Resolved] = []
+        with report.stage("resolve"):
+            for place, value in enumerate(queries):
+                try:
+                    resolved.append(self.resolver.resolve(place, value))
+                except QueryError as error:
+                    answers[place] = error.as_answer()
+                    report.queries["unknown", error.code.value] += 1
+        for piece in self.scorer.pieces(resolved):
+            for query, answer in self._answered(piece, report):
+                answers[query.place] = answer
+        return answers
+
+    def warm_up(self) -> None:
+        """Answer queries of each direction, alone and together, so that no user waits for compilation."""
+        (head, relation, tail), *_ = self.bundle.known
+        entities, relations = self.bundle.entities.keys, self.bundle.relations.keys
+        parts = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
+        queries = [parts, *({**parts, part: None} for part in parts)]
+        for times in (1, comparison.MANY):
+            self.answer(queries * times)
+
+    def _answered(self, piece: Piece, report: Report) -> Iterator[tuple[Resolved, dict[str, Any]]]:
+        unseen = {}
+        for kind, group in piece.items():
+            if kind.unseen_part is not None:
+                with report.stage("encode"):
+                    unseen[kind] = self.resolver.unseen.modal([query.unseen or {} for query in group])
+        with report.stage("score"):
+            found = self.scorer.candidates(piece, unseen)
+        for kind, group in piece.items():
+            self._count(kind, group, report)
+            yield from zip(group, self._written(kind, group, found[kind], report), strict=True)
+
+    def _written(
+        self, kind: Kind, group: Sequence[Resolved], found: Candidates, report: Report
+    ) -> list[dict[str, Any]]:
+        """Answers of the best candidates."""
+        with report.stage("rank"):
+            triple = kind.direction is Direction.TRIPLE
+            columns = np.zeros((len(group), 1), int) if triple else best(found.scores, found.known, group)
+        with report.stage("format"):
+            chosen = np.take_along_axis(found.scores, columns, axis=1)
+            known = marked(columns, found.known, found.scores.shape[1])
+            return self.writer.write(kind, group, found.at(columns), chosen, known)
+
+    def _count(self, kind: Kind, group: Sequence[Resolved], report: Report) -> None:
+        report.queries[kind.direction.value, "ok"] += len(group)
+        if kind.unseen_part is not None:
+            report.unseen["+".join(kind.modalities)] += len(group)
+        for part in ("head", "tail"):
+            ids = [getattr(query, part) for query in group if getattr(query, part) is not None]
+            for modality, lacking in self.scorer.lacking(ids).items():
+                report.missing[modality] += lacking

@@ -1,0 +1,115 @@
+"""Candidates of a query from a FAISS index of the entities' vectors, where there are too many to compare with all.
+
+An interaction that compares a query point with every entity by an inner product or an L2 distance can be searched
+(DistMult, ComplEx, RESCAL, TransE with p = 2, …), if the fusion has one term. The index is approximate; what it finds
+is scored by the model itself.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.interactions.base import ProjectionInteraction, QueryInteraction, Side
+from mmkgc.components.kge.interactions.geometry import L2, Dot
+from mmkgc.components.kge.model import Model
+from mmkgc.components.runtime.files import read_json, write_json
+
+FILE, SETTINGS = "index.faiss", "index.json"
+WIDER = 4  # times as many candidates as answers, since the index compares compressed vectors
+LEAST = 64
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """How an index is searched, and how well: ``recall`` of the true top 10, on queries of the train triples."""
+
+    kind: str
+    probes: int
+    recall: float
+    queries: int
+
+    def __str__(self) -> str:
+        measured = f"recall@10 {self.recall:.4f} on {self.queries} queries"
+        return f"index {self.kind}, {self.probes} cells probed, re-ranked exactly: {measured}"
+
+
+class Index:
+    """An index of all N entities of a model; ``search`` gives candidates, ``score`` what the model thinks of them."""
+
+    def __init__(self, model: Model, index: Any, probes: int, info: IndexInfo | None = None) -> None:
+        self.model, self.index, self.info = model, index, info
+        (self.term,) = model.fusion.terms
+        self.set_probes(probes)
+
+    @classmethod
+    def load(cls, folder: Path, model: Model) -> "Index | None":
+        """The index in a bundle's folder, memory-mapped; ``None`` if it has none."""
+        if not (folder / FILE).exists():
+            return None
+        import faiss
+
+        info = IndexInfo(**read_json(folder / SETTINGS))
+        return cls(model, faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP), info.probes, info)
+
+    def save(self, folder: Path, info: IndexInfo) -> None:
+        """Write the index and what was measured of it."""
+        import faiss
+
+        faiss.write_index(self.index, str(folder / FILE))
+        write_json(folder / SETTINGS, asdict(info))
+
+    def set_probes(self, probes: int) -> None:
+        """How many of its cells a search looks into."""
+        self.index.nprobe = probes
+
+    def search(self, known: ModalityEmbeddings, relations: Tensor, side: Side, count: int) -> np.ndarray:
+        """Ids int64 ``[B, ≤ count]`` of promising entities, ascending in each row; N where there are fewer."""
+        ours, _, direction = self.model.roles(self.term, side)
+        interaction = self.model.interaction
+        assert isinstance(interaction, QueryInteraction)
+        vectors = interaction.entity(self.model.fusion.views(known, relations)[ours])
+        points = interaction.query(vectors, self.model.relation(self.term, relations, side), direction)
+        _, ids = self.index.search(points.float().contiguous().numpy(), min(count, self.index.ntotal))
+        return np.sort(np.where(ids < 0, self.index.ntotal, ids), axis=1)
+
+    def score(self, known: ModalityEmbeddings, relations: Tensor, side: Side, ids: np.ndarray) -> np.ndarray:
+        """The model's scores float32 ``[B, C]`` of the entities ``ids[B, C]``; −∞ for id N."""
+        ours, theirs, direction = self.model.roles(self.term, side)
+        vectors = self.model.fusion.views(known, relations)[ours]
+        relation = self.model.relation(self.term, relations, side)
+        distinct, index = np.unique(np.minimum(ids, self.index.ntotal - 1), return_inverse=True)
+        table = self.model.everyone().views[theirs][torch.from_numpy(distinct)]
+        rows = torch.from_numpy(index.reshape(ids.shape))
+        scores = self.model.interaction.score_candidates([(vectors, relation, direction)], table, rows)
+        return np.where(ids < self.index.ntotal, (self.term.weight * scores).float().numpy(), np.float32(-np.inf))
+
+
+def searchable(model: Model) -> Tensor | None:
+    """Vectors ``[N, e]`` that an index of the model holds; ``None`` if its answers cannot be found by one."""
+    interaction, terms = model.interaction, model.fusion.terms
+    if not isinstance(interaction, QueryInteraction) or isinstance(interaction, ProjectionInteraction):
+        return None
+    if not isinstance(interaction.geometry, Dot | L2) or len(terms) != 1 or terms[0].head != terms[0].tail:
+        return None
+    if terms[0].weight <= 0 or terms[0].head not in (views := model.everyone().views):
+        return None
+    return interaction.entity(views[terms[0].head]).detach()
+
+
+def width(k: int, known: int) -> int:
+    """How many candidates to search for ``k`` answers of which ``known`` others may be left out."""
+    return max(LEAST, WIDER * k) + known
+
+
+def places(ids: np.ndarray, n: int, rows: np.ndarray, entities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column in ``ids[B, C]`` (ascending, of n entities) of each pair (row, entity) that is there."""
+    codes = (np.arange(len(ids))[:, None] * (n + 1) + ids).ravel()
+    wanted = rows * (n + 1) + entities
+    found = np.searchsorted(codes, wanted)
+    found = found[(found < len(codes)) & (codes[np.minimum(found, len(codes) - 1)] == wanted)]
+    return found // ids.shape[1], found % ids.shape[1]

@@ -1,0 +1,78 @@
+"""What can be asked: the model's entities, relations and pictures, and who the model is."""
+
+from base64 import b64encode
+from typing import Any
+
+import torch
+
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.serving.engine.index import IndexInfo
+from mmkgc.serving.engine.resolve import Resolver
+from mmkgc.serving.engine.thumbnails import Thumbnails
+
+
+class Catalog:
+    """Looks things up by label; scores nothing."""
+
+    def __init__(
+        self, bundle: Bundle, resolver: Resolver, thumbnails: Thumbnails, index: IndexInfo | None = None
+    ) -> None:
+        self.bundle, self.resolver, self.thumbnails, self.index = bundle, resolver, thumbnails, index
+
+    def search(self, text: str, limit: int, kind: str | None = None) -> dict[str, Any]:
+        """Entities (of the type ``kind``) whose name or key fits ``text``, the closest first."""
+        if kind is None:
+            found = self.resolver.entities.search(text, limit)
+        else:
+            allowed = set(self.resolver.ids_of_type(kind).tolist())
+            found = [i for i in self.resolver.entities.search(text, len(self.bundle.entities)) if i in allowed][:limit]
+        return {"entities": [self._entity(index) for index in found]}
+
+    def relations(self, entity: str | None = None) -> dict[str, Any]:
+        """All relations with their number of known triples, and how many of these have ``entity`` as head and as tail.
+
+        The entity's own relations come first, then the others, each by that number.
+        """
+        known, n = self.bundle.known.triples, len(self.bundle.relations)
+        total = torch.bincount(known[:, RELATION], minlength=n).tolist()
+        rows = [self.resolver.relations.item(index) | {"triples": total[index]} for index in range(n)]
+        if entity is not None:
+            index = self.resolver.entities.resolve(entity)
+            for side, column in (("as_head", HEAD), ("as_tail", TAIL)):
+                counts = torch.bincount(known[known[:, column] == index][:, RELATION], minlength=n).tolist()
+                for row, count in zip(rows, counts, strict=True):
+                    row[side] = count
+        rows.sort(key=lambda row: (-row.get("as_head", 0) - row.get("as_tail", 0), -row["triples"]))
+        return {"relations": rows}
+
+    def thumbnail(self, label: str) -> dict[str, Any]:
+        """The WebP picture of an entity, as base64, or null; raises ``QueryError`` if there is no such entity."""
+        picture = self.thumbnails.get(self.bundle.entities.keys[self.resolver.entities.resolve(label)])
+        return {"image": picture and b64encode(picture).decode(), "media_type": "image/webp"}
+
+    def model(self) -> dict[str, Any]:
+        """Interaction, fusion, modalities, sizes, calibration, and what the model was made from."""
+        bundle = self.bundle
+        config = bundle.model.config
+        return {
+            "interaction": config.interaction["name"],
+            "fusion": config.fusion["name"],
+            "dimension": config.dimension,
+            "modalities": list(bundle.model.entities.modalities),
+            "encoders": {m: f"{spec['encoder']} ({spec['weights']})" for m, spec in bundle.encoders.items()},
+            "entities": len(bundle.entities),
+            "relations": len(bundle.relations),
+            "train_triples": len(bundle.train),
+            "known_triples": len(bundle.known),
+            "types": sorted(self.resolver.of_type),
+            "search": "exact scan" if self.index is None else str(self.index),
+            "calibrated": bundle.calibration is not None,
+            "unseen_entities": "trained" if config.structure_dropout else "without a trained missing-structure path",
+            "provenance": bundle.provenance,
+        }
+
+    def _entity(self, index: int) -> dict[str, Any]:
+        item = self.resolver.entities.item(index)
+        kind = self.bundle.types[index] if self.bundle.types else None
+        return item | {"type": kind, "picture": item["key"] in self.thumbnails.keys}

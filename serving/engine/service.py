@@ -1,0 +1,103 @@
+"""The engine behind one entrance: JSON request in, JSON answer out, as TorchServe and MLflow hand them over."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from mmkgc.serving.api.protocol import MAX_BATCH, ErrorCode, QueryError, Strict, describe
+from mmkgc.serving.api.wire import join
+from mmkgc.serving.engine.engine import Engine, Report
+from mmkgc.serving.engine.lookup import Catalog
+
+
+class AnswerRequest(Strict):
+    """Answer queries; each is checked on its own, so that a bad one fails alone."""
+
+    operation: Literal["answer"]
+    queries: Annotated[list[Any], Field(max_length=MAX_BATCH)]
+
+
+class SearchRequest(Strict):
+    """Find entities by a piece of their name or key."""
+
+    operation: Literal["search"]
+    text: Annotated[str, Field(max_length=200)] = ""
+    type: str | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class RelationsRequest(Strict):
+    """List the relations; with an entity, its own first."""
+
+    operation: Literal["relations"]
+    entity: str | None = None
+
+
+class ThumbnailRequest(Strict):
+    """The picture of an entity, as base64."""
+
+    operation: Literal["thumbnail"]
+    entity: str
+
+
+class ModelRequest(Strict):
+    """Who the model is."""
+
+    operation: Literal["model"]
+
+
+Found = tuple[int, dict[str, Any]]  # status, JSON
+Request = AnswerRequest | SearchRequest | RelationsRequest | ThumbnailRequest | ModelRequest
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="operation")])
+
+
+class Response(NamedTuple):
+    """HTTP status and JSON body."""
+
+    status: int
+    body: bytes
+
+
+def respond(engine: Engine, bodies: Sequence[Any], report: Report | None = None) -> list[Response]:
+    """Answer several requests, the queries of all of them as one batch; a bad request gets a status of its own.
+
+    ``{"queries": […]}`` alone is a request to answer them.
+    """
+    requests = [_parse(body) for body in bodies]
+    queries = [query for request in requests if isinstance(request, AnswerRequest) for query in request.queries]
+    answers = map(to_json, engine.answer(queries, report))
+    return [_respond(engine, request, answers) for request in requests]
+
+
+def _parse(body: Any) -> Request | Found:
+    if isinstance(body, dict) and "queries" in body:
+        body = {"operation": "answer"} | body
+    try:
+        return _REQUEST.validate_python(body)
+    except ValidationError as error:
+        return 400, {"error": {"code": "invalid_request", "message": describe(error), "nearest": []}}
+
+
+def _respond(engine: Engine, request: Request | Found, answers: Iterator[bytes]) -> Response:
+    model = {"name": engine.name, "version": engine.version}
+    if isinstance(request, AnswerRequest):
+        return Response(200, join(model, [next(answers) for _ in request.queries]))
+    status, found = request if isinstance(request, tuple) else _look_up(engine.catalog, request)
+    return Response(status, to_json({"model": model} | found))
+
+
+def _look_up(catalog: Catalog, request: Request) -> Found:
+    try:
+        match request:
+            case SearchRequest():
+                return 200, catalog.search(request.text, request.limit, request.type)
+            case RelationsRequest():
+                return 200, catalog.relations(request.entity)
+            case ThumbnailRequest():
+                return 200, catalog.thumbnail(request.entity)
+            case _:
+                return 200, catalog.model()
+    except QueryError as error:
+        return 400 if error.code is ErrorCode.UNKNOWN_TYPE else 404, error.as_answer()

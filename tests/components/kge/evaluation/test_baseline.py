@@ -1,0 +1,19 @@
+import torch
+
+from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.evaluation.metrics import QueryRanks
+from mmkgc.components.kge.evaluation.ranks import rank
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
+
+
+def test_popularity_counts_slots_of_train_alone():
+    names = tuple("abcd")
+    train = torch.tensor([[0, 0, 1], [2, 0, 1], [0, 0, 3], [1, 1, 2]])
+    test = torch.tensor([[2, 0, 3]])
+    graph = Graph(Vocabulary(names, names), Vocabulary(("r", "s"), ("r", "s")), train=train, valid=test, test=test)
+    model = RelationPopularity(graph)
+    assert model.score_tails(torch.tensor([3, 3]), torch.tensor([0, 1])).tolist() == [[0, 2, 0, 1], [0, 0, 1, 0]]
+    assert model.score_heads(torch.tensor([0]), torch.tensor([2])).tolist() == [[2, 0, 1, 0]]
+    queries = QueryRanks.of(rank(model, test, KnownTriples(graph.all_triples, 4, 2)))
+    # (?, r, d): a is known and filtered, so c stands first. (c, r, ?): b is known and filtered, so d stands first.
+    assert queries.realistic.tolist() == [1, 1]

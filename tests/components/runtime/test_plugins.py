@@ -1,0 +1,63 @@
+"""Names and hyper-parameters of a recipe: what is wrong is refused with the nearest that is right."""
+
+import pytest
+from pydantic import ValidationError
+
+from mmkgc.components.kge.interactions import INTERACTIONS
+from mmkgc.components.kge.listing import catalog
+from mmkgc.components.kge.negatives import STRATEGIES
+from mmkgc.components.train.config import TrainConfig
+
+
+@pytest.mark.parametrize("name", ["mans-v", "MANS-V", "mans_v", "MansV"])
+def test_case_and_hyphens_are_free(name: str) -> None:
+    assert STRATEGIES.resolve(name)["name"] == "mans-v"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "margni"}, "unknown objective 'margni' — did you mean 'margin'?"),
+        ({"model": {"interaction": {"name": "transe", "q": 1}}}, "transe has no hyper-parameter 'q'"),
+        ({"model": {"interaction": {"name": "rotate", "inti": 1}}}, "did you mean 'init'?"),
+        ({"model": {"interaction": {"name": "transe", "p": 3}}}, "transe.p: Input should be 1 or 2"),
+        ({"negatives": {"name": "mans-h", "beta": 1.5}}, "mans-h.beta: Input should be less than or equal to 1"),
+        ({"negatives": {"count": 5}}, "name the strategy: one of bernoulli"),
+        ({"model": {"fusion": "ikrl", "modalities": ["textual"]}}, "needs visual features"),
+        ({"model": {"fusion": "structure"}, "negatives": "mans-v"}, "is the positive"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_told(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError) as told:
+        TrainConfig(**settings)  # type: ignore[arg-type]
+    assert message in str(told.value)
+
+
+def test_a_configuration_survives_json_and_fills_in_defaults() -> None:
+    config = TrainConfig(negatives={"name": "mat"}, regularizer="n3")  # type: ignore[arg-type]
+    assert config.negatives is not None
+    assert config.negatives["weight"] == 0.01
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_negatives_are_uniform_where_the_objective_needs_some() -> None:
+    assert TrainConfig().negatives == STRATEGIES.resolve("uniform")
+    assert TrainConfig(loss="cross-entropy").negatives is None  # type: ignore[arg-type]
+
+
+def test_dotted_overrides() -> None:
+    config = TrainConfig().override({"optimizer.lr": 0.5, "model.interaction": "complex", "negatives.count": 3})
+    assert config.optimizer.lr == 0.5
+    assert config.model.interaction == INTERACTIONS.resolve("complex")
+    assert config.negatives is not None
+    assert config.negatives["count"] == 3
+
+
+def test_the_catalog_lists_every_class_with_a_sentence() -> None:
+    listed = catalog()
+    assert set(listed) == {"interaction", "fusion", "strategy", "loss", "regularizer"}
+    for entries in listed.values():
+        assert entries
+        assert all(len(entry.summary) > 10 for entry in entries)
+    assert {"mans-v", "mans-t", "mans-h", "mans-a", "mat", "dhns"} <= {entry.name for entry in listed["strategy"]}

@@ -1,0 +1,225 @@
+"""The gateway's own behaviour, before an engine in this process; the contract test has TorchServe behind it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from mmkgc.serving.api.gateway.app import create_app
+from mmkgc.serving.api.gateway.routes import schema
+from mmkgc.serving.api.gateway.settings import Limits, own_keys, read_keys
+from mmkgc.serving.api.protocol import Answers, Entities, ModelInfo, Relations
+
+KEY = "0123456789abcdef"
+HEADERS = {"authorization": f"Bearer {KEY}"}
+QUERY = {"head": "e1", "relation": "r1", "k": 3}
+COMMITTED = Path(__file__).parents[3] / "serving" / "gateway" / "openapi.json"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def app(engine_model):
+    return create_app(engine_model, [KEY, "another-key-of-16"])
+
+
+@pytest.fixture
+def client(app) -> Iterator[TestClient]:
+    with TestClient(app, headers=HEADERS) as client:
+        yield client
+
+
+def test_answers_are_the_engines(client, engine, near):
+    queries = [QUERY, {"head": "nobody", "relation": "r1"}, {"head": "e1", "relation": "r1", "tail": "e3"}]
+    answer = client.post("/v1/complete", json={"queries": queries}).json()
+    assert answer["answers"] == near(engine.answer(queries))
+    Answers.model_validate(answer)
+
+
+def test_score_takes_triples_and_fails_them_alone(client, engine, near):
+    triple = {"head": "e1", "relation": "r1", "tail": "e3"}
+    answers = client.post("/v1/score", json={"triples": [{"head": "e1"}, triple, "x"]}).json()["answers"]
+    assert [answer.get("error", {}).get("code") for answer in answers] == ["invalid_query", None, "invalid_query"]
+    assert answers[1] == near(engine.answer([triple])[0])
+    none_good = Answers.model_validate(client.post("/v1/score", json={"triples": ["x"]}).json())
+    assert none_good.model.name == "mmkgc"
+
+
+def test_lookups_have_the_documented_form(client):
+    found = Entities.model_validate(client.get("/v1/entities", params={"q": "twin", "limit": 1}).json())
+    assert [entity.key for entity in found.entities] == ["e7"]
+    assert len(Relations.model_validate(client.get("/v1/relations").json()).relations) == 5
+    assert Relations.model_validate(client.get("/v1/relations?entity=e1").json()).relations[0].as_head is not None
+    assert ModelInfo.model_validate(client.get("/v1/model").json()).interaction == "rotate"
+    assert client.get("/v1/relations?entity=nobody").status_code == 404
+    assert client.get("/v1/picture?entity=e1").status_code == 204
+    assert client.get("/v1/picture?entity=nobody").json()["error"]["code"] == "unknown_entity"
+
+
+def test_no_route_answers_without_a_key(app):
+    routes = [(path, method) for path, methods in schema(app)["paths"].items() for method in methods]
+    with TestClient(app) as client:
+        for path, method in [*routes, ("/openapi.json", "get")]:
+            if path in ("/healthz", "/readyz"):
+                assert client.request(method, path).json() == {"status": "ok"}
+                continue
+            for header in ("", "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer \xff"):
+                answer = client.request(method, path, headers={"authorization": header.encode("latin-1")}, json={})
+                assert answer.status_code == 401, (path, header)
+        assert client.get("/v1/model", headers={"authorization": "bearer another-key-of-16"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"{", 422),
+        (b"[]", 422),
+        (b'{"queries": []}', 422),
+        (b'{"queries": [], "x": 1}', 422),
+        (json.dumps({"queries": [QUERY] * 1025}).encode(), 422),
+        (b'{"queries": ["' + b"x" * 17_000_000 + b'"]}', 413),
+    ],
+)
+def test_a_bad_body_is_refused(client, body, status):
+    answer = client.post("/v1/complete", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"]
+
+
+def test_a_body_without_length_is_limited_too(engine_model):
+    with TestClient(create_app(engine_model, [KEY], Limits(max_body=1000)), headers=HEADERS) as client:
+        answer = client.post("/v1/complete", content=(b"x" * 100 for _ in range(100)))
+    assert answer.status_code == 413
+
+
+def test_a_key_that_asks_too_much_waits(engine_model):
+    app = create_app(engine_model, [KEY, "another-key-of-16"], Limits(burst=5, queries_per_second=1))
+    with TestClient(app, headers=HEADERS) as client:
+        assert client.post("/v1/complete", json={"queries": [QUERY] * 5}).status_code == 200
+        refused = client.post("/v1/complete", json={"queries": [QUERY] * 3})
+        assert refused.status_code == 429
+        assert 2 <= int(refused.headers["retry-after"]) <= 3
+        assert client.get("/v1/model", headers={"authorization": "Bearer another-key-of-16"}).status_code == 200
+
+
+class SlowModel:
+    """Answers only when it is told to."""
+
+    def __init__(self, model) -> None:
+        self.model, self.go = model, asyncio.Event()
+
+    async def ask(self, body):
+        await self.go.wait()
+        return await self.model.ask(body)
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.anyio
+async def test_backpressure_refuses_what_cannot_wait(engine_model):
+    slow = SlowModel(engine_model)
+    app = create_app(slow, [KEY], Limits(max_waiting=4, workers=1, per_call=2))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=HEADERS) as client:
+        posts = [asyncio.create_task(client.post("/v1/complete", json={"queries": [QUERY]})) for _ in range(8)]
+        done, waiting = await asyncio.wait(posts, timeout=1)
+        assert {task.result().status_code for task in done} == {429}
+        assert all("retry-after" in task.result().headers for task in done)
+        slow.go.set()
+        answered = [(await task).status_code for task in waiting]
+    assert answered == [200] * len(waiting)
+    assert 4 <= len(waiting) <= 7  # four wait at the gateway, one is worked at, two fill a call that waits at the model
+
+
+@pytest.mark.anyio
+async def test_a_request_that_takes_too_long_is_given_up(engine_model):
+    app = create_app(SlowModel(engine_model), [KEY], Limits(timeout=0.1))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://gateway", headers=HEADERS
+    ) as client:
+        answer = await client.post("/v1/complete", json={"queries": [QUERY]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "timeout")
+
+
+class StrangeModel:
+    """Answers every request with the same bytes."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.answer = status, body
+
+    async def ask(self, body):
+        return self.answer
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (200, b'{"model":{"name":"m","version":"1"},"answers":[]}', "one release"),
+        (200, b"<html>\n</html>\n", "one release"),
+        (404, b'{"code":404,"type":"ModelNotFoundException"}', "model server refused"),
+        (413, b"too long", "model server refused"),
+    ],
+)
+def test_a_model_that_answers_in_another_form_is_refused(status, body, message):
+    with TestClient(create_app(StrangeModel(status, body), [KEY]), headers=HEADERS) as client:
+        answer = client.post("/v1/complete", json={"queries": [QUERY]})
+    assert answer.status_code == 503
+    assert message in answer.json()["error"]["message"]
+
+
+def test_log_lines_have_ids_and_no_payload(client, caplog):
+    logging.getLogger("mmkgc.gateway").propagate = True
+    with caplog.at_level(logging.INFO, "mmkgc.gateway"):
+        answer = client.post("/v1/complete", json={"queries": [QUERY]}, headers={"x-request-id": "my-id.1"})
+        forged = client.get("/v1/model", headers={"x-request-id": 'a" b'})
+    assert answer.headers["x-request-id"] == "my-id.1"
+    assert len(forged.headers["x-request-id"]) == 32
+    fields = caplog.records[0].fields
+    assert (fields["request_id"], fields["status"], fields["queries"]) == ("my-id.1", 200, 1)
+    assert "Entity" not in str(caplog.records)
+    assert KEY not in str([record.__dict__ for record in caplog.records])
+
+
+def test_metrics_count_what_happened(client):
+    client.post("/v1/complete", json={"queries": [QUERY, {"head": "nobody", "relation": "r1"}]})
+    text = client.get("/metrics").text
+    assert 'mmkgc_gateway_queries_total{direction="tail",status="ok"} 1.0' in text
+    assert 'mmkgc_gateway_queries_total{direction="unknown",status="unknown_entity"} 1.0' in text
+    assert 'mmkgc_gateway_requests_total{route="/v1/complete",status="200"} 1.0' in text
+    assert 'mmkgc_gateway_model{name="mmkgc",version="test"} 1.0' in text
+
+
+def test_the_committed_description_is_current(app):
+    assert json.loads(COMMITTED.read_text()) == schema(app), "run `python -m mmkgc.serving.api.gateway.openapi`"
+
+
+def test_keys_come_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    from mmkgc.components.runtime.errors import UserError
+
+    (tmp_path / "keys").write_text(f"{KEY}\n\nanother-key-of-16\n")
+    monkeypatch.setenv("MMKGC_API_KEYS_FILE", str(tmp_path / "keys"))
+    assert read_keys() == [KEY, "another-key-of-16"]
+    monkeypatch.delenv("MMKGC_API_KEYS_FILE")
+    monkeypatch.setenv("MMKGC_API_KEYS", "short")
+    with pytest.raises(UserError, match="shorter than 16"):
+        read_keys()
+    monkeypatch.delenv("MMKGC_API_KEYS")
+    with pytest.raises(UserError, match="no API key"):
+        read_keys()
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
+    assert own_keys() == own_keys()
+    assert (tmp_path / "api-key").stat().st_mode & 0o777 == 0o600
+    assert len(own_keys()[0]) == 32

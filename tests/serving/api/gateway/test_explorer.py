@@ -1,0 +1,137 @@
+"""The explorer page in a real browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmkgc.serving.api.gateway.app import create_app
+from mmkgc.serving.engine.engine import Engine
+
+pytestmark = pytest.mark.service("chromium")
+
+KEY = "0123456789abcdef"
+DOWN, ENTER, TAB = "\ue015", "\ue007", "\ue004"
+NAMES = "#predictions .name"
+
+
+@pytest.fixture(scope="module")
+def url(engine_model, serve) -> Iterator[str]:
+    with serve(create_app(engine_model, [KEY])) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser, url):
+    """The page, opened with a key (it starts with the first entity), at the answers of Entity 1."""
+    browser.resize(1200, 900)
+    browser.open(f"{url}/#key={KEY}")
+    browser.wait(lambda: browser.texts("#model"), "the model's name")
+    browser.type("#search", "entity 1")
+    browser.wait(lambda: browser.texts("#found li"), "search results")
+    browser.press(ENTER)
+    browser.wait(lambda: browser.texts(NAMES) and "Entity 1 " in browser.texts("#question")[0] + " ", "its predictions")
+    return browser
+
+
+def expected(engine, **query) -> list[str]:
+    (answer,) = engine.answer([query])
+    return [prediction["name"] for prediction in answer["predictions"]]
+
+
+def asked(page) -> tuple[str, str]:
+    """Relation and side of the pressed button."""
+    (text,) = page.texts("#relations [aria-pressed=true]")
+    side = "tail" if text.endswith("→") else "head"
+    return text.strip("←→ "), side
+
+
+def test_the_key_leaves_the_address_and_a_wrong_one_is_told(browser, url):
+    browser.open(f"{url}/#key=wrong")
+    assert browser.wait(lambda: browser.texts("#login-error"), "the refusal") == ["This key is not known."]
+    browser.type("#key", KEY + ENTER)
+    browser.wait(lambda: browser.texts("#model"), "the model's name")
+    assert "key" not in browser.script("return location.href")
+
+
+def test_keyboard_alone_finds_an_entity_a_relation_and_walks_on(page, engine):
+    relation, side = asked(page)
+    given = {"tail": "head", "head": "tail"}[side]
+    assert page.texts(NAMES) == expected(engine, **{given: "e1", "relation": relation})
+    place, name = next((i, name) for i, name in enumerate(page.texts(NAMES)) if not name.startswith("Entity 1"))
+    page.script("document.querySelectorAll('#predictions button')[arguments[0]].focus()", place)
+    page.press(ENTER)
+    page.wait(lambda: page.texts("#entity-name") == [name], "the next entity")
+    page.wait(lambda: name in page.texts("#question")[0], "its answers")
+    assert page.texts("#walk button") == ["Entity 0", "Entity 1"]
+    page.script("history.back()")
+    page.wait(lambda: page.texts("#entity-name") == ["Entity 1"], "the way back")
+
+
+def test_arrow_keys_move_through_the_search(page):
+    page.type("#search", "twin")
+    page.wait(lambda: len(page.texts("#found li")) == 2, "both twins")
+    page.press(DOWN, ENTER)
+    page.wait(lambda: page.texts("#entity-about") == ["river · e8"], "the second twin")
+
+
+def test_known_answers_are_marked(page, engine):
+    relation, side = asked(page)
+    page.click("#known")
+    given = {"tail": "head", "head": "tail"}[side]
+    wanted = engine.answer([{given: "e1", "relation": relation, "exclude_known": False}])[0]["predictions"]
+    known = [prediction["name"] for prediction in wanted if prediction["known"]]
+    page.wait(lambda: page.texts(".badge") == ["known"] * len(known), "the marks")
+
+
+def test_shares_and_support_are_shown(page):
+    page.click(".why summary")
+    text = page.wait(lambda: page.texts(".why[open]"), "the reasons")[0]
+    assert "structure" in text
+    assert text.count("→") == 3
+
+
+def test_every_button_of_a_relation_asks_its_own_question(page, engine):
+    buttons = page.texts("#relations button")
+    assert len(buttons) == 10
+    page.click("#relations button:last-child")
+    relation, side = asked(page)
+    given = {"tail": "head", "head": "tail"}[side]
+    wanted = expected(engine, **{given: "e1", "relation": relation})
+    page.wait(lambda: page.texts(NAMES) == wanted, "other answers")
+
+
+def test_nothing_spills_over_on_a_phone(page, tmp_path: Path):
+    page.resize(360, 740)
+    assert page.script("return document.documentElement.scrollWidth") <= 360
+    assert page.texts(NAMES)
+
+
+def test_no_outside_request_and_no_error(page, url):
+    loaded = page.script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert loaded
+    assert all(name.startswith((url, "blob:")) for name in loaded)
+    assert page.errors() == []
+
+
+def test_without_encoders_no_unseen_entity_is_offered(page):
+    assert page.texts("#unseen") == []
+
+
+@pytest.mark.slow
+def test_a_text_tries_an_unseen_entity(browser, reading_bundle, serve, in_process):
+    text = "A quiet town on the bank of a wide river."
+    engine = Engine(reading_bundle)
+    browser.resize(1200, 900)
+    with serve(create_app(in_process(engine), [KEY])) as url:
+        browser.open(f"{url}/#key={KEY}")
+        browser.wait(lambda: browser.texts("#question"), "the first question")
+        browser.click("#unseen summary")
+        browser.type("#text", text)
+        browser.click("#use-unseen")
+        browser.wait(
+            lambda: browser.texts("#question") and "quiet town" in browser.texts("#question")[0], "its question"
+        )
+        relation, side = asked(browser)
+        given = {"tail": "head", "head": "tail"}[side]
+        assert browser.texts(NAMES) == expected(engine, **{given: {"text": text}, "relation": relation})

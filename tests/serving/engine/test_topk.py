@@ -1,0 +1,28 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mmkgc.serving.engine.topk import top_k
+
+scores = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.integers(1, 30)),
+    elements=st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 1.0, np.nan]),  # few values: many ties
+)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(scores=scores, k=st.integers(1, 40))
+def test_equals_a_stable_sort(scores, k):
+    found = top_k(scores, k)
+    assert found.shape == (len(scores), min(k, scores.shape[1]))
+    for row, ids in zip(scores, found, strict=True):
+        finite = [column for column in range(len(row)) if np.isfinite(row[column])]
+        expected = sorted(finite, key=lambda column: (-row[column], column))[:k]
+        assert ids.tolist() == expected + [-1] * (len(ids) - len(expected))
+
+
+def test_many_rows_and_columns():
+    scores = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32).round(1)
+    assert top_k(scores, 20).tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :20].tolist()

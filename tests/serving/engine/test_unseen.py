@@ -1,0 +1,115 @@
+"""Entities that the graph does not hold, read by the real sentence encoder and by an untrained VGG-16."""
+
+from base64 import b64encode
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmkgc.components.encoders.registry import create, recreate
+from mmkgc.components.encoders.vgg16 import VGG16Config
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.serving.api.protocol import MAX_IMAGE_BYTES, ErrorCode
+from mmkgc.serving.engine.engine import Engine
+
+TEXT = "A quiet town on the bank of a wide river."
+
+
+@pytest.fixture(scope="module")
+def reading(reading_bundle) -> Engine:
+    return Engine(reading_bundle)
+
+
+def png(size: tuple[int, int] = (40, 30), colour: str = "red") -> str:
+    buffer = BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return b64encode(buffer.getvalue()).decode()
+
+
+def test_a_described_head_is_scored_through_the_projection(reading, reading_bundle):
+    encoder = recreate(reading_bundle.encoders["textual"])
+    features = torch.from_numpy(np.asarray(encoder.encode([TEXT])))
+    with torch.no_grad():
+        modal = reading_bundle.model.entities.unseen({"textual": features})
+        scores = reading_bundle.model.score_tails_of(modal, torch.tensor([1]))[0]
+    (answer,) = reading.answer([{"head": {"text": TEXT}, "relation": "r1", "k": 5}])
+    assert answer["head"] == {"key": None, "name": None}
+    assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in scores.topk(5).indices.tolist()]
+    assert [p["score"] for p in answer["predictions"]] == pytest.approx(scores.topk(5).values.tolist(), abs=1e-4)
+
+
+def test_every_direction_takes_an_unseen_entity(reading):
+    unseen = {"text": TEXT}
+    head, tail, relation, triple = reading.answer(
+        [
+            {"relation": "r1", "tail": unseen, "k": 3},
+            {"head": unseen, "relation": "r1", "k": 40},
+            {"head": unseen, "tail": "e2"},
+            {"head": unseen, "relation": "r1", "tail": "e2"},
+        ]
+    )
+    assert len(head["predictions"]) == 3
+    by_key = {p["key"]: p["score"] for p in tail["predictions"]}
+    assert triple["score"] == pytest.approx(by_key["e2"], abs=1e-4)
+    by_relation = {p["key"]: p["score"] for p in relation["predictions"]}
+    assert triple["score"] == pytest.approx(by_relation["r1"], abs=1e-4)
+    assert not triple["known"]
+
+
+def test_a_batch_of_texts_is_one_answer_each(reading):
+    queries = [{"head": {"text": f"{TEXT} {i}"}, "relation": "r1", "k": 2} for i in range(5)]
+    together = reading.answer(queries)
+    for query, answer in zip(queries, together, strict=True):
+        (alone,) = reading.answer([query])
+        assert [p["key"] for p in answer["predictions"]] == [p["key"] for p in alone["predictions"]]
+
+
+def test_other_weights_are_refused(make_reading_bundle):
+    bundle = make_reading_bundle()
+    bundle.encoders["textual"] = {**bundle.encoders["textual"], "sha256": "0" * 64}
+    (answer,) = Engine(bundle).answer([{"head": {"text": TEXT}, "relation": "r1"}])
+    assert answer["error"]["code"] == ErrorCode.UNSUPPORTED
+    assert "weights" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("unseen", "code"),
+    [
+        ({"image": png()}, ErrorCode.NO_MODALITY),
+        ({"text": "x" * 10_001}, ErrorCode.INVALID_QUERY),
+        ({"text": ""}, ErrorCode.INVALID_QUERY),
+        ({"image": "not base64!"}, ErrorCode.INVALID_QUERY),
+        ({"image": b64encode(b"x" * (MAX_IMAGE_BYTES + 1)).decode()}, ErrorCode.INVALID_QUERY),
+        ({"image": b64encode(b"GIF89a").decode()}, ErrorCode.BAD_IMAGE),
+        ({"image": png((6000, 5000))}, ErrorCode.BAD_IMAGE),
+        ({"text": TEXT, "url": "http://example.org"}, ErrorCode.INVALID_QUERY),
+    ],
+)
+def test_what_cannot_be_read_is_told(reading, unseen, code):
+    (answer,) = reading.answer([{"head": unseen, "relation": "r1"}])
+    assert answer["error"]["code"] == code
+
+
+def test_a_picture_is_read_by_the_bundles_visual_encoder(bundle):
+    encoder = create(VGG16Config(weights="random"))
+    n = len(bundle.entities)
+    torch.manual_seed(0)
+    features = {"visual": Features(torch.randn(n, encoder.dimension), torch.ones(n, dtype=torch.bool))}
+    model = Model(ModelConfig(dimension=8), n, len(bundle.relations), features, torch.ones(n, dtype=torch.bool)).eval()
+    seeing = Bundle(model, bundle.entities, bundle.relations, None, bundle.train, bundle.known)
+    seeing.encoders["visual"] = encoder.spec.model_dump()
+    red, blue, bad = Engine(seeing).answer(
+        [{"head": {"image": image}, "relation": "r1", "k": 40} for image in (png(), png(colour="blue"), png()[:40])]
+    )
+    with torch.no_grad():
+        modal = model.entities.unseen({"visual": torch.from_numpy(encoder.encode([Image.new("RGB", (40, 30), "red")]))})
+        scores = model.score_tails_of(modal, torch.tensor([1]))[0]
+    assert [p["score"] for p in red["predictions"]] == pytest.approx(
+        scores.sort(descending=True).values.tolist(), abs=1e-3
+    )
+    assert [p["score"] for p in red["predictions"]] != [p["score"] for p in blue["predictions"]]
+    assert bad["error"]["code"] == ErrorCode.BAD_IMAGE
