@@ -116,7 +116,7 @@ class Storage(Protocol):
 
 
 def open_storage(root: str | None = None) -> Storage:
-    """The store at ``root``, by default the one that the environment names (see ``mmkgc.components.runtime.settings``)."""
+    """The store at ``root``, by default the one that the environment names (``runtime.settings``)."""
     config = StorageConfig.from_env(root)
     if config.root.startswith("s3://"):
         from mmkgc.feature_store.s3 import S3Storage

@@ -40,8 +40,8 @@ def batch_losses(
         encoded = EncodedEntities(model, ids_of(batch.triples, blocks))
         blocks = sampler.refine(batch, blocks, encoded, model) if sampler else blocks
         for alike in group_consecutive(blocks, lambda one, other: one.kind == other.kind):
-            name, loss = alike[0].name, block_loss(model, encoded, batch, alike, loss)
-            losses[name] = losses[name] + loss if name in losses else loss
+            name, value = alike[0].name, block_loss(model, encoded, batch, alike, loss)
+            losses[name] = losses[name] + value if name in losses else value
     if regularizer:
         losses["regularizer"] = regularizer.penalty(model, model.factors(encoded, batch.triples))
     return losses | model.auxiliary(encoded, batch.triples)

@@ -1,4 +1,4 @@
-"""Runs of alike items."""
+"""Lists of consecutive items that are alike."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Entities that the graph does not hold: text and image become a ``ModalityEmbeddings`` through the model's own projections."""
+"""Modality embeddings of entities that the graph does not hold, from their texts and images."""
 
 import warnings
 from collections.abc import Sequence

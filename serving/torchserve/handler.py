@@ -1,7 +1,7 @@
 """TorchServe's entry point: requests in, engine, answers out. Nothing is decided here.
 
-REST and gRPC predictions bring the JSON of ``mmkgc.serving.engine.service``. The Open Inference Protocol brings the same queries as
-one BYTES tensor of JSON texts, and gets its answers back as one.
+REST and gRPC predictions bring the JSON of ``serving.engine.service``. The Open Inference Protocol brings the same
+queries as one BYTES tensor of JSON texts, and gets its answers back as one.
 """
 
 import gc

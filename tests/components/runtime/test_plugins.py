@@ -4,14 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from mmkgc.components.kge.interactions import INTERACTIONS
-from mmkgc.components.kge.listing import catalog
-from mmkgc.components.kge.negatives import STRATEGIES
+from mmkgc.components.kge.listing import listing
+from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.train.config import TrainConfig
 
 
 @pytest.mark.parametrize("name", ["mans-v", "MANS-V", "mans_v", "MansV"])
 def test_case_and_hyphens_are_free(name: str) -> None:
-    assert STRATEGIES.resolve(name)["name"] == "mans-v"
+    assert SAMPLERS.resolve(name)["name"] == "mans-v"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_configuration_survives_json_and_fills_in_defaults() -> None:
 
 
 def test_negatives_are_uniform_where_the_objective_needs_some() -> None:
-    assert TrainConfig().negatives == STRATEGIES.resolve("uniform")
+    assert TrainConfig().negatives == SAMPLERS.resolve("uniform")
     assert TrainConfig(loss="cross-entropy").negatives is None  # type: ignore[arg-type]
 
 
@@ -55,7 +55,7 @@ def test_dotted_overrides() -> None:
 
 
 def test_the_catalog_lists_every_class_with_a_sentence() -> None:
-    listed = catalog()
+    listed = listing()
     assert set(listed) == {"interaction", "fusion", "strategy", "loss", "regularizer"}
     for entries in listed.values():
         assert entries
