@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmkgc.components.dataset.mmkg import MMKG
-from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.evaluation.metrics import QueryRanks, Ties, metrics_by_side
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 from mmkgc.components.kge.model import Model
@@ -47,7 +47,7 @@ def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
         "visual": torch.tensor([bool(images) for images in mmkg.images]),
         "textual": torch.tensor([text is not None for text in mmkg.descriptions]),
     }
-    used = {m: model.entities.features.mask(m) for m in model.entities.modalities if m != STRUCTURE}
+    used = {m: model.entities.raw(m).mask for m in model.entities.modalities if m != STRUCTURE}
     return {m: mask for m in given if (mask := given[m] if given[m].any() else used.get(m)) is not None}
 
 

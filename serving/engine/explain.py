@@ -47,5 +47,5 @@ class Evidence:
         return [peers[row[row >= 0]] for row in torch.from_numpy(best)]
 
     def _vectors(self, ids: Tensor) -> Tensor:
-        modal = self.entities.modal(ids)
+        modal = self.entities.encode(ids)
         return normalize(torch.cat([normalize(vectors, dim=-1) for vectors in modal.vectors.values()], dim=-1), dim=-1)

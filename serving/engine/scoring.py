@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.encoded_entities import EncodedEntities
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.serving.api.protocol import Direction
@@ -84,7 +84,7 @@ class Scorer:
                 (self._given(kind, group, unseen), _ids(query.relation for query in group), SIDES[kind.direction])
                 for kind, group in piece.items()
             ]
-            scores = self.model.score_sides_of(asked)
+            scores = self.model.score_queries(asked)
         else:
             scores = [self._matches(kind, group, unseen) for kind, group in piece.items()]
         return {kind: part.float().numpy() for kind, part in zip(piece, scores, strict=True)}
@@ -170,8 +170,8 @@ class Scorer:
 
     def lacking(self, ids: Sequence[int]) -> dict[str, int]:
         """How many of the entities ``ids`` have no feature of each modality."""
-        features = self.model.entities.features
-        masks = {m: features.get_buffer(f"{m}_mask") for m in self.model.entities.projections}
+        entities = self.model.entities
+        masks = {m: entities.raw(m).mask for m in entities.modalities if m != STRUCTURE}
         return {m: int((~mask[list(ids)]).sum()) for m, mask in masks.items() if not mask[list(ids)].all()}
 
 

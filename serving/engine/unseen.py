@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.serving.api.protocol import ErrorCode, QueryError, Unseen
 
@@ -44,7 +44,7 @@ class UnseenEntities:
             modality: torch.from_numpy(self._encoder(modality).encode([entity[modality] for entity in entities]))
             for modality in entities[0]
         }
-        return self.table.unseen(features)
+        return self.table.encode_new(features)
 
     def _encoder(self, modality: str) -> Any:
         if modality not in self._encoders:

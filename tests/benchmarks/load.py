@@ -43,7 +43,7 @@ def make_bundle(folder: Path, interaction: str) -> None:
     triples = torch.stack(columns, dim=1)
     graph = Graph(entities, relations, train=triples, valid=triples[:0], test=triples[:0])
     config = ModelConfig(dimension=DIMENSION, interaction=interaction, fusion="structure")
-    model = Model(config, ENTITIES, RELATIONS, {}, torch.ones(ENTITIES, dtype=torch.bool))
+    model = Model(config, RELATIONS, {}, torch.ones(ENTITIES, dtype=torch.bool))
     Bundle.of(model.eval(), graph).save(folder)
 
 

@@ -60,7 +60,7 @@ def random_bundle(seed: int = 0, **model: object) -> Bundle:
     features = {"visual": make_features(D_IMAGE, 1), "textual": make_features(D_TEXT, 2)}
     seen = torch.ones(N, dtype=torch.bool)
     config = ModelConfig(**{"dimension": 8, "structure_dropout": 0.2} | model)
-    model_ = Model(config, N, R, features, seen).eval()
+    model_ = Model(config, R, features, seen).eval()
     calibration = {"method": "platt", "slope": 1.5, "intercept": 0.25}
     return Bundle.of(model_, graph, calibration=calibration, provenance={"made_by": "tests"})
 
@@ -134,7 +134,7 @@ def bundle_of_texts() -> Bundle:
     features = {"textual": Features(vectors, torch.ones(N, dtype=torch.bool))}
     torch.manual_seed(0)
     config = ModelConfig(dimension=8, structure_dropout=0.2)
-    model = Model(config, N, R, features, torch.ones(N, dtype=torch.bool)).eval()
+    model = Model(config, R, features, torch.ones(N, dtype=torch.bool)).eval()
     return Bundle.of(model, graph, encoders={"textual": encoder.spec.model_dump()})
 
 

@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 from math import floor
-from typing import TYPE_CHECKING
 
 import torch
 
-from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.kge.interactions.base import Interaction
-from mmkgc.components.kge.negatives.base import Batch, Context, EntityNegatives, NegativeBlock, NegativeSampler
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
-
-if TYPE_CHECKING:
-    from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
 
 
 class MansV(NegativeSampler):
@@ -38,6 +36,8 @@ class MansV(NegativeSampler):
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+        if STRUCTURE not in fusion.modalities:
+            return "it keeps the positive's structure; set model.structure: true"
         if fusion.modalities == (STRUCTURE,):
             return "the fusion uses structure alone, so a negative with the positive's structure is the positive"
         if fusion.separate:
@@ -48,7 +48,7 @@ class MansV(NegativeSampler):
         """Share of the negatives that keep the positive's structure, β."""
         return 1.0
 
-    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+    def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
         return self._mixed(batch, self._normal(batch), self.share())
 
     def _normal(self, batch: Batch) -> list[NegativeBlock]:

@@ -32,7 +32,9 @@ def test_the_same_model_comes_back(
     if fusion != "structure":
         raw = {model.entities.modalities[1]: torch.randn(2, 7)}
         relation = torch.tensor([0, 1])
-        ours, theirs = (m.score_tails_of(m.entities.unseen(raw), relation) for m in (model, loaded.model))
+        ours, theirs = (
+            m.score_queries([(m.entities.encode_new(raw), relation, "tail")])[0] for m in (model, loaded.model)
+        )
         assert torch.equal(ours, theirs)
     assert (loaded.entities, loaded.relations, loaded.types) == (graph.entities, graph.relations, None)
     assert torch.equal(loaded.train, graph.train)

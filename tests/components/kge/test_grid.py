@@ -7,14 +7,15 @@ import torch
 
 from mmkgc.components.kge.batch_loss import batch_losses
 from mmkgc.components.kge.compatibility import incompatibility
-from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.losses.base import AllEntityLoss
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
-from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.negatives.base import Context
+from mmkgc.components.kge.negatives.samples import Batch
+from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.tensors import total
 
 MODALITIES = ("visual", "textual")
@@ -49,7 +50,7 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
     model.double()
     context = make_context(model, {"name": "self-adversarial", "margin": 3})
     sampler = SAMPLERS.create(choice, context).double()
-    blocks = sampler.refine(batch, sampler.sample(batch, model), EncodedEntities(model), model)
+    blocks = sampler.refine(batch, sampler.sample(batch, model), model.encode(), model)
     losses = batch_losses(model, batch, blocks, context.loss, context.train)
     before = total(losses.values())
     parameters = list(model.parameters())
@@ -66,7 +67,7 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
     assert after < before
     for block in blocks:
         rows = len(block.rows)
-        positive, negative = model.score_blocks(model.everyone(), batch.triples, [block], block.terms)
+        positive, negative = score_blocks(model, model.everyone(), batch.triples, [block], block.terms)
         assert positive.shape == (rows,)
         assert negative.shape[0] == rows
 

@@ -81,7 +81,7 @@ def test_blocks_do_not_change_scores(choice: dict[str, Any], monkeypatch: pytest
         interaction.score_all(entity[known], relation[asked], entity, "tail"),
         interaction.score_candidates([(entity[known], relation[asked], "tail")], entity, index),
     ]
-    monkeypatch.setattr("components.kge.tensors.BLOCK_FLOATS", {"cpu": 20})
+    monkeypatch.setattr("mmkgc.components.kge.tensors.BLOCK_FLOATS", {"cpu": 20})
     blocked = [
         interaction.score_all(entity[known], relation[asked], entity, "tail"),
         interaction.score_candidates([(entity[known], relation[asked], "tail")], entity, index),

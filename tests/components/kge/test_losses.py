@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkgc.components.kge.batch_loss import block_loss
-from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
-from mmkgc.components.kge.negatives.base import Batch, EntityNegatives, NegativeBlock
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
+from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.kge.tensors import total
 
@@ -78,8 +78,8 @@ def test_weights_of_positives_and_blocks(make_model: Callable[..., Model], batch
     weighted = Batch(batch.triples, torch.linspace(0.1, 1, len(batch)))
     rows = torch.tensor([3, 5, 5])
     block = NegativeBlock(rows, tail=EntityNegatives(torch.tensor([[1, 2], [3, 4], [5, 6]])), weight=0.7)
-    encoded = EncodedEntities(model)
-    positive, negative = model.score_blocks(encoded, batch.triples, [block])
+    encoded = model.encode()
+    positive, negative = score_blocks(model, encoded, batch.triples, [block])
     losses = loss.loss(positive, negative)  # type: ignore[attr-defined]
     expected = 0.7 * (weighted.weight[rows] * losses).sum() / weighted.weight.sum()
     torch.testing.assert_close(block_loss(model, encoded, weighted, [block], loss), expected)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_an_ensembles_terms_are_trained_apart(make_model: Callable[..., Model], 
     model, loss = make_model(interaction="distmult", fusion="mose"), LOSSES.create("margin")
     rows = torch.arange(4)
     block = NegativeBlock(rows, tail=EntityNegatives(torch.arange(8).view(4, 2)))
-    encoded = EncodedEntities(model)
+    encoded = model.encode()
     by_hand = []
     for modality in ("structure", "visual", "textual"):
         h, r, t = batch.heads[rows], batch.relations[rows], batch.tails[rows]
@@ -104,7 +104,7 @@ def test_an_ensembles_terms_are_trained_apart(make_model: Callable[..., Model], 
 def test_n3_takes_cubes_of_complex_moduli_of_the_batch(make_model: Callable[..., Model], batch: Batch) -> None:
     model = make_model(interaction={"name": "complex", "init": 1}, fusion="structure")
     penalty = REGULARIZERS.create({"name": "n3", "weight": 0.5}).penalty(
-        model, model.factors(EncodedEntities(model), batch.triples)
+        model, model.factors(model.encode(), batch.triples)
     )
 
     def cubes(vectors: torch.Tensor) -> float:

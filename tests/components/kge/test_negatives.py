@@ -10,21 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmkgc.components.kge.batch_loss import batch_losses
-from mmkgc.components.kge.encoded_entities import EncodedEntities, ids_of
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives import SAMPLERS
-from mmkgc.components.kge.negatives.base import (
-    Batch,
-    Context,
-    EntityNegatives,
-    GeneratedNegatives,
-    NegativeBlock,
-    NegativeSampler,
-)
+from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, head_share
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, GeneratedNegatives, NegativeBlock, ids_of
+from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.tensors import total
 
 MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
@@ -38,7 +32,7 @@ def sampler(name: str, context: Context, **parameters: Any) -> NegativeSampler:
 def refined(chosen: NegativeSampler, batch: Batch, model: Model) -> list[NegativeBlock]:
     """The blocks that the loss sees."""
     blocks = chosen.sample(batch, model)
-    return chosen.refine(batch, blocks, EncodedEntities(model, ids_of(batch.triples, blocks)), model)
+    return chosen.refine(batch, blocks, model.encode(ids_of(batch.triples, blocks)), model)
 
 
 def ids_and_parts(blocks: list[NegativeBlock]) -> list[Tensor]:
@@ -149,7 +143,7 @@ def test_mans_h_gives_the_share_beta_to_modality_aware_negatives(beta: float, co
 
     features = {"visual": Features(torch.randn(20, 3), torch.ones(20, dtype=torch.bool))}
     config = ModelConfig(dimension=4, interaction="transe", fusion="ikrl")
-    model = Model(config, 20, 1, features, torch.ones(20, dtype=torch.bool))
+    model = Model(config, 1, features, torch.ones(20, dtype=torch.bool))
     context = Context(model, graph, KnownTriples(triples, 20, 1), torch.Generator(), LOSSES.create("margin"))
     drawn = sampler("mans-h", context, count=count, beta=beta).sample(Batch(triples, torch.ones(30)), model)
     kept = 0
@@ -210,9 +204,9 @@ def test_mans_a_by_the_text_counts_positives_whose_cross_modal_distance_is_small
     adaptive = sampler("mans-a", make_context(model))
     refined(adaptive, batch, model)
     h, r, t = (
-        model.entities.modal(batch.heads),
+        model.entities.encode(batch.heads),
         model.relations["relation"][batch.relations],
-        model.entities.modal(batch.tails),
+        model.entities.encode(batch.tails),
     )
 
     def distance(left: str, right: str) -> Tensor:
@@ -265,7 +259,7 @@ def test_mat_adds_three_fakes_a_group_each_with_its_positive(
 
 def _modal_of(model: Model, ids: Tensor, fake: GeneratedNegatives | None) -> ModalityEmbeddings:
     if fake is None:
-        return model.entities.modal(ids)
+        return model.entities.encode(ids)
     vectors, present = ({m: part.squeeze(1) for m, part in parts.items()} for parts in vars(fake.modal).values())
     return ModalityEmbeddings(vectors, present)
 
@@ -296,7 +290,7 @@ def test_one_forward_pass_serves_the_models_step_and_the_generators(
     context = make_context(model)
     chosen = sampler("mat", context, weight=1.0, fakes=["both"])
     twin = context.generator.clone_state()
-    (block,) = chosen.refine(batch, [], EncodedEntities(model), model)
+    (block,) = chosen.refine(batch, [], model.encode(), model)
     loss = batch_losses(model, batch, [block], context.loss, context.train)["adversarial"]
     (of_structure,) = torch.autograd.grad(loss, [model.entities.structure])
 
@@ -325,8 +319,8 @@ def test_generators_learn_to_score_well(make_model: MakeModel, make_context: Mak
 
     def score() -> float:
         blocks = [block for _ in range(5) for block in refined(chosen, batch, model) if block.name == "adversarial"]
-        encoded = EncodedEntities(model)
-        return sum(model.score_blocks(encoded, batch.triples, [block])[1].mean().item() for block in blocks)
+        encoded = model.encode()
+        return sum(score_blocks(model, encoded, batch.triples, [block])[1].mean().item() for block in blocks)
 
     first = score()
     for _ in range(60):

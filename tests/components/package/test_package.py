@@ -42,9 +42,7 @@ def mmkg(toy_mmkg: MMKG, storage: Storage) -> MMKG:
 def published(mmkg: MMKG, storage: Storage, tmp_path: Path) -> tuple[Stored, Stored]:
     torch.manual_seed(0)
     graph = mmkg.graph
-    model = Model(
-        ModelConfig(dimension=4), len(graph.entities), len(graph.relations), {}, torch.ones(60, dtype=torch.bool)
-    )
+    model = Model(ModelConfig(dimension=4), len(graph.relations), {}, torch.ones(60, dtype=torch.bool))
     Bundle.of(model, graph).save(tmp_path / "bundle")
     mmkg.save(tmp_path / "graph")
     return storage.publish(tmp_path / "bundle", "bundles"), storage.publish(tmp_path / "graph", "graphs")

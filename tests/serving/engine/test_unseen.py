@@ -34,8 +34,8 @@ def test_a_described_head_is_scored_through_the_projection(reading, reading_bund
     encoder = recreate(reading_bundle.encoders["textual"])
     features = torch.from_numpy(np.asarray(encoder.encode([TEXT])))
     with torch.no_grad():
-        modal = reading_bundle.model.entities.unseen({"textual": features})
-        scores = reading_bundle.model.score_tails_of(modal, torch.tensor([1]))[0]
+        modal = reading_bundle.model.entities.encode_new({"textual": features})
+        scores = reading_bundle.model.score_queries([(modal, torch.tensor([1]), "tail")])[0][0]
     (answer,) = reading.answer([{"head": {"text": TEXT}, "relation": "r1", "k": 5}])
     assert answer["head"] == {"key": None, "name": None}
     assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in scores.topk(5).indices.tolist()]
@@ -99,15 +99,17 @@ def test_a_picture_is_read_by_the_bundles_visual_encoder(bundle):
     n = len(bundle.entities)
     torch.manual_seed(0)
     features = {"visual": Features(torch.randn(n, encoder.dimension), torch.ones(n, dtype=torch.bool))}
-    model = Model(ModelConfig(dimension=8), n, len(bundle.relations), features, torch.ones(n, dtype=torch.bool)).eval()
+    model = Model(ModelConfig(dimension=8), len(bundle.relations), features, torch.ones(n, dtype=torch.bool)).eval()
     seeing = Bundle(model, bundle.entities, bundle.relations, None, bundle.train, bundle.known)
     seeing.encoders["visual"] = encoder.spec.model_dump()
     red, blue, bad = Engine(seeing).answer(
         [{"head": {"image": image}, "relation": "r1", "k": 40} for image in (png(), png(colour="blue"), png()[:40])]
     )
     with torch.no_grad():
-        modal = model.entities.unseen({"visual": torch.from_numpy(encoder.encode([Image.new("RGB", (40, 30), "red")]))})
-        scores = model.score_tails_of(modal, torch.tensor([1]))[0]
+        modal = model.entities.encode_new(
+            {"visual": torch.from_numpy(encoder.encode([Image.new("RGB", (40, 30), "red")]))}
+        )
+        scores = model.score_queries([(modal, torch.tensor([1]), "tail")])[0][0]
     assert [p["score"] for p in red["predictions"]] == pytest.approx(
         scores.sort(descending=True).values.tolist(), abs=1e-3
     )
