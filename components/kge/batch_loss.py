@@ -57,7 +57,8 @@ def batch_losses(
         blocks = sampler.refine(batch, blocks, encoded, model) if sampler else blocks
         losses = {}
         for alike in group_consecutive(blocks, lambda one, other: one.kind == other.kind):
-            name, value = alike[0].name, block_loss(model, encoded, batch, alike, loss, scored)
+            value, scores = block_loss(model, encoded, batch, alike, loss)
+            name, scored = alike[0].name, scored + scores
             losses[name] = losses[name] + value if name in losses else value
     if regularizer:
         losses["regularizer"] = regularizer.penalty(model, factors(model, encoded, batch.triples))
@@ -70,12 +71,11 @@ def block_loss(
     batch: Batch,
     blocks: Sequence[NegativeBlock],
     loss: NegativeLoss,
-    scored: list[ScoredBlock],
-) -> Tensor:
-    """Scalar loss of blocks of one kind: the weighted mean over the batch; an ensemble's terms are summed.
+) -> tuple[Tensor, list[ScoredBlock]]:
+    """Scalar loss of blocks of one kind, the weighted mean over the batch; and their scores.
 
-    The loss sees all of them at once: to it, it does not matter which side is corrupted. Their scores are added to
-    ``scored``; of an ensemble those of its terms together.
+    The loss sees all of them at once: to it, it does not matter which side is corrupted. The losses of an ensemble's
+    terms are summed, and so are their scores.
     """
     kind = blocks[0]
     loss = kind.loss or loss
@@ -89,9 +89,9 @@ def block_loss(
         scores.append((positive.detach(), negative.detach()))
     sizes = [len(block.rows) for block in blocks]
     parts = [total(part).split(sizes) for part in zip(*scores, strict=True)]
-    scored += [ScoredBlock(*together) for together in zip(blocks, *parts, strict=True)]
     weight = batch.weight[torch.cat([block.rows for block in blocks])]
-    return kind.weight * (weight * total(losses)).sum() / batch.weight.sum()
+    mean = kind.weight * (weight * total(losses)).sum() / batch.weight.sum()
+    return mean, [ScoredBlock(*together) for together in zip(blocks, *parts, strict=True)]
 
 
 def all_entity_loss(

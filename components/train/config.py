@@ -43,7 +43,7 @@ class TrainConfig(BaseModel):
     )
     regularizer: Annotated[dict[str, Any], *REGULARIZERS.annotate()] | None = None
     subsampling: bool = Field(
-        False, description="weigh a triple by 1/√(#(h, r) + #(t, r) + 8), as the RotatE code base does"
+        False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
     drop_modality: dict[Literal["visual", "textual"], Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="share of the entities that lose a modality they have: a study of missing modalities"

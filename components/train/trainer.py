@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mmkgc.components.kge.batch_loss import BatchLosses, batch_losses
 from mmkgc.components.kge.evaluation.ranks import mrr, rank
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives import SAMPLERS
@@ -104,7 +106,17 @@ class Trainer:
         final = self.average.weights if self.average else {}
         best = self.selection.best_state if self.config.keep == "best" else None
         self.model.load_state_dict(best or final, strict=False)
+        if len(self.dev):
+            self.model.freeze().fusion.fit(self._score_terms, self.dev)
         return self.model.freeze()
+
+    @torch.no_grad()
+    def _score_terms(self, triples: Tensor, side: Side) -> list[Tensor]:
+        """Each term's scores ``[V, N]`` of all entities on a side of ``triples[V, 3]``, without its weight."""
+        heads, relations, tails = triples.unbind(1)
+        known, everyone = heads if side == "tail" else tails, self.model.everyone()
+        terms = [replace(term, weight=1.0) for term in self.model.fusion.terms]
+        return [self.model.score_all(everyone, known, relations, side, (term,)) for term in terms]
 
     def _run_epoch(self, meter: Meter) -> dict[str, float]:
         begun, epoch = time.monotonic(), self.selection.epoch
@@ -220,8 +232,8 @@ def _device(name: str) -> torch.device:
 
 
 def _subsampling(triples: Tensor, n_relations: int) -> Tensor:
-    """1/√(#(h, r) + #(r, t) + 8) ``[T]``: both counts start at 4 in the RotatE code base."""
+    """1/√(#(h, r) + #(r, t) + 6) ``[T]``: the first occurrence of a pair counts 4 in the RotatE code."""
     heads, relations, tails = triples[:, HEAD], triples[:, RELATION], triples[:, TAIL]
     codes = [entities * n_relations + relations for entities in (heads, tails)]
     counts = [torch.unique(code, return_inverse=True, return_counts=True) for code in codes]
-    return total(count[inverse] for _, inverse, count in counts).add(8).float().rsqrt()
+    return total(count[inverse] for _, inverse, count in counts).add(6).float().rsqrt()

@@ -47,7 +47,7 @@ REFUSED = {
     "unknown part": ("trian:\n  epochs: 5\n", (), "mine.yaml, line 3, trian: unknown key — did you mean 'train'?"),
     "bad value": ("train:\n  epochs: many\n", (), "mine.yaml, line 4, train.epochs: input should be a valid integer"),
     "out of range": ("train:\n  epochs: 0\n", (), "mine.yaml, line 4, train.epochs: input should be greater than 0"),
-    "unknown strategy": ("train:\n  negatives: unifrom\n", (), "did you mean 'uniform'?"),
+    "unknown sampler": ("train:\n  negatives: unifrom\n", (), "did you mean 'uniform'?"),
     "unknown hyper-parameter": (
         "train:\n  negatives: {name: uniform, cuont: 3}\n",
         (),
@@ -56,7 +56,7 @@ REFUSED = {
     "pairing": (
         "train:\n  loss: cross-entropy\n  negatives: uniform\n",
         (),
-        "objective 'cross-entropy' compares with every entity",
+        "loss 'cross-entropy' compares with every entity",
     ),
     "setting's key": ("", ("train.epocs=5",), "--set train.epocs=5: unknown key — did you mean 'epochs'?"),
     "setting without value": ("", ("train.epochs",), "--set train.epochs: no value given"),

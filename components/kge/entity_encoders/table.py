@@ -46,7 +46,8 @@ class Table(EntityEncoder):
         learned += [STRUCTURE] if self.structure_dropout else []
         widths = {m: f.dimension for m, f in features.items() if m in data.unprojected}
         self.absent = nn.ParameterDict({m: nn.Parameter(random_vectors(widths.get(m, data.width))) for m in learned})
-        filled = {m: _filled(f, scales[m]) for m, f in features.items()} if data.missing == "random" else features
+        self.fills = data.missing == "random"
+        filled = {m: _filled(f, scales[m]) for m, f in features.items()} if self.fills else features
         self.features = _FeatureTables(filled, data.fine_tune)
         self.has_structure: Tensor
         seen = data.seen
@@ -64,7 +65,8 @@ class Table(EntityEncoder):
     def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
         vectors, present = self._structural(ids)
         for m in self.features.modalities:
-            mask = _rows(self.features.mask(m), ids)
+            own = _rows(self.features.mask(m), ids)
+            mask = torch.ones_like(own) if self.fills else own
             vectors[m], present[m] = self._stand_in(m, self._projected(m, ids, mask), mask)
         everyone = torch.arange(len(self), device=self.has_structure.device)
         return ModalityEmbeddings(vectors, present, everyone if ids is None else ids)
@@ -183,9 +185,9 @@ def _unit_scale(table: Features) -> Tensor:
 
 def _filled(table: Features, scale: Tensor | None) -> Features:
     """Features with Xavier-normal vectors where the modality is missing, drawn on the scale that is projected."""
-    if table.mask.all():
+    if torch.get_default_device().type == "meta" or table.mask.all():
         return table
     noise = nn.init.xavier_normal_(torch.empty_like(table.vectors))
     noise = noise if scale is None else noise / scale
     vectors = torch.where(table.mask.unsqueeze(-1), table.vectors, noise)
-    return Features(vectors, torch.ones_like(table.mask))
+    return Features(vectors, table.mask)

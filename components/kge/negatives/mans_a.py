@@ -40,7 +40,7 @@ class MansA(MansV):
     ) -> None:
         super().__init__(context, count=count, sides=sides)
         self.rule, self.measured = rule, measured
-        self.betas: list[float] = []
+        self.betas: list[float] = []  # of each batch of the epoch
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
@@ -61,14 +61,18 @@ class MansA(MansV):
     def refine(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
     ) -> list[NegativeBlock]:
-        self.betas.append(self._measure(batch, blocks, encoded, model))
-        return self._mixed(batch, blocks, self.betas[-1])
+        wins, measured = self._measure(batch, blocks, encoded, model)
+        self.betas.append(wins / measured)
+        return self._mixed(batch, blocks, wins * self.count * len(batch) // measured)
 
     @torch.no_grad()
-    def _measure(self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model) -> float:
-        """β₃."""
+    def _measure(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
+    ) -> tuple[int, int]:
+        """On how many triples the cross-modal terms win, and of how many: β₃ is their quotient."""
         cross, uni = (self._mean_scores(batch, blocks, encoded, model, tag) for tag in ("cross", "uni"))
-        return (cross > uni if self.rule == "text" else cross < uni).float().mean().item()
+        wins = cross > uni if self.rule == "text" else cross < uni
+        return int(wins.sum()), len(wins)
 
     def _mean_scores(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model, tag: str

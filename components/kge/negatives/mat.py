@@ -35,11 +35,11 @@ class MAT(NegativeSampler):
     """Normal negatives, and adversarial entities whose image and text a generator makes from their structure.
 
     Zhang et al. 2024 (AdaMF-MAT), eq. 9–13: e_m* = G_m(e_s, z); the triples (h*, r, t), (h, r, t*), (h*, r, t*) are
-    negatives, each a loss term with the positive, weighted λ, for L groups of noise; then the generators step on the
-    same losses with the places of fake and true triple exchanged. That step looks at the vectors, true and made, of the
-    model's step, where the released code draws and generates again. As there e_s gets gradients from the model's step
-    and none from the generators', and each term carries the objective's ½, which eq. 12–13 lack. The shipped scripts
-    set λ = 0, which switches everything off here.
+    negatives, each a loss term with the positive, weighted λ and averaged over L groups of noise (eq. 10); then the
+    generators step on the same losses with the places of fake and true triple exchanged. That step looks at the
+    vectors, true and generated, of the model's step, where the released code draws and generates again. As there, e_s
+    gets gradients from the model's step and none from the generators', and each term carries the loss's ½, which
+    eq. 12–13 lack. The shipped scripts set λ = 0, which switches everything off here.
     """
 
     def __init__(
@@ -132,7 +132,10 @@ class MAT(NegativeSampler):
             GeneratedNegatives(ModalityEmbeddings(dict(zip(vectors, parts, strict=True)), present)) for parts in sides
         )
         replaced = {"head": (head, None), "tail": (None, tail), "both": (head, tail)}
-        return [NegativeBlock(rows, *replaced[kind], name="adversarial", weight=self.weight) for kind in self.fakes]
+        return [
+            NegativeBlock(rows, *replaced[kind], name="adversarial", weight=self.weight / self.groups)
+            for kind in self.fakes
+        ]
 
 
 class _Carried(torch.autograd.Function):

@@ -47,7 +47,7 @@ def make_model(graph: Graph, features: dict[str, Features]) -> Callable[..., Mod
         torch.manual_seed(0)
         config = ModelConfig(**({"dimension": 6} | settings))
         seen = torch.arange(N) < N - 1
-        return Model(config, R, features, seen)
+        return Model(config, R, features, seen, graph.train)
 
     return make
 
