@@ -47,6 +47,8 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
     ``settings`` are ``key.path=value`` changes as ``--set`` takes them.
     Raises UserError for a wrong name, key or value.
     """
+    if not recipe_or_dataset.strip():
+        raise UserError("RECIPE", "the name is empty", "name a recipe or a dataset folder; `.` is the working folder")
     path = Path(recipe_or_dataset)
     if path.is_dir():
         found = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml")

@@ -33,7 +33,7 @@ class EncoderConfig(BaseModel):
 class ImageEncoderConfig(EncoderConfig):
     """The part that all encoders of images share."""
 
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused as decompression bombs")
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused; at most the default")
 
 
 class EncoderSpec(BaseModel):

@@ -19,6 +19,9 @@ class IngestConfig(BaseModel):
     allow_leakage: bool = Field(
         False, description="Go on, with a warning and a tag in MLflow, where test triples are also in train."
     )
+    allow_outside_images: bool = Field(
+        False, description="Read images whose path leads out of the dataset folder: absolute, by `..` or by a link."
+    )
     columns: Columns | None = Field(
         None, description="Column order of OpenKE files, overriding dataset.yaml: htr (head tail relation) or hrt."
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError, printable
 
 ASKED, UNSEEN = "-", "@"
 PARTS = ("head", "relation", "tail")
@@ -67,7 +67,7 @@ def complete(
         click.echo(json_.dumps(answer, indent=2, ensure_ascii=False))
     else:
         refuse_failed(answer)
-        click.echo("\n".join(table(answer)))
+        click.echo("\n".join(map(printable, table(answer))))
 
 
 def query_of(given: dict[str, str], text: str | None, image: Path | None) -> dict[str, Any]:

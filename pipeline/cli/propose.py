@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from mmkgc.components.runtime.errors import printable
+
 SHOWN = 3
 
 
@@ -116,8 +118,8 @@ def _print(folder: Path) -> None:
     for row in pq.read_table(folder / FILE, columns=columns).to_pylist():
         best[row["relation_name"]].append(row)
     for relation, rows in sorted(best.items()):
-        click.echo(f"\n{relation} ({len(rows)})")
-        click.echo("\n".join(_line(row) for row in rows[:SHOWN]))
+        click.echo(f"\n{printable(relation)} ({len(rows)})")
+        click.echo("\n".join(printable(_line(row)) for row in rows[:SHOWN]))
 
 
 def _line(row: dict[str, Any]) -> str:

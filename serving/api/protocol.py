@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mmkgc.components.kge.graph import LONGEST_KEY
+
 MAX_K = 1000
 MAX_BATCH = 1024
 MAX_TEXT = 10_000
 MAX_IMAGE_BYTES = 4_000_000
-Label = Annotated[str, Field(min_length=1, max_length=500)]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)]
 
 
 class Direction(StrEnum):

@@ -87,6 +87,6 @@ class Resolver:
 def _ids_by_type(types: Sequence[str | None] | None) -> dict[str, np.ndarray]:
     found: dict[str, list[int]] = {}
     for index, name in enumerate(types or ()):
-        if name is not None:
+        if name:  # an entity without a type has none, or an empty one
             found.setdefault(name, []).append(index)
     return {name: np.array(ids) for name, ids in found.items()}

@@ -27,6 +27,12 @@ def test_a_folder_gets_the_default_recipe(tmp_path):
     assert recipe.train == config.load("default").train
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_working_folder(name):
+    with pytest.raises(UserError, match="the name is empty"):
+        config.load(name)
+
+
 def test_settings_change_single_values_and_are_yaml(tmp_path):
     recipe = load(
         tmp_path, BASE, "train.epochs=5", "train.optimizer.lr=1e-2", "train.patience=null", "extract.visual=null"

@@ -82,6 +82,14 @@ def test_an_entity_answers_itself_only_where_the_graph_has_loops(engine):
         assert "e1" in {p["key"] for p in everyone["predictions"]}
 
 
+def test_no_type_is_no_choice(make_bundle):
+    bundle = make_bundle()
+    bundle.types = tuple("" if index else "town" for index in range(len(bundle.entities)))
+    catalog = Engine(bundle).catalog
+    assert catalog.model()["types"] == ["town"]
+    assert [catalog.search(f"e{index}", 1)["entities"][0]["type"] for index in range(2)] == ["town", None]
+
+
 def test_candidates_and_types_restrict(engine):
     candidates = ["e3", "Entity 5", "e11", "e3"]
     by_list, by_type, by_both = engine.answer(
