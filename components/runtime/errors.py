@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST_VALUE, LONGEST_PART = 120, 1000
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys instead of showing it: control characters, line separators, changes of the writing direction,
 and halves of characters, which cannot even be encoded.
 """
@@ -15,8 +15,7 @@ and halves of characters, which cannot even be encoded.
 class UserError(Exception):
     """Bad input, told in one sentence: where, what, and how to mend it.
 
-    The command line prints the message alone and exits with code 2; anything else is a bug and shows its traceback.
-    The message is one line without control characters, and no part of it repeats a long input.
+    The command line prints the message alone and exits with code 2 (``pipeline.cli.failures`` words other errors). The message is one line without control characters, and no part of it repeats a long input.
     """
 
     def __init__(self, where: object, what: str, mend: str = "") -> None:
@@ -26,7 +25,7 @@ class UserError(Exception):
 
 def printable(text: str) -> str:
     """``text`` with escapes such as ``\\x1b`` for what a terminal or a log would obey instead of showing it."""
-    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def shown(value: object, longest: int = LONGEST_VALUE) -> str:

@@ -53,7 +53,7 @@ def show(manifest: str) -> None:
     entities = read_table(found.entities, found.spec, storage)
     troubled = entities.filter(pc.or_(pc.not_equal(entities["status"], OK), pc.not_equal(entities["error"], "")))
     for row in troubled.slice(0, 20).to_pylist():
-        click.echo(printable(f"{row['key']}\t{row['status']}\t{row['error']}"))
+        click.echo("\t".join(printable(row[column]) for column in ("key", "status", "error")))
     if len(troubled) > 20:
         click.echo(f"… and {len(troubled) - 20} more: {storage.uri(found.spec.folder)}/{found.entities.name}")
 

@@ -30,10 +30,12 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
       mmkgc run mkg-y-adamf-mat         a paper's system on its dataset, which lies in data/ or $MMKGC_DATA
       mmkgc run path/to/folder          TSV or OpenKE; the default recipe
     """
+    from mmkgc.feature_store.storage import open_storage
     from mmkgc.pipeline import config
     from mmkgc.pipeline.runners import local
 
     loaded = config.load(recipe, settings)
+    open_storage()  # refuses a store of a kind that there is not, before anything runs
     outputs = {name: Path(uri) for name, uri in local.run(loaded, cache=not no_cache).items()}
     _print_data(_read(outputs["graph"], "graph.json"))
     for warning in unusable_items(outputs["archive"]):
@@ -102,7 +104,8 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
         )
         asked = ("head", "relation")
         queries = [{part: one[part] for part in asked} | {"k": ASKED, "exclude_known": False} for one in completions]
-        answer = httpx.post(server.predictions_url, json={"queries": queries}, timeout=60).raise_for_status().json()
+        with httpx.Client(timeout=60, trust_env=False) as client:  # no proxy reaches this machine's own address
+            answer = client.post(server.predictions_url, json={"queries": queries}).raise_for_status().json()
         for completion, given in zip(completions, answer["answers"], strict=True):
             _print_completion(completion, given["predictions"])
     click.echo("\nTorchServe stopped.")

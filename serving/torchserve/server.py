@@ -7,6 +7,7 @@ a socket inside the instance's private folder. Java is started directly: TorchSe
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from types import TracebackType
 import httpx
 
 from mmkgc.components.runtime.files import write_text
+from mmkgc.components.runtime.quoting import java_properties
 from mmkgc.serving.torchserve.archive import read_manifest
 from mmkgc.serving.torchserve.java import find_java
 
@@ -125,7 +127,7 @@ class TorchServe:
             *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),  # it only passes requests on: soon warm, few threads
             f"-Dmodel_server_home={frontend.parents[1]}",
             f"-Djava.io.tmpdir={self.folder}",
-            f"-Dlog4j.configurationFile=file://{HERE / 'log4j2.xml'}",
+            f"-Dlog4j.configurationFile={(HERE / 'log4j2.xml').as_uri()}",
             *("-cp", f"{frontend}/*", "org.pytorch.serve.ModelServer"),
             *("--python", sys.executable, "-f", str(self.folder / "config.properties"), "-ncs"),
         ]
@@ -147,6 +149,7 @@ class TorchServe:
             "TMPDIR": str(self.folder),
             "TEMP": str(self.folder),
             "LOG_LOCATION": str(self.log.parent),
+            "LC_ALL": "C.UTF-8",  # in C, which many containers set, Java opens paths of ASCII alone
             "PYTHONPATH": python_path,
         }
         # threads that wait must sleep: the gateway and Java need the cores
@@ -163,7 +166,7 @@ class TorchServe:
             "grpc_management_port": self._grpc_management_port,
             "model_store": self.archive.parent,
             "load_models": self.archive.name,
-            "allowed_urls": f"file://{self.archive.parent}/.*",
+            "allowed_urls": f"file://{re.escape(str(self.archive.parent))}/.*",
             "disable_token_authorization": "true",
             "enable_model_api": "false",
             "enable_envvars_config": "false",
@@ -177,7 +180,7 @@ class TorchServe:
         }
         if self.workers:
             settings["default_workers_per_model"] = self.workers
-        return "".join(f"{key}={value}\n" for key, value in settings.items())
+        return java_properties(settings)
 
     @property
     def _management_socket(self) -> Path:

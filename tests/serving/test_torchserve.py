@@ -32,6 +32,20 @@ def test_java_is_found_and_new_enough():
     assert version_of(Path("/bin/false")) is None
 
 
+def test_a_path_of_any_letters_is_written_so_that_java_reads_it(tmp_path):
+    """In the locale C, which many containers set, Java would open no such path: it is started in another."""
+    folder = tmp_path / "a 50%41 ?x=y'知"
+    folder.mkdir()
+    write_archive(folder / "m.mar", {}, "m", "1", {})
+    server = TorchServe(folder / "m.mar")
+    try:
+        lines = server._properties().encode("ascii").decode().splitlines()
+        assert lines[lines.index("load_models=m.mar") - 1] == f"model_store={tmp_path}/a 50%41 ?x=y'\\u77e5"
+        assert server._environment()["LC_ALL"] == "C.UTF-8"
+    finally:
+        server.stop()
+
+
 def test_predictions_equal_the_engines(torchserve, engine, near):
     answer = httpx.post(torchserve.predictions_url, json={"queries": QUERIES}).raise_for_status().json()
     assert answer == {"model": {"name": "mmkgc", "version": "v1"}, "answers": near(engine.answer(QUERIES))}

@@ -12,7 +12,7 @@ from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.samples import Batch
 
-Count = Annotated[int, Field(gt=0, description="negatives of a positive, K")]
+Count = Annotated[int, Field(gt=0, le=65_536, description="negatives of a positive, K")]
 Sides = Annotated[Literal["uniform", "bernoulli"], Field(description="how the corrupted side is chosen")]
 ROUNDS = 8
 

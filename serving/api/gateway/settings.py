@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings, variable
 
 PREFIX = "MMKGC_GATEWAY_"
 
@@ -28,7 +28,7 @@ class Limits(BaseModel):
     @classmethod
     def from_env(cls) -> "Limits":
         """Defaults, changed by the environment."""
-        given = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
+        given = {name: variable(PREFIX + name.upper()) for name in cls.model_fields}
         return cls.model_validate({name: value for name, value in given.items() if value is not None})
 
 
