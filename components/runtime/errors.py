@@ -15,7 +15,8 @@ and halves of characters, which cannot even be encoded.
 class UserError(Exception):
     """Bad input, told in one sentence: where, what, and how to mend it.
 
-    The command line prints the message alone and exits with code 2 (``pipeline.cli.failures`` words other errors). The message is one line without control characters, and no part of it repeats a long input.
+    The command line prints the message alone and exits with code 2 (``pipeline.cli.failures`` words other errors). The
+    message is one line without control characters, and no part of it repeats a long input.
     """
 
     def __init__(self, where: object, what: str, mend: str = "") -> None:
