@@ -72,7 +72,7 @@ TSV_REFUSALS = {
     ),
     "no header": (
         {"entities.tsv": "no\tNorway\nse\tSweden\n"},
-        ["entities.tsv, line 1", "header 'key name' is missing", "found 'no\tNorway'"],
+        ["entities.tsv, line 1", "header 'key name' is missing", "found 'no\\tNorway'"],
     ),
     "header of other names": (
         {"train.tsv": "subject\tpredicate\tobject\nno\tborders\tse\nse\tborders\tfi\n"},
@@ -158,7 +158,7 @@ OPENKE_REFUSALS = {
     ),
     "id first": (
         {"entity2id.txt": "4\n0\tno\n1\tse\n2\tfi\n3\tosl\n"},
-        ["entity2id.txt, line 2", "found '0\tno'", "the ids stand first in this file: write the key, then its id"],
+        ["entity2id.txt, line 2", "found '0\\tno'", "the ids stand first in this file: write the key, then its id"],
     ),
     "id first, and keys are numbers": (
         {"entity2id.txt": "4\n0 64\n1 30\n2 90\n3 17\n"},
