@@ -105,7 +105,8 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
         asked = ("head", "relation")
         queries = [{part: one[part] for part in asked} | {"k": ASKED, "exclude_known": False} for one in completions]
         with httpx.Client(timeout=60, trust_env=False) as client:  # no proxy reaches this machine's own address
-            answer = client.post(server.predictions_url, json={"queries": queries}).raise_for_status().json()
+            sent = client.post(server.predictions_url, headers=server.headers, json={"queries": queries})
+        answer = sent.raise_for_status().json()
         for completion, given in zip(completions, answer["answers"], strict=True):
             _print_completion(completion, given["predictions"])
     click.echo("\nTorchServe stopped.")

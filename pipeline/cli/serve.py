@@ -110,7 +110,7 @@ class Deployment:
                     successor = Deployment(newer, self.workers, self.alias)
                     server = await asyncio.to_thread(successor.start)
                     old, self.server, self.chosen = self.server, server, newer
-                    await upstream.replace(TorchServeModel(server.predictions_url))
+                    await upstream.replace(TorchServeModel(server.predictions_url, server.token))
                     if old is not None:
                         await asyncio.to_thread(old.stop)
                     log.info("serving version %s", newer.version)
@@ -172,9 +172,8 @@ def pack(chosen: "Chosen", archive: Path) -> None:
 
 
 async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], proposals: "Proposals | None") -> None:
-    import uvicorn
-
     from mmkgc.serving.api.gateway.app import create_app
+    from mmkgc.serving.api.gateway.connections import server
     from mmkgc.serving.api.gateway.observe import log_json
     from mmkgc.serving.api.gateway.settings import Limits
     from mmkgc.serving.api.gateway.upstream import TorchServeModel
@@ -182,12 +181,13 @@ async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], 
     log_json()
     assert deployment.server is not None
     limits = Limits.from_env().model_copy(update={"workers": deployment.workers})
-    app: Any = create_app(TorchServeModel(deployment.server.predictions_url), keys, limits, proposals)
+    model = TorchServeModel(deployment.server.predictions_url, deployment.server.token)
+    app: Any = create_app(model, keys, limits, proposals)
     following = (
         asyncio.create_task(deployment.follow(app.state.gateway.upstream)) if deployment.chosen.graph_uri else None
     )
     try:
-        await uvicorn.Server(uvicorn.Config(app, host, port, log_level="warning", access_log=False)).serve()
+        await server(app, host, port, limits).serve()
     finally:
         if following is not None:
             following.cancel()

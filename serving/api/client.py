@@ -15,7 +15,8 @@ import httpx
 from pydantic import TypeAdapter
 
 from mmkgc.components.runtime.loopback import is_loopback
-from mmkgc.serving.api.protocol import MAX_BATCH, Answers, Completion, Failed, Problem, Query, Scored
+from mmkgc.serving.api.cost import batches
+from mmkgc.serving.api.protocol import Answers, Completion, Failed, Problem, Query, Scored
 
 RETRIED = (429, 503)
 Asked = Query | Mapping[str, Any]
@@ -56,9 +57,9 @@ class _Shared:
         return (0.1 * 2**attempt for attempt in range(self.retries))
 
     def batches(self, queries: Sequence[Asked]) -> Iterator[dict[str, Any]]:
-        """Request bodies of at most as many queries as the gateway takes."""
-        for start in range(0, len(queries), MAX_BATCH):
-            yield {"queries": [_json(query) for query in queries[start : start + MAX_BATCH]]}
+        """Request bodies of at most as many queries, and as costly ones, as the gateway takes."""
+        for batch in batches([_json(query) for query in queries]):
+            yield {"queries": batch}
 
 
 class Client(_Shared):

@@ -141,7 +141,7 @@ def test_serve_starts_what_it_invites_to(bundle_folder, tmp_path, monkeypatch, s
     deployment = Deployment(choose("mine", "champion", bundle_folder), workers=1, alias="champion")
     try:
         server = deployment.start()
-        with serve(create_app(TorchServeModel(server.predictions_url), ["0123456789abcdef"])) as url:
+        with serve(create_app(TorchServeModel(server.predictions_url, server.token), ["0123456789abcdef"])) as url:
             told = invitation(url, "0123456789abcdef", deployment.chosen)
             (line,) = [line for line in told.splitlines() if line.startswith("curl")]
             answer = subprocess.run(shlex.split(line)[1:], capture_output=True, check=True).stdout
