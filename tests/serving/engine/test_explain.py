@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize
 
-from mmkgc.serving.engine.engine import explain
+from mmkgc.serving.engine import explain
 from mmkgc.serving.engine.explain import Evidence
 
 
 def brute(bundle, triple: torch.Tensor, count: int) -> list[list[int]]:
     """The most similar train triples, by the cosines of every pair."""
-    modal = bundle.model.entities.modal(torch.arange(len(bundle.entities)))
+    modal = bundle.model.entities.encode(torch.arange(len(bundle.entities)))
     vectors = torch.cat([normalize(part, dim=-1) for part in modal.vectors.values()], dim=-1)
     peers = [row for row in bundle.train.tolist() if row[1] == triple[1] and row != triple.tolist()]
     likeness = [

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mmkgc.serving.api.cost import MAX_COST
+from mmkgc.serving.api.gateway import routes
 from mmkgc.serving.api.gateway.app import create_app
 from mmkgc.serving.api.gateway.routes import schema
 from mmkgc.serving.api.gateway.settings import Limits
@@ -19,7 +20,7 @@ from mmkgc.serving.api.protocol import Answers, Entities, ModelInfo, Relations
 KEY = "0123456789abcdef"
 HEADERS = {"authorization": f"Bearer {KEY}"}
 QUERY = {"head": "e1", "relation": "r1", "k": 3}
-COMMITTED = Path(__file__).parents[3] / "serving" / "gateway" / "openapi.json"
+COMMITTED = Path(routes.__file__).with_name("openapi.json")
 
 
 @pytest.fixture
