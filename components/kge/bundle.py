@@ -143,7 +143,7 @@ def _tensors(model: Model) -> dict[str, Tensor]:
     state = model.state_dict() | {"seen": model.seen}
     for m in (m for m in model.entities.modalities if m != STRUCTURE):
         raw = model.entities.raw(m)
-        state = {name: tensor for name, tensor in state.items() if tensor.data_ptr() != raw.vectors.data_ptr()}
+        state = {name: tensor for name, tensor in state.items() if not name.endswith(f".{FEATURES}{m}")}
         state |= {f"{FEATURES}{m}": raw.vectors, f"{FEATURES}{m}_mask": raw.mask}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
 
