@@ -1,5 +1,6 @@
 """A dataset as a reader found it: well-formed, not yet checked across its files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.ingest.config import Columns
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.runtime.errors import UserError, did_you_mean
@@ -54,7 +56,7 @@ class Split:
 
 @dataclass(frozen=True)
 class RawGraph:
-    """What a reader returns. Descriptions, types and image paths (relative to ``folder``) are entity by entity."""
+    """What a reader returns. ``contents`` of each modality, as it was read, and ``types`` are entity by entity."""
 
     folder: Path
     card: Card
@@ -64,8 +66,7 @@ class RawGraph:
     train: Split
     valid: Split | None
     test: Split
-    descriptions: tuple[str | None, ...]
-    image_paths: tuple[tuple[str, ...], ...]
+    contents: Mapping[str, Contents]
     types: tuple[str, ...] | None
 
     def codes(self, triples: np.ndarray) -> np.ndarray:

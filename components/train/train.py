@@ -54,10 +54,7 @@ def train(
     made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
     keys, drop = mmkg.graph.entities.keys, config.drop_modality
-    features = {
-        m: load_features(uri, keys, storage, drop.get(m, 0.0), config.seed)  # type: ignore[call-overload]
-        for m, uri in feature_uris.items()
-    }
+    features = {m: load_features(uri, keys, storage, drop.get(m, 0.0), config.seed) for m, uri in feature_uris.items()}
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     if not trainer.group.is_main:
         trainer.fit()

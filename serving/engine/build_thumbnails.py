@@ -17,7 +17,7 @@ def write_thumbnails(path: Path, mmkg: MMKG, storage: Storage, pixels: int) -> N
 
     The file is safetensors, a byte array a key: a header of offsets and the pictures, memory-mapped when read.
     """
-    pairs = zip(mmkg.graph.entities.keys, mmkg.images, strict=True)
+    pairs = zip(mmkg.graph.entities.keys, mmkg.content("visual"), strict=True)
     first = [(key, images[0]) for key, images in pairs if images]
     pictures = {
         key: np.frombuffer(_thumbnail(storage.blob(image), pixels), dtype=np.uint8)

@@ -15,6 +15,7 @@ from rapidfuzz import process
 
 from mmkgc.components.dataset.checks import refuse_repeated_keys
 from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.runtime.errors import UserError, did_you_mean
@@ -23,7 +24,7 @@ FILES = ("train.tsv", "valid.tsv", "test.tsv", "entities.tsv", "relations.tsv")
 NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
 TRIPLE = ["head", "relation", "tail"]
 KEYED = ["key", "name"]
-OPTIONAL = ["description", "image", "type"]
+OPTIONAL = [*(modality.column for modality in MODALITIES.values() if modality.column), "type"]
 
 
 def read(folder: Path) -> RawGraph:
@@ -32,20 +33,18 @@ def read(folder: Path) -> RawGraph:
     entity_columns = _table(folder / "entities.tsv", OPTIONAL)
     relation_columns = _table(folder / "relations.tsv", [])
     entities, relations = _vocabulary(entity_columns), _vocabulary(relation_columns)
-    nothing = [""] * len(entities)
-    types = tuple(entity_columns.get("type", nothing))
+    types = tuple(entity_columns.get("type", ()))
     split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
     return RawGraph(
         folder=folder,
         card=card,
-        files=FILES,
+        files=(*FILES, *MODALITY_FILES),
         entities=entities,
         relations=relations,
         train=split.read("train.tsv"),
         valid=split.read("valid.tsv") if (folder / "valid.tsv").exists() else None,
         test=split.read("test.tsv"),
-        descriptions=tuple(text.strip() or None for text in entity_columns.get("description", nothing)),
-        image_paths=tuple(_paths(cell) for cell in entity_columns.get("image", nothing)),
+        contents={name: modality.read(folder, entity_columns) for name, modality in MODALITIES.items()},
         types=types if any(types) else None,
     )
 
@@ -73,10 +72,6 @@ def _table(path: Path, optional: list[str]) -> dict[str, list[str]]:
 def _vocabulary(columns: dict[str, list[str]]) -> Vocabulary:
     names = [name.strip() or key for key, name in zip(columns["key"], columns["name"], strict=True)]
     return Vocabulary(tuple(columns["key"]), tuple(names))
-
-
-def _paths(cell: str) -> tuple[str, ...]:
-    return tuple(path.strip() for path in cell.split("|") if path.strip())
 
 
 class SplitReader:

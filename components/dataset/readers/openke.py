@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from mmkgc.components.dataset.checks import refuse_repeated_keys
 from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.ingest.config import Columns
 from mmkgc.components.kge.graph import Vocabulary
@@ -38,14 +39,13 @@ def read(folder: Path, columns: Columns | None = None) -> RawGraph:
     return RawGraph(
         folder=folder,
         card=card,
-        files=FILES,
+        files=(*FILES, *MODALITY_FILES),
         entities=entities,
         relations=relations,
         train=splits["train2id.txt"],
         valid=splits.get("valid2id.txt"),
         test=splits["test2id.txt"],
-        descriptions=(None,) * len(entities),
-        image_paths=((),) * len(entities),
+        contents={name: modality.read(folder, {"key": entities.keys}) for name, modality in MODALITIES.items()},
         types=None,
     )
 

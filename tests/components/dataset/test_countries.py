@@ -236,10 +236,10 @@ class TestFolder:
         assert raw.card.name == "countries"
         assert len(raw.entities) == len(ENTITIES)
         assert len(raw.relations) == len(RELATIONS)
-        assert all(raw.descriptions)
+        assert all(raw.contents["textual"])
         assert raw.types is not None
         assert Counter(raw.types) == {type_: len(rows(type_)) for type_ in TABLES}
-        images = list(zip(raw.types, raw.image_paths, strict=True))
+        images = list(zip(raw.types, raw.contents["visual"], strict=True))
         assert all((type_ == "country") == bool(paths) for type_, paths in images)
         assert all((folder / path).is_file() for _, paths in images for path in paths)
 

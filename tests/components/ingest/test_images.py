@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mmkgc.components.dataset.mmkg import MMKG
-from mmkgc.components.ingest import images
+from mmkgc.components.dataset.modalities.files import BadFile
+from mmkgc.components.dataset.modalities.visual import Visual
 from mmkgc.components.runtime.digests import of_bytes
 from mmkgc.feature_store.storage import Storage
 
@@ -43,7 +44,7 @@ def test_images_are_stored_and_named_by_digest(write_tsv: Write, built: Build, s
     files = {"flags/red.png": red, "flags/blue.png": blue, "photo.jpg": jpeg, "flags/same-red.png": red}
     cells = entities(no="flags/red.png | photo.jpg", se="flags/blue.png", fi="flags/red.png|flags/same-red.png")
     mmkg = built(write_tsv(cells | files))
-    assert mmkg.images == ((of_bytes(red), of_bytes(jpeg)), (of_bytes(blue),), (of_bytes(red),), ())
+    assert mmkg.content("visual") == ((of_bytes(red), of_bytes(jpeg)), (of_bytes(blue),), (of_bytes(red),), ())
     assert storage.blob(of_bytes(blue)) == blue
     assert mmkg.info["warnings"] == []
     assert mmkg.info["counts"]["with_image"] == 3
@@ -60,8 +61,8 @@ def test_unusable_images_are_listed_and_left_out(write_tsv: Write, built: Build)
     }
     cells = entities(no="good.png|gone.png", se="text.png|cut.png", fi="cut.jpg|huge.png", osl="flags|good.png")
     mmkg = built(write_tsv(cells | files | {"flags/empty": b""}))
-    assert mmkg.images == ((of_bytes(good),), (), (), (of_bytes(good),))
-    assert mmkg.info["unusable_images"] == [
+    assert mmkg.content("visual") == ((of_bytes(good),), (), (), (of_bytes(good),))
+    assert mmkg.info["unusable_files"] == [
         "no: gone.png does not exist",
         "se: text.png does not decode",
         "se: cut.png does not decode",
@@ -77,5 +78,5 @@ def test_unusable_images_are_listed_and_left_out(write_tsv: Write, built: Build)
 @pytest.mark.parametrize("size", [(100_000, 100_000), (8000, 10_000)])
 def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, size: tuple[int, int]) -> None:
     (tmp_path / "bomb.png").write_bytes(claiming(*size))
-    with pytest.raises(images.BadImage):
-        images.checked(tmp_path / "bomb.png")
+    with pytest.raises(BadFile):
+        Visual().check(tmp_path / "bomb.png")

@@ -35,7 +35,7 @@ def mmkg(toy_mmkg: MMKG, storage: Storage) -> MMKG:
     """The first two entities have pictures, one of them two; the second is transparent."""
     first = (storage.put_blob(picture("red", (400, 200))), storage.put_blob(picture("blue", (10, 10))))
     second = (storage.put_blob(picture("green", (20, 30), "RGBA")),)
-    return replace(toy_mmkg, images=(first, second, *toy_mmkg.images[2:]))
+    return replace(toy_mmkg, contents=toy_mmkg.contents | {"visual": (first, second, *toy_mmkg.content("visual")[2:])})
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from mmkgc.components.dataset.modalities.visual import MAX_IMAGE_BYTES
 from mmkgc.components.encoders.registry import create, recreate
 from mmkgc.components.encoders.vgg16 import VGG16Config
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.model import Model, ModelConfig
-from mmkgc.serving.api.protocol import MAX_IMAGE_BYTES, ErrorCode
+from mmkgc.serving.api.protocol import ErrorCode
 from mmkgc.serving.engine.engine import Engine
 
 TEXT = "A quiet town on the bank of a wide river."
