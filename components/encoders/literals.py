@@ -46,7 +46,7 @@ class Points(BaseModel):
         """The quantiles of ``values`` at the levels 0, 1 / bins … 1."""
         if not len(values):
             return cls()
-        levels = np.linspace(0, 1, bins + 1)
+        levels = np.arange(bins + 1) / bins
         knots, inverse, counts = np.unique(np.quantile(values, levels), return_inverse=True, return_counts=True)
         return cls(values=tuple(knots.tolist()), levels=tuple((np.bincount(inverse, levels) / counts).tolist()))
 

@@ -1,6 +1,7 @@
 """What an entity's features are made of: its images, the text of its name and description, its numbers, …"""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mmkgc.components.dataset.mmkg import MMKG
@@ -17,7 +18,7 @@ class Source:
     items: tuple[Any, ...]
     reason: str = ""
 
-    @property
+    @cached_property
     def content(self) -> str | None:
         """SHA-256 of what the items are."""
         return None if not self.items else digests.of_json(self.items)

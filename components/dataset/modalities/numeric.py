@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from mmkgc.components.dataset.lines import Lines
 
 HEADER = ["key", "attribute", "value"]
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-DATE = re.compile(r"([+-]?\d{4,6})-(\d\d)(?:-(\d\d)(?:[T ]\d\d:\d\d[\d:.]*(?:Z|[+-]\d\d:?\d\d)?)?)?")
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+TIME = r"[T ]\d\d:\d\d[\d:.]*(?:Z|[+-]\d\d:?\d\d)?"
+DATE = re.compile(rf"([+-]?\d{{4,6}})-(\d\d)(?:-(\d\d)(?:{TIME})?)?", re.ASCII)
 MEND = "write a number such as 5400000 or 1.5e6, or a date such as 1999-12-31"
 DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 BEFORE = [0, *accumulate(DAYS)]  # days of a common year before each month
