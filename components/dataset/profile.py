@@ -34,7 +34,7 @@ def summary(mmkg: MMKG) -> str:
     lines = [
         f"{mmkg.info['name']}: {n['entities']} entities, {n['relations']} relations",
         f"  triples: {n['train']} train, {n['valid']} valid, {n['test']} test, {n['known']} known to the filter only",
-        "  modalities: " + ", ".join(f"{n[f'with_{m.noun}']} entities with {m.noun}" for m in MODALITIES.values()),
+        "  modalities: entities with " + ", ".join(f"{m.noun}s {n[f'with_{m.noun}']}" for m in MODALITIES.values()),
         f"  unseen: {n['unseen_in_test']} test triples have an entity that train never shows",
     ]
     lines += [f"  note: {note}" for note in mmkg.info["notes"]]

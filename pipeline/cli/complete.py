@@ -63,6 +63,7 @@ def complete(
       mmkgc complete Norway - Sweden               how are they related?
       mmkgc complete Norway borders Sweden         how plausible is it?
       mmkgc complete @ borders --image flag.png    an entity that the graph does not hold
+      mmkgc complete @ borders --number population=5400000 --number area=324000
 
     Entities and relations are given by key or by name, in any case.
     """

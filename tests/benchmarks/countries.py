@@ -1,4 +1,4 @@
-"""What do text, flags and the negatives' strategy bring on `countries`? Prints Markdown tables over several seeds.
+"""What do text, flags, numbers and the negatives' strategy bring on `countries`? Prints Markdown tables over several seeds.
 
     python tests/benchmarks/countries.py [seeds] [modalities|numbers|strategies|scale|missing …]
 
@@ -23,7 +23,6 @@ from recorded import recorded
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.evaluate import figures
-from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.extract.extract import extract
 from mmkgc.components.ingest.ingest import ingest
 from mmkgc.components.kge.evaluation.baseline import RelationPopularity
@@ -41,13 +40,15 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "structure only": {"model": {"fusion": "structure", "modalities": []}, "negatives": "bernoulli"},
         "structure + text": {"model": {"modalities": ["textual"]}, "negatives": "bernoulli"},
         "structure + flags": {"model": {"modalities": ["visual"]}, "negatives": "bernoulli"},
-        "structure + text + flags": {"negatives": "bernoulli"},
+        "structure + numbers": {"model": {"modalities": ["numeric"]}, "negatives": "bernoulli"},
+        "structure + text + flags": {"model": {"modalities": ["textual", "visual"]}, "negatives": "bernoulli"},
+        "structure + text + flags + numbers": {"negatives": "bernoulli"},
         "the recipe": {},
     },
     "numbers": {
         "the recipe": {},
-        "the recipe + numbers": {"model": {"modalities": ["numeric", "textual", "visual"]}},
-        "structure + numbers": {"model": {"modalities": ["numeric"]}},
+        "without numbers": {"model": {"modalities": ["textual", "visual"]}},
+        "numbers alone": {"model": {"modalities": ["numeric"]}},
     },
     "strategies": {
         f"{name}, {fusion['name']}": {"model": {"fusion": fusion}, "negatives": {"name": name, "count": 32}}
@@ -87,8 +88,7 @@ def main() -> None:
     storage = open_storage()
     graph_uri = ingest(RECIPE.dataset, RECIPE.ingest, storage).uri
     graph = MMKG.load(storage.fetch(graph_uri)).graph
-    sources = ExtractConfig.model_validate(RECIPE.extract.model_dump() | {"numeric": {"encoder": "literals"}})
-    uris = {m: extract(graph_uri, m, sources, storage).uri for m in sources.modalities()}
+    uris = {m: extract(graph_uri, m, RECIPE.extract, storage).uri for m in RECIPE.extract.modalities()}
     for name in sys.argv[2:] or TABLES:
         means = print_table(name, TABLES[name], seeds, partial(results, graph, uris, storage))
         if name == "missing":

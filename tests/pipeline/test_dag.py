@@ -44,6 +44,7 @@ def test_steps_that_write_to_mlflow_are_never_cached():
     }
     assert cached == {
         "ingest": True,
+        "extract-numeric": True,
         "extract-textual": True,
         "extract-visual": True,
         "train": True,
@@ -74,7 +75,16 @@ def test_a_recipe_decides_which_steps_there_are(tmp_path):
     recipe = config.load(
         "countries", ["extract.visual=null", "search.trials=3", "search.space={optimizer.lr: {values: [0.1]}}"]
     )
-    assert dag.steps(recipe) == ["ingest", "extract textual", "search", "train", "evaluate", "register", "package"]
+    assert dag.steps(recipe) == [
+        "ingest",
+        "extract numeric",
+        "extract textual",
+        "search",
+        "train",
+        "evaluate",
+        "register",
+        "package",
+    ]
     text = compiled(
         tmp_path,
         "countries",
