@@ -1,4 +1,4 @@
-"""What do text, flags, numbers and the negatives' strategy bring on `countries`? Prints Markdown tables over several seeds.
+"""What do text, flags, numbers and the negatives' strategy bring on `countries`? Prints Markdown tables over seeds.
 
     python tests/benchmarks/countries.py [seeds] [modalities|numbers|strategies|scale|missing …]
 
