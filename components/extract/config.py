@@ -40,8 +40,10 @@ class ExtractConfig(_Encoders):
     model_config = ConfigDict(extra="forbid")
 
     dtype: Literal["float32", "float16"] = Field(default="float32", description="number type of stored vectors")
-    batch_size: int = Field(default=16, ge=1, description="items that go through the network at once")
-    workers: int | None = Field(default=None, ge=0, description="processes that decode images; null: the spare cores")
+    batch_size: int = Field(default=16, ge=1, le=65_536, description="items that go through the network at once")
+    workers: int | None = Field(
+        default=None, ge=0, le=1024, description="processes that decode files; null: the spare cores"
+    )
 
     def encoder(self, modality: str) -> EncoderConfig | ImportedConfig:
         """The encoder of a modality. Raises UserError where the recipe has none."""

@@ -111,7 +111,7 @@ class _Decoding(Dataset):
     def __getitem__(self, index: int) -> tuple:
         digest = self.items[index]
         try:
-            item = self.modality.decode(self.storage.blob(digest), self.config)
+            item = self.modality.decode(self.storage.blob(digest), self.config.model_dump())
             return digest, self.encoder.prepare([item])[0], ""
         except Unusable as error:
             return digest, None, f"{self.modality.noun} {digest[:12]}: {error}"

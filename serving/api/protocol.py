@@ -4,15 +4,16 @@ A query leaves out one of head, relation and tail, and asks for it; with all thr
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.kge.graph import LONGEST_KEY
 
 MAX_K = 1000
 MAX_BATCH = 1024
-Label = Annotated[str, Field(min_length=1, max_length=500)]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)]
 
 
 class Direction(StrEnum):
@@ -60,9 +61,15 @@ class Query(Strict):
     relation: Label | None = None
     tail: Label | Unseen | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K, description="how many predictions")] = 10
-    exclude_known: Annotated[bool, Field(description="leave out what the graph already holds")] = True
+    exclude_known: Annotated[
+        bool, Field(description="leave out what the graph already holds; by default not of `candidates`")
+    ] = True
     exclude_self: Annotated[
-        bool, Field(description="leave out the query's own entity, unless the graph has loops of this relation")
+        bool,
+        Field(
+            description="leave out the query's own entity, unless the graph has loops of this relation; by default not "
+            "of `candidates`"
+        ),
     ] = True
     candidates: Annotated[list[Label], Field(min_length=1, description="rank these entities only")] | None = None
     type: Annotated[Label, Field(description="rank entities of this type only")] | None = None
@@ -76,6 +83,10 @@ class Query(Strict):
         if self.relation is None:
             return Direction.RELATION
         return Direction.TAIL if self.tail is None else Direction.TRIPLE
+
+    def leaves_out(self, option: Literal["exclude_known", "exclude_self"]) -> bool:
+        """Whether an option holds: candidates that are listed one by one are left out only where that is asked for."""
+        return getattr(self, option) and (self.candidates is None or option in self.model_fields_set)
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> "Query":
@@ -152,6 +163,7 @@ class ErrorCode(StrEnum):
     BAD_CONTENT = "bad_content"
     NO_MODALITY = "no_modality"
     UNSUPPORTED = "unsupported"
+    OUT_OF_TIME = "out_of_time"
 
 
 class Problem(BaseModel):

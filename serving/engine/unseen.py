@@ -8,7 +8,7 @@ import torch
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.encoders.images import Unusable
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.serving.api.protocol import ErrorCode, QueryError, Unseen
 
@@ -22,23 +22,24 @@ class UnseenEntities:
         self._encoders: dict[str, Any] = {}
 
     def read(self, unseen: Unseen) -> dict[str, Any]:
-        """What is to be encoded, by modality; raises ``QueryError`` if a value or the modality is no good."""
-        items = {modality: _item(modality, value) for modality, value in unseen.contents.items()}
-        for modality, item in items.items():
+        """What the encoders are given, by modality, prepared: a picture is kept at the encoder's size only.
+
+        Raises ``QueryError`` if a value or the modality is no good.
+        """
+        items = {modality: self._item(modality, value) for modality, value in unseen.contents.items()}
+        for modality in items:
             if modality not in self.modalities:
                 known = f"only {', '.join(self.modalities)}" if self.modalities else "no encoder at all"
                 raise QueryError(ErrorCode.NO_MODALITY, f"the model has no {modality} encoder; it has {known}")
-            if reason := self._encoder(modality).refusal(item):
-                raise QueryError(ErrorCode(MODALITIES[modality].refusal), reason)
-        return items
+        return {modality: self._prepared(modality, item) for modality, item in items.items()}
 
     def modal(self, entities: Sequence[dict[str, Any]]) -> ModalityEmbeddings:
         """Modality vectors of entities that ``read`` read, all with the same modalities."""
         features = {
-            modality: torch.from_numpy(self._encoder(modality).encode([entity[modality] for entity in entities]))
+            modality: torch.from_numpy(self._encoder(modality).vectors([entity[modality] for entity in entities]))
             for modality in entities[0]
         }
-        return self.table.unseen(features)
+        return self.table.encode_new(features)
 
     def describing(self) -> list[dict[str, Any]]:
         """How to ask for the contents that the model reads, as the JSON of ``Describing``."""
@@ -54,18 +55,24 @@ class UnseenEntities:
             for name, kind in kinds.items()
         ]
 
+    def _item(self, modality: str, value: Any) -> Any:
+        """What the value means, within the limits of extraction; what is unusable becomes a ``QueryError``."""
+        options = self.specs.get(modality, {}).get("options", {})
+        try:
+            return MODALITIES[modality].from_query(value, options)
+        except Unusable as error:
+            raise QueryError(ErrorCode(MODALITIES[modality].refusal), str(error)) from error
+
+    def _prepared(self, modality: str, item: Any) -> Any:
+        encoder = self._encoder(modality)
+        if reason := encoder.refusal(item):
+            raise QueryError(ErrorCode(MODALITIES[modality].refusal), reason)
+        return encoder.prepare([item])[0]
+
     def _encoder(self, modality: str) -> Any:
         if modality not in self._encoders:
             self._encoders[modality] = load_encoder(self.specs[modality])
         return self._encoders[modality]
-
-
-def _item(modality: str, value: Any) -> Any:
-    """What is to be encoded; what is unusable becomes the modality's ``QueryError``."""
-    try:
-        return MODALITIES[modality].from_query(value)
-    except Unusable as error:
-        raise QueryError(ErrorCode(MODALITIES[modality].refusal), str(error)) from error
 
 
 def load_encoder(spec: dict[str, Any]) -> Any:

@@ -69,8 +69,12 @@ class Modality(ABC):
         folder: Path,
         put_blob: Callable[[bytes], str],
         findings: "Findings",
+        allow_outside: bool = False,
     ) -> Contents:
-        """What ingest keeps of the contents that were read; files are checked and stored here."""
+        """What ingest keeps of the contents that were read; files are checked and stored here.
+
+        Raises UserError for a file outside the dataset's folder, unless ``allow_outside``.
+        """
         return contents
 
     def items(self, name: str, content: Any) -> Contents:
@@ -86,8 +90,11 @@ class Modality(ABC):
         return np.mean(vectors, axis=0) if vectors[0].ndim == 1 else np.concatenate(vectors)
 
     @abstractmethod
-    def from_query(self, value: Any) -> Any:
-        """The item that the checked value of a query's field means. Raises Unusable, which says why it cannot."""
+    def from_query(self, value: Any, options: Mapping[str, Any]) -> Any:
+        """The item that the checked value of a query's field means, for an encoder with these ``options``.
+
+        Raises Unusable, which says why it means none.
+        """
 
     def names(self, encoder: Mapping[str, Any]) -> list[str]:
         """Names that may stand in a query's field, from the ``encoder``'s identity; none where it takes anything."""

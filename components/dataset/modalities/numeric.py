@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from mmkgc.components.dataset.modalities.base import Contents, Modality
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,7 +103,7 @@ class Numeric(Modality):
         """All pairs as one item."""
         return (content,) if content else ()
 
-    def from_query(self, value: Mapping[str, float]) -> Contents:
+    def from_query(self, value: Mapping[str, float], options: Mapping[str, Any]) -> Contents:
         """The pairs."""
         return tuple(sorted(value.items()))
 
@@ -140,7 +140,7 @@ def _rows(path: Path, rows: Mapping[str, int]) -> list[tuple[str, str, float]]:
     lines = Lines.read(path, "its columns are key, attribute and value")
     first = lines.text[0].as_py() if len(lines) else ""
     if [name.strip().lower() for name in first.split("\t")] != HEADER:
-        what = f"the header 'key attribute value' is missing; found '{first[:60]}'"
+        what = f"the header 'key attribute value' is missing; found '{shown(first)}'"
         raise UserError(lines.at(0), what, "make it the first line, separated by tabs")
     lines = lines.after(1)
     keys, attributes, texts = (column.to_pylist() for column in lines.fields(HEADER))
@@ -155,10 +155,10 @@ def _refuse_unknown(lines: "Lines", keys: Sequence[str], rows: Mapping[str, int]
 
     def mend(row: int) -> str:
         near = process.extractOne(keys[row], list(rows), score_cutoff=75)
-        return "remove the line, or add the entity" + (f"; or did you mean '{near[0]}'?" if near else "")
+        return "remove the line, or add the entity" + (f"; or did you mean '{shown(near[0])}'?" if near else "")
 
     unknown = np.array([key not in rows for key in keys])
-    lines.refuse_if(unknown, lambda row: f"there is no entity '{keys[row]}'", mend)
+    lines.refuse_if(unknown, lambda row: f"there is no entity '{shown(keys[row])}'", mend)
 
 
 def _values(lines: "Lines", texts: Sequence[str]) -> list[float]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -51,7 +51,7 @@ class Textual(Modality):
         """Characters of a text."""
         return len(item)
 
-    def from_query(self, value: str) -> str:
+    def from_query(self, value: str, options: Mapping[str, Any]) -> str:
         """The text itself."""
         return value
 

@@ -17,7 +17,7 @@ const widgets = {
   picture({ field }) {
     let data = null;
     const preview = el("img", { className: "preview", alt: "", hidden: true });
-    const input = el("input", { id: field, type: "file", accept: "image/png,image/jpeg,image/webp,image/gif" });
+    const input = el("input", { id: field, type: "file", accept: "image/png,image/jpeg,image/webp,image/gif,image/avif,image/tiff,image/bmp" });
     const drop = el("label", { className: "drop", htmlFor: field, tabIndex: -1 }, "Picture: drop it here, or choose a file", input, preview);
     const take = (file) => {
       if (!file) return;

@@ -93,7 +93,7 @@ def test_what_is_malformed_is_refused_where_it_stands(tmp_path: Path, case: str)
 
 
 def test_a_missing_header_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"line 1: the header 'key attribute value' is missing; found 'no\tarea\t1'"):
+    with pytest.raises(UserError, match=r"line 1: the header 'key attribute value' is missing; found 'no\\tarea\\t1'"):
         read(tmp_path, "no\tarea\t1\n", header="")
 
 
