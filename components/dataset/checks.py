@@ -19,7 +19,7 @@ class Findings:
 
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    unusable_images: list[str] = field(default_factory=list)
+    unusable_files: list[str] = field(default_factory=list)
 
     def warn_of(self, what: str, items: Sequence[str]) -> None:
         """One warning for all ``items``: how many, and the first few."""

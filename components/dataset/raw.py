@@ -1,6 +1,7 @@
 """A dataset as a reader found it: well-formed, not yet checked across its files."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmkgc.components.dataset.lines import Lines, read_bytes
+from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.ingest.config import Columns
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
@@ -57,7 +59,7 @@ class Split:
 
 @dataclass(frozen=True)
 class RawGraph:
-    """What a reader returns. Descriptions, types and image paths (relative to ``folder``) are entity by entity.
+    """What a reader returns. ``contents`` of each modality, as it was read, and ``types`` are entity by entity.
 
     ``files`` are the names of those that make up the dataset, ``unread`` those that look as if they did.
     """
@@ -70,8 +72,7 @@ class RawGraph:
     train: Split
     valid: Split | None
     test: Split
-    descriptions: tuple[str | None, ...]
-    image_paths: tuple[tuple[str, ...], ...]
+    contents: Mapping[str, Contents]
     types: tuple[str, ...] | None
     unread: tuple[str, ...] = ()
 

@@ -15,8 +15,6 @@ from mmkgc.components.encoders.weights import Weights
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.names import Seed
 
-Modality = Literal["visual", "textual"]
-
 
 class EncoderConfig(BaseModel):
     """The part of an encoder's configuration that all encoders share."""
@@ -56,9 +54,9 @@ class EncoderSpec(BaseModel):
 
 
 class Encoder(ABC):
-    """Turns images or texts into vectors. The network is built on first use: asking who an encoder is costs nothing."""
+    """Turns items into vectors. The network is built on first use: asking who an encoder is costs nothing."""
 
-    modality: ClassVar[Modality]
+    modality: ClassVar[str]
     Config: ClassVar[type[EncoderConfig]]
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -101,6 +99,17 @@ class Encoder(ABC):
     def tokens(self, batch: Sequence[Any]) -> list[Tensor]:
         """Sequences ``[n, d]`` of prepared items: patches of an image, words of a text."""
 
+    def fit(self, items: Sequence[Any]) -> "Encoder":
+        """This encoder after it has seen ``items``, those of the training entities; a trained network learns nothing.
+
+        What is learnt is part of the configuration, and with it of the identity.
+        """
+        return self
+
+    def refusal(self, item: Any) -> str:
+        """Why this encoder cannot read an item of an unseen entity; mostly nothing."""
+        return ""
+
     def remark(self, prepared: Any) -> str:
         """What a user should know about a prepared item, such as that a text was cut; mostly nothing."""
         return ""
@@ -136,7 +145,7 @@ class Encoder(ABC):
         )
 
     def encode(self, items: Sequence[Any]) -> np.ndarray:
-        """Vectors float32 ``[B, d]`` of images or texts."""
+        """Vectors float32 ``[B, d]`` of items."""
         return self.vectors(self.prepare(items))
 
     def vectors(self, batch: Sequence[Any]) -> np.ndarray:

@@ -10,11 +10,11 @@ import torch
 from mmkgc.components.dataset import profile
 from mmkgc.components.dataset.checks import Findings, distinct, leakage, note_files, warn_of_unused
 from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.raw import CARD, RawGraph
 from mmkgc.components.dataset.readers import read
 from mmkgc.components.dataset.split import develop
 from mmkgc.components.ingest.config import IngestConfig
-from mmkgc.components.ingest.images import store_images
 from mmkgc.components.ingest.increments import add_increments
 from mmkgc.components.ingest.source import opened
 from mmkgc.components.kge.graph import Graph
@@ -39,7 +39,7 @@ def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
 
 
 def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
-    """The checked graph; only the bytes of its images are stored."""
+    """The checked graph; only the bytes of its images and other files are stored."""
     findings = Findings()
     with opened(dataset, storage) as folder:
         raw = read(folder, config.columns)
@@ -50,11 +50,15 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
         held_out = {"the development split": valid, "test": test}
         train, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
         warn_of_unused(raw, findings)
-        images = store_images(raw, storage.put_blob, findings, config.allow_outside_images)
+        outside = config.allow_outside_images
+        contents = {
+            name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
+            for name, found in raw.contents.items()
+        }
         splits = {"train": train, "valid": valid, "test": test, "known": known}
         tensors = {name: torch.from_numpy(triples) for name, triples in splits.items()}
         graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
-        mmkg = MMKG(graph, raw.descriptions, images)
+        mmkg = MMKG(graph, contents)
         return replace(mmkg, info=_info(mmkg, raw, leaked, findings) | increments)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mmkgc.components.dataset import readers
+from mmkgc.components.dataset.modalities.files import unreadable
 from mmkgc.components.dataset.readers import folder as tsv
 from mmkgc.components.dataset.readers import openke
-from mmkgc.components.ingest.images import unreadable
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.components.runtime.settings import Settings

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime import model_registry as registry
@@ -77,7 +78,7 @@ def _write_model(model: Path, folder: Path, example: dict[str, Any]) -> None:
     import mlflow
     from mlflow.types import ColSpec, DataType, Schema
 
-    unseen = ("head_text", "head_image", "tail_text", "tail_image")
+    unseen = [f"{part}_{modality.field}" for part in ("head", "tail") for modality in MODALITIES.values()]
     given = [ColSpec(DataType.string, part, required=False) for part in ("head", "relation", "tail", *unseen, "type")]
     known = ColSpec(DataType.boolean, "exclude_known", required=False)
     inputs = Schema([*given, known, ColSpec(DataType.long, "k", required=False)])

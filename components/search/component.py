@@ -13,13 +13,14 @@ def search(
     best: dsl.Output[dsl.Artifact],
     visual: dsl.Input[dsl.Dataset] | None = None,
     textual: dsl.Input[dsl.Dataset] | None = None,
+    numeric: dsl.Input[dsl.Dataset] | None = None,
     worker: int = 0,
 ) -> None:
     """Search space → the hyper-parameters with the best development MRR."""
     from mmkgc.components.search.search import SearchConfig, TrainConfig, search
     from mmkgc.feature_store.storage import open_storage, uris
 
-    features = uris(visual=visual, textual=textual)
+    features = uris(visual=visual, textual=textual, numeric=numeric)
     search(
         graph.uri,
         features,

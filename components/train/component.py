@@ -13,13 +13,14 @@ def train(
     bundle: dsl.Output[dsl.Model],
     visual: dsl.Input[dsl.Dataset] | None = None,
     textual: dsl.Input[dsl.Dataset] | None = None,
+    numeric: dsl.Input[dsl.Dataset] | None = None,
     best: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
     """Graph and features → the model with the best development MRR."""
     from mmkgc.components.train.train import TrainConfig, train
     from mmkgc.feature_store.storage import open_storage, uris
 
-    features, searched = uris(visual=visual, textual=textual), uris(best=best).get("best")
+    features, searched = uris(visual=visual, textual=textual, numeric=numeric), uris(best=best).get("best")
     train(graph.uri, features, TrainConfig.model_validate_json(config), open_storage(), best_uri=searched).describe(
         bundle
     )

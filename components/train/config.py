@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from mmkgc.components.dataset.modalities import MODALITIES, ModalityName
 from mmkgc.components.kge.compatibility import incompatibility
 from mmkgc.components.kge.evaluation.calibration import Method
 from mmkgc.components.kge.losses import LOSSES
@@ -14,8 +15,6 @@ from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.runtime.names import Seed
 from mmkgc.components.train.compilation import Wanted
-
-MODALITIES = ("visual", "textual")
 
 
 class OptimizerConfig(BaseModel):
@@ -46,7 +45,7 @@ class TrainConfig(BaseModel):
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
-    drop_modality: dict[Literal["visual", "textual"], Annotated[float, Field(ge=0, le=1)]] = Field(
+    drop_modality: dict[ModalityName, Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="share of the entities that lose a modality they have: a study of missing modalities"
     )
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -79,7 +78,8 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _can_work(self) -> "TrainConfig":
-        if reason := self.incompatibility(self.model.modalities if self.model.modalities is not None else MODALITIES):
+        given = self.model.modalities
+        if reason := self.incompatibility(tuple(MODALITIES) if given is None else given):
             raise ValueError(reason)
         return self
 

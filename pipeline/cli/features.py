@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.runtime.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
 
 @features.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--modality", type=click.Choice(["visual", "textual"]), required=True)
+@click.option("--modality", type=click.Choice(list(MODALITIES)), required=True)
 @click.option("--keys", type=click.Path(path_type=Path), required=True,
               help="Entities of the rows in order: entities.tsv, entity2id.txt, or one key a line.")  # fmt: skip
 @click.option("--array", help="Name of the array in a file with several.")

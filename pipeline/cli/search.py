@@ -29,7 +29,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     from mmkgc.components.runtime.tracking import start_run
     from mmkgc.components.search.search import search as run_study
     from mmkgc.feature_store.storage import open_storage
-    from mmkgc.pipeline import config, dag
+    from mmkgc.pipeline import config
 
     asked = {"trials": trials, "workers": workers}
     changes = [f"search.{key}={value}" for key, value in asked.items() if value]
@@ -41,7 +41,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
         os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
         graph = ingest(loaded.dataset, loaded.ingest, storage)
         features: dict[str, str] = {
-            m: extract(graph.uri, m, loaded.extract, storage).uri for m in dag.modalities(loaded)
+            m: extract(graph.uri, m, loaded.extract, storage).uri for m in loaded.extract.modalities()
         }
         found = run_study(graph.uri, features, loaded.train, loaded.search, storage)
     best = read_json(storage.fetch(found.uri) / "best.json")

@@ -135,6 +135,7 @@ class Follower:
 
     def __init__(self, file: Any, display: Display) -> None:
         self.file, self.display, self.rest = file, display, ""
+        self.steps = {dag.task_name(step): step for step in display.steps}
 
     def write(self, text: str) -> int:
         """Take part of the output; whole lines are looked at."""
@@ -143,7 +144,7 @@ class Follower:
             self.file.write(masked(line) + "\n")
             for pattern, event in self.EVENTS:
                 if found := pattern.search(line):
-                    getattr(self.display, event)(found[1])
+                    getattr(self.display, event)(self.steps.get(found[1], found[1]))
         return len(text)
 
     def flush(self) -> None:

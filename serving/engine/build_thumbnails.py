@@ -19,7 +19,7 @@ def write_thumbnails(path: Path, mmkg: MMKG, storage: Storage, pixels: int) -> N
 
     The file is safetensors, a byte array a key: a header of offsets and the pictures, memory-mapped when read.
     """
-    pairs = zip(mmkg.graph.entities.keys, mmkg.images, strict=True)
+    pairs = zip(mmkg.graph.entities.keys, mmkg.content("visual"), strict=True)
     pictured = [(key, images) for key, images in pairs if images]
     pictures = {
         key: np.frombuffer(thumbnail, dtype=np.uint8)

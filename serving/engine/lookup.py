@@ -61,6 +61,7 @@ class Catalog:
             "dimension": config.dimension,
             "modalities": list(bundle.model.entities.modalities),
             "encoders": {m: f"{spec['encoder']} ({spec['weights']})" for m, spec in bundle.encoders.items()},
+            "describing": self.resolver.unseen.describing(),
             "entities": len(bundle.entities),
             "relations": len(bundle.relations),
             "train_triples": len(bundle.train),

@@ -24,8 +24,8 @@ class Kind(NamedTuple):
 class Resolved(NamedTuple):
     """A query in ids.
 
-    A part that is asked for, or unseen, has the id ``None``. ``unseen`` holds an unseen entity's text and image by
-    modality, ``pool`` the candidates if they are restricted, int64 ascending.
+    A part that is asked for, or unseen, has the id ``None``. ``unseen`` holds an unseen entity's items by modality,
+    ``pool`` the candidates if they are restricted, int64 ascending.
     """
 
     place: int

@@ -1,12 +1,12 @@
-"""Modality embeddings of entities that the graph does not hold, from their texts and images."""
+"""Modality embeddings of entities that the graph does not hold, from their texts, images and other contents."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 
-from mmkgc.components.encoders.images import MAX_PIXELS, Unusable, decode
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.encoders.images import Unusable
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.runtime.errors import UserError
@@ -14,7 +14,7 @@ from mmkgc.serving.api.protocol import ErrorCode, QueryError, Unseen
 
 
 class UnseenEntities:
-    """Encodes descriptions with the encoders that made the model's features; each is loaded on first use."""
+    """Encodes contents with the encoders that made the model's features; each is loaded on first use."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.table, self.specs = bundle.model.entities, bundle.encoders
@@ -22,20 +22,16 @@ class UnseenEntities:
         self._encoders: dict[str, Any] = {}
 
     def read(self, unseen: Unseen) -> dict[str, Any]:
-        """Text and image by modality, prepared for the encoder: a picture is kept at the encoder's size only.
+        """What the encoders are given, by modality, prepared: a picture is kept at the encoder's size only.
 
-        Raises ``QueryError`` if the image or the modality is no good.
+        Raises ``QueryError`` if a value or the modality is no good.
         """
-        items = {
-            "textual": unseen.text,
-            "visual": None if unseen.image is None else self._picture(unseen.image),
-        }
-        given = {modality: item for modality, item in items.items() if item is not None}
-        for modality in given:
+        items = {modality: self._item(modality, value) for modality, value in unseen.contents.items()}
+        for modality in items:
             if modality not in self.modalities:
                 known = f"only {', '.join(self.modalities)}" if self.modalities else "no encoder at all"
                 raise QueryError(ErrorCode.NO_MODALITY, f"the model has no {modality} encoder; it has {known}")
-        return {modality: self._encoder(modality).prepare([item])[0] for modality, item in given.items()}
+        return {modality: self._prepared(modality, item) for modality, item in items.items()}
 
     def modal(self, entities: Sequence[dict[str, Any]]) -> ModalityEmbeddings:
         """Modality vectors of entities that ``read`` read, all with the same modalities."""
@@ -45,13 +41,33 @@ class UnseenEntities:
         }
         return self.table.encode_new(features)
 
-    def _picture(self, data: bytes) -> Image.Image:
-        """The image as extraction decodes an entity's, within the same limits; raises ``QueryError``."""
-        options = self.specs.get("visual", {}).get("options", {})
+    def describing(self) -> list[dict[str, Any]]:
+        """How to ask for the contents that the model reads, as the JSON of ``Describing``."""
+        kinds = {name: MODALITIES[name] for name in self.modalities if name in MODALITIES}
+        return [
+            {
+                "modality": name,
+                "field": kind.field,
+                "noun": kind.noun,
+                "widget": kind.widget,
+                "names": kind.names(self.specs[name]),
+            }
+            for name, kind in kinds.items()
+        ]
+
+    def _item(self, modality: str, value: Any) -> Any:
+        """What the value means, within the limits of extraction; what is unusable becomes a ``QueryError``."""
+        options = self.specs.get(modality, {}).get("options", {})
         try:
-            return decode(data, options.get("max_pixels", MAX_PIXELS))
+            return MODALITIES[modality].from_query(value, options)
         except Unusable as error:
-            raise QueryError(ErrorCode.BAD_IMAGE, f"the image is not decoded: {error}") from error
+            raise QueryError(ErrorCode(MODALITIES[modality].refusal), str(error)) from error
+
+    def _prepared(self, modality: str, item: Any) -> Any:
+        encoder = self._encoder(modality)
+        if reason := encoder.refusal(item):
+            raise QueryError(ErrorCode(MODALITIES[modality].refusal), reason)
+        return encoder.prepare([item])[0]
 
     def _encoder(self, modality: str) -> Any:
         if modality not in self._encoders:

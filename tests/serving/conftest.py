@@ -14,6 +14,7 @@ import pytest
 import torch
 from fastapi import FastAPI
 
+from mmkgc.components.encoders.literals import LiteralsConfig
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.encoders.sbert import SBERTConfig
 from mmkgc.components.kge.bundle import Bundle
@@ -138,6 +139,28 @@ def bundle_of_texts() -> Bundle:
     config = ModelConfig(dimension=8, structure_dropout=0.2)
     model = Model(config, R, features, torch.ones(N, dtype=torch.bool)).eval()
     return Bundle.of(model, graph, encoders={"textual": encoder.spec.model_dump()})
+
+
+def bundle_of_numbers() -> Bundle:
+    """A bundle whose entities have numbers: a population each, and every third a year of foundation."""
+    graph = make_graph()
+    items = [
+        (("population", 1000.0 * index), *([("founded", 1500.0 + index)] * (index % 3 == 0))) for index in range(N)
+    ]
+    encoder = create(LiteralsConfig(rare=20)).fit(items)
+    features = {"numeric": Features(torch.from_numpy(encoder.encode(items)), torch.ones(N, dtype=torch.bool))}
+    torch.manual_seed(0)
+    config = ModelConfig(dimension=8, structure_dropout=0.2)
+    model = Model(config, R, features, torch.ones(N, dtype=torch.bool)).eval()
+    return Bundle.of(model, graph, encoders={"numeric": encoder.spec.model_dump(mode="json")})
+
+
+@pytest.fixture(scope="session")
+def counting_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle that reads numbers."""
+    folder = tmp_path_factory.mktemp("bundle") / "numbers"
+    bundle_of_numbers().save(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def inputs(folder: Path) -> tuple[list[str], list[str]]:
     """
     if not _is_tsv(folder):
         return [CARD, *openke.files_of(folder)], []
-    return [CARD, *tsv.files_of(folder)], tsv.images_of(folder)
+    return [CARD, *tsv.files_of(folder)], tsv.contents_of(folder)
 
 
 def _is_tsv(folder: Path) -> bool:

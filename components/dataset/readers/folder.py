@@ -17,6 +17,8 @@ from rapidfuzz import process
 
 from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
+from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, same_but_for_form, shown
@@ -27,7 +29,7 @@ VALID = ("valid.tsv", "dev.tsv", "val.tsv", "validation.tsv")
 NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
 TRIPLE = ["head", "relation", "tail"]
 KEYED = ["key", "name"]
-OPTIONAL = ["description", "image", "type"]
+OPTIONAL = [*(modality.column for modality in MODALITIES.values() if modality.column), "type"]
 
 
 def read(folder: Path) -> RawGraph:
@@ -37,8 +39,7 @@ def read(folder: Path) -> RawGraph:
     entity_columns = table(folder / ENTITIES, OPTIONAL)
     relation_columns = table(folder / "relations.tsv", [])
     entities, relations = _vocabulary(entity_columns), _vocabulary(relation_columns)
-    nothing = [""] * len(entities)
-    types = tuple(kind.strip() for kind in entity_columns.get("type", nothing))
+    types = tuple(kind.strip() for kind in entity_columns.get("type", ()))
     valid = next((name for name in files if name in VALID), None)
     split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
     return RawGraph(
@@ -50,8 +51,7 @@ def read(folder: Path) -> RawGraph:
         train=split.read("train.tsv"),
         valid=split.read(valid) if valid else None,
         test=split.read("test.tsv"),
-        descriptions=tuple(text.strip() or None for text in entity_columns.get("description", nothing)),
-        image_paths=tuple(_paths(cell) for cell in entity_columns.get("image", nothing)),
+        contents={name: modality.read(folder, entity_columns) for name, modality in MODALITIES.items()},
         types=types if any(types) else None,
         unread=tuple(sorted(path.name for path in folder.glob("*.tsv") if path.name not in files)),
     )
@@ -60,13 +60,14 @@ def read(folder: Path) -> RawGraph:
 def files_of(folder: Path) -> tuple[str, ...]:
     """Names of the files that make up the dataset, present or not; a development split counts where it is there."""
     valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
-    return tuple(name for name in (FILES[0], valid, *FILES[2:]) if name)
+    return tuple(name for name in (FILES[0], valid, *FILES[2:], *MODALITY_FILES) if name)
 
 
-def images_of(folder: Path) -> list[str]:
-    """Paths of all images that ``entities.tsv`` names. Raises UserError where it is malformed."""
+def contents_of(folder: Path) -> list[str]:
+    """Paths of all images and other files that ``entities.tsv`` names. Raises UserError where it is malformed."""
     columns = table(folder / ENTITIES, OPTIONAL)
-    return sorted({path for cell in columns.get("image", []) for path in _paths(cell)})
+    kinds = [modality for modality in MODALITIES.values() if isinstance(modality, FileModality)]
+    return sorted({path for kind in kinds for paths in kind.read(folder, columns) for path in paths})
 
 
 def table(path: Path, optional: list[str]) -> dict[str, list[str]]:
@@ -94,10 +95,6 @@ def table(path: Path, optional: list[str]) -> dict[str, list[str]]:
 def _vocabulary(columns: dict[str, list[str]]) -> Vocabulary:
     names = [name.strip() or key for key, name in zip(columns["key"], columns["name"], strict=True)]
     return Vocabulary(tuple(columns["key"]), tuple(names))
-
-
-def _paths(cell: str) -> tuple[str, ...]:
-    return tuple(path.strip() for path in cell.split("|") if path.strip())
 
 
 class SplitReader:

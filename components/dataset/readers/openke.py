@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.ingest.config import Columns
 from mmkgc.components.kge.graph import Vocabulary
@@ -37,7 +38,7 @@ def read(folder: Path, columns: Columns | None = None) -> RawGraph:
     card = Card.read(folder)
     files = files_of(folder)
     entities, relations = vocabulary(folder / ENTITIES), vocabulary(folder / RELATIONS)
-    rows = {name: _rows(folder / name) for name in files[2:]}
+    rows = {name: _rows(folder / name) for name in files if name not in (ENTITIES, RELATIONS, *MODALITY_FILES)}
     sizes = [len(entities), len(relations), len(entities)]
     order = columns or card.columns or _order(folder, [ids for _, ids in rows.values()], sizes)
     splits = {name: _split(lines, ids, order, sizes) for name, (lines, ids) in rows.items()}
@@ -50,8 +51,7 @@ def read(folder: Path, columns: Columns | None = None) -> RawGraph:
         train=splits["train2id.txt"],
         valid=next((splits[name] for name in files if name in VALID), None),
         test=splits["test2id.txt"],
-        descriptions=(None,) * len(entities),
-        image_paths=((),) * len(entities),
+        contents={name: modality.read(folder, {"key": entities.keys}) for name, modality in MODALITIES.items()},
         types=None,
         unread=tuple(sorted(path.name for path in folder.glob("*2id.txt") if path.name not in files)),
     )
@@ -60,7 +60,7 @@ def read(folder: Path, columns: Columns | None = None) -> RawGraph:
 def files_of(folder: Path) -> tuple[str, ...]:
     """Names of the files that make up the dataset, present or not; a development split counts where it is there."""
     valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
-    return tuple(name for name in (*FILES[:3], valid, FILES[4]) if name)
+    return tuple(name for name in (*FILES[:3], valid, FILES[4], *MODALITY_FILES) if name)
 
 
 def _counted(path: Path) -> Lines:

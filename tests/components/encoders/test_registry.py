@@ -4,18 +4,18 @@ import sys
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mmkgc.components.encoders.registry import TextualConfig, VisualConfig, create, encoders, recreate
+from mmkgc.components.encoders.registry import configs, create, encoders, recreate
 from mmkgc.components.encoders.sbert import SBERT
 from mmkgc.components.runtime.errors import UserError
 
 
 class Recipe(BaseModel):
-    visual: VisualConfig | None = None
-    textual: TextualConfig | None = None
+    visual: configs("visual") | None = None
+    textual: configs("textual") | None = None
 
 
 def test_files_of_the_folder_are_found() -> None:
-    assert {encoder.__name__ for encoder in encoders} == {"BEiT", "HFText", "HFVision", "SBERT", "VGG16"}
+    assert {encoder.__name__ for encoder in encoders} == {"BEiT", "HFText", "HFVision", "Literals", "SBERT", "VGG16"}
 
 
 def test_a_recipe_names_an_encoder_and_survives_json() -> None:

@@ -84,6 +84,7 @@ def test_the_profile_counts_what_train_never_shows(write_tsv: Write, built: Buil
         "unseen_in_test": 2,
         "with_description": 2,
         "with_image": 0,
+        "with_number": 0,
     }
     assert "2 test triples have an entity that train never shows" in profile.summary(mmkg)
 

@@ -37,7 +37,7 @@ def mmkg(toy_mmkg: MMKG, storage: Storage) -> MMKG:
     """The first two entities have pictures, one of them two; the second is transparent."""
     first = (storage.put_blob(picture("red", (400, 200))), storage.put_blob(picture("blue", (10, 10))))
     second = (storage.put_blob(picture("green", (20, 30), "RGBA")),)
-    return replace(toy_mmkg, images=(first, second, *toy_mmkg.images[2:]))
+    return replace(toy_mmkg, contents=toy_mmkg.contents | {"visual": (first, second, *toy_mmkg.content("visual")[2:])})
 
 
 @pytest.fixture
@@ -94,7 +94,8 @@ def test_thumbnails_are_upright_and_show_deep_greys(toy_mmkg, storage, tmp_path)
     Image.fromarray(np.full((20, 20), 257 * 40, np.uint16)).save(dark := BytesIO(), "PNG")
     images = [(storage.put_blob(data.getvalue()),) for data in (lying, dark)]
     damaged = storage.put_blob(b"not an image")
-    mmkg = replace(toy_mmkg, images=(*images, (damaged,), (damaged, *images[0]), *toy_mmkg.images[4:]))
+    pictured = (*images, (damaged,), (damaged, *images[0]), *toy_mmkg.content("visual")[4:])
+    mmkg = replace(toy_mmkg, contents=toy_mmkg.contents | {"visual": pictured})
     write_thumbnails(tmp_path / "t.safetensors", mmkg, storage, 16)
     pictures = {key: Image.open(BytesIO(data.tobytes())) for key, data in load_file(tmp_path / "t.safetensors").items()}
     assert {key: picture.size for key, picture in pictures.items()} == {"e0": (8, 16), "e1": (16, 16), "e3": (8, 16)}

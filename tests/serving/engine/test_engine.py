@@ -117,7 +117,7 @@ def test_candidates_and_types_restrict(engine):
         (None, ErrorCode.INVALID_QUERY, ""),
         ({"head": "e1", "relation": "r1", "type": "lake"}, ErrorCode.UNKNOWN_TYPE, "river, town"),
         ({"head": "e1", "tail": "e2", "type": "town"}, ErrorCode.UNSUPPORTED, "restrict"),
-        ({"head": {}, "relation": "r1"}, ErrorCode.INVALID_QUERY, "text, an image"),
+        ({"head": {}, "relation": "r1"}, ErrorCode.INVALID_QUERY, "text, image"),
         ({"head": {"text": "a town"}, "relation": "r1", "tail": {"text": "x"}}, ErrorCode.UNSUPPORTED, "at most one"),
         ({"head": {"image": b64encode(b"no").decode()}, "relation": "r1"}, ErrorCode.BAD_IMAGE, "decode"),
         ({"head": {"text": "a town"}, "relation": "r1"}, ErrorCode.NO_MODALITY, "no textual encoder"),
