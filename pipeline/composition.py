@@ -46,6 +46,13 @@ def summaries() -> dict[str, str]:
     return {name: _first_line(path.with_suffix(".yaml")) for name, path in files.items()}
 
 
+def summary(name: str) -> str:
+    """What the bundled recipe ``name`` is, in the first line of its file; of a pair, the system's file."""
+    stem = next((system for system in stems(SYSTEMS) if name.endswith(f"-{system}")), name)
+    path = RECIPES / f"{name}.yaml"
+    return _first_line(path if path.is_file() else SYSTEMS / f"{stem}.yaml")
+
+
 def stems(folder: Path) -> list[str]:
     """What the YAML files of a folder are called."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
