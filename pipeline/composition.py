@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
 DATASETS, SYSTEMS = RECIPES / "datasets", RECIPES / "systems"
@@ -125,7 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(
             path, "a recipe is a mapping of keys such as `dataset:` and `train:`", "see `mmkgc list recipes`"
         )
-    return values
+    return current(values, path)
 
 
 def _first_line(path: Path) -> str:

@@ -18,6 +18,7 @@ from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.pipeline import composition
 from mmkgc.pipeline.composition import names
+from mmkgc.pipeline.renamed import current_key, tell
 
 __all__ = ["Recipe", "load", "names"]
 
@@ -73,7 +74,9 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
     key, separator, value = setting.partition("=")
     if not separator:
         raise UserError(f"--set {setting}", "no value given", "write key.path=value, e.g. train.epochs=5")
-    *parents, last = key.split(".")
+    if (present := current_key(key)) != key:
+        tell(f"--set {setting}", key)
+    *parents, last = present.split(".")
     for parent in parents:
         child = raw.setdefault(parent, {})
         if not isinstance(child, dict):
@@ -103,7 +106,7 @@ def _validate(raw: dict[str, Any], sources: Sequence[Path], settings: Sequence[s
 def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) -> str:
     dotted = ".".join(path)
     for setting in settings:
-        if dotted.startswith(setting.partition("=")[0]):
+        if dotted.startswith(current_key(setting.partition("=")[0])):
             return f"--set {setting}"
     places = [(source, *_deepest(source, path)) for source in sources]
     source, depth, line = max(places, key=lambda place: place[1])
@@ -113,9 +116,10 @@ def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) ->
 def _deepest(source: Path, path: list[str]) -> tuple[int, int]:
     """How many keys of ``path`` the YAML file has, and the line of the last of them."""
     node, line = yaml.compose(source.read_text(encoding="utf-8")), 0
-    for depth, key in enumerate(path):
+    for depth in range(len(path)):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found = next(((k, v) for k, v in pairs if k.value == key), None)
+        place = ".".join(path[: depth + 1])
+        found = next(((k, v) for k, v in pairs if current_key(".".join([*path[:depth], str(k.value)])) == place), None)
         if found is None:
             return depth, line
         line, node = found[0].start_mark.line + 1, found[1]

