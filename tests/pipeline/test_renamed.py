@@ -35,10 +35,10 @@ def test_an_old_recipe_is_the_new_one_and_says_so(tmp_path, capsys):
 
 
 def test_an_old_key_may_stand_in_what_a_system_says_for_a_dataset(tmp_path):
-    text = (
-        "name: mine\ndataset: countries\ntrain: {loss: margin}\nfor: {countries: {train: {objective: {margin: 4}}}}\n"
-    )
-    assert load(tmp_path, text).train.loss["margin"] == 4
+    system = "train: {objective: margin}\nfor: {countries: {train: {objective: {margin: 4}}}}\n"
+    (tmp_path / "system.yaml").write_text(system)
+    recipe = load(tmp_path, "base: system.yaml\nname: mine\ndataset: countries\n")
+    assert recipe.train.loss == {"name": "margin", "margin": 4}
 
 
 def test_an_old_recipe_may_be_built_on(tmp_path):
