@@ -10,7 +10,7 @@ class _Range(BaseModel):
 
     when: dict[str, Any] = Field(
         default_factory=dict,
-        description="Only searched when these keys have these values, e.g. `{strategy.name: mans_a}`.",
+        description="Only searched when these keys have these values, e.g. `{negatives.name: mans-a}`.",
     )
 
 
@@ -55,7 +55,7 @@ class SearchConfig(BaseModel):
     trials: int = Field(0, ge=0, description="Trials of the study, those of earlier, interrupted runs among them.")
     workers: int = Field(1, ge=1, description="Processes that work on the study at the same time.")
     space: dict[str, Range] = Field(
-        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `loss.gamma: {…}`."
+        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `loss.margin: {…}`."
     )
     storage: str | None = Field(
         None,
