@@ -36,7 +36,7 @@ coverage: PYTEST = --cov --cov-report=term:skip-covered --cov-report=html:build/
 coverage: test  ## every test, and which lines they reach: a table, and pages in build/coverage
 
 docs: $(READY)  ## the documentation site in build/site; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 sbom: $(READY)  ## which packages are installed, and their licences: build/sbom.cdx.json, build/licences.md
 	@mkdir -p build

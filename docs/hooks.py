@@ -1,4 +1,4 @@
-"""Links of included files that lead to a file of the repository which is no page: their text alone stays on the site."""
+"""Links of included files on the site: to the page that includes their target, or their text alone where there is none."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)[^)]*\)")
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Keep links to pages; a link to another file that exists becomes its text, any other is left to the strict check."""
+    """Keep links to pages; of a link to another file the text stays; one that leads nowhere is left to the strict check."""
 
     def kept(link: re.Match[str]) -> str:
         target = (Path(config.docs_dir) / page.file.src_uri).parent / link[2]

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 PACKAGED = ("components", "feature_store", "pipeline", "serving")
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "docs" / "notebooks").glob("*.py"))
-SHORT = ("train.epochs=12", "extract.visual=null", "evaluate.bootstrap=200")  # as in the notebooks: their runs are cached
+SHORT = ("train.epochs=12", "extract.visual=null", "evaluate.bootstrap=200")
+"""As in the notebooks, whose graph, features and model then come from the cache."""
 
 
 @pytest.fixture(scope="module")

@@ -60,4 +60,4 @@ vectors.shape
 
 # %%
 champion = mmkgc.load("models:/countries@champion")
-assert champion.complete("Norway", "borders", k=3)["key"].tolist() == engine.complete("Norway", "borders", k=3)["key"].tolist()
+champion.complete("Norway", "borders", k=3)
