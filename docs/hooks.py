@@ -1,4 +1,4 @@
-"""Links of included files on the site: to the page that includes their target, or their text alone where there is none."""
+"""Links of included files lead to the page that includes their target; where there is none, their text stays."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)[^)]*\)")
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Keep links to pages; of a link to another file the text stays; one that leads nowhere is left to the strict check."""
+    """Keep links to pages and, for the strict check, to nothing; of a link to any other file its text stays."""
 
     def kept(link: re.Match[str]) -> str:
         target = (Path(config.docs_dir) / page.file.src_uri).parent / link[2]

@@ -15,7 +15,7 @@
 #
 # The same model with two strategies: `bernoulli`, which corrupts the side that makes fewer false negatives, and
 # `mans-h`, which also exchanges the features of one modality. Only `train` and what follows it run twice; the graph and
-# the features come from the cache. Six epochs show how it is done, not which strategy is better: for that, leave
+# the features come from the cache. Four epochs show how it is done, not which strategy is better: for that, leave
 # `train.epochs` out, repeat with several `train.seed`, and read `mmkgc compare RUN RUN` (a paired bootstrap).
 
 # %%
@@ -23,7 +23,7 @@ import pandas as pd
 
 import mmkgc
 
-settings = {"train.epochs": 6, "extract.visual": None, "evaluate.bootstrap": 200, "register.promote": False}
+settings = {"train.epochs": 4, "extract.visual": None, "evaluate.bootstrap": 200, "register.promote": False}
 results = {
     strategy: mmkgc.run("countries", settings | {"train.negatives.name": strategy})
     for strategy in ("bernoulli", "mans-h")

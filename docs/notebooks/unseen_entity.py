@@ -16,12 +16,13 @@
 # The encoders of a model are part of it, so that an entity which came after training can be asked about with its text,
 # its picture, or both. How well that works depends on the model's missing-structure path: `countries` trains it with
 # `structure_dropout`.
+#
+# This asks the champion that the quick start, or `make run`, has left in the registry.
 
 # %%
 import mmkgc
 
-settings = {"train.epochs": 12, "extract.visual": None, "evaluate.bootstrap": 200}
-engine = mmkgc.run("countries", settings).load()
+engine = mmkgc.load("models:/countries@champion")
 
 # %%
 new = {"text": "An island state in the Baltic Sea whose people speak Swedish and Finnish."}
