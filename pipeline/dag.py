@@ -1,5 +1,6 @@
 """The Kubeflow pipeline: steps wired by artifacts, composed from a recipe."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
 
-    @dsl.pipeline(name=recipe.name.lower().replace("_", "-").replace(".", "-"), description=_description(recipe))
+    @dsl.pipeline(name=pipeline_name(recipe.name), description=_description(recipe))
     def pipeline(data: str, code: str) -> Outputs:
         ingested = ingest(dataset=recipe.dataset, config=config["ingest"], data=data, code=code)
         graph = ingested.outputs["graph"]
@@ -67,6 +68,11 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
         return Outputs(graph=graph, evaluation=evaluation, registration=registration, archive=archive)
 
     return pipeline
+
+
+def pipeline_name(name: str) -> str:
+    """A recipe's name as Kubeflow takes it: a to z, 0 to 9, and single hyphens within."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _best(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:

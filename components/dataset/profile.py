@@ -2,6 +2,7 @@
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.graph import HEAD, TAIL
+from mmkgc.components.runtime.errors import printable
 
 
 def counts(mmkg: MMKG) -> dict[str, int]:
@@ -39,4 +40,4 @@ def summary(mmkg: MMKG) -> str:
     ]
     lines += [f"  note: {note}" for note in mmkg.info["notes"]]
     lines += [f"  WARNING: {warning}" for warning in mmkg.info["warnings"]]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

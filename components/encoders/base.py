@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmkgc.components.encoders.images import MAX_PIXELS
 from mmkgc.components.encoders.weights import Weights
 from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.names import Seed
 
 Modality = Literal["visual", "textual"]
 
@@ -25,7 +26,7 @@ class EncoderConfig(BaseModel):
     encoder: str
     weights: str = Field(description="hub name, local file or folder, or 'random'")
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub name")
-    seed: int = Field(default=0, ge=0, description="of random weights; others ignore it")
+    seed: Seed = Field(default=0, description="of random weights; others ignore it")
     output: Literal["pooled", "tokens"] = Field(default="pooled", description="one vector an item, or a sequence")
     precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: bfloat16 on a GPU")
 
@@ -33,7 +34,7 @@ class EncoderConfig(BaseModel):
 class ImageEncoderConfig(EncoderConfig):
     """The part that all encoders of images share."""
 
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused as decompression bombs")
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused; at most the default")
 
 
 class EncoderSpec(BaseModel):

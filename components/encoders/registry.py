@@ -23,8 +23,8 @@ def _configs(modality: Modality) -> Any:
     return Annotated[Union[configs], Field(discriminator="encoder")]  # noqa: UP007 - built from the files found
 
 
-VisualConfig = _configs("visual")
-TextualConfig = _configs("textual")
+VisualConfig: Any = _configs("visual")
+TextualConfig: Any = _configs("textual")
 
 
 def create(config: EncoderConfig) -> Encoder:

@@ -34,8 +34,12 @@ class ExtractConfig(BaseModel):
     visual: VisualSource | None = Field(default=VGG16Config(), description="encoder of images; null: none")
     textual: TextualSource | None = Field(default=SBERTConfig(), description="encoder of texts; null: none")
     dtype: Literal["float32", "float16"] = Field(default="float32", description="number type of stored vectors")
-    batch_size: int = Field(default=16, ge=1, description="images or texts that go through the network at once")
-    workers: int | None = Field(default=None, ge=0, description="processes that decode images; null: the spare cores")
+    batch_size: int = Field(
+        default=16, ge=1, le=65_536, description="images or texts that go through the network at once"
+    )
+    workers: int | None = Field(
+        default=None, ge=0, le=1024, description="processes that decode images; null: the spare cores"
+    )
 
     def encoder(self, modality: str) -> EncoderConfig | ImportedConfig:
         """The encoder of a modality. Raises UserError where the recipe has none."""

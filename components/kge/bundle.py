@@ -14,13 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path, read_json, write_json
 
-FORMAT = 2
+FORMAT = 3
+FEATURES = "features."  # in front of a modality's name: its raw features
+OLD = "entities.features."  # in front of a modality's name to format 2
 RAW = {"feature_scale": "raw"}  # what bundles of format 1 were trained with, which do not say so
 
 
@@ -71,7 +74,7 @@ class Bundle:
         if not (folder / "bundle.json").is_file():
             raise UserError(folder, "this folder is no model bundle", "give the folder that `train` published")
         description, vocabulary = read_json(folder / "bundle.json"), read_json(folder / "vocabulary.json")
-        if description["format"] not in (1, FORMAT):
+        if description["format"] not in range(1, FORMAT + 1):
             raise UserError(folder, f"bundle format {description['format']} is not {FORMAT}", "train the model again")
         entities, relations = (_read_vocabulary(vocabulary[name]) for name in ("entities", "relations"))
         triples = load_file(folder / "triples.safetensors", device)
@@ -79,8 +82,9 @@ class Bundle:
         return cls(
             model=_model(
                 ModelConfig(**RAW | description["model"]),
-                load_file(folder / "model.safetensors", device),
+                _renamed(load_file(folder / "model.safetensors", device)),
                 len(relations),
+                triples["train"].long(),
             ),
             entities=entities,
             relations=relations,
@@ -110,20 +114,32 @@ class Bundle:
 
 
 def _tensors(model: Model) -> dict[str, Tensor]:
-    """The weights and, since they are not weights, the frozen features with their masks."""
-    state = model.state_dict() | dict(model.entities.named_buffers(prefix="entities"))
+    """The weights; the raw features with their masks, each once, also where they are fine-tuned and so weights too."""
+    state = model.state_dict() | {"seen": model.seen}
+    for m in (m for m in model.entities.modalities if m != STRUCTURE):
+        raw = model.entities.raw(m)
+        state = {name: tensor for name, tensor in state.items() if tensor.data_ptr() != raw.vectors.data_ptr()}
+        state |= {f"{FEATURES}{m}": raw.vectors, f"{FEATURES}{m}_mask": raw.mask}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
 
 
-def _model(config: ModelConfig, tensors: Mapping[str, Tensor], n_relations: int) -> Model:
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of any format by the names of the present one: to 2 the encoder held features and ``seen``."""
+    if "seen" in tensors:
+        return tensors
+    features = {
+        f"{FEATURES}{name.removeprefix(OLD)}": tensor for name, tensor in tensors.items() if name.startswith(OLD)
+    }
+    return tensors | features | {"seen": tensors["entities.has_structure"]}
+
+
+def _model(config: ModelConfig, tensors: Mapping[str, Tensor], n_relations: int, triples: Tensor) -> Model:
     """The model around loaded tensors: built without memory, then given them."""
-    prefix = "entities.features."
-    names = [name.removeprefix(prefix).removesuffix("_mask") for name in tensors if name.startswith(prefix)]
-    features = {m: Features(tensors[prefix + m], tensors[f"{prefix}{m}_mask"]) for m in dict.fromkeys(names)}
-    seen = tensors["entities.has_structure"]
+    names = [name.removeprefix(FEATURES).removesuffix("_mask") for name in tensors if name.startswith(FEATURES)]
+    features = {m: Features(tensors[FEATURES + m], tensors[f"{FEATURES}{m}_mask"]) for m in dict.fromkeys(names)}
     with torch.device("meta"):
-        model = Model(config, len(seen), n_relations, features, seen)
-    state = {name: tensor for name, tensor in tensors.items() if name in model.state_dict()}
+        model = Model(config, n_relations, features, tensors["seen"], triples)
+    state = {name: tensors.get(name, tensors.get(FEATURES + name.rpartition(".")[2])) for name in model.state_dict()}
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval()
 

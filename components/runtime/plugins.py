@@ -90,7 +90,7 @@ def hyper_parameters(found: type) -> type[BaseModel]:
         for parameter in parameters
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    return create_model(found.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(found.__name__, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
 def _name(found: type) -> str:

@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.quoting import masked, mlflow_literal, sqlite_file
+from mmkgc.components.runtime.settings import Settings, variable
+from mmkgc.components.runtime.tracking_server import check_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,17 +41,18 @@ def client() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
-    settings = Settings.from_env()
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    if settings.tracking_uri.startswith("sqlite:///"):
-        _upgrade(settings.tracking_uri)
-    return mlflow.MlflowClient(settings.tracking_uri)
+    uri = Settings.from_env().tracking_uri
+    check_server(uri)
+    mlflow.set_tracking_uri(uri)
+    if sqlite_file(uri):
+        _upgrade(uri)
+    return mlflow.MlflowClient(uri)
 
 
 def _upgrade(uri: str) -> None:
     """Create a missing database: processes that open a fresh one at the same time race in its migrations."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if path.exists():
+    path = sqlite_file(uri)
+    if path is None or path.exists():
         return
     from mlflow.store.db.utils import _safe_initialize_tables
     from sqlalchemy import create_engine
@@ -58,15 +62,18 @@ def _upgrade(uri: str) -> None:
 
 
 def experiment_id(name: str) -> str:
-    """Id of the experiment, which is created on first use."""
+    """Id of the experiment, which is created on first use. Raises UserError where it was deleted."""
     from mlflow.exceptions import MlflowException
 
     api = client()
     found = api.get_experiment_by_name(name)
+    if found and found.lifecycle_stage == "deleted":  # its name stays taken, and it takes no runs
+        mend = f"`mlflow experiments restore --experiment-id {found.experiment_id}` restores it; or choose another name"
+        raise UserError(f"experiment '{name}'", f"it was deleted in MLflow at {masked(api.tracking_uri)}", mend)
     if found:
         return found.experiment_id
     settings = Settings.from_env()
-    embedded = settings.tracking_uri.startswith("sqlite:///")
+    embedded = sqlite_file(settings.tracking_uri)
     try:
         location = (settings.home / "mlartifacts" / name).as_uri() if embedded else None
         return api.create_experiment(name, artifact_location=location, tags=KIND)
@@ -105,7 +112,7 @@ class Run:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; values become text."""
         for key, value in tags.items():
-            self.api.set_tag(self.id, key, str(value))
+            self.api.set_tag(self.id, key, masked(value))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file, or everything in a folder."""
@@ -168,11 +175,11 @@ def _ending(run: Run) -> Iterator[Run]:
 
 
 def _parent(api: "MlflowClient") -> Any | None:
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+    if run_id := variable("MLFLOW_RUN_ID"):
         return api.get_run(run_id)
-    if pipeline_run := os.environ.get("MMKGC_PIPELINE_RUN"):
+    if pipeline_run := variable("MMKGC_PIPELINE_RUN"):
         experiments = [experiment.experiment_id for experiment in api.search_experiments()]
-        found = api.search_runs(experiments, f"tags.`{PIPELINE_TAG}` = '{pipeline_run}'", max_results=1)
+        found = api.search_runs(experiments, f"tags.`{PIPELINE_TAG}` = {mlflow_literal(pipeline_run)}", max_results=1)
         return found[0] if found else None
     return None
 
@@ -189,7 +196,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(key: str, value: Any) -> str:
-    text = str(value)
+    text = masked(value)
     if len(text) > PARAM_LENGTH:
         log.warning("%s: value of %d characters is cut to %d for MLflow", key, len(text), PARAM_LENGTH)
     return text[:PARAM_LENGTH]

@@ -12,6 +12,7 @@ from mmkgc.components.kge.losses.base import AllEntityLoss
 from mmkgc.components.kge.model import ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.runtime.names import Seed
 from mmkgc.components.train.compilation import Wanted
 
 MODALITIES = ("visual", "textual")
@@ -20,7 +21,7 @@ MODALITIES = ("visual", "textual")
 class OptimizerConfig(BaseModel):
     """How parameters move."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")
@@ -33,9 +34,9 @@ class OptimizerConfig(BaseModel):
 class TrainConfig(BaseModel):
     """What is trained, how, and when it ends."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    seed: int = Field(0, description="of weights, sampler, order of batches, dropout")
+    seed: Seed = Field(0, description="of weights, sampler, order of batches, dropout")
     model: ModelConfig = ModelConfig()
     loss: Annotated[dict[str, Any], *LOSSES.annotate()] = Field(LOSSES.resolve("self-adversarial"), description="loss")
     negatives: Annotated[dict[str, Any], *SAMPLERS.annotate()] | None = Field(
@@ -43,15 +44,15 @@ class TrainConfig(BaseModel):
     )
     regularizer: Annotated[dict[str, Any], *REGULARIZERS.annotate()] | None = None
     subsampling: bool = Field(
-        False, description="weigh a triple by 1/√(#(h, r) + #(t, r) + 8), as the RotatE code base does"
+        False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
     drop_modality: dict[Literal["visual", "textual"], Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="share of the entities that lose a modality they have: a study of missing modalities"
     )
     optimizer: OptimizerConfig = OptimizerConfig()
-    batch_size: int = Field(1024, gt=0, description="positives of a step, all devices together")
-    epochs: int = Field(100, gt=0, description="at most")
-    evaluate_every: int = Field(5, gt=0, description="epochs between measurements of the development MRR")
+    batch_size: int = Field(1024, gt=0, le=2**24, description="positives of a step, all devices together")
+    epochs: int = Field(100, gt=0, le=1_000_000, description="at most")
+    evaluate_every: int = Field(5, gt=0, le=1_000_000, description="epochs between measurements of the development MRR")
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
     keep: Literal["best", "last"] = Field(
         "best", description="the epoch with the best development MRR, or the last of all, as the papers' code does"

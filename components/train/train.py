@@ -17,9 +17,9 @@ from mmkgc.components.runtime.files import read_json
 from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.features import training_features
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.manifest import Manifest
-from mmkgc.feature_store.reader import load_features
 from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["TrainConfig", "train"]
@@ -53,11 +53,7 @@ def train(
     feature_digests = {m: digest_in(uri) for m, uri in feature_uris.items()}
     made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
-    keys, drop = mmkg.graph.entities.keys, config.drop_modality
-    features = {
-        m: load_features(uri, keys, storage, drop.get(m, 0.0), config.seed)  # type: ignore[call-overload]
-        for m, uri in feature_uris.items()
-    }
+    features = training_features(feature_uris, mmkg.graph.entities.keys, config, storage)
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     if not trainer.group.is_main:
         trainer.fit()

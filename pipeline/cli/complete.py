@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError, printable
 
 ASKED, UNSEEN = "-", "@"
 PARTS = ("head", "relation", "tail")
@@ -62,12 +62,12 @@ def complete(
     query = query_of(given, text, image) | {"k": k, "exclude_known": new, "explain": explain}
     if type_ is not None:
         query["type"] = type_
-    answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle)
+    answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle, json)
     if json:
         click.echo(json_.dumps(answer, indent=2, ensure_ascii=False))
     else:
         refuse_failed(answer)
-        click.echo("\n".join(table(answer)))
+        click.echo("\n".join(map(printable, table(answer))))
 
 
 def query_of(given: dict[str, str], text: str | None, image: Path | None) -> dict[str, Any]:
@@ -83,24 +83,27 @@ def query_of(given: dict[str, str], text: str | None, image: Path | None) -> dic
     return {part: meanings.get(word, word) for part, word in given.items()}
 
 
-def refuse_failed(answer: dict[str, Any]) -> None:
-    """Turn a failed answer into the error that the command line prints."""
+def refuse_failed(answer: dict[str, Any], advice: str = "") -> None:
+    """Turn a failed answer into the error that the command line prints, with further ``advice``."""
     if "error" in answer:
         near = ", ".join(f"{item['name']} ({item['key']})" for item in answer["error"]["nearest"])
-        raise UserError("complete", answer["error"]["message"], f"did you mean: {near}?" if near else "")
+        mends = [f"did you mean: {near}?" if near else "", advice]
+        raise UserError("complete", answer["error"]["message"], "; ".join(filter(None, mends)))
 
 
 def table(answer: dict[str, Any]) -> list[str]:
     """An answer as lines for a terminal."""
     title = "  ".join(_name(answer, part) for part in PARTS)
     if answer["direction"] == "triple":
-        return [title, *_explained(answer), f"  {_figures(answer)}"]
-    width = max([len(p["name"]) for p in answer["predictions"]] + [1])
+        return list(map(printable, [title, *_explained(answer), f"  {_figures(answer)}"]))
+    width = max([len(printable(p["name"])) for p in answer["predictions"]] + [1])
     lines = [title]
     for rank, prediction in enumerate(answer["predictions"], 1):
-        lines.append(f"{rank:>4}  {prediction['name']:<{width}}  {_figures(prediction)}")
+        lines.append(f"{rank:>4}  {printable(prediction['name']):<{width}}  {_figures(prediction)}")
         lines += _explained(prediction)
-    return lines if len(lines) > 1 else [*lines, "  nothing left: the graph knows every answer (try without --new)"]
+    if len(lines) == 1:
+        lines.append("  nothing left: the graph knows every answer (try without --new)")
+    return list(map(printable, lines))
 
 
 def _figures(prediction: dict[str, Any]) -> str:
@@ -121,12 +124,16 @@ def _name(answer: dict[str, Any], part: str) -> str:
     return "?" if item is None else item["name"] or "(described)"
 
 
-def _ask_here(query: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> dict[str, Any]:
-    from mmkgc.pipeline.cli.champion import choose
+def _ask_here(
+    query: dict[str, Any], name: str | None, alias: str, bundle: Path | None, as_json: bool
+) -> dict[str, Any]:
+    from mmkgc.pipeline.cli.champion import choose, others
     from mmkgc.serving.engine.engine import Engine
 
     chosen = choose(name, alias, bundle)
     (answer,) = Engine.load(chosen.bundle, chosen.name, chosen.version).answer([query])
+    if "error" in answer and not as_json and not name and not bundle:
+        refuse_failed(answer, others(chosen.name, alias))
     return answer
 
 

@@ -13,7 +13,9 @@ import click
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.extras import MODULES
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.quoting import masked, printable, sqlite_file
+from mmkgc.components.runtime.settings import Settings, variable
+from mmkgc.components.runtime.tracking_server import SUPPORTED
 
 GIGABYTE = 1 << 30
 DISK_NEEDED = 2 * GIGABYTE
@@ -34,11 +36,16 @@ def doctor() -> None:
     for name, check in CHECKS.items():
         for finding in check():
             mark = click.style("✓", fg="green") if finding.well else click.style("✗", fg="red")
-            click.echo(f"{mark} {name:<9}{finding.found}")
+            click.echo(f"{mark} {name:<9}{_one_line(finding.found)}")
             if not finding.well:
                 click.echo(f"            → {finding.mend}")
                 healthy = False
     sys.exit(0 if healthy else 1)
+
+
+def _one_line(found: str) -> str:
+    """Without passwords, and without the line breaks of errors."""
+    return printable(masked(" ".join(found.split())))
 
 
 def _python() -> Iterator[Finding]:
@@ -106,7 +113,8 @@ def _storage() -> Iterator[Finding]:
 
 def _mlflow() -> Iterator[Finding]:
     uri = Settings.from_env().tracking_uri
-    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
+    file = sqlite_file(uri)
+    if file and not file.exists():
         yield Finding(True, f"{uri} will be created by the first run")
         return
     try:
@@ -114,12 +122,14 @@ def _mlflow() -> Iterator[Finding]:
 
         experiments = tracking.client().search_experiments()
         yield Finding(True, f"{uri}: {len(experiments)} experiments")
+    except UserError as error:
+        yield Finding(False, str(error), SUPPORTED)
     except Exception as error:
         yield Finding(False, f"{uri}: {error}", "check MLFLOW_TRACKING_URI, and that the server answers")
 
 
 def _kubeflow() -> Iterator[Finding]:
-    endpoint = os.environ.get("KFP_ENDPOINT")
+    endpoint = variable("KFP_ENDPOINT")
     if not endpoint:
         yield Finding(True, "runs are local (KFP_ENDPOINT is not set)")
         return

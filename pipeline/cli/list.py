@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:
-    """Show what a recipe can name: recipes, encoders, interactions, fusions, strategies, objectives, regularizers.
+    """Show what a recipe can name: recipes, encoders, and the parts of a model and of its training.
 
     With KIND, show that kind alone, with every hyper-parameter and its default.
     """
     kinds = _kinds()
-    if kind is not None and kind.rstrip("s") not in {name.rstrip("s") for name in kinds}:
+    if kind is not None and not any(_names(kind, name) for name in kinds):
         raise UserError(f"mmkgc list {kind}", "no such kind", did_you_mean(kind, kinds))
     for name, entries in kinds.items():
-        if kind is None or name.rstrip("s") == kind.rstrip("s"):
+        if kind is None or _names(kind, name):
             click.secho(name, bold=True)
             width = max(len(entry.name) for entry in entries)
             for entry in entries:
@@ -53,8 +53,13 @@ def _defaults(config: Any) -> dict[str, Any]:
     }
 
 
+def _names(given: str, kind: str) -> bool:
+    """Whether somebody who writes ``given`` means ``kind``: in the singular or the plural."""
+    return given in (kind, kind.removesuffix("s"), kind.removesuffix("es"))
+
+
 def _plural(kind: str) -> str:
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
 def _print_entry(name: str, summary: str, parameters: dict[str, Any], width: int, details: bool) -> None:

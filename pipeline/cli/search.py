@@ -24,6 +24,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     from mmkgc.components.ingest.ingest import ingest
     from mmkgc.components.runtime.errors import UserError
     from mmkgc.components.runtime.files import read_json
+    from mmkgc.components.runtime.quoting import json_line, shell
     from mmkgc.components.runtime.tracking import start_run
     from mmkgc.components.search.search import search as run_study
     from mmkgc.feature_store.storage import open_storage
@@ -45,5 +46,6 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     best = read_json(storage.fetch(found.uri) / "best.json")
     trials = sum(trial["state"] != "lost" for trial in best["trials"])
     click.echo(f"trial {best['trial']} is the best of {trials}: development MRR {best['dev_mrr']:.4f}")
-    chosen = " ".join(f"--set train.{key}={value}" for key, value in best["overrides"].items())
-    click.echo(f"train with it:  mmkgc run {recipe} --set search.trials=0 {chosen}")
+    chosen = [f"train.{key}={json_line(value)}" for key, value in best["overrides"].items()]
+    words = [word for change in ["search.trials=0", *chosen] for word in ("--set", change)]
+    click.echo(f"train with it:  {shell('mmkgc', 'run', recipe, *words)}")

@@ -15,6 +15,7 @@ from mmkgc.components.ingest import increments
 from mmkgc.components.ingest.source import fingerprint
 from mmkgc.components.runtime import digests, tracking
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.manifest import digest_of as manifest_digest
 from mmkgc.pipeline import dag
@@ -129,7 +130,7 @@ class Follower:
         """Take part of the output; whole lines are looked at."""
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            self.file.write(line + "\n")
+            self.file.write(masked(line) + "\n")
             for pattern, event in self.EVENTS:
                 if found := pattern.search(line):
                     getattr(self.display, event)(found[1])

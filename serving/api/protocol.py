@@ -4,15 +4,17 @@ A query leaves out one of head, relation and tail, and asks for it; with all thr
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mmkgc.components.kge.graph import LONGEST_KEY
 
 MAX_K = 1000
 MAX_BATCH = 1024
 MAX_TEXT = 10_000
 MAX_IMAGE_BYTES = 4_000_000
-Label = Annotated[str, Field(min_length=1, max_length=500)]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)]
 
 
 class Direction(StrEnum):
@@ -50,9 +52,15 @@ class Query(Strict):
     relation: Label | None = None
     tail: Label | Unseen | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K, description="how many predictions")] = 10
-    exclude_known: Annotated[bool, Field(description="leave out what the graph already holds")] = True
+    exclude_known: Annotated[
+        bool, Field(description="leave out what the graph already holds; by default not of `candidates`")
+    ] = True
     exclude_self: Annotated[
-        bool, Field(description="leave out the query's own entity, unless the graph has loops of this relation")
+        bool,
+        Field(
+            description="leave out the query's own entity, unless the graph has loops of this relation; by default not "
+            "of `candidates`"
+        ),
     ] = True
     candidates: Annotated[list[Label], Field(min_length=1, description="rank these entities only")] | None = None
     type: Annotated[Label, Field(description="rank entities of this type only")] | None = None
@@ -66,6 +74,10 @@ class Query(Strict):
         if self.relation is None:
             return Direction.RELATION
         return Direction.TAIL if self.tail is None else Direction.TRIPLE
+
+    def leaves_out(self, option: Literal["exclude_known", "exclude_self"]) -> bool:
+        """Whether an option holds: candidates that are listed one by one are left out only where that is asked for."""
+        return getattr(self, option) and (self.candidates is None or option in self.model_fields_set)
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> "Query":
@@ -141,6 +153,7 @@ class ErrorCode(StrEnum):
     BAD_IMAGE = "bad_image"
     NO_MODALITY = "no_modality"
     UNSUPPORTED = "unsupported"
+    OUT_OF_TIME = "out_of_time"
 
 
 class Problem(BaseModel):

@@ -74,5 +74,5 @@ class Catalog:
 
     def _entity(self, index: int) -> dict[str, Any]:
         item = self.resolver.entities.item(index)
-        kind = self.bundle.types[index] if self.bundle.types else None
+        kind = (self.bundle.types[index] or None) if self.bundle.types else None
         return item | {"type": kind, "picture": item["key"] in self.thumbnails.keys}

@@ -1,19 +1,16 @@
 """Modality embeddings of entities that the graph does not hold, from their texts and images."""
 
-import warnings
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import torch
 from PIL import Image
 
+from mmkgc.components.encoders.images import MAX_PIXELS, Unusable, decode
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.serving.api.protocol import ErrorCode, QueryError, Unseen
-
-MAX_PIXELS = 25_000_000
 
 
 class UnseenEntities:
@@ -25,26 +22,36 @@ class UnseenEntities:
         self._encoders: dict[str, Any] = {}
 
     def read(self, unseen: Unseen) -> dict[str, Any]:
-        """Text and decoded image by modality; raises ``QueryError`` if the image or the modality is no good."""
+        """Text and image by modality, prepared for the encoder: a picture is kept at the encoder's size only.
+
+        Raises ``QueryError`` if the image or the modality is no good.
+        """
         items = {
             "textual": unseen.text,
-            "visual": None if unseen.image is None else decode(unseen.image),
+            "visual": None if unseen.image is None else self._picture(unseen.image),
         }
         given = {modality: item for modality, item in items.items() if item is not None}
         for modality in given:
             if modality not in self.modalities:
                 known = f"only {', '.join(self.modalities)}" if self.modalities else "no encoder at all"
                 raise QueryError(ErrorCode.NO_MODALITY, f"the model has no {modality} encoder; it has {known}")
-            self._encoder(modality)
-        return given
+        return {modality: self._encoder(modality).prepare([item])[0] for modality, item in given.items()}
 
     def modal(self, entities: Sequence[dict[str, Any]]) -> ModalityEmbeddings:
         """Modality vectors of entities that ``read`` read, all with the same modalities."""
         features = {
-            modality: torch.from_numpy(self._encoder(modality).encode([entity[modality] for entity in entities]))
+            modality: torch.from_numpy(self._encoder(modality).vectors([entity[modality] for entity in entities]))
             for modality in entities[0]
         }
-        return self.table.unseen(features)
+        return self.table.encode_new(features)
+
+    def _picture(self, data: bytes) -> Image.Image:
+        """The image as extraction decodes an entity's, within the same limits; raises ``QueryError``."""
+        options = self.specs.get("visual", {}).get("options", {})
+        try:
+            return decode(data, options.get("max_pixels", MAX_PIXELS))
+        except Unusable as error:
+            raise QueryError(ErrorCode.BAD_IMAGE, f"the image is not decoded: {error}") from error
 
     def _encoder(self, modality: str) -> Any:
         if modality not in self._encoders:
@@ -60,18 +67,3 @@ def load_encoder(spec: dict[str, Any]) -> Any:
         return recreate(spec)
     except UserError as error:
         raise QueryError(ErrorCode.UNSUPPORTED, f"the model's encoder cannot be used: {error}") from error
-
-
-def decode(data: bytes) -> Image.Image:
-    """An image from its bytes; raises ``QueryError`` if it does not decode or is larger than 25 megapixels."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF"))
-            if image.width * image.height > MAX_PIXELS:
-                raise QueryError(ErrorCode.BAD_IMAGE, f"the image has more than {MAX_PIXELS // 1_000_000} megapixels")
-            return image.convert("RGB")
-    except QueryError:
-        raise
-    except Exception as error:  # Pillow raises whatever the damaged bytes lead to
-        raise QueryError(ErrorCode.BAD_IMAGE, "the image does not decode; send PNG, JPEG, WebP or GIF") from error

@@ -50,6 +50,26 @@ def test_nothing_is_special_in_a_cell(write_tsv: Write, built: Build) -> None:
     assert mmkg.descriptions == ('"quoted, with a comma', "#1", "not a\u2028line", "\\N")
 
 
+@pytest.mark.parametrize("name", ["dev.tsv", "val.tsv", "validation.tsv"])
+def test_the_development_split_may_have_its_other_names(write_tsv: Write, built: Build, name: str) -> None:
+    mmkg = built(write_tsv({"valid.tsv": None, name: "se\tborders\tno\n"}))
+    assert mmkg.graph.valid.tolist() == [[1, 0, 0]]
+    assert mmkg.info["notes"] == [f"{name} is read as the development split."]
+    assert name in mmkg.info["made_from"]
+
+
+def test_an_openke_development_split_may_have_its_other_name(write_openke: Write, built: Build) -> None:
+    mmkg = built(write_openke({"valid2id.txt": None, "dev2id.txt": "1\n1 0 0\n"}))
+    assert mmkg.graph.valid.tolist() == [[1, 0, 0]]
+    assert mmkg.info["notes"] == ["dev2id.txt is read as the development split."]
+
+
+def test_files_that_are_not_read_are_told(write_tsv: Write, built: Build) -> None:
+    mmkg = built(write_tsv({"dev.tsv": "no\tborders\tno\n", "literals.tsv": "a\n", "notes.txt": "a\n"}))
+    assert mmkg.graph.valid.tolist() == [[1, 0, 0]], "valid.tsv comes first"
+    assert mmkg.info["notes"] == ["Files that are not read: dev.tsv, literals.tsv."]
+
+
 def test_openke_files_give_the_same_graph(write_tsv: Write, write_openke: Write, built: Build) -> None:
     keyed, numbered = built(write_tsv()), built(write_openke())
     assert numbered.graph.entities.keys == keyed.graph.entities.keys
@@ -98,6 +118,15 @@ def test_an_order_that_ids_leave_open_is_taken_as_said(write_openke: Write, buil
         ("http://example.org/", "http://example.org/"),
         ("<>", "<>"),
         ("#_", "#_"),
+        ("AC/DC", "AC/DC"),
+        ("F#m7", "F#m7"),
+        ("n/a", "n/a"),
+        ("50% off", "50% off"),
+        ("100%25_cotton", "100%25 cotton"),
+        ("/m/02mjmr", "/m/02mjmr"),
+        ("<Barack_Obama>", "Barack Obama"),
+        ("<http://dbpedia.org/resource/AC/DC>", "AC/DC"),
+        ("http://rdf.freebase.com/ns/m.02mjmr", "m.02mjmr"),
     ],
 )
 def test_names_are_made_from_keys(key: str, name: str) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.tracking import flatten, parent_run, start_run, step_run
 
 
@@ -64,3 +65,29 @@ def test_many_and_long_parameters_are_logged_within_the_limits_of_mlflow(caplog)
 
 def test_flatten_joins_keys_with_dots():
     assert flatten({"a": {"b": 1, "c": {"d": None}}, "e": [1]}) == {"a.b": 1, "a.c.d": None, "e": [1]}
+
+
+def test_a_deleted_experiment_is_told_with_what_restores_it():
+    found = tracking.experiment_id("countries")
+    tracking.client().delete_experiment(found)
+    with pytest.raises(UserError, match=f"deleted in MLflow.*experiments restore --experiment-id {found}"):
+        tracking.experiment_id("countries")
+
+
+def test_runs_and_artifacts_lie_in_a_home_of_any_name(monkeypatch, tmp_path):
+    name = "o'hara 50%41 ?x=y#z"
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / name))
+    (tmp_path / "note.txt").write_text("hello")
+    with start_run("countries", "demo") as run:
+        run.log_artifact(tmp_path / "note.txt")
+    assert (tmp_path / name / "mlflow.db").is_file()
+    assert (tmp_path / name / "mlartifacts" / "countries" / run.id / "artifacts" / "note.txt").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "note.txt"])
+
+
+def test_passwords_reach_no_parameter_and_no_tag():
+    url = "postgresql://me:secret@db/optuna"
+    with step_run("search", {"storage": url}) as run:
+        run.set_tags({"storage": url})
+    stored = run.api.get_run(run.id).data
+    assert stored.params["storage"] == stored.tags["storage"] == "postgresql://me:***@db/optuna"

@@ -8,13 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
+from mmkgc.components.encoders.images import decode
 from mmkgc.components.encoders.registry import create, recreate
 from mmkgc.components.encoders.vgg16 import VGG16Config
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.model import Model, ModelConfig
-from mmkgc.serving.api.protocol import MAX_IMAGE_BYTES, ErrorCode
+from mmkgc.serving.api.protocol import MAX_IMAGE_BYTES, ErrorCode, Unseen
 from mmkgc.serving.engine.engine import Engine
+from mmkgc.serving.engine.unseen import UnseenEntities
 
 TEXT = "A quiet town on the bank of a wide river."
 
@@ -34,8 +36,8 @@ def test_a_described_head_is_scored_through_the_projection(reading, reading_bund
     encoder = recreate(reading_bundle.encoders["textual"])
     features = torch.from_numpy(np.asarray(encoder.encode([TEXT])))
     with torch.no_grad():
-        modal = reading_bundle.model.entities.unseen({"textual": features})
-        scores = reading_bundle.model.score_tails_of(modal, torch.tensor([1]))[0]
+        modal = reading_bundle.model.entities.encode_new({"textual": features})
+        scores = reading_bundle.model.score_queries([(modal, torch.tensor([1]), "tail")])[0][0]
     (answer,) = reading.answer([{"head": {"text": TEXT}, "relation": "r1", "k": 5}])
     assert answer["head"] == {"key": None, "name": None}
     assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in scores.topk(5).indices.tolist()]
@@ -85,7 +87,7 @@ def test_other_weights_are_refused(make_reading_bundle):
         ({"image": "not base64!"}, ErrorCode.INVALID_QUERY),
         ({"image": b64encode(b"x" * (MAX_IMAGE_BYTES + 1)).decode()}, ErrorCode.INVALID_QUERY),
         ({"image": b64encode(b"GIF89a").decode()}, ErrorCode.BAD_IMAGE),
-        ({"image": png((6000, 5000))}, ErrorCode.BAD_IMAGE),
+        ({"image": png((8000, 6500))}, ErrorCode.BAD_IMAGE),
         ({"text": TEXT, "url": "http://example.org"}, ErrorCode.INVALID_QUERY),
     ],
 )
@@ -99,17 +101,57 @@ def test_a_picture_is_read_by_the_bundles_visual_encoder(bundle):
     n = len(bundle.entities)
     torch.manual_seed(0)
     features = {"visual": Features(torch.randn(n, encoder.dimension), torch.ones(n, dtype=torch.bool))}
-    model = Model(ModelConfig(dimension=8), n, len(bundle.relations), features, torch.ones(n, dtype=torch.bool)).eval()
+    model = Model(ModelConfig(dimension=8), len(bundle.relations), features, torch.ones(n, dtype=torch.bool)).eval()
     seeing = Bundle(model, bundle.entities, bundle.relations, None, bundle.train, bundle.known)
     seeing.encoders["visual"] = encoder.spec.model_dump()
     red, blue, bad = Engine(seeing).answer(
         [{"head": {"image": image}, "relation": "r1", "k": 40} for image in (png(), png(colour="blue"), png()[:40])]
     )
     with torch.no_grad():
-        modal = model.entities.unseen({"visual": torch.from_numpy(encoder.encode([Image.new("RGB", (40, 30), "red")]))})
-        scores = model.score_tails_of(modal, torch.tensor([1]))[0]
+        modal = model.entities.encode_new(
+            {"visual": torch.from_numpy(encoder.encode([Image.new("RGB", (40, 30), "red")]))}
+        )
+        scores = model.score_queries([(modal, torch.tensor([1]), "tail")])[0][0]
     assert [p["score"] for p in red["predictions"]] == pytest.approx(
         scores.sort(descending=True).values.tolist(), abs=1e-3
     )
     assert [p["score"] for p in red["predictions"]] != [p["score"] for p in blue["predictions"]]
     assert bad["error"]["code"] == ErrorCode.BAD_IMAGE
+
+
+def turned(image: Image.Image, kind: str) -> bytes:
+    """Bytes of an image that its EXIF data say is to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(data := BytesIO(), kind, exif=exif)
+    return data.getvalue()
+
+
+def kinds() -> dict[str, bytes]:
+    """A picture in every form in which decoders have gone apart."""
+    values = np.random.default_rng(0).integers(0, 256, (30, 44, 4), dtype=np.uint8)
+    colours, grey = Image.fromarray(values), Image.fromarray(values[..., 0].astype(np.uint16) * 257)
+    pictures = {"turned": turned(colours.convert("RGB"), "JPEG")}
+    saved = {"alpha": (colours, "PNG"), "deep": (grey, "PNG"), "palette": (colours.quantize(9), "GIF")}
+    saved |= {kind: (colours.convert("RGB"), kind) for kind in ("AVIF", "TIFF", "BMP", "WEBP")}
+    for name, (image, kind) in saved.items():
+        image.save(data := BytesIO(), kind)
+        pictures[name] = data.getvalue()
+    return pictures
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_picture_is_the_same_to_a_query_as_to_extraction(bundle, kind):
+    data, encoder = kinds()[kind], create(VGG16Config(weights="random"))
+    unseen = UnseenEntities(bundle)
+    unseen.modalities, unseen.specs = ("visual",), {"visual": encoder.spec.model_dump()}
+    unseen._encoders["visual"] = encoder
+    given = unseen.read(Unseen(image=b64encode(data)))
+    assert torch.equal(given["visual"], encoder.prepare([decode(data)])[0])
+
+
+def test_the_limits_of_a_query_are_those_of_extraction(reading):
+    line = png((20_000, 1))
+    (answer,) = reading.answer([{"head": {"image": line}, "relation": "r1"}])
+    assert answer["error"]["code"] == ErrorCode.BAD_IMAGE
+    assert "a line rather than a picture" in answer["error"]["message"]
