@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmkgc.components.kge.listing import listing
+
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
@@ -57,3 +59,16 @@ def test_the_public_workflow_calls_targets_that_there_are():
     ).read_text().splitlines()
     called = {word for run in runs for word in re.findall(r"^make ([a-z]+)", run)}
     assert {"lint", "test", "docs", "check"} <= called <= targets
+
+
+def test_every_kind_that_documents_list_can_be_listed():
+    """``mmkgc list KIND`` as it stands in documents, recipes and notebooks."""
+    kinds = {name for kind in [*listing(), "recipe", "encoder"] for name in (kind, f"{kind}s", f"{kind}es")}
+    files = [
+        *documents(),
+        *(ROOT / "docs" / "notebooks").glob("*.py"),
+        *(ROOT / "pipeline" / "recipes").rglob("*.yaml"),
+    ]
+    named = {kind for file in files for kind in re.findall(r"mmkgc list ([a-z]+)", file.read_text())}
+    assert "samplers" in named
+    assert named <= kinds

@@ -34,5 +34,5 @@ table = pd.concat({strategy: result.metrics.loc["test"] for strategy, result in 
 table.xs("model", level="scorer")[["mrr", "hits_at_1", "hits_at_10"]].round(3)
 
 # %% [markdown]
-# `mmkgc list strategies` shows all of them with their hyper-parameters, which are settings too
+# `mmkgc list samplers` shows all of them with their hyper-parameters, which are settings too
 # (`"train.negatives.count": 16`). In `mmkgc ui` both runs stand side by side with their curves.
