@@ -88,7 +88,7 @@ class Storage(Protocol):
         ...
 
     def blob(self, digest: str) -> bytes:
-        """Bytes of a stored blob."""
+        """Bytes of a stored blob. Raises FileNotFoundError, and UserError where they are not what the digest names."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -123,6 +123,11 @@ class Storage(Protocol):
     def filesystem(self) -> FileSystem:
         """This store for pyarrow: paths below the root."""
         ...
+
+
+def changed_blob(where: object) -> UserError:
+    """What is said of a blob that is not what its digest names."""
+    return UserError(where, "this file was changed after it was stored", "run with --no-cache, which stores it anew")
 
 
 def open_storage(root: str | None = None) -> Storage:

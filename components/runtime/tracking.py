@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmkgc.components.runtime import database, processes
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.quoting import masked, mlflow_literal, sqlite_file
 from mmkgc.components.runtime.settings import Settings, variable
@@ -27,13 +28,15 @@ log = logging.getLogger(__name__)
 PARENT_TAG = "mlflow.parentRunId"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # its page then shows runs and charts, not chats
 PIPELINE_TAG = "mmkgc.pipeline_run"
+PROCESS_TAG = "mmkgc.process"
+RUNNING = "attributes.status = 'RUNNING'"
 PARAMS_PER_CALL = 100  # MLflow's limit of one log_batch call
 METRICS_PER_CALL = 1000
 PARAM_LENGTH = 6000
 
 
 def client() -> "MlflowClient":
-    """MLflow client of the store that the environment names; an embedded database is created and brought up to date.
+    """MLflow client of the store that the environment names; an embedded database is created if there is none.
 
     Artifacts of the embedded store lie in ``$MMKGC_HOME/mlartifacts``.
     """
@@ -44,21 +47,9 @@ def client() -> "MlflowClient":
     uri = Settings.from_env().tracking_uri
     check_server(uri)
     mlflow.set_tracking_uri(uri)
-    if sqlite_file(uri):
-        _upgrade(uri)
+    if path := sqlite_file(uri):
+        database.ensure(path)
     return mlflow.MlflowClient(uri)
-
-
-def _upgrade(uri: str) -> None:
-    """Create a missing database: processes that open a fresh one at the same time race in its migrations."""
-    path = sqlite_file(uri)
-    if path is None or path.exists():
-        return
-    from mlflow.store.db.utils import _safe_initialize_tables
-    from sqlalchemy import create_engine
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _safe_initialize_tables(create_engine(uri))
 
 
 def experiment_id(name: str) -> str:
@@ -131,11 +122,14 @@ class Run:
 
 @contextmanager
 def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
-    """Open a run; it ends ``FINISHED``, or ``FAILED`` after an exception."""
+    """Open a run; it ends ``FINISHED``, ``FAILED`` after an exception, or ``KILLED`` by a signal.
+
+    So do the runs under it that its steps could not end. Runs of processes that have ended are closed first.
+    """
     api = client()
-    created = api.create_run(
-        experiment_id(experiment), run_name=name, tags={k: str(v) for k, v in (tags or {}).items()}
-    )
+    close_dead_runs(api)
+    tags = {k: str(v) for k, v in (tags or {}).items()} | {PROCESS_TAG: processes.identity()}
+    created = api.create_run(experiment_id(experiment), run_name=name, tags=tags)
     with _ending(Run(api, created.info.run_id)) as run:
         yield run
 
@@ -149,9 +143,8 @@ def step_run(
     parent = _parent(api)
     experiment = parent.info.experiment_id if parent else experiment_id("mmkgc")
     family = {PARENT_TAG: parent.info.run_id} if parent else {}
-    created = api.create_run(
-        experiment, run_name=name, tags={"mmkgc.step": name} | {k: str(v) for k, v in (tags or {}).items()} | family
-    )
+    own = {"mmkgc.step": name, PROCESS_TAG: processes.identity(), **(tags or {})}
+    created = api.create_run(experiment, run_name=name, tags={k: str(v) for k, v in own.items()} | family)
     with _ending(Run(api, created.info.run_id)) as run:
         run.log_params(params or {})
         yield run
@@ -168,10 +161,29 @@ def parent_run() -> Run | None:
 def _ending(run: Run) -> Iterator[Run]:
     try:
         yield run
-    except BaseException:
-        run.api.set_terminated(run.id, "FAILED")
+    except BaseException as error:
+        try:
+            _close(run.api, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception as second:  # a full disk, a server that is away: the first error is the one to tell
+            log.warning("the MLflow run %s could not be closed: %s", run.id, second)
         raise
-    run.api.set_terminated(run.id, "FINISHED")
+    _close(run.api, run.id, "FINISHED")
+
+
+def close_dead_runs(api: "MlflowClient") -> None:
+    """End as ``KILLED`` what a process of this machine left running when it was killed."""
+    experiments = [experiment.experiment_id for experiment in api.search_experiments()]
+    for run in api.search_runs(experiments, RUNNING, max_results=1000):
+        if (process := run.data.tags.get(PROCESS_TAG)) and processes.has_ended(process):
+            _close(api, run.info.run_id, "KILLED")
+
+
+def _close(api: "MlflowClient", run_id: str, status: str) -> None:
+    """End a run, and as ``KILLED`` what still runs under it: its process was killed, or it would have ended it."""
+    experiment = api.get_run(run_id).info.experiment_id
+    for child in api.search_runs([experiment], f"{RUNNING} AND tags.`{PARENT_TAG}` = '{run_id}'"):
+        _close(api, child.info.run_id, "KILLED")
+    api.set_terminated(run_id, status)
 
 
 def _parent(api: "MlflowClient") -> Any | None:

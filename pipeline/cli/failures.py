@@ -58,7 +58,7 @@ def _sentence(error: Exception) -> tuple[str, int]:
             return str(UserError(place, first["msg"].removeprefix("Value error, "))), BAD_INPUT
         case OSError() if error.errno is not None:
             return _of_system(error), FAILED
-    from mmkgc.pipeline.runners.local import StepFailed
+    from mmkgc.pipeline.runners.failure import StepFailed
 
     return _of_step(error) if isinstance(error, StepFailed) else _of_others(error), FAILED
 

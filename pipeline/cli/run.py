@@ -4,11 +4,15 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.processes import Stopped, supervised
+
+if TYPE_CHECKING:
+    from mmkgc.pipeline.config import Recipe
 
 ASKED, SHOWN = 100, 5
 """Predictions asked for and shown: known answers are filtered out between the two."""
@@ -32,19 +36,29 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
     """
     from mmkgc.feature_store.storage import open_storage
     from mmkgc.pipeline import config
-    from mmkgc.pipeline.runners import local
 
     loaded = config.load(recipe, settings)
     open_storage()  # refuses a store of a kind that there is not, before anything runs
-    outputs = {name: Path(uri) for name, uri in local.run(loaded, cache=not no_cache).items()}
+    try:
+        with supervised():
+            _run(loaded, cache=not no_cache, serve=not no_serve)
+    except Stopped as stopped:
+        click.echo(f"\nstopped by {stopped.signal}; the same command goes on where this one was", err=True)
+        raise
+
+
+def _run(recipe: "Recipe", cache: bool, serve: bool) -> None:
+    from mmkgc.pipeline.runners import local
+
+    outputs = {name: Path(uri) for name, uri in local.run(recipe, cache).items()}
     _print_data(_read(outputs["graph"], "graph.json"))
     for warning in unusable_items(outputs["archive"]):
         click.secho(f"  warning: {warning}", fg="yellow")
     _print_metrics(_read(outputs["evaluation"], "metrics.json"))
     _print_registration(_read(outputs["registration"], "registration.json"))
-    if not no_serve:
+    if serve:
         _ask_torchserve(outputs["archive"], _read(outputs["evaluation"], "completions.json"))
-    if loaded.propose.enabled:
+    if recipe.propose.enabled:
         click.echo("\nreview the proposals:  mmkgc serve, page Proposals")
     click.echo("\nlook at it:  mmkgc ui          ask it:  mmkgc complete HEAD RELATION          serve it:  mmkgc serve")
 

@@ -24,6 +24,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     from mmkgc.components.ingest.ingest import ingest
     from mmkgc.components.runtime.errors import UserError
     from mmkgc.components.runtime.files import read_json
+    from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.quoting import json_line, shell
     from mmkgc.components.runtime.tracking import start_run
     from mmkgc.components.search.search import search as run_study
@@ -36,7 +37,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     if not loaded.search.trials:
         raise UserError(recipe, "the recipe has no search", "give it `search: {trials: 40, space: {…}}`")
     storage = open_storage()
-    with start_run(loaded.name, f"search {loaded.train.label}") as run:
+    with supervised(), start_run(loaded.name, f"search {loaded.train.label}") as run:
         os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
         graph = ingest(loaded.dataset, loaded.ingest, storage)
         features: dict[str, str] = {

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import signal
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -52,27 +54,27 @@ def serve(
     The registry is watched: when the alias moves, the new version is started beside the old one and takes over without
     a failed request.
     """
+    from mmkgc.components.runtime.ports import listener
+    from mmkgc.components.runtime.processes import Stopped, supervised
     from mmkgc.pipeline.cli.champion import choose
     from mmkgc.serving.api.gateway.settings import own_keys
 
-    keys = own_keys()
-    deployment = Deployment(choose(name, alias, bundle), workers, alias)
-    found = reviewed(proposals, deployment.chosen)
-    click.echo("starting TorchServe …", err=True)
-    try:
-        deployment.start()
-        url = http_url(host, port)
-        click.echo(invitation(url, keys[0], deployment.chosen))
-        if found:
-            click.echo(
-                f"review {url}/#view=proposals&key={quote(keys[0], safe='')}   ({len(found.triples)} proposed triples)"
-            )
-        asyncio.run(_serve(deployment, host, port, keys, found))
-    except KeyboardInterrupt:
-        pass
-    finally:
-        deployment.stop()
-        click.echo("stopped", err=True)
+    with contextlib.suppress(Stopped), supervised(), listener(host, port) as gate:
+        keys = own_keys()
+        deployment = Deployment(choose(name, alias, bundle), workers, alias)
+        found = reviewed(proposals, deployment.chosen)
+        click.echo("starting TorchServe …", err=True)
+        try:
+            deployment.start()
+            url = http_url(host, port)
+            click.echo(invitation(url, keys[0], deployment.chosen))
+            if found:
+                page = f"{url}/#view=proposals&key={quote(keys[0], safe='')}"
+                click.echo(f"review {page}   ({len(found.triples)} proposed triples)")
+            asyncio.run(_serve(deployment, host, port, gate, keys, found))
+        finally:
+            deployment.stop()
+            click.echo("stopped", err=True)
 
 
 class Deployment:
@@ -171,7 +173,9 @@ def pack(chosen: "Chosen", archive: Path) -> None:
     build(archive, chosen.bundle, chosen.version, PackageConfig(name=chosen.name), mmkg, storage)
 
 
-async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], proposals: "Proposals | None") -> None:
+async def _serve(
+    deployment: Deployment, host: str, port: int, gate: socket, keys: list[str], proposals: "Proposals | None"
+) -> None:
     from mmkgc.serving.api.gateway.app import create_app
     from mmkgc.serving.api.gateway.connections import server
     from mmkgc.serving.api.gateway.observe import log_json
@@ -187,7 +191,10 @@ async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], 
         asyncio.create_task(deployment.follow(app.state.gateway.upstream)) if deployment.chosen.graph_uri else None
     )
     try:
-        await server(app, host, port, limits).serve()
+        gateway = server(app, host, port, limits)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, gateway.handle_exit)  # as uvicorn itself does for INT and TERM
+        await gateway.serve(sockets=[gate])
     finally:
         if following is not None:
             following.cancel()

@@ -16,8 +16,11 @@ SHOWN = 5  # experiments
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine.")
 def ui(port: int) -> None:
     """Open the MLflow UI on the runs and models of $MMKGC_HOME (Ctrl-C stops it)."""
+    from mmkgc.components.runtime.ports import listener
+    from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
 
+    listener("127.0.0.1", port).close()  # before anything is said of the page
     uri, page = Settings.from_env().tracking_uri, f"http://127.0.0.1:{port}"
     click.echo(f"MLflow on {masked(uri)}: {page}  (Ctrl-C stops it)")
     for name, link in experiments(page):
@@ -26,7 +29,8 @@ def ui(port: int) -> None:
     server = [sys.executable, "-m", "mlflow", "server"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    sys.exit(subprocess.call(server + options))
+    with supervised():
+        sys.exit(subprocess.call(server + options))
 
 
 def experiments(page: str) -> Iterator[tuple[str, str]]:

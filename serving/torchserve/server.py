@@ -16,11 +16,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import mkdtemp
 from types import TracebackType
 
 import httpx
 
+from mmkgc.components.runtime import processes
 from mmkgc.components.runtime.files import read_json, write_text
 from mmkgc.components.runtime.quoting import java_properties
 from mmkgc.serving.torchserve.archive import read_manifest
@@ -57,7 +57,7 @@ class TorchServe:
         self.model, self.version = manifest["modelName"], manifest["modelVersion"]
         self.workers, self._port = workers, port
         # /tmp and not TMPDIR: a socket's path has at most 107 characters
-        self.folder = Path(mkdtemp(prefix="mmkgc-", dir="/tmp"))
+        self.folder = processes.private_folder("/tmp")
         self.log = self.folder / "logs" / "torchserve.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._choose_ports()
@@ -96,7 +96,7 @@ class TorchServe:
             stop_process(self.process)
             for pid in workers:  # they end with Java's connection; one that hangs is ended here
                 _wait_for_end(pid)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        processes.remove(self.folder)
 
     def worker_pids(self) -> list[int]:
         """Process ids of the model's workers."""

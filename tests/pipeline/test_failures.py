@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline import cli
 from mmkgc.pipeline.cli.failures import LONGEST, told
-from mmkgc.pipeline.runners.local import StepFailed
+from mmkgc.pipeline.runners.failure import StepFailed
 
 
 class Part(BaseModel):
@@ -102,7 +102,7 @@ def test_a_step_is_told_by_the_last_line_of_its_traceback():
 
 def test_neither_passwords_nor_terminal_codes_nor_huge_values_are_printed():
     sentence, _ = told(UserError("postgresql://me:secret@db/x", "\x1b[31mred\nline", "9" * 100_000 + " the end"))
-    assert sentence.startswith("postgresql://me:***@db/x: \\x1b[31mred line")
+    assert sentence.startswith("postgresql://me:***@db/x: \\x1b[31mred\\nline")
     assert sentence.endswith("9 the end")
     assert len(sentence) < LONGEST + 10
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime import processes, tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.tracking import flatten, parent_run, start_run, step_run
 
@@ -51,6 +51,27 @@ def test_an_exception_ends_the_run_as_failed():
     with pytest.raises(ValueError, match="boom"), step_run("train") as run:
         raise ValueError("boom")
     assert run.api.get_run(run.id).info.status == "FAILED"
+
+
+def test_what_a_killed_process_left_open_is_closed():
+    api, open_before = tracking.client(), []
+
+    def command():
+        with start_run("countries", "demo") as parent:
+            experiment = api.get_run(parent.id).info.experiment_id
+            step = api.create_run(experiment, run_name="train", tags={tracking.PARENT_TAG: parent.id})
+            open_before.extend([parent.id, step.info.run_id])
+            raise SystemExit(143)  # what a signal makes of a command
+
+    with pytest.raises(SystemExit):
+        command()
+    assert [api.get_run(run).info.status for run in open_before] == ["KILLED", "KILLED"]
+
+    dead = api.create_run("0", tags={tracking.PROCESS_TAG: processes.identity().rpartition(" ")[0] + " 1"}).info.run_id
+    alive = api.create_run("0", tags={tracking.PROCESS_TAG: processes.identity()}).info.run_id
+    foreign = api.create_run("0").info.run_id
+    with start_run("countries", "next"):
+        assert [api.get_run(run).info.status for run in (dead, alive, foreign)] == ["KILLED", "RUNNING", "RUNNING"]
 
 
 def test_many_and_long_parameters_are_logged_within_the_limits_of_mlflow(caplog):
