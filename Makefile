@@ -19,8 +19,9 @@ test: $(READY)  ## every test that runs on this machine; what was skipped and wh
 check: lint  ## lint, types and the fast tests of the libraries: before every commit
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -q -m 'not slow and not service' $(FAST)
 
-FAST := tests/components/dataset tests/components/kge tests/components/runtime tests/pipeline/api \
-        tests/pipeline/test_config.py tests/pipeline/test_composition.py tests/pipeline/test_renamed.py tests/serving/engine
+FAST := tests/test_docs.py tests/components/dataset tests/components/runtime tests/components/kge/evaluation tests/pipeline/api \
+        $(patsubst %,tests/components/kge/test_%.py,bundle graph interactions known losses) \
+        $(patsubst %,tests/pipeline/test_%.py,composition config renamed) tests/serving/engine
 
 lint: $(READY)  ## style, types and one-way imports
 	$(BIN)/ruff check .
