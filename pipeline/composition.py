@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
 DATASETS, SYSTEMS = RECIPES / "datasets", RECIPES / "systems"
@@ -44,6 +45,13 @@ def summaries() -> dict[str, str]:
     files = {name: RECIPES / name for name in stems(RECIPES)}
     files |= {f"{{{datasets}}}-{name}": SYSTEMS / name for name in stems(SYSTEMS)}
     return {name: _first_line(path.with_suffix(".yaml")) for name, path in files.items()}
+
+
+def summary(name: str) -> str:
+    """What the bundled recipe ``name`` is, in the first line of its file; of a pair, the system's file."""
+    stem = next((system for system in stems(SYSTEMS) if name.endswith(f"-{system}")), name)
+    path = RECIPES / f"{name}.yaml"
+    return _first_line(path if path.is_file() else SYSTEMS / f"{stem}.yaml")
 
 
 def stems(folder: Path) -> list[str]:
@@ -137,7 +145,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(
             path, "a recipe is a mapping of keys such as `dataset:` and `train:`", "see `mmkgc list recipes`"
         )
-    return values
+    return current(values, path)
 
 
 def _first_line(path: Path) -> str:

@@ -26,6 +26,7 @@ from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.pipeline import composition
 from mmkgc.pipeline.composition import names
+from mmkgc.pipeline.renamed import current_key, tell
 
 __all__ = ["Recipe", "load", "names"]
 
@@ -121,7 +122,9 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
     key, separator, value = setting.partition("=")
     if not separator:
         raise UserError(_told(setting), "no value given", "write key.path=value, e.g. train.epochs=5")
-    *parents, last = key.split(".")
+    if (present := current_key(key)) != key:
+        tell(_told(setting), key)
+    *parents, last = present.split(".")
     for parent in parents:
         child = raw.setdefault(parent, {})
         if not isinstance(child, dict):
@@ -180,7 +183,7 @@ def _path(raw: Any, place: Sequence[int | str]) -> list[str]:
 
 def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) -> str:
     for setting in reversed(settings):
-        key = setting.partition("=")[0].split(".")
+        key = current_key(setting.partition("=")[0]).split(".")
         if all(given == wrong for given, wrong in zip(key, path, strict=False)):  # one lies within the other
             return _told(setting)
     dotted = ".".join(path)
@@ -192,9 +195,10 @@ def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) ->
 def _deepest(source: Path, path: list[str]) -> tuple[int, int]:
     """How many keys of ``path`` the YAML file has, and the line of the last of them."""
     node, line = yaml.compose(source.read_text(encoding="utf-8")), 0
-    for depth, key in enumerate(path):
+    for depth in range(len(path)):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found = next(((k, v) for k, v in pairs if k.value == key), None)
+        place = ".".join(path[: depth + 1])
+        found = next(((k, v) for k, v in pairs if current_key(".".join([*path[:depth], str(k.value)])) == place), None)
         if found is None:
             return depth, line
         line, node = found[0].start_mark.line + 1, found[1]

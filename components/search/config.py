@@ -13,7 +13,7 @@ class _Range(BaseModel):
 
     when: dict[str, Any] = Field(
         default_factory=dict,
-        description="Only searched when these keys have these values, e.g. `{strategy.name: mans_a}`.",
+        description="Only searched when these keys have these values, e.g. `{negatives.name: mans-a}`.",
     )
 
 
@@ -81,7 +81,7 @@ class SearchConfig(BaseModel):
     )
     workers: int = Field(1, ge=1, le=1024, description="Processes that work on the study at the same time.")
     space: Annotated[dict[str, Range], BeforeValidator(_dotted)] = Field(
-        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `loss.gamma: {…}`."
+        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `loss.margin: {…}`."
     )
     storage: str | None = Field(
         None,

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.extras import required
 from mmkgc.components.runtime.loopback import exempt_loopback
 
 VERBS = {
@@ -65,7 +66,8 @@ def main() -> None:
     exempt_loopback()
     logging.raiseExceptions = False  # a log that cannot be written (the disk is full) prints no traceback
     try:
-        mmkgc()
+        with required():
+            mmkgc()
     except Exception as error:
         from mmkgc.pipeline.cli import failures
 

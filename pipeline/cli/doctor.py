@@ -5,12 +5,14 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import click
 
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.extras import MODULES
 from mmkgc.components.runtime.quoting import masked, printable, sqlite_file
 from mmkgc.components.runtime.settings import Settings, variable
 from mmkgc.components.runtime.tracking_server import SUPPORTED
@@ -51,7 +53,19 @@ def _python() -> Iterator[Finding]:
         sys.version_info >= (3, 11), f"{platform.python_version()} at {sys.executable}", "install Python 3.11 or newer"
     )
     packages = ("torch", "kfp", "mlflow", "pyarrow", "optuna", "transformers", "torchserve")
-    yield Finding(True, ", ".join(f"{package} {version(package)}" for package in packages))
+    yield Finding(True, ", ".join(f"{package} {_version(package)}" for package in packages))
+    missing = [extra for extra, modules in MODULES.items() if not all(map(find_spec, modules))]
+    needed = ", ".join(missing)
+    yield Finding(
+        not missing, f"extras missing: {needed}" if missing else "all extras", f"pip install 'mmkgc[{needed}]'"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(missing)"
 
 
 def _compute() -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class Engine:
         )
 
     @classmethod
-    def load(cls, folder: Path, name: str = "mmkgc", version: str = "local") -> "Engine":
+    def load(cls, folder: Path, name: str = "mmkgc", version: str = "local") -> Self:
         """The engine of a bundle folder."""
         return cls(Bundle.load(folder), name, version, folder)
 
