@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -11,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmkgc.components.dataset.lines import Lines, read_bytes
 from mmkgc.components.dataset.modalities.base import Contents
-from mmkgc.components.ingest.config import Columns
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
 
 CARD = "dataset.yaml"
+
+Columns = Literal["htr", "hrt"]  # order in a row of triples: head, tail, relation or head, relation, tail
 
 
 class Card(BaseModel):

@@ -1,12 +1,9 @@
 """What a recipe can say about ingest."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
+from mmkgc.components.dataset.raw import Columns
 from mmkgc.components.runtime.names import Seed
-
-Columns = Literal["htr", "hrt"]
 
 
 class IngestConfig(BaseModel):

@@ -46,7 +46,7 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
         note_files(raw, findings)
         train, test = distinct(raw, raw.train, findings), distinct(raw, raw.test, findings)
         leaked = leakage(raw, config.allow_leakage, findings)
-        train, valid, known = develop(raw, train, test, config, findings)
+        train, valid, known = develop(raw, train, test, config.dev_share, config.seed, findings)
         held_out = {"the development split": valid, "test": test}
         train, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
         warn_of_unused(raw, findings)

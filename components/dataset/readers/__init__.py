@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from mmkgc.components.dataset.raw import CARD, RawGraph
+from mmkgc.components.dataset.raw import CARD, Columns, RawGraph
 from mmkgc.components.dataset.readers import folder as tsv
 from mmkgc.components.dataset.readers import openke
-from mmkgc.components.ingest.config import Columns
 from mmkgc.components.runtime.errors import UserError, shown
 
 

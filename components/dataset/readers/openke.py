@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
-from mmkgc.components.dataset.raw import Card, RawGraph, Split
-from mmkgc.components.ingest.config import Columns
+from mmkgc.components.dataset.raw import Card, Columns, RawGraph, Split
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.runtime.errors import UserError, shown
 
