@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pyarrow.fs import FileSystem
 
+from mmkgc.components.runtime.artifacts import point
 from mmkgc.components.runtime.settings import Settings
 
 
@@ -48,8 +49,7 @@ class Stored(NamedTuple):
 
     def describe(self, artifact: Any) -> None:
         """Make a pipeline's output artifact (``kfp.dsl.Artifact``) point here."""
-        artifact.uri = self.uri
-        artifact.metadata["digest"] = self.digest
+        point(artifact, self.uri, self.digest)
 
 
 class StoredFile(NamedTuple):
@@ -125,8 +125,3 @@ def open_storage(root: str | None = None) -> Storage:
     from mmkgc.feature_store.local import LocalStorage
 
     return LocalStorage(config.root)
-
-
-def uris(**artifacts: Any) -> dict[str, str]:
-    """URIs of the input artifacts that a step was given; ``None`` stands for an optional one that it was not."""
-    return {name: artifact.uri for name, artifact in artifacts.items() if artifact is not None}

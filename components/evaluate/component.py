@@ -11,6 +11,8 @@ def evaluate(
 ) -> None:
     """Model → filtered ranks, metrics, figures and a report on the test split."""
     from mmkgc.components.evaluate.evaluate import EvaluateConfig, evaluate
+    from mmkgc.components.runtime.artifacts import stored_uri
     from mmkgc.feature_store.storage import open_storage
 
-    evaluate(graph.uri, bundle.uri, EvaluateConfig.model_validate_json(config), open_storage()).describe(evaluation)
+    settings = EvaluateConfig.model_validate_json(config)
+    evaluate(stored_uri(graph), stored_uri(bundle), settings, open_storage()).describe(evaluation)

@@ -16,10 +16,10 @@ def train(
     best: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
     """Graph and features → the model with the best development MRR."""
+    from mmkgc.components.runtime.artifacts import stored_uri, stored_uris
     from mmkgc.components.train.train import TrainConfig, train
-    from mmkgc.feature_store.storage import open_storage, uris
+    from mmkgc.feature_store.storage import open_storage
 
-    features, searched = uris(visual=visual, textual=textual), uris(best=best).get("best")
-    train(graph.uri, features, TrainConfig.model_validate_json(config), open_storage(), best_uri=searched).describe(
-        bundle
-    )
+    settings = TrainConfig.model_validate_json(config)
+    features, searched = stored_uris(visual=visual, textual=textual), stored_uris(best=best).get("best")
+    train(stored_uri(graph), features, settings, open_storage(), best_uri=searched).describe(bundle)

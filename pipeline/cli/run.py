@@ -27,16 +27,17 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
       mmkgc run mkg-y-adamf-mat         a paper's system on its dataset, which lies in data/ or $MMKGC_DATA
       mmkgc run path/to/folder          TSV or OpenKE; the default recipe
     """
+    from mmkgc.feature_store.storage import open_storage
     from mmkgc.pipeline import config
     from mmkgc.pipeline.runners import local
 
     loaded = config.load(recipe, settings)
-    outputs = {name: Path(uri) for name, uri in local.run(loaded, cache=not no_cache).items()}
-    _print_data(_read(outputs["graph"], "graph.json"))
-    _print_metrics(_read(outputs["evaluation"], "metrics.json"))
-    _print_registration(_read(outputs["registration"], "registration.json"))
+    outputs, fetch = local.run(loaded, cache=not no_cache), open_storage().fetch
+    _print_data(_read(fetch(outputs["graph"]), "graph.json"))
+    _print_metrics(_read(fetch(outputs["evaluation"]), "metrics.json"))
+    _print_registration(_read(fetch(outputs["registration"]), "registration.json"))
     if not no_serve:
-        _ask_torchserve(outputs["archive"], _read(outputs["evaluation"], "completions.json"))
+        _ask_torchserve(fetch(outputs["archive"]), _read(fetch(outputs["evaluation"]), "completions.json"))
     if loaded.propose.enabled:
         click.echo("\nreview the proposals:  mmkgc serve, page Proposals")
     click.echo("\nlook at it:  mmkgc ui          ask it:  mmkgc complete HEAD RELATION          serve it:  mmkgc serve")
