@@ -18,6 +18,7 @@ from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.pipeline import composition
 from mmkgc.pipeline.composition import names
+from mmkgc.pipeline.pods import ClusterConfig
 
 __all__ = ["Recipe", "load", "names"]
 
@@ -39,6 +40,7 @@ class Recipe(BaseModel):
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
     package: PackageConfig = PackageConfig()
     propose: ProposeConfig = ProposeConfig()
+    cluster: ClusterConfig = Field(ClusterConfig.model_validate({}), description="What pods ask of a cluster.")
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:

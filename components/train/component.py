@@ -14,12 +14,16 @@ def train(
     visual: dsl.Input[dsl.Dataset] | None = None,
     textual: dsl.Input[dsl.Dataset] | None = None,
     best: dsl.Input[dsl.Artifact] | None = None,
+    workspace: str = "",
 ) -> None:
     """Graph and features → the model with the best development MRR."""
+    from pathlib import Path
+
     from mmkgc.components.runtime.artifacts import stored_uri, stored_uris
     from mmkgc.components.train.train import TrainConfig, train
     from mmkgc.feature_store.storage import open_storage
 
     settings = TrainConfig.model_validate_json(config)
     features, searched = stored_uris(visual=visual, textual=textual), stored_uris(best=best).get("best")
-    train(stored_uri(graph), features, settings, open_storage(), best_uri=searched).describe(bundle)
+    kept = Path(workspace) if workspace else None
+    train(stored_uri(graph), features, settings, open_storage(), kept, searched).describe(bundle)

@@ -25,8 +25,9 @@ def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None
     from mmkgc.pipeline.runners import cluster
 
     loaded = config.load(recipe, settings)
+    pipeline = dag.build(loaded, cluster.prepare(loaded), cluster.pipeline_config(loaded))
     path = output or Path(f"{loaded.name}.pipeline.yaml")
     with atomic_path(path) as temporary:
-        compiler.Compiler().compile(dag.build(loaded, cluster.prepare), str(temporary.with_suffix(".yaml")))
+        compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
         temporary.with_suffix(".yaml").rename(temporary)
     click.echo(f"wrote {path}: {' → '.join(dag.steps(loaded))}")

@@ -41,7 +41,7 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
     with tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
-        parent.log_params(recipe.model_dump(mode="json", by_alias=True))
+        parent.log_params(recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"}))
         with log.open("w", encoding="utf-8", buffering=1) as file, Display(dag.steps(recipe), settings.home) as display:
             follower = Follower(file, display)
             with _environment(parent.id, display.progress_file), _quiet(follower):

@@ -99,7 +99,8 @@ class Pod:
         (self.folder / "tmp").mkdir()
         env["PYTHONPATH"] = f"{image}:{env.get('PYTHONPATH', '')}"
         env["PATH"] = f"{image}:{env.get('PATH', '/usr/bin:/bin')}"
-        env |= {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}
+        mounts = {mount["mountPath"]: mount["volumeName"] for mount in kubernetes.get("emptyDirMounts", [])}
+        env |= {each["name"]: self._mounted(each.get("value", ""), mounts) for each in container.get("env", [])}
         for source in kubernetes.get("configMapAsEnv", []):
             pairs = [(pair["configMapKey"], pair["envVar"]) for pair in source["keyToEnv"]]
             env |= self._from("configmap", self.cluster.config_maps, source["configMapName"], pairs, source)
@@ -110,6 +111,15 @@ class Pod:
         fields = {f"metadata.labels['{key}']": value for key, value in self.labels.items()}
         fields |= {f"metadata.annotations['{key}']": value for key, value in annotations.items()}
         return env | {each["name"]: fields.get(each["fieldPath"], "") for each in kubernetes.get("fieldPathAsEnv", [])}
+
+    def _mounted(self, value: str, mounts: dict[str, str]) -> str:
+        """A path below an empty volume. A process has no mounts: variables lead it to a folder of its own instead."""
+        for path, volume in mounts.items():
+            if value == path or value.startswith(f"{path}/"):
+                folder = self.folder / "volumes" / volume
+                folder.mkdir(parents=True, exist_ok=True)
+                return f"{folder}{value.removeprefix(path)}"
+        return value
 
     @staticmethod
     def _from(kind: str, objects: dict, name: str, pairs: list[tuple[str, str]], source: dict) -> dict[str, str]:

@@ -272,7 +272,10 @@ class Workflow:
         given = Values()
         for name, source in task.get("inputs", {}).get("parameters", {}).items():
             if "runtimeValue" in source:
-                given.parameters[name] = source["runtimeValue"]["constant"]
+                constant = source["runtimeValue"]["constant"]
+                workspace = str(self.cluster.folder / "workspaces" / self.run_id)
+                is_workspace = constant == "{{$.workspace_path}}"
+                given.parameters[name] = workspace if is_workspace else constant
             elif "componentInputParameter" in source:
                 if source["componentInputParameter"] in scope.parameters:
                     given.parameters[name] = scope.parameters[source["componentInputParameter"]]
