@@ -26,7 +26,7 @@ def opened(dataset: str, storage: Storage) -> Iterator[Path]:
     elif "://" in dataset:
         yield storage.fetch(dataset)
     else:
-        yield _folder(dataset)
+        yield folder_of(dataset)
 
 
 def fingerprint(dataset: str) -> str:
@@ -34,11 +34,11 @@ def fingerprint(dataset: str) -> str:
 
     A bundled dataset changes only with the code, a stored one never. Raises UserError for a name that is nowhere.
     """
-    return dataset if dataset in BUNDLED or "://" in dataset else digests.of_folder(_folder(dataset))
+    return dataset if dataset in BUNDLED or "://" in dataset else digests.of_folder(folder_of(dataset))
 
 
-def _folder(dataset: str) -> Path:
-    """A folder of that path, or of that name where the data lie."""
+def folder_of(dataset: str) -> Path:
+    """A folder of that path, or of that name where the data lie. Raises UserError where there is none."""
     data = Settings.from_env().data
     for folder in (Path(dataset), data / dataset):
         if folder.is_dir():
