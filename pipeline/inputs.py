@@ -32,9 +32,9 @@ def local_inputs(recipe: Recipe) -> list[LocalInput]:
             found.append(LocalInput(f"ingest.increments.{index}", Path(place)))
     for modality, encoder in recipe.extract:
         for field in ("source", "weights"):
-            place = getattr(encoder, field, None)
-            if isinstance(place, str) and (path := _local(place, f"extract.{modality}.{field}", encoder)):
-                found.append(LocalInput(f"extract.{modality}.{field}", path))
+            named, key = getattr(encoder, field, None), f"extract.{modality}.{field}"
+            if isinstance(named, str) and (path := _local(named, key, encoder)):
+                found.append(LocalInput(key, path))
     return found
 
 

@@ -10,6 +10,12 @@ from mmkgc.components.runtime.errors import UserError, did_you_mean
 VERBS = {
     "run": "run",
     "compile": "compile",
+    "submit": "submit",
+    "runs": "submit",
+    "logs": "submit",
+    "cancel": "submit",
+    "retry": "submit",
+    "schedule": "schedule",
     "serve": "serve",
     "complete": "complete",
     "search": "search",

@@ -1,7 +1,7 @@
 """The REST API of Kubeflow Pipelines (v2beta1), as far as runs and schedules need it.
 
-``kfp.Client`` is not used: it waits for ever for a cancelled run, tries an absent host for half a minute, ignores caching
-options, and its runs know no plugins.
+``kfp.Client`` is not used: it waits for ever for a cancelled run, tries an absent host for half a minute, ignores
+caching options, and its runs know no plugins.
 """
 
 import json
@@ -134,7 +134,9 @@ def patiently(call: Any, *arguments: Any, seconds: float = 300.0, pause: float =
             return call(*arguments)
         except Unavailable as error:
             if time.monotonic() >= deadline:
-                raise UserError(str(error), "given up", "check the address, the port-forward and the network") from error
+                raise UserError(
+                    str(error), "given up", "check the address, the port-forward and the network"
+                ) from error
             if tell:
                 tell(str(error))
             time.sleep(pause)

@@ -66,7 +66,7 @@ def test_a_bundled_dataset_and_hub_names_need_no_store(tmp_path):
 
 
 def test_a_store_on_this_machine_is_refused(recipe, tmp_path):
-    with pytest.raises(UserError, match="dataset .*places: pods cannot read this machine's files"):
+    with pytest.raises(UserError, match=r"dataset .*places: pods cannot read this machine's files"):
         publish(recipe, open_storage(str(tmp_path / "store")))
 
 

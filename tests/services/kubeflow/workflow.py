@@ -150,7 +150,9 @@ class Workflow:
         component = self.spec["components"][task["componentRef"]["name"]]
         given = self._inputs(task, scope, outputs)
         condition = task.get("triggerPolicy", {}).get("condition")
-        node = self._node(task["taskInfo"]["name"], parent).begin()
+        name = path.rpartition("/")[2]
+        self._node(f"{name}-driver", parent).begin().finish("SUCCEEDED")
+        node = self._node(name, parent).begin()
         if condition and not _holds(condition, given.parameters):
             node.finish("SKIPPED")
             return Values()
@@ -197,7 +199,6 @@ class Workflow:
         label, name = component["executorLabel"], path.strip("/").replace("/", "-")
         container, kubernetes = self.executors[label]["container"], self.kubernetes.get(label, {})
         prefix = f"{self.root}/{name}/"
-        self._node(f"{node.display_name}-driver", node).begin().finish("SUCCEEDED")
         key = self._fingerprint(component, container, given)
         cached = task.get("cachingOptions", {}).get("enableCache", False)
         executor = self._node("executor", node)
