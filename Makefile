@@ -4,7 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help run test lint format benchmarks clean
+ENGINE ?= podman
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE_ARGS = $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
+
+.PHONY: help run test lint format benchmarks image clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,6 +28,10 @@ lint: $(READY)  ## style, types and one-way imports
 format: $(READY)  ## rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+image:  ## the images of the pipeline's steps and of serving; ENGINE=docker, BASE=REGISTRY/python@sha256:…
+	$(ENGINE) build -f infra/Containerfile --target steps $(IMAGE_ARGS) -t mmkgc:$(VERSION) .
+	$(ENGINE) build -f infra/Containerfile --target serve $(IMAGE_ARGS) -t mmkgc-serve:$(VERSION) .
 
 clean:  ## delete the environment and everything that runs made
 	rm -rf $(VENV) .mmkgc

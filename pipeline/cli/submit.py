@@ -148,8 +148,7 @@ def _to_the_end(kubeflow: "Kubeflow", run_id: str) -> int:
     except KeyboardInterrupt:
         return _interrupted(kubeflow, run_id)
     state = run["state"]
-    if state == "CANCELED":
-        outcome.close(run_id)
+    outcome.close(run_id, state)
     click.echo(f"\nthe run {state.lower()}" if state != "CANCELED" else "\nthe run was cancelled")
     for text in outcome.lines(run_id):
         click.echo(text)
@@ -175,7 +174,6 @@ def _cancel(kubeflow: "Kubeflow", run_id: str) -> None:
 
     patiently(kubeflow.cancel, run_id, seconds=30)
     run = follow(kubeflow, run_id)
-    if run["state"] == "CANCELED":
-        outcome.close(run_id)
+    outcome.close(run_id, run["state"])
     ended = "was cancelled" if run["state"] == "CANCELED" else f"had {run['state'].lower()} before"
     click.echo(f"run {run_id} {ended}")

@@ -7,6 +7,7 @@ from typing import Any
 from mmkgc.components.runtime import pipeline_run, tracking
 from mmkgc.components.runtime.settings import Settings
 
+ENDED = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELED": "KILLED", "SKIPPED": "FINISHED"}
 SHOWN = ("test/mrr", "test/hits_at_1", "test/hits_at_10", "baseline/mrr")
 
 
@@ -34,8 +35,8 @@ def lines(run_id: str) -> Iterator[str]:
         yield f"MLflow:    {link}"
 
 
-def close(run_id: str) -> None:
-    """End the MLflow runs that a cancelled run's pods could not end. Silent where MLflow cannot be reached."""
+def close(run_id: str, state: str) -> None:
+    """End the MLflow runs that killed pods of an ended run could not end. Silent where MLflow cannot be reached."""
     if "MLFLOW_TRACKING_URI" not in os.environ:
         return
     try:
@@ -44,9 +45,10 @@ def close(run_id: str) -> None:
         if top is None:
             return
         query = f"tags.`{pipeline_run.PARENT_TAG}` = '{top.info.run_id}'"
-        for run in (top, *api.search_runs([top.info.experiment_id], query, max_results=1000)):
-            if run.info.status in ("RUNNING", "SCHEDULED") or run is top:
+        for run in api.search_runs([top.info.experiment_id], query, max_results=1000):
+            if run.info.status in ("RUNNING", "SCHEDULED"):
                 api.set_terminated(run.info.run_id, "KILLED")
+        api.set_terminated(top.info.run_id, ENDED[state])
     except Exception:
         return
 

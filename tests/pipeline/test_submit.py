@@ -278,3 +278,36 @@ def test_a_cookie_signs_in(call, monkeypatch):
     assert call("runs").exit_code == 2
     monkeypatch.setenv("KFP_COOKIE", "authservice_session=secret")
     assert call("runs").exit_code == 0
+
+
+def test_doctor_looks_at_everything_that_a_submitted_run_needs(call, cluster, tmp_path, monkeypatch):
+    for name, value in (cluster.config_maps["mmkgc"] | cluster.secrets["mmkgc-s3"]).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", "/nowhere")  # no kubectl
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.config_maps["mmkgc"]["AWS_ENDPOINT_URL"])  # answers, wrongly
+    lines = call("doctor", "--cluster").output.splitlines()
+    for well in ("Kubeflow", "image", "store", "secrets"):
+        assert any(line.startswith(f"✓ {well}") for line in lines), well
+    assert any(line.startswith("✗ MLflow") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("KFP_TOKEN", "wrong", "answers 401"),
+        ("MMKGC_STORAGE", "s3://absent/store", "The specified bucket does not exist"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "Connection refused"),
+        ("MMKGC_STORAGE", "/some/folder", "is a folder of this machine"),
+        ("MLFLOW_TRACKING_URI", "http://127.0.0.1:9", "no answer"),
+        ("MMKGC_IMAGE", "", "none is named"),
+    ],
+)
+def test_doctor_says_what_is_wrong_within_ten_seconds(call, cluster, monkeypatch, variable, value, sentence):
+    for name, text in (cluster.config_maps["mmkgc"] | cluster.secrets["mmkgc-s3"] | {variable: value}).items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("PATH", "/nowhere")
+    begun = time.monotonic()
+    found = call("doctor", "--cluster")
+    assert found.exit_code == 1
+    assert sentence in found.output
+    assert time.monotonic() - begun < 10

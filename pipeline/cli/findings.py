@@ -1,0 +1,27 @@
+"""The lines of a doctor's report."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import click
+
+
+class Finding(NamedTuple):
+    """One line of the report: whether it is well, what was found, and how to mend it where it is not."""
+
+    well: bool
+    found: str
+    mend: str = ""
+
+
+def report(checks: Mapping[str, Callable[[], Iterator[Finding]]]) -> bool:
+    """Print what each check finds; whether all is well."""
+    healthy = True
+    for name, check in checks.items():
+        for finding in check():
+            mark = click.style("✓", fg="green") if finding.well else click.style("✗", fg="red")
+            click.echo(f"{mark} {name:<9}{finding.found}")
+            if not finding.well:
+                click.echo(f"            → {finding.mend}")
+                healthy = False
+    return healthy
