@@ -13,6 +13,8 @@ from mmkgc.pipeline.runners.progress import Step, steps
 
 POLL_SECONDS = 3.0
 LOG_LINES = 15
+KFP_BEGINS = " {}[]"
+"""What the lines of kfp's executor begin with."""
 MARKS = {
     "pending": ("·", None), "running": ("▸", "cyan"), "succeeded": ("✓", "green"), "cached": ("=", "green"),
     "skipped": ("-", None), "failed": ("✗", "red"), "canceling": ("▸", "yellow"), "canceled": ("✗", "yellow"),
@@ -26,7 +28,7 @@ def follow(kubeflow: Kubeflow, run_id: str) -> dict[str, Any]:
     while True:
         run = patiently(kubeflow.run, run_id, pause=POLL_SECONDS, tell=table.note)
         found = steps(run)
-        table.show(found, lambda step: _last_line(kubeflow, run_id, step))
+        table.show(found, lambda step: last_line(log_of(kubeflow, run_id, step)))
         if run.get("state") in ENDED:
             for step in found:
                 if step.state == "failed":
@@ -91,9 +93,10 @@ def refusal(log: str) -> str | None:
     return found[-1] if found else None
 
 
-def _last_line(kubeflow: Kubeflow, run_id: str, step: Step) -> str:
-    lines = [text for text in log_of(kubeflow, run_id, step).splitlines() if text.strip()]
-    return lines[-1].rpartition("\r")[2].strip() if lines else ""
+def last_line(log: str) -> str:
+    """The last thing that a step said itself: kfp's executor begins every log with the step's input as JSON."""
+    said = [text for text in log.splitlines() if text.strip() and text[0] not in KFP_BEGINS]
+    return said[-1].strip() if said else ""
 
 
 def _explain(kubeflow: Kubeflow, run_id: str, step: Step) -> None:

@@ -217,6 +217,12 @@ def test_the_pipeline_of_a_folder_names_no_path_of_this_machine(write_dataset, t
         submission.refuse_local_paths(local, [submission.inputs.LocalInput("dataset", tmp_path)])
 
 
+def test_the_line_beside_a_running_step_is_the_steps_own():
+    log = '[KFP Executor 2026 INFO]: Got executor_input:\n{\n    "inputs": {}\n}\n'
+    assert watch.last_line(log) == ""
+    assert watch.last_line(f"{log}train 5/50 (2 epoch/s)\n\n") == "train 5/50 (2 epoch/s)"
+
+
 def test_a_schedule_is_made_switched_and_deleted(call, told, kubeflow):
     made = call("schedule cron", "countries", "0 3 * * *")
     schedule = re.search(r"schedule (\S+):", made.output)[1]
