@@ -4,7 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help run test check lint format coverage docs sbom benchmarks clean
+ENGINE ?= podman
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE_ARGS = $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
+
+.PHONY: help run test check lint format coverage docs sbom benchmarks image clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -48,6 +52,10 @@ benchmarks: $(READY)  ## the tables of docs/benchmarks.md that need no data of o
 	$(BIN)/python -m tests.benchmarks.ranking 3
 	$(BIN)/python -m tests.benchmarks.training 3
 	$(BIN)/python -m tests.benchmarks.strategies 40
+
+image:  ## the images of the pipeline's steps and of serving; ENGINE=docker, BASE=REGISTRY/python@sha256:…
+	$(ENGINE) build -f infra/Containerfile --target steps $(IMAGE_ARGS) -t mmkgc:$(VERSION) .
+	$(ENGINE) build -f infra/Containerfile --target serve $(IMAGE_ARGS) -t mmkgc-serve:$(VERSION) .
 
 clean:  ## delete the environment and everything that runs and builds made
 	rm -rf $(VENV) .mmkgc build

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pyarrow.fs import FileSystem
 
+from mmkgc.components.runtime.artifacts import point
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import SCHEME, Settings, variable
@@ -58,8 +59,7 @@ class Stored(NamedTuple):
 
     def describe(self, artifact: Any) -> None:
         """Make a pipeline's output artifact (``kfp.dsl.Artifact``) point here."""
-        artifact.uri = self.uri
-        artifact.metadata["digest"] = self.digest
+        point(artifact, self.uri, self.digest)
 
 
 class StoredFile(NamedTuple):
@@ -140,8 +140,3 @@ def open_storage(root: str | None = None) -> Storage:
     from mmkgc.feature_store.local import LocalStorage
 
     return LocalStorage(config.root)
-
-
-def uris(**artifacts: Any) -> dict[str, str]:
-    """URIs of the input artifacts that a step was given; ``None`` stands for an optional one that it was not."""
-    return {name: artifact.uri for name, artifact in artifacts.items() if artifact is not None}

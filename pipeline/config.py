@@ -26,6 +26,7 @@ from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.pipeline import composition
 from mmkgc.pipeline.composition import names
+from mmkgc.pipeline.pods import ClusterConfig
 from mmkgc.pipeline.renamed import current_key, tell
 
 __all__ = ["Recipe", "load", "names"]
@@ -54,6 +55,7 @@ class Recipe(BaseModel):
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
     package: PackageConfig = PackageConfig()
     propose: ProposeConfig = ProposeConfig()
+    cluster: ClusterConfig = Field(ClusterConfig.model_validate({}), description="What pods ask of a cluster.")
 
     @field_validator("dataset")
     @classmethod

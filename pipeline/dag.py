@@ -33,19 +33,25 @@ class Outputs(NamedTuple):
     archive: dsl.Model
 
 
-def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None) -> Any:
+def build(
+    recipe: Recipe,
+    prepare: Callable[[PipelineTask], None] | None = None,
+    pipeline_config: dsl.PipelineConfig | None = None,
+) -> Any:
     """The pipeline of a recipe. Its arguments say what a cache key cannot see: ``data`` is the fingerprint of the
     dataset, ``code`` the digest of the code that runs.
 
-    ``prepare`` adds to every task what the place where it runs asks for (``mmkgc.pipeline.runners.cluster``).
+    ``prepare`` adds to every task, and ``pipeline_config`` to the whole, what the place where it runs asks for
+    (``mmkgc.pipeline.runners.cluster``).
 
     The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
     output depends on their inputs alone are cached. Search, evaluation, registration and proposals never are: they
     write to MLflow. Nor is the import of vectors: it reads a file that is no input.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
+    keeps = {"workspace": dsl.WORKSPACE_PATH_PLACEHOLDER} if pipeline_config and pipeline_config.workspace else {}
 
-    @dsl.pipeline(name=pipeline_name(recipe.name), description=_description(recipe))
+    @dsl.pipeline(name=pipeline_name(recipe.name), description=_description(recipe), pipeline_config=pipeline_config)
     def pipeline(data: str, code: str) -> Outputs:
         ingested = ingest(dataset=recipe.dataset, config=config["ingest"], data=data, code=code)
         graph = ingested.outputs["graph"]
@@ -59,8 +65,9 @@ def build(recipe: Recipe, prepare: Callable[[PipelineTask], None] | None = None)
             for modality in recipe.extract.modalities()
         }
         best = _best(recipe, {"graph": graph, "train": config["train"], **features})
-        bundle = train(graph=graph, config=config["train"], code=code, **features, **best).outputs["bundle"]
-        evaluation = evaluate(graph=graph, bundle=bundle, config=config["evaluate"]).set_caching_options(False).output
+        bundle = train(graph=graph, config=config["train"], code=code, **features, **best, **keeps).outputs["bundle"]
+        evaluated = evaluate(graph=graph, bundle=bundle, config=config["evaluate"]).set_caching_options(False)
+        evaluation = evaluated.outputs["evaluation"]
         registered = register(graph=graph, bundle=bundle, evaluation=evaluation, config=config["register_"])
         registration = registered.set_caching_options(False).output
         if recipe.propose.enabled:
@@ -111,7 +118,9 @@ def task_name(step: str) -> str:
 
 def _parts(recipe: Recipe) -> dict[str, BaseModel]:
     """The steps' configurations. They travel as JSON text: kfp's own dictionaries know neither null nor integers."""
-    return {name: part for name, part in recipe if isinstance(part, BaseModel)}
+    parts = {name: part for name, part in recipe if isinstance(part, BaseModel)}
+    named = {"model": recipe.register_.model or recipe.name}  # not the experiment's, which on a cluster may be another
+    return parts | {"register_": recipe.register_.model_copy(update=named)}
 
 
 def _description(recipe: Recipe) -> str:

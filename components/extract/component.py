@@ -11,6 +11,8 @@ def extract(
 ) -> None:
     """Images, texts or numbers of the entities → feature vectors."""
     from mmkgc.components.extract.extract import ExtractConfig, extract
+    from mmkgc.components.runtime.artifacts import stored_uri
     from mmkgc.feature_store.storage import open_storage
 
-    extract(graph.uri, modality, ExtractConfig.model_validate_json(config), open_storage()).describe(features)
+    settings = ExtractConfig.model_validate_json(config)
+    extract(stored_uri(graph), modality, settings, open_storage()).describe(features)

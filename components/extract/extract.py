@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkgc.components.dataset.mmkg import MMKG
-from mmkgc.components.encoders.base import Encoder
+from mmkgc.components.encoders.base import Encoder, EncoderConfig
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.extract.config import ExtractConfig, ImportedConfig, step_name
 from mmkgc.components.extract.contents import Source, sources
@@ -16,6 +16,7 @@ from mmkgc.components.runtime.progress import track
 from mmkgc.components.runtime.tracking import step_run
 from mmkgc.feature_store.catalog import find
 from mmkgc.feature_store.importing import import_features
+from mmkgc.feature_store.inputs import local_input
 from mmkgc.feature_store.manifest import Manifest, digest_of
 from mmkgc.feature_store.spec import FeatureSpec
 from mmkgc.feature_store.storage import Storage, Stored
@@ -47,13 +48,19 @@ def make_features(graph: MMKG, modality: str, config: ExtractConfig, storage: St
 
     What went wrong with single entities is in the manifest's table of entities, and summed up in one line on stderr.
     """
-    chosen = config.encoder(modality)
+    chosen = _here(config.encoder(modality), storage)
     if isinstance(chosen, ImportedConfig):
         stored = _take_over(graph, modality, chosen, storage)
     else:
         stored = _compute(graph, create(chosen), config, storage)
     print(Manifest.read(stored.uri, storage).summary(), file=sys.stderr)
     return stored
+
+
+def _here(chosen: EncoderConfig | ImportedConfig, storage: Storage) -> EncoderConfig | ImportedConfig:
+    """The choice with files that were published for a cluster on this machine."""
+    field = "source" if isinstance(chosen, ImportedConfig) else "weights"
+    return chosen.model_copy(update={field: local_input(getattr(chosen, field), storage)})
 
 
 def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Storage) -> Stored:

@@ -29,7 +29,7 @@ def opened(dataset: str, storage: Storage) -> Iterator[Path]:
     elif "://" in dataset:
         yield storage.fetch(dataset)
     else:
-        yield _folder(dataset)
+        yield folder_of(dataset)
 
 
 def fingerprint(dataset: str) -> str:
@@ -41,7 +41,7 @@ def fingerprint(dataset: str) -> str:
     """
     if dataset in BUNDLED or "://" in dataset:
         return dataset
-    folder = _folder(dataset)
+    folder = folder_of(dataset)
     files, images = readers.inputs(folder)
     read = [name for name in files if os.path.isfile(folder / name)]
     read += [path for path in images if not unreadable(folder / path)]
@@ -56,8 +56,8 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _folder(dataset: str) -> Path:
-    """A folder of that path, or of that name where the data lie."""
+def folder_of(dataset: str) -> Path:
+    """A folder of that path, or of that name where the data lie. Raises UserError where there is none."""
     if not dataset.strip():
         raise UserError("dataset", "the name is empty", "say which dataset; `.` is the working folder")
     data = Settings.from_env().data

@@ -1,10 +1,7 @@
 """The MLflow run of a pipeline and the nested run of each step.
 
 One pipeline run is one parent run; every step that executes opens a nested run under it. A step finds its parent in the
-environment, never in its parameters, because a run id in a cache key would make every step new:
-
-``MLFLOW_RUN_ID``        the parent, set by the local runner or injected by Kubeflow Pipelines
-``MMKGC_PIPELINE_RUN``   the Kubeflow run id (the pod's label): the parent is the MLflow run that carries it as a tag
+environment, never in its parameters, because a run id in a cache key would make every step new (``pipeline_run``).
 """
 
 import logging
@@ -14,20 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkgc.components.runtime import database, processes
+from mmkgc.components.runtime import database, pipeline_run, processes
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.quoting import masked, mlflow_literal, sqlite_file
-from mmkgc.components.runtime.settings import Settings, variable
+from mmkgc.components.runtime.pipeline_run import PARENT_TAG, PIPELINE_TAG
+from mmkgc.components.runtime.quoting import masked, sqlite_file
+from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.runtime.tracking_server import check_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+__all__ = ["PARENT_TAG", "PIPELINE_TAG", "Run", "client", "parent_run", "start_run", "step_run"]
+
 log = logging.getLogger(__name__)
 
-PARENT_TAG = "mlflow.parentRunId"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # its page then shows runs and charts, not chats
-PIPELINE_TAG = "mmkgc.pipeline_run"
 PROCESS_TAG = "mmkgc.process"
 RUNNING = "attributes.status = 'RUNNING'"
 PARAMS_PER_CALL = 100  # MLflow's limit of one log_batch call
@@ -42,6 +40,7 @@ def client() -> "MlflowClient":
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
 
     uri = Settings.from_env().tracking_uri
@@ -138,22 +137,34 @@ def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None)
 def step_run(
     name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None
 ) -> Iterator[Run]:
-    """Open the nested run of the step ``name`` under the pipeline's run, or a run of its own where there is none."""
+    """Open the nested run of the step ``name`` under the pipeline's run, or a run of its own where there is none.
+
+    Where Kubeflow's MLflow plugin made a run for the task, that is the step's.
+    """
     api = client()
-    parent = _parent(api)
+    parent = pipeline_run.parent(api, experiment_id)
+    given = {"mmkgc.step": name, **(tags or {})}
+    with pipeline_run.kept_open(api, parent), _ending(_nested(api, name, parent)) as run:
+        run.set_tags(given)
+        run.log_params(params or {})
+        if parent and (recipe := pipeline_run.description().get("params")):
+            Run(api, parent.info.run_id).log_params(recipe)
+        yield run
+
+
+def _nested(api: "MlflowClient", name: str, parent: Any) -> Run:
+    if made := pipeline_run.task_run(api):
+        return Run(api, made.info.run_id)
     experiment = parent.info.experiment_id if parent else experiment_id("mmkgc")
     family = {PARENT_TAG: parent.info.run_id} if parent else {}
-    own = {"mmkgc.step": name, PROCESS_TAG: processes.identity(), **(tags or {})}
-    created = api.create_run(experiment, run_name=name, tags={k: str(v) for k, v in own.items()} | family)
-    with _ending(Run(api, created.info.run_id)) as run:
-        run.log_params(params or {})
-        yield run
+    own = {PROCESS_TAG: processes.identity()} | family
+    return Run(api, api.create_run(experiment, run_name=name, tags=own).info.run_id)
 
 
 def parent_run() -> Run | None:
     """The pipeline's own run, where a step adds what belongs to the whole (final metrics, the registered version)."""
     api = client()
-    parent = _parent(api)
+    parent = pipeline_run.parent(api, experiment_id)
     return Run(api, parent.info.run_id) if parent else None
 
 
@@ -184,16 +195,6 @@ def _close(api: "MlflowClient", run_id: str, status: str) -> None:
     for child in api.search_runs([experiment], f"{RUNNING} AND tags.`{PARENT_TAG}` = '{run_id}'"):
         _close(api, child.info.run_id, "KILLED")
     api.set_terminated(run_id, status)
-
-
-def _parent(api: "MlflowClient") -> Any | None:
-    if run_id := variable("MLFLOW_RUN_ID"):
-        return api.get_run(run_id)
-    if pipeline_run := variable("MMKGC_PIPELINE_RUN"):
-        experiments = [experiment.experiment_id for experiment in api.search_experiments()]
-        found = api.search_runs(experiments, f"tags.`{PIPELINE_TAG}` = {mlflow_literal(pipeline_run)}", max_results=1)
-        return found[0] if found else None
-    return None
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,6 +14,12 @@ from mmkgc.components.runtime.loopback import exempt_loopback
 VERBS = {
     "run": "run",
     "compile": "compile",
+    "submit": "submit",
+    "runs": "submit",
+    "logs": "submit",
+    "cancel": "submit",
+    "retry": "submit",
+    "schedule": "schedule",
     "serve": "serve",
     "complete": "complete",
     "search": "search",

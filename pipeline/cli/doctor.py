@@ -7,45 +7,34 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import NamedTuple
 
 import click
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.extras import MODULES
-from mmkgc.components.runtime.quoting import masked, printable, sqlite_file
+from mmkgc.components.runtime.quoting import sqlite_file
 from mmkgc.components.runtime.settings import Settings, variable
 from mmkgc.components.runtime.tracking_server import SUPPORTED
+from mmkgc.pipeline.cli.findings import Finding, report
 
 GIGABYTE = 1 << 30
 DISK_NEEDED = 2 * GIGABYTE
 
 
-class Finding(NamedTuple):
-    """One line of the report: whether it is well, what was found, and how to mend it where it is not."""
-
-    well: bool
-    found: str
-    mend: str = ""
-
-
 @click.command()
-def doctor() -> None:
-    """Say what this machine has, what is missing, and how to mend it."""
-    healthy = True
-    for name, check in CHECKS.items():
-        for finding in check():
-            mark = click.style("✓", fg="green") if finding.well else click.style("✗", fg="red")
-            click.echo(f"{mark} {name:<9}{_one_line(finding.found)}")
-            if not finding.well:
-                click.echo(f"            → {finding.mend}")
-                healthy = False
-    sys.exit(0 if healthy else 1)
+@click.option("--cluster", "on_cluster", is_flag=True, help="Look at the cluster that runs are submitted to instead.")
+@click.option("--host", help="Address of Kubeflow Pipelines, or a cluster's name in clusters.yaml.")
+@click.option("--namespace", help="Yours, where Kubeflow has several users.")
+def doctor(on_cluster: bool, host: str | None, namespace: str | None) -> None:
+    """Say what this machine, or a cluster, has, what is missing, and how to mend it."""
+    if not on_cluster:
+        sys.exit(0 if report(CHECKS) else 1)
+    from mmkgc.pipeline.cli.cluster_checks import checks
+    from mmkgc.pipeline.runners import clusters
 
-
-def _one_line(found: str) -> str:
-    """Without passwords, and without the line breaks of errors."""
-    return printable(masked(" ".join(found.split())))
+    cluster = clusters.chosen(host, namespace)
+    cluster.enter()
+    sys.exit(0 if report(checks(cluster)) else 1)
 
 
 def _python() -> Iterator[Finding]:
@@ -133,13 +122,14 @@ def _kubeflow() -> Iterator[Finding]:
     if not endpoint:
         yield Finding(True, "runs are local (KFP_ENDPOINT is not set)")
         return
-    try:
-        import kfp
+    from mmkgc.pipeline.runners import clusters
+    from mmkgc.pipeline.runners.kubeflow import Kubeflow, Unavailable
 
-        kfp.Client(host=endpoint).get_kfp_healthz()
-        yield Finding(True, f"{endpoint} answers")
-    except Exception as error:
-        yield Finding(False, f"{endpoint}: {error}", "check KFP_ENDPOINT and the port-forward")
+    try:
+        Kubeflow(clusters.chosen(endpoint)).health()
+        yield Finding(True, f"{endpoint} answers (`mmkgc doctor --cluster` looks closer)")
+    except (UserError, Unavailable) as error:
+        yield Finding(False, str(error), "check KFP_ENDPOINT and the port-forward")
 
 
 CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {

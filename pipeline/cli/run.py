@@ -48,9 +48,11 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
 
 
 def _run(recipe: "Recipe", cache: bool, serve: bool) -> None:
+    from mmkgc.feature_store.storage import open_storage
     from mmkgc.pipeline.runners import local
 
-    outputs = {name: Path(uri) for name, uri in local.run(recipe, cache).items()}
+    fetch = open_storage().fetch
+    outputs = {name: fetch(uri) for name, uri in local.run(recipe, cache).items()}
     _print_data(_read(outputs["graph"], "graph.json"))
     for warning in unusable_items(outputs["archive"]):
         click.secho(f"  warning: {warning}", fg="yellow")

@@ -38,7 +38,7 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
     with tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
-        parent.log_params(recipe.model_dump(mode="json", by_alias=True))
+        parent.log_params(recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"}))
         process = StepProcess()
         with (
             TemporaryDirectory() as folder,
