@@ -141,7 +141,7 @@ def test_a_recipe_says_what_each_steps_pod_asks_for(tmp_path):
         assert pod["nodeSelector"]["labels"] == {"pool": "batch"}
         assert pod["securityContext"]["runAsUser"] == "12345"
         assert pod["imagePullSecret"][0]["secretName"] == "registry"
-    assert [toleration["key"] for toleration in pods(platform)["extract-2"]["tolerations"]] == ["gpu"]
+    assert [toleration["key"] for toleration in pods(platform)["extract-textual"]["tolerations"]] == ["gpu"]
     whole = platform["platforms"]["kubernetes"]["pipelineConfig"]
     assert (whole["activeDeadlineSeconds"], whole["workspace"]["size"]) == (48 * 3600, "10Gi")
 
