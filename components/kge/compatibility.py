@@ -36,7 +36,8 @@ def incompatibility(config: ModelConfig, modalities: Sequence[str], sampler: Cho
 
 def _space(config: ModelConfig, modalities: Sequence[str], interaction: Interaction) -> Space:
     structure = (STRUCTURE,) if config.structure else ()
-    return Space((*structure, *modalities), interaction.entity_width, 1, dict.fromkeys(modalities, 1))
+    widths = dict.fromkeys(modalities, 1)
+    return Space((*structure, *modalities), interaction.entity_width, 1, widths, interaction=interaction)
 
 
 def _of_model(config: ModelConfig, modalities: Sequence[str], interaction: Interaction) -> str | None:

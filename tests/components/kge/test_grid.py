@@ -19,8 +19,9 @@ from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.tensors import total
 
 MODALITIES = ("visual", "textual")
+APART = ("structure", "mose", "mose-bi", "mose-mi")  # fusions that score structure alone or apart
 REFUSED = {
-    **{(name, fusion): "positive" for name in ("mans-v", "mans-t", "mans-h") for fusion in ("structure", "mose")},
+    **{(name, fusion): "positive" for name in ("mans-v", "mans-t", "mans-h") for fusion in APART},
     **{("mans-a", fusion): "unimodal" for fusion in FUSIONS.classes() if fusion not in ("ikrl", "tbkgc")},
     ("mat", "structure"): "generate",
     **{("dhns", interaction): "space of the entities" for interaction in ("transh", "transd", "pairre")},
