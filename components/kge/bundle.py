@@ -114,10 +114,11 @@ class Bundle:
 
 
 def _tensors(model: Model) -> dict[str, Tensor]:
-    """The weights and, since they are not weights, the frozen features with their masks."""
+    """The weights; the raw features with their masks, each once, also where they are fine-tuned and so weights too."""
     state = model.state_dict() | {"seen": model.seen}
     for m in (m for m in model.entities.modalities if m != STRUCTURE):
         raw = model.entities.raw(m)
+        state = {name: tensor for name, tensor in state.items() if tensor.data_ptr() != raw.vectors.data_ptr()}
         state |= {f"{FEATURES}{m}": raw.vectors, f"{FEATURES}{m}_mask": raw.mask}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
 
@@ -138,7 +139,7 @@ def _model(config: ModelConfig, tensors: Mapping[str, Tensor], n_relations: int,
     features = {m: Features(tensors[FEATURES + m], tensors[f"{FEATURES}{m}_mask"]) for m in dict.fromkeys(names)}
     with torch.device("meta"):
         model = Model(config, n_relations, features, tensors["seen"], triples)
-    state = {name: tensor for name, tensor in tensors.items() if name in model.state_dict()}
+    state = {name: tensors.get(name, tensors.get(FEATURES + name.rpartition(".")[2])) for name in model.state_dict()}
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.bundle import FORMAT, Bundle
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.kge.model import Model
@@ -74,7 +75,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 def test_another_format_is_refused(graph: Graph, make_model: Callable[..., Model], tmp_path: Path) -> None:
     Bundle.of(make_model(), graph).save(tmp_path / "bundle")
     path = tmp_path / "bundle" / "bundle.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 99'))
     with pytest.raises(UserError, match="format 99"):
         Bundle.load(tmp_path / "bundle")
 
@@ -89,4 +90,23 @@ def test_a_bundle_of_before_feature_scales_keeps_its_scores(
     del description["model"]["feature_scale"]
     path.write_text(json.dumps(description))
     loaded = Bundle.load(tmp_path / "bundle").model
+    assert torch.equal(loaded.score_triples(graph.test), model.score_triples(graph.test))
+
+
+@pytest.mark.parametrize("settings", [{}, {"structure_dropout": 0.3}, {"fine_tune": True}], ids=str)
+def test_a_bundle_of_format_2_keeps_its_scores(
+    settings: dict[str, object], graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    """Release 0.1.0 wrote it: the entity table held features and masks, and there was one kind of entity encoder."""
+    model = make_model(**settings).eval()
+    folder = tmp_path / "bundle"
+    Bundle.of(model, graph).save(folder)
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {f"entities.{name}" if name.startswith("features.") else name: t.clone() for name, t in tensors.items()}
+    renamed["entities.has_structure"] = renamed.pop("seen")
+    save_file(renamed, folder / "model.safetensors")
+    description = json.loads((folder / "bundle.json").read_text()) | {"format": 2}
+    del description["model"]["encoder"], description["model"]["structure"]
+    (folder / "bundle.json").write_text(json.dumps(description))
+    loaded = Bundle.load(folder).model
     assert torch.equal(loaded.score_triples(graph.test), model.score_triples(graph.test))

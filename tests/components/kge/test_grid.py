@@ -75,16 +75,16 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
         assert negative.shape[0] == rows
 
 
-@pytest.mark.parametrize("loss", [n for n, c in LOSSES.classes().items() if issubclass(c, AllEntityLoss)])
+@pytest.mark.parametrize("name", [n for n, c in LOSSES.classes().items() if issubclass(c, AllEntityLoss)])
 @pytest.mark.parametrize("interaction", INTERACTIONS.classes())
 def test_all_entity_losses_fall_too(
-    interaction: str, loss: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+    interaction: str, name: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
     for fusion in FUSIONS.classes():
-        reciprocal = loss == "cross-entropy" or interaction in RECIPROCAL
+        reciprocal = name == "cross-entropy" or interaction in RECIPROCAL
         scorer = {"name": interaction, "init": 0.5}
         model = make_model(interaction=scorer, fusion=fusion, reciprocal=reciprocal).double().eval()
-        context = make_context(model, loss)
+        context = make_context(model, name)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         values = []
         for _ in range(2):

@@ -252,7 +252,7 @@ def test_mat_adds_three_fakes_a_group_each_with_its_positive(
         )
         fake = model.score_modal(head, batch.relations[block.rows], tail)
         true = model.score_triples(batch.triples[block.rows])
-        by_hand += 0.1 * context.loss(true, fake.unsqueeze(1)).sum() / len(batch)  # type: ignore[attr-defined]
+        by_hand += 0.1 / groups * context.loss(true, fake.unsqueeze(1)).sum() / len(batch)  # type: ignore[attr-defined]
     losses = batch_losses(model, batch, blocks, context.loss, context.train).losses
     assert losses["adversarial"].item() == pytest.approx(by_hand.item(), rel=1e-5)
 

@@ -90,7 +90,7 @@ def test_the_mans_protocol_has_uniform_corruptions(toy_mmkg, toy_bundle):
     graph = toy_mmkg.graph
     splits = labelled_splits(toy_bundle.model, graph, seed=3)
     plausible, uniform = (_share_seen_in_slot(graph, part) for part in (splits.test, splits.mans))
-    assert plausible > 0.95
+    assert plausible > 0.85
     assert uniform < 0.5
 
 
