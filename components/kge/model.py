@@ -71,7 +71,9 @@ class Model(nn.Module):
         """One table of relation vectors ``[rows, r]`` for each name among the terms."""
         interactions = {term.relation: self.interaction_of(term) for term in self.fusion.terms}
         return {
-            name: nn.Parameter(interaction.initialise(torch.empty(rows, interaction.relation_width)))
+            name: nn.Parameter(
+                interaction.initialise(torch.empty(rows, interaction.relation_width)), interaction.learns_relations
+            )
             for name, interaction in sorted(interactions.items())
         }
 

@@ -20,13 +20,22 @@ from mmkgc.components.kge.tensors import total
 
 MODALITIES = ("visual", "textual")
 APART = ("structure", "mose", "mose-bi", "mose-mi")  # fusions that score structure alone or apart
+RAW = ("rsme", "otkge", "transae")  # fusions that project features themselves
 REFUSED = {
     **{(name, fusion): "positive" for name in ("mans-v", "mans-t", "mans-h") for fusion in APART},
-    **{("mans-a", fusion): "unimodal" for fusion in FUSIONS.classes() if fusion not in ("ikrl", "tbkgc")},
+    **{
+        ("mans-a", fusion): "unimodal"
+        for fusion in FUSIONS.classes()
+        if fusion not in ("ikrl", "tbkgc", "vbkgc", "mmkrl")
+    },
     ("mat", "structure"): "generate",
-    **{("dhns", interaction): "space of the entities" for interaction in ("transh", "transd", "pairre")},
+    **{(name, "structure"): "no features" for name in ("twins", "perturbation")},
+    **{(name, fusion): "raw features" for name in ("mat", "dhns") for fusion in RAW},
+    **{(name, "transae"): "structure: true" for name in ("mans-v", "mans-t", "mans-h", "twins", "mat")},
+    **{("dhns", interaction): "space of the entities" for interaction in ("transh", "transd", "pairre", "ote")},
 }
 RECIPROCAL = ("conve", "tucker")  # interactions that cannot work without reciprocal relations
+DIMENSIONS = {"conve": 5}  # whose entities have a coordinate more, and halves must be possible
 MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
 
 
@@ -36,9 +45,9 @@ def test_a_step_lowers_the_loss_or_the_pair_is_refused(
     sampler: str, interaction: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
     for fusion in FUSIONS.classes():
-        reason = REFUSED.get((sampler, fusion)) or REFUSED.get((sampler, interaction))
-        settings = {"interaction": {"name": interaction, "init": 0.5}, "fusion": fusion, "dimension": 6}
-        settings["reciprocal"] = interaction in RECIPROCAL
+        reason = REFUSED.get((sampler, interaction)) or REFUSED.get((sampler, fusion))
+        settings = {"interaction": {"name": interaction, "init": 0.5}, "fusion": fusion}
+        settings |= {"dimension": DIMENSIONS.get(interaction, 6), "reciprocal": interaction in RECIPROCAL}
         choice, loss = SAMPLERS.resolve({"name": sampler, "count": 3}), LOSSES.resolve("self-adversarial")
         told = incompatibility(ModelConfig(**settings), MODALITIES, choice, loss)
         assert (told is None) == (reason is None), (fusion, told)
@@ -56,7 +65,7 @@ def _step(model: Model, choice: dict[str, object], make_context: MakeContext, ba
     blocks = sampler.refine(batch, sampler.sample(batch, model), model.encode(), model)
     losses, scored = batch_losses(model, batch, blocks, context.loss, context.train)
     before = total(losses.values())
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(before, parameters, allow_unused=True)
     assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
     length = total(gradient.square().sum() for gradient in gradients if gradient is not None).sqrt()
@@ -82,8 +91,8 @@ def test_all_entity_losses_fall_too(
 ) -> None:
     for fusion in FUSIONS.classes():
         reciprocal = name == "cross-entropy" or interaction in RECIPROCAL
-        scorer = {"name": interaction, "init": 0.5}
-        model = make_model(interaction=scorer, fusion=fusion, reciprocal=reciprocal).double().eval()
+        settings = {"interaction": {"name": interaction, "init": 0.5}, "fusion": fusion, "reciprocal": reciprocal}
+        model = make_model(**settings, dimension=DIMENSIONS.get(interaction, 6)).double().eval()
         context = make_context(model, name)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         values = []
