@@ -49,7 +49,8 @@ class Model(nn.Module):
         modalities = ((STRUCTURE,) if config.structure else ()) + tuple(features)
         raw_widths = {m: table.dimension for m, table in features.items()}
         triples = no_triples() if triples is None else triples
-        space = Space(modalities, width, n_relations, raw_widths, features, triples, self.interaction)
+        contexts = ENTITY_ENCODERS.lookup(config.encoder["name"]).contexts
+        space = Space(modalities, width, n_relations, raw_widths, features, triples, self.interaction, contexts)
         self.fusion = FUSIONS.create(config.fusion, space)
         data = EntityData(
             width,
@@ -63,6 +64,7 @@ class Model(nn.Module):
         )
         self.entities = ENTITY_ENCODERS.create(config.encoder, data)
         self.relations = nn.ParameterDict(self._relation_tables(n_relations * (2 if config.reciprocal else 1)))
+        self.entities.attach(self.interaction, self.relations, self.fusion.unimodal(STRUCTURE).relation)
         self.seen: Tensor
         self.register_buffer("seen", seen, persistent=False)
         self._frozen: EncodedEntities | None = None

@@ -49,7 +49,8 @@ class Space:
 
     ``modalities``: those that there are, structure first where the model has it; ``width``: reals of one entity vector;
     ``raw_widths``: reals of each modality's raw features; ``features``: these themselves; ``triples`` ``[T, 3]``: the
-    train triples; ``interaction``: the model's. Where parts are only checked, there are no features and no triples.
+    train triples; ``interaction``: the model's; ``contexts``: further vectors that the entity encoder gives. Where
+    parts are only checked, there are no features and no triples.
     """
 
     modalities: tuple[str, ...]
@@ -59,6 +60,7 @@ class Space:
     features: Mapping[str, Features | TokenFeatures] = field(default_factory=dict)
     triples: Tensor = field(default_factory=no_triples)
     interaction: Interaction | None = None
+    contexts: tuple[str, ...] = ()
 
 
 class Fusion(nn.Module, ABC):

@@ -32,9 +32,10 @@ class MoSEMI(MoSE):
         super().__init__(space)
         self.candidates, self.steps, self.lr = candidates, steps, lr
         count = len(space.modalities)
-        self.meta = nn.Sequential(nn.Linear(count, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        nn.init.zeros_(self.meta[2].weight)
-        nn.init.zeros_(self.meta[2].bias)
+        last = nn.Linear(hidden, 1)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.meta = nn.Sequential(nn.Linear(count, hidden), nn.ReLU(), last)
         self.mean: Tensor
         self.deviation: Tensor
         self.register_buffer("mean", torch.zeros(count))

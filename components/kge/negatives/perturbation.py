@@ -62,8 +62,8 @@ class Perturbation(NegativeSampler):
         relations = batch.relations[block.rows].unsqueeze(1)
         columns = (batch.heads[block.rows], batch.tails[block.rows])
         head, tail = (encoded.modal.rows(encoded.index(ids).unsqueeze(1)) for ids in columns)
-        head, tail = (GeneratedNegatives(moved) for moved in self._moved((head, tail), relations, model))
-        return replace(block, name="perturbed", weight=self.weight, positive_head=head, positive_tail=tail)
+        first, second = (GeneratedNegatives(moved) for moved in self._moved((head, tail), relations, model))
+        return replace(block, name="perturbed", weight=self.weight, positive_head=first, positive_tail=second)
 
     def _moved(self, ends: Ends, relations: Tensor, model: Model) -> Ends:
         features = [m for m in model.fusion.modalities if m != STRUCTURE]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.interactions.base import Interaction, Query, Side
+from tests.components.kge.loops import layer_by_loops
 
 D = 3
 OWN_CASES = ("transe", "tucker")
@@ -277,6 +278,19 @@ def tucker_by_loops(interaction: Interaction) -> Callable[..., float]:
     return tucker
 
 
+def vista_by_loops(interaction: Interaction) -> Callable[..., float]:
+    """The output at the masked place · t."""
+
+    def vista(h: list[float], r: list[float], t: list[float]) -> float:
+        sequence = zip([h, r, interaction.mask.tolist()], interaction.places.tolist(), strict=True)
+        tokens = [[a + b for a, b in zip(token, place, strict=True)] for token, place in sequence]
+        for layer in interaction.decoder.layers:
+            tokens = layer_by_loops(layer, tokens, heads=3)
+        return dot(tokens[2], t)
+
+    return vista
+
+
 def with_parameters(maker: Callable[[Interaction], Callable[..., float]]) -> Callable[..., float]:
     """A formula that needs the interaction's own parameters."""
 
@@ -300,6 +314,7 @@ FORMULAS: list[tuple[dict[str, Any], Callable[..., float]]] = [
     ({"name": "quate"}, quate),
     ({"name": "pairre"}, pairre),
     ({"name": "conve"}, with_parameters(conve_like_a_picture)),
+    ({"name": "vista"}, with_parameters(vista_by_loops)),
     ({"name": "ote"}, with_parameters(ote_by_loops)),
     ({"name": "tucker", "normalise": False}, with_parameters(tucker_by_loops)),
 ]

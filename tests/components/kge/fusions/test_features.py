@@ -17,6 +17,7 @@ from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.samples import Batch
 from mmkgc.components.kge.negatives.scoring import score_blocks
+from tests.components.kge.loops import layer_by_loops
 
 MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
 
@@ -262,3 +263,27 @@ def test_shares_of_more_than_everything_are_refused() -> None:
 
     with pytest.raises(ValueError, match="more than all of a vector"):
         TrainConfig(model={"fusion": {"name": "otkge", "visual": 0.6}})
+
+
+def test_vista_reads_what_an_entity_has_as_tokens(make_model: MakeModel) -> None:
+    """What is missing is masked: the vector of entity 3 does not change with the image that it lacks."""
+    fusion = {"name": "vista", "layers": 1, "heads": 2}
+    model = make_model(
+        interaction={"name": "vista", "layers": 1}, fusion=fusion, missing="zeros", reciprocal=True
+    ).eval()
+    modal, vista = model.entities.encode(), model.fusion
+    joint = vista.views(modal)["joint"]
+    for entity, names in ((7, ("structure", "textual", "visual")), (3, ("structure", "textual")), (15, ("structure",))):
+        assert [m for m in vista.modalities if modal.present[m][entity]] == list(names)
+        tokens = [vista.first.tolist()]
+        tokens += [vista.norm(modal[m][entity] + vista.kinds[m]).tolist() for m in names]
+        expected = layer_by_loops(vista.encoder.layers[0], tokens, heads=2)[0]
+        assert joint[entity].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_heads_that_cannot_share_a_vector_are_refused() -> None:
+    from mmkgc.components.train.config import TrainConfig
+
+    model = {"interaction": {"name": "vista", "heads": 3}, "reciprocal": True, "dimension": 8}
+    with pytest.raises(ValueError, match="among 3 heads"):
+        TrainConfig(model=model)
