@@ -22,7 +22,7 @@ from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
 DATASETS, SYSTEMS = RECIPES / "datasets", RECIPES / "systems"
-KINDS = ("name", "encoder")  # the keys that say which class a part is
+KINDS = ("name", "encoder")  # the keys that say which class a part is; a model's encoder is one of its parts
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,15 @@ def parse(text: str, where: object) -> Any:
         raise UserError(where, "not valid YAML", str(error)) from error
 
 
-def merged(below: Any, above: Any) -> Any:
+def merged(below: Any, above: Any, part: str = "") -> Any:
     """``above`` over ``below``, key by key."""
     if not isinstance(above, dict):
         return above
     below = {"name": below} if isinstance(below, str) else below
-    if not isinstance(below, dict) or any(above.get(kind, below.get(kind)) != below.get(kind) for kind in KINDS):
+    kinds = ("name",) if part == "model" else KINDS
+    if not isinstance(below, dict) or any(above.get(kind, below.get(kind)) != below.get(kind) for kind in kinds):
         return above
-    return below | {key: merged(below.get(key), value) for key, value in above.items()}
+    return below | {key: merged(below.get(key), value, key) for key, value in above.items()}
 
 
 def _over(bases: list[Composed], own: Composed) -> Composed:

@@ -139,7 +139,8 @@ def groups(model: Model) -> list[tuple[Term, ...]]:
 
 def auxiliary(model: Model, encoded: EncodedEntities, triples: Tensor) -> dict[str, Tensor]:
     """Further losses, weighted, that the interaction and the fusion ask for, by name."""
-    relations = (take(table, triples[:, RELATION]) for table in model.relations.values())
+    names = dict.fromkeys(t.relation for t in model.fusion.terms if model.interaction_of(t) is model.interaction)
+    relations = (take(model.relations[name], triples[:, RELATION]) for name in sorted(names))
     return model.fusion.auxiliary(encoded.modal) | model.interaction.auxiliary(relations)
 
 

@@ -36,7 +36,11 @@ def incompatibility(config: ModelConfig, modalities: Sequence[str], sampler: Cho
 
 def _space(config: ModelConfig, modalities: Sequence[str], interaction: Interaction) -> Space:
     structure = (STRUCTURE,) if config.structure else ()
-    return Space((*structure, *modalities), interaction.entity_width, 1, dict.fromkeys(modalities, 1))
+    widths = dict.fromkeys(modalities, 1)
+    contexts = ENTITY_ENCODERS.lookup(config.encoder["name"]).contexts
+    return Space(
+        (*structure, *modalities), interaction.entity_width, 1, widths, interaction=interaction, contexts=contexts
+    )
 
 
 def _of_model(config: ModelConfig, modalities: Sequence[str], interaction: Interaction) -> str | None:
@@ -45,7 +49,7 @@ def _of_model(config: ModelConfig, modalities: Sequence[str], interaction: Inter
     if reason := interaction.incompatibility(config.reciprocal):
         return f"interaction '{config.interaction['name']}' cannot work here: {reason}"
     encoder = config.encoder["name"]
-    reason = ENTITY_ENCODERS.lookup(encoder).incompatibility(config.structure)
+    reason = ENTITY_ENCODERS.lookup(encoder).incompatibility(config.structure, interaction)
     return f"entity encoder '{encoder}' cannot work here: {reason}" if reason else None
 
 

@@ -21,7 +21,6 @@ from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.interactions.base import Interaction, Query, QueryInteraction, Side
 from mmkgc.components.kge.kernels.rows import take
 from mmkgc.components.kge.model_config import ModelConfig
-from mmkgc.components.kge.tensors import total
 
 Views = Mapping[str, Tensor]
 Queries = tuple[Views, Tensor, Side]  # views of the known entities, relations, the side that is asked for
@@ -49,19 +48,23 @@ class Model(nn.Module):
         width = self.interaction.entity_width
         modalities = ((STRUCTURE,) if config.structure else ()) + tuple(features)
         raw_widths = {m: table.dimension for m, table in features.items()}
-        self.fusion = FUSIONS.create(config.fusion, Space(modalities, width, n_relations, raw_widths))
+        triples = no_triples() if triples is None else triples
+        contexts = ENTITY_ENCODERS.lookup(config.encoder["name"]).contexts
+        space = Space(modalities, width, n_relations, raw_widths, features, triples, self.interaction, contexts)
+        self.fusion = FUSIONS.create(config.fusion, space)
         data = EntityData(
             width,
             n_relations,
             {m: table for m, table in features.items() if m in self.fusion.modalities},
             seen,
             self.interaction.initialise(torch.empty(len(seen), width)) if config.structure else None,
-            no_triples() if triples is None else triples,
+            triples,
             self.fusion.unprojected,
             **config.model_dump(include={"missing", "structure_dropout", "fine_tune", "feature_scale"}),
         )
         self.entities = ENTITY_ENCODERS.create(config.encoder, data)
         self.relations = nn.ParameterDict(self._relation_tables(n_relations * (2 if config.reciprocal else 1)))
+        self.entities.attach(self.interaction, self.relations, self.fusion.unimodal(STRUCTURE).relation)
         self.seen: Tensor
         self.register_buffer("seen", seen, persistent=False)
         self._frozen: EncodedEntities | None = None
@@ -70,7 +73,9 @@ class Model(nn.Module):
         """One table of relation vectors ``[rows, r]`` for each name among the terms."""
         interactions = {term.relation: self.interaction_of(term) for term in self.fusion.terms}
         return {
-            name: nn.Parameter(interaction.initialise(torch.empty(rows, interaction.relation_width)))
+            name: nn.Parameter(
+                interaction.initialise(torch.empty(rows, interaction.relation_width)), interaction.learns_relations
+            )
             for name, interaction in sorted(interactions.items())
         }
 
@@ -213,9 +218,8 @@ class Model(nn.Module):
         for term in terms:
             views = [ours[term.head] for ours in known], [theirs[term.tail] for theirs in sought]
             relation = self.relation(term, relations, side)
-            scores = self.interaction_of(term).score_crossed(views[0], relation, views[1], pairs)
-            of_terms.append([term.weighed(score) for score in scores])
-        return [total(scores) for scores in zip(*of_terms, strict=True)]
+            of_terms.append(self.interaction_of(term).score_crossed(views[0], relation, views[1], pairs))
+        return [self.fusion.combine(terms, scores, relations) for scores in zip(*of_terms, strict=True)]
 
     def _against_all(
         self, encoded: EncodedEntities, known: Views, relations: Tensor, side: Side, terms: tuple[Term, ...]
@@ -240,9 +244,11 @@ class Model(nn.Module):
         for term in terms:
             table = encoded.everyone(self.roles(term, side)[1], relations[:1])
             queries = [self._queries(term, *group) for group in groups]
-            scores = self.interaction_of(term).score_sides(queries, table)
-            of_terms.append([term.weighed(score) for score in scores])
-        return [total(scores) for scores in zip(*of_terms, strict=True)]
+            of_terms.append(self.interaction_of(term).score_sides(queries, table))
+        return [
+            self.fusion.combine(terms, scores, relations.unsqueeze(1))
+            for (_, relations, _), scores in zip(groups, zip(*of_terms, strict=True), strict=True)
+        ]
 
     def _queries(self, term: Term, known: Views, relations: Tensor, side: Side) -> Query:
         """What a term asks the interaction about known entities in their views."""

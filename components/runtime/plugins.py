@@ -38,7 +38,11 @@ class Registry(Generic[Base]):
     def _resolver(self) -> ClassResolver[Base]:
         for module in pkgutil.iter_modules(import_module(self.package).__path__):
             import_module(f"{self.package}.{module.name}")
-        return ClassResolver.from_subclasses(self.base, exclude_predicate=inspect.isabstract)
+        return ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
+
+    def _is_no_choice(self, found: type) -> bool:
+        """An abstract class, or one that a part of another kind brings along for its own use."""
+        return inspect.isabstract(found) or found.__module__.rpartition(".")[0] != self.package
 
     def classes(self) -> dict[str, type[Base]]:
         """Every class by its name, in alphabetical order."""

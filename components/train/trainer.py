@@ -121,7 +121,7 @@ class Trainer:
     def _run_epoch(self, meter: Meter) -> dict[str, float]:
         begun, epoch = time.monotonic(), self.selection.epoch
         self.model.train()
-        self.model.fusion.begin_epoch(epoch, self.config.epochs)
+        self.model.fusion.begin_epoch(epoch, self.config.epochs, self.model.entities)
         if self.sampler:
             self.sampler.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}

@@ -53,6 +53,13 @@ def test_a_part_of_another_class_replaces_the_whole_part():
     }
 
 
+def test_another_entity_encoder_leaves_the_rest_of_the_model():
+    below = {"model": {"dimension": 5, "encoder": {"name": "lafa", "dropout": 0.2}}}
+    assert merged(below, {"model": {"encoder": "table"}})["model"] == {"dimension": 5, "encoder": "table"}
+    assert merged({"model": {"dimension": 5}}, {"model": {"encoder": "lafa"}})["model"]["dimension"] == 5
+    assert merged(below, {"model": {"encoder": {"dropout": 0}}})["model"]["encoder"] == {"name": "lafa", "dropout": 0}
+
+
 REFUSED = {
     "a loop": ("base: mine.yaml\ndataset: countries\n", "builds on itself"),
     "an unknown base": ("base: contries\n", "mine.yaml, base: no recipe 'contries' — did you mean 'countries'?"),

@@ -7,13 +7,14 @@ of modality m.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmkgc.components.kge.features import Features, TokenFeatures
 from mmkgc.components.kge.graph import no_triples
+from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.kge.kernels.rows import take
 
 STRUCTURE = "structure"
@@ -91,13 +92,22 @@ class EntityData:
 class EntityEncoder(nn.Module, ABC):
     """Turns entity ids into ``ModalityEmbeddings``.
 
-    An encoder chosen by a recipe is made with ``EntityData`` as its only positional argument.
+    An encoder chosen by a recipe is made with ``EntityData`` as its only positional argument. ``contexts``: names of
+    vectors that it gives beside those of the modalities, for fusions that know of them.
     """
 
+    contexts: ClassVar[tuple[str, ...]] = ()
+
     @classmethod
-    def incompatibility(cls, structure: bool) -> str | None:
-        """Why this encoder cannot work with or without structural vectors; None where it can."""
+    def incompatibility(cls, structure: bool, interaction: Interaction | None = None) -> str | None:
+        """Why this encoder cannot work with an interaction, and with or without structure; None where it can."""
         return None
+
+    def attach(self, interaction: Interaction, relations: nn.ParameterDict, name: str) -> None:
+        """Get the model's interaction and tables of relation vectors; that of structural terms is ``name``.
+
+        They stay the model's: an encoder whose messages need them must not register them as its own.
+        """
 
     @property
     @abstractmethod

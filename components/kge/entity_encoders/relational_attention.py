@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityData, EntityEncoder, ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.edges import remaining, softmax_of
 from mmkgc.components.kge.entity_encoders.table import Table
 from mmkgc.components.kge.features import Features
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.kge.kernels.rows import share, take
 from mmkgc.components.kge.tensors import random_vectors
 
@@ -44,7 +45,7 @@ class RelationalAttention(EntityEncoder):
         self.register_buffer("triples", torch.unique(data.triples, dim=0), persistent=False)
 
     @classmethod
-    def incompatibility(cls, structure: bool) -> str | None:
+    def incompatibility(cls, structure: bool, interaction: Interaction | None = None) -> str | None:
         return None if structure else "its messages are structural vectors; set model.structure: true"
 
     def __len__(self) -> int:
@@ -72,9 +73,7 @@ class RelationalAttention(EntityEncoder):
 
     def _edges(self, ids: Tensor | None, without: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Sources, relations (R more for inverse ones) and targets, each ``[E]``, of the edges that lead to ``ids``."""
-        triples = self.triples
-        if without is not None:
-            triples = triples[~torch.isin(self._codes(triples), self._codes(without))]
+        triples = remaining(self.triples, without, len(self), self.n_relations)
         heads, relations, tails = triples.unbind(1)
         source, target = torch.cat([heads, tails]), torch.cat([tails, heads])
         relation = torch.cat([relations, relations + self.n_relations])
@@ -90,12 +89,5 @@ class RelationalAttention(EntityEncoder):
         source, relation, target = edges
         message = self.message(take(structure, source) * take(self.relations, relation))
         logit = leaky_relu((structure @ self.of_entity)[target] + message @ self.of_message, self.slope)
-        largest = logit.detach().new_full((len(self),), -torch.inf).scatter_reduce(0, target, logit.detach(), "amax")
-        weight = (logit - largest[target]).exp()
-        norm = weight.new_zeros(len(self)).index_add(0, target, weight)
-        weighed = message * (weight / norm[target]).unsqueeze(1)
+        weighed = message * softmax_of(logit, target, len(self)).unsqueeze(1)
         return torch.zeros_like(structure).index_add(0, target, weighed)
-
-    def _codes(self, triples: Tensor) -> Tensor:
-        """One number for each triple."""
-        return (triples[:, HEAD] * self.n_relations + triples[:, RELATION]) * len(self) + triples[:, TAIL]

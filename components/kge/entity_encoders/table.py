@@ -38,14 +38,16 @@ class Table(EntityEncoder):
         features = {m: table.pooled() for m, table in data.features.items()}
         unit = data.feature_scale == "unit"
         scales = {m: _unit_scale(f) if unit else None for m, f in features.items()}
-        projected = {m: f for m, f in features.items() if m not in data.unprojected}
+        self.widths = {m: f.dimension if m in data.unprojected else data.width for m, f in features.items()}
         self.projections = nn.ModuleDict(
-            {m: _Projection(f.dimension, data.width, scales[m]) for m, f in projected.items()}
+            {
+                m: _Scale(scales[m]) if m in data.unprojected else _Projection(f.dimension, data.width, scales[m])
+                for m, f in features.items()
+            }
         )
         learned = list(features) if data.missing == "learned" else []
         learned += [STRUCTURE] if self.structure_dropout else []
-        widths = {m: f.dimension for m, f in features.items() if m in data.unprojected}
-        self.absent = nn.ParameterDict({m: nn.Parameter(random_vectors(widths.get(m, data.width))) for m in learned})
+        self.absent = nn.ParameterDict({m: nn.Parameter(random_vectors(self._width(m))) for m in learned})
         self.fills = data.missing == "random"
         filled = {m: _filled(f, scales[m]) for m, f in features.items()} if self.fills else features
         self.features = _FeatureTables(filled, data.fine_tune)
@@ -110,12 +112,11 @@ class Table(EntityEncoder):
         return projected.new_zeros(len(mask), projected.shape[1]).index_copy(0, given, projected)
 
     def _project(self, modality: str, features: Tensor) -> Tensor:
-        """Projected features; as they are where the fusion projects."""
-        return self.projections[modality](features) if modality in self.projections else features
+        """Projected features; only scaled where the fusion projects."""
+        return self.projections[modality](features)
 
     def _width(self, modality: str) -> int:
-        projects = modality == STRUCTURE or modality in self.projections
-        return self.width if projects else self.features.vectors(modality).shape[1]
+        return self.widths.get(modality, self.width)
 
     def _stand_in(self, modality: str, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors with the missing ones replaced, and which of them count."""
@@ -137,6 +138,19 @@ class _Projection(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         return linear(features, self.weight if self.scale is None else self.weight * self.scale, self.bias)
+
+
+class _Scale(nn.Module):
+    """s f of features ``[..., d]`` that the fusion projects, with the same s as in a projection."""
+
+    scale: Tensor | None
+
+    def __init__(self, scale: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features if self.scale is None else features * self.scale
 
 
 class _FeatureTables(nn.Module):

@@ -1,14 +1,17 @@
 """What a fusion is: views of an entity, and the terms that pair them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
 
-from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityEncoder, ModalityEmbeddings
+from mmkgc.components.kge.features import Features, TokenFeatures
+from mmkgc.components.kge.graph import no_triples
 from mmkgc.components.kge.interactions.base import Interaction, Side
+from mmkgc.components.kge.tensors import total
 
 Tag = Literal["uni", "cross", "fused"]
 ScoreTerms = Callable[[Tensor, Side], list[Tensor]]
@@ -45,22 +48,28 @@ class Space:
     """What a fusion works on.
 
     ``modalities``: those that there are, structure first where the model has it; ``width``: reals of one entity vector;
-    ``raw_widths``: reals of each modality's raw features.
+    ``raw_widths``: reals of each modality's raw features; ``features``: these themselves; ``triples`` ``[T, 3]``: the
+    train triples; ``interaction``: the model's; ``contexts``: further vectors that the entity encoder gives. Where
+    parts are only checked, there are no features and no triples.
     """
 
     modalities: tuple[str, ...]
     width: int
     n_relations: int
     raw_widths: Mapping[str, int] = field(default_factory=dict)
+    features: Mapping[str, Features | TokenFeatures] = field(default_factory=dict)
+    triples: Tensor = field(default_factory=no_triples)
+    interaction: Interaction | None = None
+    contexts: tuple[str, ...] = ()
 
 
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
     ``modalities``: those that it uses. Those in ``unprojected`` come as raw features, which the fusion projects itself,
-    instead of projected linearly by the entity encoder. Views of a ``relational`` fusion depend on the triple's
-    relation, whose ids ``[...]`` it then gets beside the embeddings; all-entity scores are then made relation by
-    relation.
+    instead of projected linearly by the entity encoder (but scaled as the model's ``feature_scale`` says). Views of a
+    ``relational`` fusion depend on the triple's relation, whose ids ``[...]`` it then gets beside the embeddings;
+    all-entity scores are then made relation by relation.
     """
 
     unprojected: frozenset[str] = frozenset()
@@ -79,6 +88,12 @@ class Fusion(nn.Module, ABC):
             raise ValueError("this fusion needs structural vectors; set model.structure: true")
         self.modalities = (STRUCTURE, *features)
 
+    def use_all(self) -> tuple[str, ...]:
+        """Use structure and every feature that there is, whose names are given back; at least one is needed."""
+        features = tuple(m for m in self.modalities if m != STRUCTURE)
+        self.use(*(features or ("visual or textual",)))
+        return features
+
     @property
     @abstractmethod
     def terms(self) -> tuple[Term, ...]:
@@ -87,6 +102,10 @@ class Fusion(nn.Module, ABC):
     def unimodal(self, modality: str) -> Term:
         """The term that compares a modality with itself."""
         return Term(modality, modality, self.terms[0].relation)
+
+    def combine(self, terms: Sequence[Term], scores: Sequence[Tensor], relations: Tensor) -> Tensor:
+        """The score ``[...]`` of the terms' own ``scores``, of triples with ``relations``, which broadcast to them."""
+        return total(term.weighed(score) for term, score in zip(terms, scores, strict=True))
 
     def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
         """Further views ``[..., e]`` beside the modalities themselves."""
@@ -110,8 +129,8 @@ class Fusion(nn.Module, ABC):
         """Further scalar losses, weighted, of the entities of a batch, by name."""
         return {}
 
-    def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Called before epoch ``epoch`` (from 0) of ``epochs``."""
+    def begin_epoch(self, epoch: int, epochs: int, entities: EntityEncoder) -> None:
+        """Called before epoch ``epoch`` (from 0) of ``epochs``; ``entities`` gives the embeddings of any of them."""
 
     def fit(self, score_terms: ScoreTerms, triples: Tensor) -> None:
         """Learn from the development ``triples[V, 3]`` after training, how to weigh terms for instance.

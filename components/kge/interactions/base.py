@@ -28,8 +28,10 @@ class Interaction(nn.Module, ABC):
     The four ways to ask (triples, K candidates, all heads, all tails) give equal scores. The base class answers all of
     them from ``score``; subclasses have faster ways. One chosen by a recipe is made with the ``dimension`` d as its
     only positional argument, and may have parameters of its own. ``entity_width`` and ``relation_width``: reals of one
-    entity and of one relation vector, d by default.
+    entity and of one relation vector, d by default. ``learns_relations``: whether relation vectors are trained.
     """
+
+    learns_relations = True
 
     def __init__(
         self, dimension: int, init: float, *, entity_width: int | None = None, relation_width: int | None = None

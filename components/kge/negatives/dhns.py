@@ -119,6 +119,8 @@ class DHNS(NegativeSampler):
                 "it asks for the point near which answers lie, but this interaction moves candidates by the relation, "
                 "so that point is not in the space of the entities"
             )
+        if fusion.unprojected:
+            return "it makes vectors of the entities' width, but this fusion takes raw features"
         return None
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:

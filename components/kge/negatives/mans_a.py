@@ -45,7 +45,9 @@ class MansA(MansV):
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         if not {"uni", "cross"} <= {term.tag for term in fusion.terms}:
-            return "it compares cross-modal with unimodal terms, which 'ikrl' and 'tbkgc' have and this fusion has not"
+            return (
+                "it compares cross-modal with unimodal terms, which 'ikrl' has, for instance, and this fusion has not"
+            )
         return super().incompatibility(fusion, interaction)
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:

@@ -75,6 +75,8 @@ class MAT(NegativeSampler):
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         if STRUCTURE not in fusion.modalities:
             return "it generates image and text from an entity's structure; set model.structure: true"
+        if fusion.unprojected:
+            return "it makes vectors of the entities' width, but this fusion takes raw features"
         if fusion.modalities == (STRUCTURE,):
             return "the fusion uses structure alone, so there is no image or text to generate"
         return None

@@ -13,7 +13,7 @@ from mmkgc.components.kge.interactions.base import Query, Side
 from mmkgc.components.kge.kernels.rows import take
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.samples import EntityNegatives, NegativeBlock, Negatives
-from mmkgc.components.kge.tensors import joined, total
+from mmkgc.components.kge.tensors import joined
 
 Scores = tuple[Tensor, Tensor]  # of positives and of negatives
 
@@ -74,8 +74,9 @@ def _score_answers(
         for alike in group_consecutive(questions, lambda one, other: one[1] is other[1]):
             queries, (table, *_), index = zip(*alike, strict=True)
             of_term.append(model.interaction_of(term).score_candidates(queries, table, joined(index)))
-        scores.append(term.weighed(joined(of_term)))
-    positive, negative = total(scores).tensor_split([1], dim=1)
+        scores.append(joined(of_term))
+    relations = joined([triples[block.rows, RELATION] for block in blocks])
+    positive, negative = model.fusion.combine(terms, scores, relations.unsqueeze(1)).tensor_split([1], dim=1)
     return positive.squeeze(1), negative
 
 

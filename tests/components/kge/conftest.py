@@ -14,6 +14,9 @@ from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.samples import Batch
 
 N, R = 30, 3
+NEEDS: dict[str, dict[str, Any]] = {
+    "gc-ote": {"interaction": "ote", "encoder": "graph-context"}
+}  # what else a fusion takes
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def make_model(graph: Graph, features: dict[str, Features]) -> Callable[..., Mod
 
     def make(**settings: Any) -> Model:
         torch.manual_seed(0)
-        config = ModelConfig(**({"dimension": 6} | settings))
+        config = ModelConfig(**({"dimension": 6} | settings | NEEDS.get(str(settings.get("fusion")), {})))
         seen = torch.arange(N) < N - 1
         return Model(config, R, features, seen, graph.train)
 

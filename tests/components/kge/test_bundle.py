@@ -18,6 +18,7 @@ from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 
 
+@torch.no_grad()  # a transformer has another way to compute with gradients, which differs in the last bit
 @pytest.mark.parametrize("fusion", FUSIONS.classes())
 @pytest.mark.parametrize(
     "settings", [{}, {"missing": "random"}, {"structure_dropout": 0.3, "fine_tune": True}], ids=str
@@ -30,7 +31,7 @@ def test_the_same_model_comes_back(
     bundle.save(tmp_path / "bundle")
     loaded = Bundle.load(tmp_path / "bundle")
     assert torch.equal(loaded.model.score_triples(graph.test), model.score_triples(graph.test))
-    if fusion != "structure":
+    if len(model.entities.modalities) > 1:
         raw = {model.entities.modalities[1]: torch.randn(2, 7)}
         relation = torch.tensor([0, 1])
         ours, theirs = (

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.interactions.base import Interaction, Query, Side
+from tests.components.kge.loops import layer_by_loops
 
 D = 3
 OWN_CASES = ("transe", "tucker")
@@ -223,6 +224,26 @@ def pairre(h: list[float], r: list[float], t: list[float]) -> float:
     return -norm([a * x - c * y for a, x, c, y in zip(unit(h), r[:D], unit(t), r[D:], strict=True)], 1)
 
 
+def ote_by_loops(interaction: Interaction) -> Callable[..., float]:
+    """Gram–Schmidt by hand of 1 + M / 0.07, whose columns become orthonormal; groups are all of a vector here."""
+
+    def ote(h: list[float], r: list[float], t: list[float]) -> float:
+        matrix = [[(i == j) + r[i * D + j] / 0.07 for j in range(D)] for i in range(D)]
+        columns: list[list[float]] = []
+        for column in zip(*matrix, strict=True):
+            rest = list(column)
+            for other in columns:
+                rest = [x - dot(other, rest) * y for x, y in zip(rest, other, strict=True)]
+            columns.append(unit(rest))
+        scale = [math.exp(s) for s in r[D * D :]]
+        forth = [dot(h, column) * s for column, s in zip(columns, scale, strict=True)]
+        shrunk = [x / s for x, s in zip(t, scale, strict=True)]
+        back = [sum(columns[j][i] * shrunk[j] for j in range(D)) for i in range(D)]
+        return -(math.dist(forth, t) + math.dist(back, h)) / 2
+
+    return ote
+
+
 def conve_like_a_picture(interaction: Interaction) -> Callable[..., float]:
     """Σₓ relu(hidden(relu(conv)))ₓ tₓ + b_t, the normalisations with their initial statistics."""
 
@@ -257,6 +278,19 @@ def tucker_by_loops(interaction: Interaction) -> Callable[..., float]:
     return tucker
 
 
+def vista_by_loops(interaction: Interaction) -> Callable[..., float]:
+    """The output at the masked place · t."""
+
+    def vista(h: list[float], r: list[float], t: list[float]) -> float:
+        sequence = zip([h, r, interaction.mask.tolist()], interaction.places.tolist(), strict=True)
+        tokens = [[a + b for a, b in zip(token, place, strict=True)] for token, place in sequence]
+        for layer in interaction.decoder.layers:
+            tokens = layer_by_loops(layer, tokens, heads=3)
+        return dot(tokens[2], t)
+
+    return vista
+
+
 def with_parameters(maker: Callable[[Interaction], Callable[..., float]]) -> Callable[..., float]:
     """A formula that needs the interaction's own parameters."""
 
@@ -280,6 +314,8 @@ FORMULAS: list[tuple[dict[str, Any], Callable[..., float]]] = [
     ({"name": "quate"}, quate),
     ({"name": "pairre"}, pairre),
     ({"name": "conve"}, with_parameters(conve_like_a_picture)),
+    ({"name": "vista"}, with_parameters(vista_by_loops)),
+    ({"name": "ote"}, with_parameters(ote_by_loops)),
     ({"name": "tucker", "normalise": False}, with_parameters(tucker_by_loops)),
 ]
 
@@ -305,6 +341,24 @@ def test_transh_asks_for_translations_in_the_hyperplane() -> None:
     along, across = torch.tensor([[1.0, 0, 0, 1, 0, 0]]), torch.tensor([[0.0, 1, 0, 1, 0, 0]])
     assert interaction.auxiliary([along])["orthogonality"].item() == pytest.approx(2.0)
     assert interaction.auxiliary([across])["orthogonality"].item() == 0
+
+
+def test_ote_turns_by_orthogonal_matrices_and_sums_both_directions() -> None:
+    interaction: Any = make({"name": "ote", "group": 4}, 8)
+    entity, relation = tables(interaction, seed=1)
+    rotations = interaction.rotations(relation)
+    assert rotations.shape == (3, 2, 4, 4)
+    torch.testing.assert_close(rotations.mT @ rotations, torch.eye(4, dtype=torch.float64).expand(3, 2, 4, 4))
+    forth = interaction.forth(entity[:3], relation)
+    torch.testing.assert_close(interaction.back(forth, relation), entity[:3])  # the one is the inverse of the other
+    assert interaction.score(entity[:3], relation, forth).abs().max() < 1e-12
+
+    def distance(left: Tensor, right: Tensor) -> Tensor:
+        return (left - right).view(3, 2, 4).norm(dim=-1).sum(-1)
+
+    there, here = distance(forth, entity[3:6]), distance(interaction.back(entity[3:6], relation), entity[:3])
+    torch.testing.assert_close(interaction.score(entity[:3], relation, entity[3:6]), -(there + here) / 2)
+    assert (there - here).abs().min() > 1e-3
 
 
 @pytest.mark.parametrize("side", ["head", "tail"])

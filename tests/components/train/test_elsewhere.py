@@ -22,7 +22,8 @@ from tests.components.elsewhere import DEVICE, elsewhere
 
 SETTINGS: dict[str, Any] = {"batch_size": 200, "epochs": 2, "evaluate_every": 1}
 NEEDS = {"mans-a": "ikrl"}
-RECIPROCAL = ("conve", "tucker")
+NEEDED = {"graph-context": {"interaction": "ote"}, "gc-ote": {"interaction": "ote", "encoder": "graph-context"}}
+RECIPROCAL = ("conve", "tucker", "vista")
 RUNS: dict[str, dict[str, Any]] = {
     **{
         f"sampler {name}": {
@@ -35,10 +36,16 @@ RUNS: dict[str, dict[str, Any]] = {
         f"interaction {name}": {"model": {"dimension": 8, "interaction": name, "reciprocal": name in RECIPROCAL}}
         for name in INTERACTIONS.classes()
     },
-    **{f"encoder {name}": {"model": {"dimension": 8, "encoder": name}} for name in ENTITY_ENCODERS.classes()},
+    **{
+        f"encoder {name}": {"model": {"dimension": 8, "encoder": name} | NEEDED.get(name, {})}
+        for name in ENTITY_ENCODERS.classes()
+    },
     "without structure": {"model": {"dimension": 8, "structure": False}},
     "non-sampling": {"model": {"dimension": 8, "interaction": "distmult"}, "loss": "non-sampling"},
-    **{f"fusion {name}": {"model": {"dimension": 8, "fusion": name}} for name in FUSIONS.classes()},
+    **{
+        f"fusion {name}": {"model": {"dimension": 8, "fusion": name} | NEEDED.get(name, {})}
+        for name in FUSIONS.classes()
+    },
     "cross-entropy": {
         "model": {"dimension": 8, "interaction": "complex", "reciprocal": True},
         "loss": "cross-entropy",

@@ -14,6 +14,7 @@ from mmkgc.components.kge.graph import Graph
 from mmkgc.components.kge.model import Model, ModelConfig
 
 MakeModel = Callable[..., Model]
+INTERACTION = {"graph-context": "ote"}  # what an encoder works with, if not with all
 every_encoder = pytest.mark.parametrize("encoder", ENTITY_ENCODERS.classes())
 
 
@@ -22,7 +23,7 @@ every_encoder = pytest.mark.parametrize("encoder", ENTITY_ENCODERS.classes())
     [(n, s) for n, c in ENTITY_ENCODERS.classes().items() for s in (True, False) if not c.incompatibility(s)],
 )
 def test_a_subset_is_encoded_as_within_the_whole(encoder: str, structure: bool, make_model: MakeModel) -> None:
-    model = make_model(encoder=encoder, structure=structure).eval()
+    model = make_model(encoder=encoder, structure=structure, interaction=INTERACTION.get(encoder, "rotate")).eval()
     ids = torch.tensor([7, 2, 29])
     whole, part = model.entities.encode(), model.entities.encode(ids)
     assert len(model.entities) == 30
@@ -36,7 +37,7 @@ def test_a_subset_is_encoded_as_within_the_whole(encoder: str, structure: bool, 
 
 @every_encoder
 def test_raw_features_stay_reachable(encoder: str, make_model: MakeModel, features: dict[str, Features]) -> None:
-    model = make_model(encoder=encoder)
+    model = make_model(encoder=encoder, interaction=INTERACTION.get(encoder, "rotate"))
     for modality, given in features.items():
         raw = model.entities.raw(modality)
         assert torch.equal(raw.vectors, given.vectors)
@@ -45,22 +46,10 @@ def test_raw_features_stay_reachable(encoder: str, make_model: MakeModel, featur
 
 @every_encoder
 def test_a_saved_model_scores_alike(encoder: str, make_model: MakeModel, graph: Graph, tmp_path: Path) -> None:
-    model = make_model(encoder=encoder).eval()
+    model = make_model(encoder=encoder, interaction=INTERACTION.get(encoder, "rotate")).eval()
     Bundle.of(model, graph).save(tmp_path / "bundle")
     loaded = Bundle.load(tmp_path / "bundle").model
     torch.testing.assert_close(loaded.score_triples(graph.test), model.score_triples(graph.test))
-
-
-def test_triples_of_the_batch_pass_no_message(make_model: MakeModel, graph: Graph) -> None:
-    """An entity's embedding may not depend on the triple that the model is to predict."""
-    model = make_model(encoder={"name": "relational-attention", "dropout": 0.0}).eval()
-    triple = graph.train[:1]
-    head, tail = triple[0, 0], triple[0, 2]
-    everything, without = (model.entities.encode(without=left)["structure"] for left in (None, triple))
-    changed = (everything - without).abs().amax(1) > 1e-6
-    expected = torch.zeros(30, dtype=torch.bool)
-    expected[torch.stack([head, tail])] = True
-    assert torch.equal(changed, expected)
 
 
 def test_attention_weighs_neighbours_as_by_hand(make_model: MakeModel, graph: Graph) -> None:
@@ -76,6 +65,66 @@ def test_attention_weighs_neighbours_as_by_hand(make_model: MakeModel, graph: Gr
     weights = torch.nn.functional.leaky_relu(torch.stack(logits), 0.2).softmax(0)
     expected = e[entity] + (weights.unsqueeze(1) * torch.stack(messages)).sum(0)
     torch.testing.assert_close(model.entities.encode(torch.tensor([entity]))["structure"][0], expected)
+
+
+def test_lafa_weighs_neighbours_by_their_links_as_by_hand(make_model: MakeModel, graph: Graph) -> None:
+    model = make_model(encoder={"name": "lafa", "dropout": 0.0}, missing="zeros").eval()
+    encoder: Any = model.entities
+    own = encoder.table.encode()
+    found = encoder.encode(torch.tensor([4]))
+    for modality in ("structure", "visual", "textual"):
+        e, neighbours, logits = own[modality], [], []
+        for h, r, t in torch.unique(graph.train, dim=0).tolist():
+            for source, relation, target in ((h, r, t), (t, r + 3, h)):
+                if target == 4 and own.present[modality][source]:
+                    neighbours.append(e[source])
+                    query = e[4] * encoder.links[modality][relation]
+                    logits.append(
+                        sum(q * x for q, x in zip(query.tolist(), e[source].tolist(), strict=True)) / len(query) ** 0.5
+                    )
+        weights = torch.tensor(logits).softmax(0)
+        gathered = (weights.unsqueeze(1) * torch.stack(neighbours)).sum(0)
+        torch.testing.assert_close(found[modality][0], e[4] + encoder.messages[modality].weight @ gathered)
+
+
+@pytest.mark.parametrize("encoder", ["lafa", "relational-attention", "graph-context"])
+def test_triples_of_the_batch_pass_no_message(encoder: str, make_model: MakeModel, graph: Graph) -> None:
+    """An entity's embedding may not depend on the triple that the model is to predict."""
+    model = make_model(encoder=encoder, interaction="ote").eval()
+    triple = graph.train[:1]
+    everything, without = (model.entities.encode(without=left).vectors for left in (None, triple))
+    changed = sum((everything[m] - without[m]).abs().amax(1) for m in everything) > 1e-6
+    expected = torch.zeros(30, dtype=torch.bool)
+    expected[triple[0, [0, 2]]] = True
+    assert torch.equal(changed, expected)
+
+
+def test_the_context_of_an_entity_is_where_its_triples_say_it_lies(make_model: MakeModel, graph: Graph) -> None:
+    model = make_model(fusion="gc-ote").eval()
+    interaction: Any = model.interaction
+    e, relations = model.entities.structural_table(), model.relations["relation"]
+    found, tail, head = model.entities.encode(torch.tensor([4, 29])), [e[4]], [e[4]]
+    for h, r, t in torch.unique(graph.train, dim=0).tolist():
+        if t == 4:
+            tail.append(interaction.forth(e[h], relations[r]))
+        if h == 4:
+            head.append(interaction.back(e[t], relations[r]))
+    torch.testing.assert_close(found["tail_context"][0], torch.stack(tail).mean(0))
+    torch.testing.assert_close(found["head_context"][0], torch.stack(head).mean(0))
+    assert len(tail) > 2
+    assert torch.equal(found["tail_context"][1], e[29])  # in no train triple
+
+
+def test_gc_ote_is_the_mean_of_four_distances(make_model: MakeModel, graph: Graph) -> None:
+    model = make_model(fusion="gc-ote").eval()
+    interaction: Any = model.interaction
+    modal, relation = model.entities.encode(), model.relations["relation"]
+    for (h, r, t), score in zip(graph.test[:6].tolist(), model.score_triples(graph.test[:6]), strict=True):
+        e = modal["structure"]
+        forth, back = interaction.forth(e[h], relation[r]), interaction.back(e[t], relation[r])
+        pairs = [(back, e[h]), (back, modal["head_context"][h]), (forth, e[t]), (forth, modal["tail_context"][t])]
+        distances = [sum((a - b) ** 2 for a, b in zip(x.tolist(), y.tolist(), strict=True)) ** 0.5 for x, y in pairs]
+        assert score.item() == pytest.approx(-sum(distances) / 4, rel=1e-4)
 
 
 def test_tokens_are_pooled_where_an_encoder_takes_vectors() -> None:
@@ -105,6 +154,14 @@ def test_a_model_without_structure_knows_entities_by_their_features(make_model: 
 @pytest.mark.parametrize(
     ("settings", "negatives", "reason"),
     [
+        ({"encoder": "graph-context"}, "uniform", "made by interaction 'ote'"),
+        (
+            {"encoder": "graph-context", "interaction": "ote", "structure": False},
+            "uniform",
+            "set model.structure: true",
+        ),
+        ({"fusion": "gc-ote", "interaction": "ote"}, "uniform", "set model.encoder: graph-context"),
+        ({"fusion": "gc-ote", "encoder": "graph-context"}, "uniform", "set model.interaction: ote"),
         ({"structure": False, "modalities": []}, "uniform", "needs features of at least one modality"),
         ({"structure": False, "fusion": "ikrl"}, "uniform", "structural vectors"),
         ({"structure": False, "encoder": "relational-attention"}, "uniform", "set model.structure: true"),

@@ -1,0 +1,21 @@
+"""The train triples along which messages pass, and their weights."""
+
+import torch
+from torch import Tensor
+
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+
+
+def remaining(triples: Tensor, without: Tensor | None, n_entities: int, n_relations: int) -> Tensor:
+    """The ``triples[T, 3]`` that are not among ``without[b, 3]``, in their order."""
+    if without is None:
+        return triples
+    codes = ((t[:, HEAD] * n_relations + t[:, RELATION]) * n_entities + t[:, TAIL] for t in (triples, without))
+    return triples[~torch.isin(*codes)]
+
+
+def softmax_of(logit: Tensor, group: Tensor, n_groups: int) -> Tensor:
+    """Softmax ``[E]`` of ``logit[E]`` within each group, as ``group[E]`` says."""
+    highest = logit.detach().new_full((n_groups,), -torch.inf).scatter_reduce(0, group, logit.detach(), "amax")
+    weight = (logit - highest[group]).exp()
+    return weight / weight.new_zeros(n_groups).index_add(0, group, weight)[group]

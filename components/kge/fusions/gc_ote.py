@@ -1,0 +1,54 @@
+"""GC-OTE."""
+
+from torch import Tensor
+
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
+from mmkgc.components.kge.fusions.base import Fusion, Space, Term
+from mmkgc.components.kge.interactions.base import ProjectionInteraction, Side
+from mmkgc.components.kge.interactions.ote import OTE, Groups
+
+
+class GCOTE(Fusion):
+    """Structure alone, compared with the other end and with what the graph around that end says.
+
+    Tang et al. 2020: −¼ [D(f⁻¹(t), h) + D(f⁻¹(t), h_c) + D(f(h), t) + D(f(h), t_c)], h_c and t_c being the contexts of
+    encoder ``graph-context``. It needs that encoder and interaction ``ote``. The paper trains OTE first and begins
+    GC-OTE with its vectors; here there is one training.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
+        self.use()
+        if not isinstance(space.interaction, OTE):
+            raise ValueError("fusion 'gc-ote' needs interaction 'ote'; set model.interaction: ote")
+        if set(space.contexts) != {"head_context", "tail_context"}:
+            raise ValueError("fusion 'gc-ote' needs the graph around entities; set model.encoder: graph-context")
+        self.of_head, self.of_tail = _Half(space.interaction, "head"), _Half(space.interaction, "tail")
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return (
+            Term(STRUCTURE, STRUCTURE, weight=0.5),
+            Term("head_context", STRUCTURE, weight=0.25, tag="fused", interaction=self.of_head),
+            Term(STRUCTURE, "tail_context", weight=0.25, tag="fused", interaction=self.of_tail),
+        )
+
+
+class _Half(ProjectionInteraction):
+    """−D(f(h), t) towards the tail, −D(f⁻¹(t), h) towards the head: one direction of OTE."""
+
+    def __init__(self, ote: OTE, towards: Side) -> None:
+        super().__init__(ote.dimension, ote.init, relation_width=ote.relation_width)
+        self.ote, self.towards, self.geometry = ote, towards, Groups(ote.group)
+
+    def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
+        return self._moved(known, relation, "head" if side == "tail" else "tail")
+
+    def key(self, candidate: Tensor, relation: Tensor, side: Side) -> Tensor:
+        return self._moved(candidate, relation, side)
+
+    def _moved(self, vectors: Tensor, relation: Tensor, role: Side) -> Tensor:
+        """Vectors of heads or tails; those of the side that is compared with stay."""
+        if role == self.towards:
+            return vectors
+        return self.ote.forth(vectors, relation) if role == "head" else self.ote.back(vectors, relation)
