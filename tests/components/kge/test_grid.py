@@ -23,6 +23,7 @@ REFUSED = {
     **{(name, fusion): "positive" for name in ("mans-v", "mans-t", "mans-h") for fusion in ("structure", "mose")},
     **{("mans-a", fusion): "unimodal" for fusion in FUSIONS.classes() if fusion not in ("ikrl", "tbkgc")},
     ("mat", "structure"): "generate",
+    ("mmrns", "structure"): "image and text",
     **{("dhns", interaction): "space of the entities" for interaction in ("transh", "transd", "pairre")},
 }
 RECIPROCAL = ("conve", "tucker")  # interactions that cannot work without reciprocal relations
