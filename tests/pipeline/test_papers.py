@@ -22,7 +22,10 @@ from mmkgc.pipeline.cli.list import list_
 from mmkgc.pipeline.runners import local
 
 DATASETS = {"db15k": "DB15K", "mkg-w": "MKG-W", "mkg-y": "MKG-Y"}
+BY_SAMPLER = ["cake", "eans", "igan", "kbgan", "mmrns", "ns-kge", "nscaching", "sans"]
 SYSTEMS = ["adamf", "adamf-mat", "dhns-distmult", "dhns-rotate", "dhns-transe", "mans-a", "mans-h", "mans-t", "mans-v"]
+SYSTEMS += BY_SAMPLER
+NO_RANGE = ("igan", "kbgan", "ns-kge", "nscaching")  # systems whose code does not follow the margin
 NAMES = [f"{dataset}-{system}" for dataset, system in product(DATASETS, SYSTEMS)]
 
 
@@ -70,11 +73,21 @@ def test_values_that_the_papers_set_by_dataset():
     }
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "dhns-distmult" not in name and "mans" not in name])
+@pytest.mark.parametrize("name", [n for n in NAMES if not any(s in n for s in ("dhns-distmult", "mans", *NO_RANGE))])
 def test_initial_values_follow_the_margin_as_released(name):
     train = config.load(name).train
     wanted = (train.loss["margin"] + 2) / train.model.dimension
     assert train.model.interaction["init"] == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("system", BY_SAMPLER)
+def test_a_samplers_recipe_uses_the_sampler(system):
+    train = config.load(f"db15k-{system}").train
+    if system == "ns-kge":
+        assert (train.loss["name"], train.negatives) == ("non-sampling", None)
+    else:
+        assert train.negatives["name"] == system
+    assert system != "mmrns" or (train.model.dimension, train.loss["margin"]) == (200, 6)
 
 
 def test_a_paper_recipe_compiles(tmp_path):

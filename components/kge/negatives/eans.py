@@ -17,6 +17,7 @@ from mmkgc.components.kge.negatives.corruption import Count, Sides
 from mmkgc.components.kge.negatives.proposals import ProposingSampler
 from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock
 from mmkgc.components.kge.negatives.scoring import score_blocks
+from mmkgc.components.kge.tensors import at_least_float32
 
 ITERATIONS = 20  # of k-means
 
@@ -78,7 +79,8 @@ class EANS(ProposingSampler):
         if not self.weight:
             return blocks
         with torch.no_grad():
-            positive, negative = score_blocks(model, encoded.detach(), batch.triples, blocks)
+            scores = score_blocks(model, encoded.detach(), batch.triples, blocks)
+            positive, negative = (at_least_float32(score) for score in scores)
             weights = 1 - self.weight * (negative - positive.unsqueeze(1)).sigmoid()
         parts = weights.split([len(block.rows) for block in blocks])
         return [replace(block, negative_weights=part) for block, part in zip(blocks, parts, strict=True)]

@@ -74,7 +74,8 @@ class MMRNS(NegativeSampler):
     ) -> None:
         super().__init__()
         self.count, self.corruption, self.random = count, Corruption(context, sides), context.generator
-        self.n_entities, self.candidates, self.contrast = context.n_entities, max(candidates, count), contrast
+        self.n_entities, self.contrast = context.n_entities, contrast
+        self.candidates = max(min(candidates, self.n_entities), count)
         widths = {m: table.shape[1] for m, table in _tables(context.model).items()}
         self.projections = nn.ModuleDict({m: nn.Linear(width, dimension, bias=False) for m, width in widths.items()})
         self.gates = nn.ModuleDict({m: nn.Linear(dimension, dimension) for m in widths})

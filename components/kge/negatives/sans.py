@@ -22,12 +22,12 @@ class SANS(ProposingSampler):
     Ahrabian et al. 2020, section 3, Aₖ = Aᵏ⁻¹A + Aᵏ⁻¹: entities near the anchor are plausible answers, so those that
     make no train triple are hard negatives, drawn uniformly; no parameters. ``walks`` estimates the neighbourhood by
     what that many random walks of k steps visit (RW-SANS). Every walk starts at the anchor (the released code goes on
-    where the last one stopped, and keeps the ends alone), which itself is never a negative; where the anchor has no
-    neighbours, or all of them are positives, negatives are uniform (the released code never ends). Triples are walked
-    in both directions (released: from head to tail), so that Aₖ holds all that is at most k steps away.
+    where the last one stopped, and keeps the ends alone), which itself is never a negative (there it can be). Where
+    the anchor has no neighbours, or all of them are positives, negatives are uniform. Triples are walked in both
+    directions (released: from head to tail), so that Aₖ holds all that is at most k steps away.
 
-    The neighbourhoods are found once, in 4 bytes for each entity of each. They grow steeply with k, to N² on a dense
-    graph; beyond ``size`` entities, those of an anchor are a uniform sample.
+    The neighbourhoods are found once and take 4 bytes for each member. They grow steeply with k, to N² on a dense
+    graph, so beyond ``size`` entities those of an anchor are a uniform sample: at most 4 · N · ``size`` bytes.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ def _collected(reach: Reach, n_entities: int, size: int, random: torch.Generator
     sizes, values = [], []
     for anchors in torch.arange(n_entities, device=random.device).split(max(1, CELLS // n_entities)):
         reached = reach(anchors)
-        reached[torch.arange(len(anchors)), anchors] = False
+        reached[torch.arange(len(anchors), device=anchors.device), anchors] = False
         many = (reached.sum(1) > size).nonzero().squeeze(1)
         if len(many):
             keys = torch.rand(len(many), n_entities, generator=random, device=random.device) * reached[many]
