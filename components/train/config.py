@@ -9,7 +9,7 @@ from mmkgc.components.dataset.modalities import MODALITIES, ModalityName
 from mmkgc.components.kge.compatibility import incompatibility
 from mmkgc.components.kge.evaluation.calibration import Method
 from mmkgc.components.kge.losses import LOSSES
-from mmkgc.components.kge.losses.base import AllEntityLoss
+from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.model import ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
@@ -72,7 +72,7 @@ class TrainConfig(BaseModel):
     def _uniform_where_needed(cls, given: Any, info: ValidationInfo) -> Any:
         """Uniform negatives where none are named and the objective needs some."""
         loss = info.data.get("loss")
-        if given is not None or loss is None or issubclass(LOSSES.lookup(loss["name"]), AllEntityLoss):
+        if given is not None or loss is None or not issubclass(LOSSES.lookup(loss["name"]), NegativeLoss):
             return given
         return "uniform"
 

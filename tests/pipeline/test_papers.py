@@ -71,11 +71,24 @@ def test_values_that_the_papers_set_by_dataset():
     }
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n.endswith(("adamf", "mat", "dhns-rotate", "dhns-transe", "ote"))])
+RELEASED = ("adamf", "mat", "dhns-rotate", "dhns-transe", "ote", "sans", "eans", "cake", "mmrns")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(RELEASED)])
 def test_initial_values_follow_the_margin_as_released(name):
     train = config.load(name).train
     wanted = (train.loss["margin"] + 2) / train.model.dimension
     assert train.model.interaction["init"] == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("system", BY_SAMPLER)
+def test_a_samplers_recipe_uses_the_sampler(system):
+    train = config.load(f"db15k-{system}").train
+    if system == "ns-kge":
+        assert (train.loss["name"], train.negatives) == ("non-sampling", None)
+    else:
+        assert train.negatives["name"] == system
+    assert system != "mmrns" or (train.model.dimension, train.loss["margin"]) == (200, 6)
 
 
 def test_a_paper_recipe_compiles(tmp_path):
