@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.evaluation.ranks import mrr, rank
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 from mmkgc.components.kge.model import Model
@@ -46,7 +46,7 @@ def relation_shares(
 def _shares(model: Model, triples: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Share ``[B]`` of each modality that head and tail of ``triples[B, 3]`` have, mean of the two; and the rest."""
     ends = triples[:, HEAD], triples[:, TAIL]
-    weighed = [(ids, model.fusion.shares(model.entities.modal(ids), triples[:, RELATION])) for ids in ends]
+    weighed = [(ids, model.fusion.modality_weights(model.entities.encode(ids), triples[:, RELATION])) for ids in ends]
     own = {
         m: total(share[m] * masks[m][ids] if m in masks else share[m] for ids, share in weighed if share) / 2
         for m in weighed[0][1] or ()
@@ -60,7 +60,7 @@ def embedding_points(model: Model, masks: Mapping[str, Tensor], entities: Tensor
 
     Rows of entities that lack the modality are NaN.
     """
-    modal = model.entities.modal(entities)
+    modal = model.entities.encode(entities)
     points = {}
     for modality, vectors in modal.vectors.items():
         has = masks[modality][entities] if modality in masks else torch.ones(len(entities), dtype=torch.bool)
@@ -100,7 +100,7 @@ def missing_curve(model: Model, graph: Graph, shares: Sequence[float], seed: int
 @contextmanager
 def _hidden(model: Model, hidden: Tensor) -> Iterator[None]:
     """Make the model believe that the entities ``hidden`` ``[N]`` have structure alone."""
-    masks = [buffer for name, buffer in model.entities.features.named_buffers() if name.endswith("_mask")]
+    masks = [model.entities.raw(m).mask for m in model.entities.modalities if m != STRUCTURE]
     kept = [mask.clone() for mask in masks]
     try:
         for mask in masks:

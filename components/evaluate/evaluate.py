@@ -10,13 +10,14 @@ from mmkgc.components.evaluate.completions import completions
 from mmkgc.components.evaluate.config import EvaluateConfig
 from mmkgc.components.evaluate.diagnostics import missing_curve
 from mmkgc.components.evaluate.gallery import draw
+from mmkgc.components.evaluate.labelled import write_labelled
 from mmkgc.components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
 from mmkgc.components.evaluate.report import html, markdown
 from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.evaluate.summary import blocks
 from mmkgc.components.evaluate.tracked import CURVES, curves_of_bundle
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.classification import LabelledTriples, classify, labelled_splits, write_labelled
+from mmkgc.components.kge.evaluation.classification import LabelledTriples, classify, labelled_splits
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import read_json, write_json, write_text
@@ -68,16 +69,16 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> 
     model, graph = bundle.model.freeze(), mmkg.graph
     masks = entity_masks(mmkg, model)
     prediction = link_prediction(model, graph, masks, config)
-    valid, test = labelled_splits(model, graph, config.seed)
+    labelled = labelled_splits(model, graph, config.seed)
     results = prediction.summary | {
         "protocol": _with_epoch(prediction.summary["protocol"], bundle),
-        "classification": classify(valid, test, len(graph.relations)) if len(graph.valid) else None,
+        "classification": classify(labelled, len(graph.relations)) if len(graph.valid) else None,
         "calibration": bundle.calibration,
         "missing": missing_curve(model, graph, config.missing, config.seed),
         "dataset": _dataset(mmkg),
     }
     answers = completions(model.freeze(), graph, config.completions, config.answers)
-    _write(folder, mmkg, bundle, config, prediction, test, results, answers)
+    _write(folder, mmkg, bundle, config, prediction, labelled.test, results, answers)
     return results
 
 

@@ -1,20 +1,32 @@
 """The losses of a batch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.encoded_entities import EncodedEntities, ids_of
+from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.fusions.base import Term
-from mmkgc.components.kge.graph import KnownTriples
+from mmkgc.components.kge.graph import RELATION, KnownTriples
 from mmkgc.components.kge.grouping import group_consecutive
 from mmkgc.components.kge.interactions.base import Side
-from mmkgc.components.kge.losses.base import AllEntityLoss, Loss, NegativeLoss
+from mmkgc.components.kge.kernels.rows import take
+from mmkgc.components.kge.losses.base import AllEntityLoss, Loss, NegativeLoss, WholeGraphLoss
 from mmkgc.components.kge.model import Model
-from mmkgc.components.kge.negatives.base import Batch, NegativeBlock, NegativeSampler
+from mmkgc.components.kge.negatives.base import NegativeSampler
+from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock, ScoredBlock, ids_of
+from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.regularizers.base import Regularizer
 from mmkgc.components.kge.tensors import at_least_float32, total
+
+
+class BatchLosses(NamedTuple):
+    """Scalar losses of a batch by name, whose sum training minimises; and its blocks of negatives with their scores."""
+
+    losses: dict[str, Tensor]
+    scored: list[ScoredBlock]
 
 
 def batch_losses(
@@ -25,43 +37,61 @@ def batch_losses(
     train: KnownTriples,
     regularizer: Regularizer | None = None,
     sampler: NegativeSampler | None = None,
-) -> dict[str, Tensor]:
-    """Scalar losses of a batch by name; training minimises their sum.
+) -> BatchLosses:
+    """The losses of a batch.
 
-    The objective looks at the blocks of negatives, or at all entities. Every entity of the batch is projected and fused
-    once; ``sampler`` may then refine its blocks. ``train``: the answers that count as true labels.
+    The loss looks at the blocks of negatives, at all entities, or at the whole graph. Every entity of the batch is
+    encoded and fused once; ``sampler`` may then refine its blocks. ``train``: the answers that count as true labels.
     """
-    losses: dict[str, Tensor] = {}
+    scored: list[ScoredBlock] = []
     if isinstance(loss, AllEntityLoss):
-        encoded = EncodedEntities(model)
-        losses["all_entities"] = all_entity_loss(model, encoded, batch, loss, train)
+        encoded = model.encode(without=batch.triples)
+        losses = {"all_entities": all_entity_loss(model, encoded, batch, loss, train)}
+    elif isinstance(loss, WholeGraphLoss):
+        encoded = model.encode(without=batch.triples)
+        losses = {"whole_graph": whole_graph_loss(model, encoded, batch, loss, len(train))}
     else:
         assert isinstance(loss, NegativeLoss)
-        encoded = EncodedEntities(model, ids_of(batch.triples, blocks))
+        further = sampler.further_ids() if sampler else ()
+        encoded = model.encode([*ids_of(batch.triples, blocks), *further], without=batch.triples)
         blocks = sampler.refine(batch, blocks, encoded, model) if sampler else blocks
+        losses = {}
         for alike in group_consecutive(blocks, lambda one, other: one.kind == other.kind):
-            name, value = alike[0].name, block_loss(model, encoded, batch, alike, loss)
+            value, scores = block_loss(model, encoded, batch, alike, loss)
+            name, scored = alike[0].name, scored + scores
             losses[name] = losses[name] + value if name in losses else value
     if regularizer:
-        losses["regularizer"] = regularizer.penalty(model, model.factors(encoded, batch.triples))
-    return losses | model.auxiliary(encoded, batch.triples)
+        losses["regularizer"] = regularizer.penalty(model, factors(model, encoded, batch.triples))
+    return BatchLosses(losses | auxiliary(model, encoded, batch.triples), scored)
 
 
 def block_loss(
-    model: Model, encoded: EncodedEntities, batch: Batch, blocks: Sequence[NegativeBlock], loss: NegativeLoss
-) -> Tensor:
-    """Scalar loss of blocks of one kind: the weighted mean over the batch; an ensemble's terms are summed.
+    model: Model,
+    encoded: EncodedEntities,
+    batch: Batch,
+    blocks: Sequence[NegativeBlock],
+    loss: NegativeLoss,
+) -> tuple[Tensor, list[ScoredBlock]]:
+    """Scalar loss of blocks of one kind, the weighted mean over the batch; and their scores.
 
-    The objective looks at all of them at once: for it alone it does not matter which side is corrupted.
+    The loss sees all of them at once: to it, it does not matter which side is corrupted. The losses of an ensemble's
+    terms are summed, and so are their scores.
     """
     kind = blocks[0]
     loss = kind.loss or loss
-    losses = []
-    for terms in [kind.terms] if kind.terms else model.groups():
-        positive, negative = model.score_blocks(encoded, batch.triples, blocks, terms)
-        losses.append(loss.loss(at_least_float32(positive), at_least_float32(negative)))
+    losses, scores = [], []
+    weights = None
+    if kind.negative_weights is not None:
+        weights = torch.cat([block.negative_weights for block in blocks if block.negative_weights is not None])
+    for terms in [kind.terms] if kind.terms else groups(model):
+        positive, negative = (at_least_float32(s) for s in score_blocks(model, encoded, batch.triples, blocks, terms))
+        losses.append(loss(positive, negative) if weights is None else loss(positive, negative, weights))
+        scores.append((positive.detach(), negative.detach()))
+    sizes = [len(block.rows) for block in blocks]
+    parts = [total(part).split(sizes) for part in zip(*scores, strict=True)]
     weight = batch.weight[torch.cat([block.rows for block in blocks])]
-    return kind.weight * (weight * total(losses)).sum() / batch.weight.sum()
+    mean = kind.weight * (weight * total(losses)).sum() / batch.weight.sum()
+    return mean, [ScoredBlock(*together) for together in zip(blocks, *parts, strict=True)]
 
 
 def all_entity_loss(
@@ -69,7 +99,7 @@ def all_entity_loss(
 ) -> Tensor:
     """Scalar loss against all entities: the weighted mean over the batch and both directions."""
     sides: tuple[Side, Side] = ("tail", "head")
-    losses = [_side_loss(model, encoded, batch, loss, train, side, terms) for terms in model.groups() for side in sides]
+    losses = [_side_loss(model, encoded, batch, loss, train, side, terms) for terms in groups(model) for side in sides]
     return (batch.weight * total(losses)).sum() / (2 * batch.weight.sum())
 
 
@@ -85,4 +115,44 @@ def _side_loss(
     known, gold = (batch.heads, batch.tails) if side == "tail" else (batch.tails, batch.heads)
     scores = at_least_float32(model.score_all(encoded, known, batch.relations, side, terms))
     answers = train.answers(known, batch.relations, side) if loss.uses_known else None
-    return loss.loss(scores, gold, answers)
+    return loss(scores, gold, answers)
+
+
+def whole_graph_loss(
+    model: Model, encoded: EncodedEntities, batch: Batch, loss: WholeGraphLoss, n_positives: int
+) -> Tensor:
+    """Scalar loss over all triples: the weighted mean over the batch, of each term alone, without cross terms."""
+    losses = []
+    for term in model.fusion.terms:
+        heads, tails = encoded.views[term.head], encoded.views[term.tail]
+        squares = model.interaction_of(term).sum_of_squares(heads, tails, model.relations[term.relation])
+        positive = at_least_float32(model.score_encoded(encoded, batch.triples, (replace(term, weight=1.0),)))
+        losses.append(loss(positive, squares, n_positives))
+    return (batch.weight * total(losses)).sum() / batch.weight.sum()
+
+
+def groups(model: Model) -> list[tuple[Term, ...]]:
+    """The terms that the loss looks at together; what it sees alone is not weighed."""
+    terms = model.fusion.terms
+    return [(replace(term, weight=1.0),) for term in terms] if model.fusion.separate else [terms]
+
+
+def auxiliary(model: Model, encoded: EncodedEntities, triples: Tensor) -> dict[str, Tensor]:
+    """Further losses, weighted, that the interaction and the fusion ask for, by name."""
+    relations = (take(table, triples[:, RELATION]) for table in model.relations.values())
+    return model.fusion.auxiliary(encoded.modal) | model.interaction.auxiliary(relations)
+
+
+def factors(model: Model, encoded: EncodedEntities, triples: Tensor) -> list[Tensor]:
+    """Moduli ``[·, e]`` of the vectors of ``triples[B, 3]`` in every distinct view and relation table."""
+    heads, relations, tails = triples.unbind(1)
+    rows = torch.cat([relations, relations + model.n_relations]) if model.config.reciprocal else relations
+    sides = [{term.head: term for term in model.fusion.terms}, {term.tail: term for term in model.fusion.terms}]
+    vectors = [
+        (encoded.view(view, ids, relations), term)
+        for ids, side in zip((heads, tails), sides, strict=True)
+        for view, term in sorted(side.items())
+    ]
+    of_relation = {term.relation: term for term in model.fusion.terms}
+    vectors += [(take(table, rows), of_relation[name]) for name, table in model.relations.items()]
+    return [model.interaction_of(term).moduli(vector) for vector, term in vectors]

@@ -21,6 +21,10 @@ class Features:
         """Width d of the vectors."""
         return self.vectors.shape[1]
 
+    def pooled(self) -> "Features":
+        """These vectors themselves: one for an entity already."""
+        return self
+
 
 @dataclass(frozen=True)
 class TokenFeatures:
@@ -32,3 +36,14 @@ class TokenFeatures:
 
     vectors: Tensor
     mask: Tensor
+
+    @property
+    def dimension(self) -> int:
+        """Width d of the vectors."""
+        return self.vectors.shape[2]
+
+    def pooled(self) -> Features:
+        """The mean ``[N, d]`` of each entity's tokens."""
+        weights = self.mask.to(self.vectors).unsqueeze(-1)
+        count = weights.sum(1).clamp(min=1)
+        return Features((self.vectors * weights).sum(1) / count, self.mask.any(1))

@@ -1,5 +1,6 @@
 """Everything that a recipe can name, for listings."""
 
+from mmkgc.components.kge.entity_encoders import ENTITY_ENCODERS
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.losses import LOSSES
@@ -10,5 +11,5 @@ from mmkgc.components.runtime.plugins import Entry
 
 def listing() -> dict[str, list[Entry]]:
     """Entries (name, summary, hyper-parameters with defaults) by kind."""
-    registries = (INTERACTIONS, FUSIONS, SAMPLERS, LOSSES, REGULARIZERS)
+    registries = (ENTITY_ENCODERS, INTERACTIONS, FUSIONS, SAMPLERS, LOSSES, REGULARIZERS)
     return {registry.kind: registry.entries() for registry in registries}

@@ -20,6 +20,11 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, tensors)
 
 
+def total_product(*matrices: Tensor) -> Tensor:
+    """Sum of the elementwise product of matrices of one shape."""
+    return reduce(torch.mul, matrices).sum()
+
+
 def joined(parts: Sequence[Tensor]) -> Tensor:
     """The rows of one or more tensors; ``torch.cat`` would copy a single one."""
     return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))

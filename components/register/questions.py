@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkgc.components.kge.evaluation.ranks import Scorer
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary, without
 
 UNKNOWN = -1
 
@@ -54,7 +54,7 @@ class InVocabulary(nn.Module):
 class Questions:
     """The gate's queries: ``graph.valid``, in the vocabulary of ``graph``; its other triples serve filter and slices.
 
-    No test triple is among them: a promotion is a selection, and selection never sees test.
+    No test triple is among them, nor in the filter: a promotion is a selection, and selection never sees test.
 
     ``uncovered`` names, model by model, what of the development split it does not know; ``left_out`` counts those
     triples, ``trained_on`` the triples dropped because a model has seen them.
@@ -73,23 +73,24 @@ def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questio
     valid = _translated(graph.valid, graph.entities, graph.relations, entities, relations)
     covered = _complete(valid)
     trained = [_translated(c.train, c.entities, c.relations, entities, relations) for c in contenders]
-    fresh = ~_contained(covered, torch.cat(trained))
+    fresh = without(covered, torch.cat(trained))
     known = _translated(graph.known, graph.entities, graph.relations, entities, relations)
+    test = _translated(graph.test, graph.entities, graph.relations, entities, relations)
     shared = replace(
         graph,
         entities=entities,
         relations=relations,
         train=_complete(_translated(graph.train, graph.entities, graph.relations, entities, relations)),
-        valid=covered[fresh],
+        valid=fresh,
         test=covered[:0],
-        known=torch.cat([_complete(triples) for triples in [known, valid, *trained]]),
+        known=without(torch.cat([_complete(triples) for triples in [known, valid, *trained]]), _complete(test)),
         types=None,
     )
     return Questions(
         graph=shared,
         uncovered={c.label: words for c in contenders if (words := _unknown_words(graph, c))},
         left_out=len(valid) - len(covered),
-        trained_on=int((~fresh).sum()),
+        trained_on=len(covered) - len(fresh),
     )
 
 
@@ -128,9 +129,3 @@ def _translated(
 
 def _complete(triples: Tensor) -> Tensor:
     return triples[(triples != UNKNOWN).all(dim=1)]
-
-
-def _contained(triples: Tensor, others: Tensor) -> Tensor:
-    """Which rows of ``triples`` ``[T, 3]`` occur among ``others``, bool ``[T]``."""
-    _, index = torch.unique(torch.cat([triples, others]), dim=0, return_inverse=True)
-    return torch.isin(index[: len(triples)], index[len(triples) :])

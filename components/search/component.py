@@ -13,6 +13,7 @@ def search(
     best: dsl.Output[dsl.Artifact],
     visual: dsl.Input[dsl.Dataset] | None = None,
     textual: dsl.Input[dsl.Dataset] | None = None,
+    numeric: dsl.Input[dsl.Dataset] | None = None,
     worker: int = 0,
 ) -> None:
     """Search space → the hyper-parameters with the best development MRR."""
@@ -22,7 +23,7 @@ def search(
 
     search(
         stored_uri(graph),
-        stored_uris(visual=visual, textual=textual),
+        stored_uris(visual=visual, textual=textual, numeric=numeric),
         TrainConfig.model_validate_json(train),
         SearchConfig.model_validate_json(config),
         open_storage(),

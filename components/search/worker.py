@@ -54,14 +54,14 @@ def work(
 
     from mmkgc.components.dataset.mmkg import MMKG
     from mmkgc.components.train.config import TrainConfig
-    from mmkgc.feature_store.reader import load_features
+    from mmkgc.components.train.features import training_features
     from mmkgc.feature_store.storage import open_storage
 
     torch.set_num_threads(threads)
     os.environ.pop("MMKGC_PROGRESS", None)  # the scheduler tells how far the search is
     storage, train = open_storage(store), TrainConfig.model_validate_json(config)
     graph = MMKG.load(storage.fetch(graph_uri)).graph
-    features = {m: load_features(uri, graph.entities.keys, storage) for m, uri in feature_uris.items()}
+    features = training_features(feature_uris, graph.entities.keys, train, storage)
     try:
         while True:
             scheduler.send(_train(scheduler.recv(), graph, features, train, scratch, scheduler))

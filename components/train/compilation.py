@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
+from mmkgc.components.kge.batch_loss import BatchLosses
 from mmkgc.components.kge.tensors import total
 
 Wanted = Literal["auto", "always", "never"]
-Losses = Callable[..., dict[str, Tensor]]
+Losses = Callable[..., BatchLosses]
 
 
 def compiled(losses: Losses, wanted: Wanted, device: torch.device) -> Losses:
@@ -58,7 +58,7 @@ class Compiled:
         torch._functorch.config.donated_buffer = False  # a graph goes backward twice here, and MAT's generators' too
         self.losses, self.fast, self.proven = losses, torch.compile(losses, dynamic=True), False
 
-    def __call__(self, model: torch.nn.Module, *rest: Any) -> dict[str, Tensor]:
+    def __call__(self, model: torch.nn.Module, *rest: Any) -> BatchLosses:
         """The losses of a batch."""
         from torch._dynamo.exc import TorchDynamoException
 
@@ -66,7 +66,7 @@ class Compiled:
             found = self.fast(model, *rest)
             if not self.proven:
                 parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-                torch.autograd.grad(total(found.values()), parameters, retain_graph=True, allow_unused=True)
+                torch.autograd.grad(total(found.losses.values()), parameters, retain_graph=True, allow_unused=True)
                 self.proven = True
         except TorchDynamoException as error:
             _go_on_without(f"compiling failed ({str(error).strip().splitlines()[0]})")

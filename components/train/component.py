@@ -13,6 +13,7 @@ def train(
     bundle: dsl.Output[dsl.Model],
     visual: dsl.Input[dsl.Dataset] | None = None,
     textual: dsl.Input[dsl.Dataset] | None = None,
+    numeric: dsl.Input[dsl.Dataset] | None = None,
     best: dsl.Input[dsl.Artifact] | None = None,
     workspace: str = "",
 ) -> None:
@@ -24,6 +25,7 @@ def train(
     from mmkgc.feature_store.storage import open_storage
 
     settings = TrainConfig.model_validate_json(config)
-    features, searched = stored_uris(visual=visual, textual=textual), stored_uris(best=best).get("best")
+    features = stored_uris(visual=visual, textual=textual, numeric=numeric)
+    searched = stored_uris(best=best).get("best")
     kept = Path(workspace) if workspace else None
     train(stored_uri(graph), features, settings, open_storage(), kept, searched).describe(bundle)

@@ -61,6 +61,12 @@ class Group:
                     parameter.grad = torch.zeros_like(parameter)
                 dist.all_reduce(parameter.grad)
 
+    def copy(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by those of the first process."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their mean over the processes."""
         if self.size > 1:

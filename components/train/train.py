@@ -16,10 +16,11 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import read_json
 from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.train.checkpoint import owned
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.features import training_features
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.manifest import Manifest
-from mmkgc.feature_store.reader import load_features
 from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["TrainConfig", "train"]
@@ -53,16 +54,12 @@ def train(
     feature_digests = {m: digest_in(uri) for m, uri in feature_uris.items()}
     made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
-    keys, drop = mmkg.graph.entities.keys, config.drop_modality
-    features = {
-        m: load_features(uri, keys, storage, drop.get(m, 0.0), config.seed)  # type: ignore[call-overload]
-        for m, uri in feature_uris.items()
-    }
+    features = training_features(feature_uris, mmkg.graph.entities.keys, config, storage)
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     if not trainer.group.is_main:
         trainer.fit()
         return trainer.group.told()
-    with step_run("train", params=config.model_dump()) as run:
+    with owned(folder), step_run("train", params=config.model_dump()) as run:
         counts = {"entities": len(mmkg.graph.entities), "train": len(mmkg.graph.train)}
         run.log_dataset(str(mmkg.info.get("name", "graph")), made_from["graph"], graph_uri, counts, "training")
         trainer.fit(lambda epoch, metrics: run.log_metrics(metrics, step=epoch))
@@ -77,7 +74,7 @@ def train(
         bundle.save(folder / "bundle")
         stored = storage.publish(folder / "bundle", "bundles")
         run.set_tags({"bundle": stored.uri})
-    shutil.rmtree(folder)
+        shutil.rmtree(folder)
     return trainer.group.told(stored)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.batch_loss import batch_losses
+from mmkgc.components.kge.batch_loss import BatchLosses, batch_losses
 from mmkgc.components.kge.evaluation.ranks import mrr, rank
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives import SAMPLERS
-from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.negatives.base import Context
+from mmkgc.components.kge.negatives.samples import Batch
 from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.kge.tensors import total
 from mmkgc.components.runtime.errors import UserError
@@ -76,7 +79,7 @@ class Trainer:
         used = {m: table for m, table in features.items() if config.uses(m)}
         seen = torch.zeros(len(graph.entities), dtype=torch.bool)
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
-        self.model = Model(config.model, len(graph.entities), len(graph.relations), used, seen).to(self.device)
+        self.model = Model(config.model, len(graph.relations), used, seen, graph.train).to(self.device)
         self.losses = compiled(batch_losses, config.compile, self.device)
         self.loss = LOSSES.create(config.loss)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
@@ -103,11 +106,22 @@ class Trainer:
         final = self.average.weights if self.average else {}
         best = self.selection.best_state if self.config.keep == "best" else None
         self.model.load_state_dict(best or final, strict=False)
+        if len(self.dev):
+            self.model.freeze().fusion.fit(self._score_terms, self.dev)
         return self.model.freeze()
+
+    @torch.no_grad()
+    def _score_terms(self, triples: Tensor, side: Side) -> list[Tensor]:
+        """Each term's scores ``[V, N]`` of all entities on a side of ``triples[V, 3]``, without its weight."""
+        heads, relations, tails = triples.unbind(1)
+        known, everyone = heads if side == "tail" else tails, self.model.everyone()
+        terms = [replace(term, weight=1.0) for term in self.model.fusion.terms]
+        return [self.model.score_all(everyone, known, relations, side, (term,)) for term in terms]
 
     def _run_epoch(self, meter: Meter) -> dict[str, float]:
         begun, epoch = time.monotonic(), self.selection.epoch
         self.model.train()
+        self.model.fusion.begin_epoch(epoch, self.config.epochs)
         if self.sampler:
             self.sampler.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
@@ -133,11 +147,11 @@ class Trainer:
         mine = self.group.share(rows)
         batch = Batch(self.triples[mine], self.weights[mine])
         self.optimizer.zero_grad()
-        blocks, losses = [], {"empty": torch.zeros((), device=self.device)}
+        losses, scored = BatchLosses({"empty": torch.zeros((), device=self.device)}, [])
         if len(mine):
             blocks = self.sampler.sample(batch, self.model) if self.sampler else []
             with self._autocast():
-                losses = self.losses(
+                losses, scored = self.losses(
                     self.model, batch, blocks, self.loss, self.train_known, self.regularizer, self.sampler
                 )
             (total(losses.values()) * (batch.weight.sum() / self.weights[rows].sum())).backward()
@@ -150,8 +164,9 @@ class Trainer:
             self.average.update(self.model)
         if self.sampler:
             if len(mine):
-                self.sampler.update(batch, blocks, self.model)
+                self.sampler.update(batch, scored, self.model)
             self.group.average(list(self.sampler.parameters()))
+            self.group.copy([self.sampler.get_buffer(name) for name in self.sampler.synchronised])
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _autocast(self) -> Any:
@@ -167,7 +182,8 @@ class Trainer:
             return {}
         with self.average.applied(self.model) if self.average else nullcontext():
             value = mrr(rank(self.model, self.dev, self.dev_known))
-            self.selection.note(value, self.model.state_dict())
+            if not self.sampler or self.sampler.selectable(epoch - 1, self.config.epochs):
+                self.selection.note(value, self.model.state_dict())
         return {"dev_mrr": value}
 
     def _stop(self, where: str, rows: Tensor, losses: Mapping[str, Tensor]) -> None:
@@ -201,7 +217,9 @@ class Trainer:
     def _parts(self) -> dict[str, Any]:
         """Everything with a state."""
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "average": self.average}
-        parts |= {"sampler": self.sampler, "strategy_optimizer": self.sampler.optimizer if self.sampler else None}
+        if self.sampler:
+            parts |= {"sampler": self.sampler}
+            parts |= {f"sampler_{name}": optimizer for name, optimizer in self.sampler.optimizers.items()}
         return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -214,8 +232,8 @@ def _device(name: str) -> torch.device:
 
 
 def _subsampling(triples: Tensor, n_relations: int) -> Tensor:
-    """1/√(#(h, r) + #(r, t) + 8) ``[T]``: both counts start at 4 in the RotatE code base."""
+    """1/√(#(h, r) + #(r, t) + 6) ``[T]``: the first occurrence of a pair counts 4 in the RotatE code."""
     heads, relations, tails = triples[:, HEAD], triples[:, RELATION], triples[:, TAIL]
     codes = [entities * n_relations + relations for entities in (heads, tails)]
     counts = [torch.unique(code, return_inverse=True, return_counts=True) for code in codes]
-    return total(count[inverse] for _, inverse, count in counts).add(8).float().rsqrt()
+    return total(count[inverse] for _, inverse, count in counts).add(6).float().rsqrt()

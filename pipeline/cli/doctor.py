@@ -5,12 +5,16 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import click
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.extras import MODULES
+from mmkgc.components.runtime.quoting import sqlite_file
+from mmkgc.components.runtime.settings import Settings, variable
+from mmkgc.components.runtime.tracking_server import SUPPORTED
 from mmkgc.pipeline.cli.findings import Finding, report
 
 GIGABYTE = 1 << 30
@@ -38,7 +42,19 @@ def _python() -> Iterator[Finding]:
         sys.version_info >= (3, 11), f"{platform.python_version()} at {sys.executable}", "install Python 3.11 or newer"
     )
     packages = ("torch", "kfp", "mlflow", "pyarrow", "optuna", "transformers", "torchserve")
-    yield Finding(True, ", ".join(f"{package} {version(package)}" for package in packages))
+    yield Finding(True, ", ".join(f"{package} {_version(package)}" for package in packages))
+    missing = [extra for extra, modules in MODULES.items() if not all(map(find_spec, modules))]
+    needed = ", ".join(missing)
+    yield Finding(
+        not missing, f"extras missing: {needed}" if missing else "all extras", f"pip install 'mmkgc[{needed}]'"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(missing)"
 
 
 def _compute() -> Iterator[Finding]:
@@ -86,7 +102,8 @@ def _storage() -> Iterator[Finding]:
 
 def _mlflow() -> Iterator[Finding]:
     uri = Settings.from_env().tracking_uri
-    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
+    file = sqlite_file(uri)
+    if file and not file.exists():
         yield Finding(True, f"{uri} will be created by the first run")
         return
     try:
@@ -94,12 +111,14 @@ def _mlflow() -> Iterator[Finding]:
 
         experiments = tracking.client().search_experiments()
         yield Finding(True, f"{uri}: {len(experiments)} experiments")
+    except UserError as error:
+        yield Finding(False, str(error), SUPPORTED)
     except Exception as error:
         yield Finding(False, f"{uri}: {error}", "check MLFLOW_TRACKING_URI, and that the server answers")
 
 
 def _kubeflow() -> Iterator[Finding]:
-    endpoint = os.environ.get("KFP_ENDPOINT")
+    endpoint = variable("KFP_ENDPOINT")
     if not endpoint:
         yield Finding(True, "runs are local (KFP_ENDPOINT is not set)")
         return

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.interactions.base import ProjectionInteraction, QueryInteraction, Side
 from mmkgc.components.kge.interactions.geometry import L2, Dot
 from mmkgc.components.kge.model import Model

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.encoded_entities import EncodedEntities
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.serving.api.protocol import Direction
@@ -19,6 +19,8 @@ from mmkgc.serving.engine.resolve import Kind, Resolved
 
 FLOATS_AT_ONCE = 1 << 23  # 32 MB
 SEARCHED_AT_ONCE = 256
+UNSEEN_AT_ONCE = 8
+EXPLAINED_AT_ONCE = 256  # predictions
 SIDES: dict[Direction, Side] = {Direction.HEAD: "head", Direction.TAIL: "tail"}
 Pairs = tuple[np.ndarray, np.ndarray]
 Piece = dict[Kind, list[Resolved]]
@@ -84,7 +86,7 @@ class Scorer:
                 (self._given(kind, group, unseen), _ids(query.relation for query in group), SIDES[kind.direction])
                 for kind, group in piece.items()
             ]
-            scores = self.model.score_sides_of(asked)
+            scores = self.model.score_queries(asked)
         else:
             scores = [self._matches(kind, group, unseen) for kind, group in piece.items()]
         return {kind: part.float().numpy() for kind, part in zip(piece, scores, strict=True)}
@@ -109,7 +111,17 @@ class Scorer:
         return rows.numpy(), columns.numpy()
 
     def _way(self, query: Resolved) -> tuple[str, int]:
-        """How a query's candidates are scored, and how many such queries at once."""
+        """How a query's candidates are scored, and how many such queries at once: few where each is much work, so that
+        a piece takes well under a second.
+        """
+        way, size = self._candidates_of(query)
+        if query.unseen is not None:
+            return f"{way}, unseen", min(size, UNSEEN_AT_ONCE)
+        if query.query.explain:
+            return f"{way}, explained {query.query.k}", min(size, max(1, EXPLAINED_AT_ONCE // query.query.k))
+        return way, size
+
+    def _candidates_of(self, query: Resolved) -> tuple[str, int]:
         if self._searches(query):
             return "search", SEARCHED_AT_ONCE
         if query.kind.direction in SIDES:
@@ -157,7 +169,9 @@ class Scorer:
         """
         if kind.unseen_part is not None or kind.direction not in SIDES:
             return
-        rows = [i for i, q in enumerate(group) if q.query.exclude_self and q.relation not in self.reflexive]
+        rows = [
+            i for i, q in enumerate(group) if q.query.leaves_out("exclude_self") and q.relation not in self.reflexive
+        ]
         own = [group[i].head if kind.direction is Direction.TAIL else group[i].tail for i in rows]
         pairs = np.array(rows, dtype=np.int64), np.array(own, dtype=np.int64)
         found.scores[pairs if found.ids is None else places(found.ids, self.n_entities, *pairs)] = -np.inf
@@ -170,8 +184,8 @@ class Scorer:
 
     def lacking(self, ids: Sequence[int]) -> dict[str, int]:
         """How many of the entities ``ids`` have no feature of each modality."""
-        features = self.model.entities.features
-        masks = {m: features.get_buffer(f"{m}_mask") for m in self.model.entities.projections}
+        entities = self.model.entities
+        masks = {m: entities.raw(m).mask for m in entities.modalities if m != STRUCTURE}
         return {m: int((~mask[list(ids)]).sum()) for m, mask in masks.items() if not mask[list(ids)].all()}
 
 

@@ -15,10 +15,10 @@ FILE = "tables.safetensors"
 def write_tables(path: Path, bundle: Bundle) -> None:
     """Write the tables of a bundle's model."""
     with torch.no_grad():
-        tensors = EncodedEntities(bundle.model).tensors()
+        tensors = bundle.model.encode().tensors()
     save_file({name: tensor.contiguous() for name, tensor in sorted(tensors.items())}, path)
 
 
 def read_tables(path: Path, model: Model) -> EncodedEntities | None:
     """The tables in a file, whose pages all processes share; ``None`` if there is no such file."""
-    return EncodedEntities.restored(model, load_file(path)) if path.exists() else None
+    return EncodedEntities.restored(model.fusion, load_file(path)) if path.exists() else None

@@ -86,7 +86,7 @@ def _peer(graph: Graph, weights: Path, count: int, same_score: bool) -> Found:
 def rotate(graph: Graph, weights: Path) -> Model:
     """The model that ``main`` has trained."""
     seen = torch.ones(len(graph.entities), dtype=torch.bool)
-    model = Model(TRAIN.model, len(graph.entities), len(graph.relations), {}, seen)
+    model = Model(TRAIN.model, len(graph.relations), {}, seen)
     model.load_state_dict(torch.load(weights, weights_only=True))
     return model
 
@@ -100,7 +100,7 @@ def _pykeen_rotate(graph: Graph, weights: Path, same_score: bool) -> Any:
     model = RotatE(triples_factory=CoreTriplesFactory(graph.train, **sizes), embedding_dim=DIMENSION, random_seed=0)
     source, everyone = rotate(graph, weights), torch.arange(len(graph.entities))
     phases = source.relations["relation"].detach() * (torch.pi / source.interaction.init)
-    entities = source.entities.modal(everyone).vectors["structure"].detach()
+    entities = source.entities.encode(everyone).vectors["structure"].detach()
     for representation, table in (
         (model.entity_representations[0], torch.complex(*entities.chunk(2, dim=1))),
         (model.relation_representations[0], torch.polar(torch.ones_like(phases), phases)),

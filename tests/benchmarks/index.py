@@ -83,7 +83,7 @@ def bundle_of(vectors: torch.Tensor, relations: torch.Tensor, triples: torch.Ten
     )
     graph = Graph(Vocabulary(names, names), Vocabulary(words, words), triples, triples[:0], triples[:0])
     with torch.device("meta"):
-        model = Model(ModelConfig(**MODEL), len(names), len(words), {}, torch.ones(len(names), dtype=torch.bool))
+        model = Model(ModelConfig(**MODEL), len(words), {}, torch.ones(len(names), dtype=torch.bool))
     state = {"entities.structure": vectors, "relations.relation": relations}
     model.load_state_dict(state, assign=True)
     model.entities.has_structure = torch.ones(len(names), dtype=torch.bool)

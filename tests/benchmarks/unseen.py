@@ -54,7 +54,7 @@ def main() -> None:
 
 def measure(mmkg: MMKG, manifests: dict[str, str], storage: Storage, seed: int) -> dict[str, np.ndarray]:
     """Ranks of the gold answers by what the entity was given by."""
-    countries = [index for index, images in enumerate(mmkg.images) if images]
+    countries = [index for index, images in enumerate(mmkg.content("visual")) if images]
     rng = np.random.default_rng(seed)
     held = sorted(rng.choice(countries, round(SHARE * len(countries)), replace=False).tolist())
     other = dict(zip(held, rng.permutation(held).tolist(), strict=True))
@@ -112,9 +112,13 @@ def scored(model: Model, questions: list[Row], describe: Callable[[int], dict[st
     """Scores ``[Q, N]`` of all entities, the held-out one given by raw features."""
     rows = []
     for entity, side, triple in questions:
-        modal = model.entities.unseen({m: vector.unsqueeze(0) for m, vector in describe(entity).items()})
+        modal = model.entities.encode_new({m: vector.unsqueeze(0) for m, vector in describe(entity).items()})
         relation = triple[RELATION].unsqueeze(0)
-        rows.append(model.score_tails_of(modal, relation) if side == "tail" else model.score_heads_of(relation, modal))
+        rows.append(
+            model.score_queries([(modal, relation, "tail")])[0]
+            if side == "tail"
+            else model.score_queries([(modal, relation, "head")])[0]
+        )
     return torch.cat(rows)
 
 

@@ -46,7 +46,7 @@ def make_bundle() -> Bundle:
     triples = torch.stack([torch.randint(high, (TRIPLES,)) for high in (ENTITIES, RELATIONS, ENTITIES)], dim=1)
     everyone = torch.ones(ENTITIES, dtype=torch.bool)
     features = {m: Features(torch.randn(ENTITIES, width), everyone.clone()) for m, width in WIDTHS.items()}
-    model = Model(ModelConfig(dimension=200), ENTITIES, RELATIONS, features, everyone)
+    model = Model(ModelConfig(dimension=200), RELATIONS, features, everyone)
     return Bundle.of(model.eval(), Graph(entities, relations, triples, triples[:0], triples[:0]))
 
 

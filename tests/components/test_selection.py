@@ -81,7 +81,7 @@ def test_in_a_run_evaluate_alone_reads_test_and_asks_it_once(mmkgc_home, toy_mmk
     storage = open_storage()
     toy_mmkg.save(tmp_path / "graph")
     graph = storage.publish(tmp_path / "graph", "graphs").uri
-    monkeypatch.setattr("components.dataset.mmkg.Graph", Watched)
+    monkeypatch.setattr("mmkgc.components.dataset.mmkg.Graph", Watched)
     best = search(graph, {}, QUICK, SearchConfig(trials=1, space={"optimizer.lr": {"values": [0.1]}}), storage).uri
     bundle = train(graph, {}, QUICK, storage, best_uri=best).uri
     assert Watched.readers <= {"mmkgc.components.kge.bundle"}, (

@@ -6,6 +6,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.extract.config import step_name
+from mmkgc.components.search.component import search
+from mmkgc.components.train.component import train
 from mmkgc.pipeline import config, dag
 from mmkgc.pipeline.cli.compile import compile as compile_verb
 
@@ -31,6 +35,11 @@ def committed():
     return tuple(yaml.safe_load_all((COMPILED / "countries.pipeline.yaml").read_text()))
 
 
+def names(recipe):
+    """The recipe's steps as kfp names their tasks."""
+    return {dag.task_name(step) for step in dag.steps(recipe)}
+
+
 @pytest.mark.parametrize("name", COMMITTED)
 def test_a_committed_pipeline_is_what_its_recipe_compiles_to(tmp_path, name):
     arguments = [part for setting in COMMITTED[name] for part in ("--set", setting)]
@@ -51,8 +60,9 @@ def test_steps_that_write_to_mlflow_are_never_cached(committed):
     }
     assert cached == {
         "ingest": True,
-        "extract": True,
-        "extract-2": True,
+        "extract-numeric": True,
+        "extract-textual": True,
+        "extract-visual": True,
         "train": True,
         "evaluate": False,
         "register": False,
@@ -131,7 +141,7 @@ def test_a_recipe_says_what_each_steps_pod_asks_for(tmp_path):
         assert pod["nodeSelector"]["labels"] == {"pool": "batch"}
         assert pod["securityContext"]["runAsUser"] == "12345"
         assert pod["imagePullSecret"][0]["secretName"] == "registry"
-    assert [toleration["key"] for toleration in pods(platform)["extract-2"]["tolerations"]] == ["gpu"]
+    assert [toleration["key"] for toleration in pods(platform)["extract-textual"]["tolerations"]] == ["gpu"]
     whole = platform["platforms"]["kubernetes"]["pipelineConfig"]
     assert (whole["activeDeadlineSeconds"], whole["workspace"]["size"]) == (48 * 3600, "10Gi")
 
@@ -148,7 +158,16 @@ def test_a_recipe_decides_which_steps_there_are(tmp_path):
     recipe = config.load(
         "countries", ["extract.visual=null", "search.trials=3", "search.space={optimizer.lr: {values: [0.1]}}"]
     )
-    assert dag.steps(recipe) == ["ingest", "extract", "search", "train", "evaluate", "register", "package"]
+    assert dag.steps(recipe) == [
+        "ingest",
+        "extract numeric",
+        "extract textual",
+        "search",
+        "train",
+        "evaluate",
+        "register",
+        "package",
+    ]
     text = compiled(
         tmp_path,
         "countries",
@@ -158,7 +177,7 @@ def test_a_recipe_decides_which_steps_there_are(tmp_path):
     )
     spec = next(yaml.safe_load_all(text))
     tasks = spec["root"]["dag"]["tasks"]
-    assert set(tasks) == set(dag.steps(recipe))
+    assert set(tasks) == names(recipe)
     assert tasks["search"]["cachingOptions"] == {}
     assert "best" in tasks["train"]["inputs"]["artifacts"]
 
@@ -175,15 +194,16 @@ def test_workers_that_share_a_database_are_tasks_and_one_after_them_feeds_train(
     spec, platform = yaml.safe_load_all(compiled(tmp_path, "countries", *settings))
     tasks = spec["root"]["dag"]["tasks"]
     (loop,) = [name for name, task in tasks.items() if "parameterIterator" in task]
-    assert set(tasks) - {loop} == set(dag.steps(recipe)) - {"search"}
+    assert set(tasks) - {loop} == names(recipe) - {"search-worker"}
     assert json.loads(tasks[loop]["parameterIterator"]["items"]["raw"]) == [1, 2, 3, 4]
     assert tasks[loop]["iteratorPolicy"]["parallelismLimit"] == 4
-    (worker,) = spec["components"][tasks[loop]["componentRef"]["name"]]["dag"]["tasks"].values()
+    ((name, worker),) = spec["components"][tasks[loop]["componentRef"]["name"]]["dag"]["tasks"].items()
+    assert name == "search-worker"
     assert worker["inputs"]["parameters"]["worker"]["componentInputParameter"].endswith("loop-item-param-1")
     assert worker["cachingOptions"] == {}
-    collected = tasks["search-2"]
+    collected = tasks["search"]
     assert loop in collected["dependentTasks"]
-    assert tasks["train"]["inputs"]["artifacts"]["best"]["taskOutputArtifact"]["producerTask"] == "search-2"
+    assert tasks["train"]["inputs"]["artifacts"]["best"]["taskOutputArtifact"]["producerTask"] == "search"
     for task in (worker, collected):
         given = json.loads(task["inputs"]["parameters"]["config"]["runtimeValue"]["constant"])
         assert (given["workers"], given["trials"]) == (1, 3)
@@ -196,6 +216,23 @@ def test_proposals_are_a_step_where_the_recipe_wants_them(tmp_path):
     recipe = config.load("countries", [wanted[1]])
     assert dag.steps(recipe)[-3:] == ["register", "propose", "package"]
     tasks = next(yaml.safe_load_all(compiled(tmp_path, "countries", *wanted)))["root"]["dag"]["tasks"]
-    assert set(tasks) == set(dag.steps(recipe))
+    assert set(tasks) == names(recipe)
     assert tasks["propose"]["cachingOptions"] == {}
     assert set(tasks["propose"]["dependentTasks"]) == {"register", "train"}
+
+
+def test_every_modality_is_an_input_of_the_steps_that_learn():
+    for step in (train, search):
+        assert set(MODALITIES) <= set(step.component_spec.inputs), f"{step.name}: a modality is missing"
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_step_has_one_name_everywhere(tmp_path, modality):
+    encoder = MODALITIES[modality].encoder
+    settings = [f"extract.{modality}.encoder={encoder}"]
+    settings += [f"extract.{other}=null" for other in MODALITIES if other != modality]
+    assert dag.steps(config.load("countries", settings))[1] == step_name(modality) == f"extract {modality}"
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    tasks = next(yaml.safe_load_all(compiled(tmp_path, "countries", *arguments)))["root"]["dag"]["tasks"]
+    assert tasks[f"extract-{modality}"]["taskInfo"]["name"] == f"extract {modality}"
+    assert set(tasks["train"]["inputs"]["artifacts"]) == {"graph", modality}

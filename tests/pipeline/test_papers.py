@@ -99,11 +99,11 @@ def test_released_vectors_take_an_encoders_place_and_are_read_anew_in_every_run(
     setting = f"extract.visual={{encoder: imported, source: {vectors}, made_by: BEiT}}"
     recipe = config.load("mkg-y-adamf", [setting])
     storage = LocalStorage(str(tmp_path / "store"))
-    uri = make_features(MMKG(graph, (None,) * 30, ((),) * 30), "visual", recipe.extract, storage).uri
+    uri = make_features(MMKG(graph, {}), "visual", recipe.extract, storage).uri
     assert load_features(uri, graph.entities.keys, storage).dimension == 6
     assert Manifest.read(uri, storage).encoder["weights"] == "BEiT"
     target = tmp_path / "out.yaml"
     CliRunner().invoke(compile_verb, ["mkg-y-adamf", "--set", setting, "-o", str(target)], catch_exceptions=False)
     tasks = next(yaml.safe_load_all(target.read_text()))["root"]["dag"]["tasks"]
-    assert tasks["extract-2"]["cachingOptions"].get("enableCache")
-    assert not tasks["extract"]["cachingOptions"].get("enableCache")
+    assert tasks["extract-textual"]["cachingOptions"].get("enableCache")
+    assert not tasks["extract-visual"]["cachingOptions"].get("enableCache")

@@ -1,0 +1,6 @@
+"""Entity encoders: from entity ids to one embedding per modality, one a file."""
+
+from mmkgc.components.kge.entity_encoders.base import EntityEncoder
+from mmkgc.components.runtime.plugins import Registry
+
+ENTITY_ENCODERS = Registry("entity encoder", EntityEncoder, __name__)

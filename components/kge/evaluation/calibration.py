@@ -17,42 +17,52 @@ ATTEMPTS = 50
 BLOCK = 4096
 
 
-class PlausibleNegatives:
-    """Corrupts triples as Socher et al. 2013 do: the new entity has been seen in train in that slot of that relation.
+class UniformNegatives:
+    """Corrupts triples by entities drawn uniformly from all, head or tail with probability ½."""
 
-    Such negatives are of the right kind (a city for a capital), so a model earns nothing by telling kinds apart. An
-    entity is drawn from all entities where the relation offers none that makes an unknown triple.
-    """
-
-    def __init__(self, train: Tensor, n_entities: int, n_relations: int) -> None:
+    def __init__(self, n_entities: int) -> None:
         self.n_entities = n_entities
-        self._pools = {slot: _Pool(train, slot, n_relations) for slot in (HEAD, TAIL)}
 
     def pair(self, triples: Tensor, known: KnownTriples, seed: int) -> tuple[Tensor, Tensor]:
         """One negative for each of ``triples`` ``[T, 3]``: positives and negatives, row by row, each ``[T', 3]``.
 
-        Head or tail is replaced, each half of the time; no negative is in ``known``. A triple whose every corruption is
-        known has no negative and is left out of both.
+        No negative is in ``known``. A triple for which none is found in some attempts is left out of both.
         """
         generator = torch.Generator().manual_seed(seed)
         negatives = triples.clone()
         slots = torch.where(torch.rand(len(triples), generator=generator) < 0.5, HEAD, TAIL)
         pending = torch.arange(len(triples))
         for attempt in range(ATTEMPTS):
-            draw = self._plausible if attempt < ATTEMPTS // 2 else self._any
-            negatives[pending, slots[pending]] = draw(triples[pending, RELATION], slots[pending], generator)
+            drawn = self.draw(triples[pending, RELATION], slots[pending], generator, attempt)
+            negatives[pending, slots[pending]] = drawn
             pending = pending[known.contains(negatives[pending]) | (negatives[pending] == triples[pending]).all(1)]
         kept = torch.ones(len(triples), dtype=torch.bool)
         kept[pending] = False
         return triples[kept], negatives[kept]
 
-    def _plausible(self, relations: Tensor, slots: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, relations: Tensor, slots: Tensor, generator: torch.Generator, attempt: int) -> Tensor:
+        """Entities ``[B]`` for the slots (head or tail) of triples with ``relations[B]``."""
+        return torch.randint(self.n_entities, relations.shape, generator=generator)
+
+
+class PlausibleNegatives(UniformNegatives):
+    """Corrupts triples as Socher et al. 2013 do: the new entity has been seen in train in that slot of that relation.
+
+    Such negatives are of the right kind (a city for a capital), so a model earns nothing by telling kinds apart. After
+    half of all attempts, entities are drawn from all: the relation offers none that makes an unknown triple.
+    """
+
+    def __init__(self, train: Tensor, n_entities: int, n_relations: int) -> None:
+        super().__init__(n_entities)
+        self._pools = {slot: _Pool(train, slot, n_relations) for slot in (HEAD, TAIL)}
+
+    def draw(self, relations: Tensor, slots: Tensor, generator: torch.Generator, attempt: int) -> Tensor:
+        """As in the base class."""
+        if attempt >= ATTEMPTS // 2:
+            return super().draw(relations, slots, generator, attempt)
         luck = torch.rand(len(relations), generator=generator, dtype=torch.float64)
         heads, tails = (self._pools[slot].at(relations, luck, self.n_entities) for slot in (HEAD, TAIL))
         return torch.where(slots == HEAD, heads, tails)
-
-    def _any(self, relations: Tensor, slots: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.randint(self.n_entities, relations.shape, generator=generator)
 
 
 class _Pool:

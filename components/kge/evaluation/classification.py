@@ -1,17 +1,13 @@
 """Triple classification: is a triple true? Thresholds on scores, chosen on the development split."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.evaluation.calibration import PlausibleNegatives, triple_scores
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.evaluation.calibration import PlausibleNegatives, UniformNegatives, triple_scores
+from mmkgc.components.kge.graph import RELATION, Graph, KnownTriples
 
 RARE = 10
 """A relation with fewer scored development triples than this uses the global threshold."""
@@ -33,8 +29,17 @@ class LabelledTriples:
         return cls(triples, labels, triple_scores(model, triples))
 
 
-def labelled_splits(model: Any, graph: Graph, seed: int) -> tuple[LabelledTriples, LabelledTriples]:
-    """Development and test triples, each with one seeded plausible negative.
+@dataclass(frozen=True)
+class LabelledSplits:
+    """Development and test triples with a plausible negative each; and test triples with a uniform one (``mans``)."""
+
+    valid: LabelledTriples
+    test: LabelledTriples
+    mans: LabelledTriples
+
+
+def labelled_splits(model: Any, graph: Graph, seed: int) -> LabelledSplits:
+    """Development and test triples, each with one seeded negative.
 
     Negatives of the development split may be test triples: knowing them would let test into the thresholds.
     """
@@ -42,8 +47,11 @@ def labelled_splits(model: Any, graph: Graph, seed: int) -> tuple[LabelledTriple
     source = PlausibleNegatives(graph.train, *sizes)
     seen = KnownTriples(torch.cat([graph.train, graph.valid]), *sizes)
     valid = source.pair(graph.valid, seen, seed)
-    test = source.pair(graph.test, KnownTriples(graph.all_triples, *sizes), seed + 1)
-    return LabelledTriples.of(model, *valid), LabelledTriples.of(model, *test)
+    everything = KnownTriples(graph.all_triples, *sizes)
+    test, mans = (
+        negatives.pair(graph.test, everything, seed + 1) for negatives in (source, UniformNegatives(sizes[0]))
+    )
+    return LabelledSplits(*(LabelledTriples.of(model, *pairs) for pairs in (valid, test, mans)))
 
 
 def best_threshold(scores: Tensor, labels: Tensor) -> float:
@@ -81,25 +89,16 @@ def classification_metrics(predicted: Tensor, labels: Tensor) -> dict[str, float
     return {"accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1}
 
 
-def classify(valid: LabelledTriples, test: LabelledTriples, n_relations: int) -> dict[str, dict[str, float]]:
+def classify(splits: LabelledSplits, n_relations: int) -> dict[str, dict[str, float]]:
     """Metrics of the test triples under both protocols.
 
-    ``standard``: thresholds per relation, chosen on the development split. ``mans``: what the code of the MANS paper
-    does, one threshold chosen on the very test scores it is judged on; it is optimistic and only for comparison with
-    published numbers.
+    ``standard``: plausible negatives, and thresholds per relation chosen on the development split. ``mans``: what the
+    code of the MANS paper does, uniform negatives and one threshold chosen on the very test scores it is judged on; it
+    is optimistic and only for comparison with published numbers (their Table III).
     """
-    thresholds = relation_thresholds(valid, n_relations)[test.triples[:, RELATION]]
-    on_test = best_threshold(test.scores, test.labels)
+    test, mans = splits.test, splits.mans
+    thresholds = relation_thresholds(splits.valid, n_relations)[test.triples[:, RELATION]]
     return {
         "standard": classification_metrics(test.scores >= thresholds, test.labels),
-        "mans": classification_metrics(test.scores >= on_test, test.labels),
+        "mans": classification_metrics(mans.scores >= best_threshold(mans.scores, mans.labels), mans.labels),
     }
-
-
-def write_labelled(labelled: LabelledTriples, graph: Graph, path: Path) -> None:
-    """Write the classified triples by keys with label and score: the negatives are saved, so anyone can judge again."""
-    entities, relations = np.array(graph.entities.keys), np.array(graph.relations.keys)
-    head, relation, tail = (labelled.triples[:, slot].numpy() for slot in (HEAD, RELATION, TAIL))
-    keys = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
-    words = {name: pa.array(values).dictionary_encode() for name, values in keys.items()}
-    pq.write_table(pa.table({**words, "label": labelled.labels.numpy(), "score": labelled.scores.numpy()}), path)

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 from mmkgc.components.kge.kernels import attention
 from mmkgc.components.kge.tensors import random_vectors, total
@@ -43,10 +43,10 @@ class AdaMF(Fusion):
         if attention.usable(weights, vectors):
             present = torch.stack([modal.present[m] for m in self.modalities], dim=-1)
             return {"joint": attention.attend(weights, present, vectors, ABSENT)}
-        shares = self.shares(modal)
+        shares = self.modality_weights(modal)
         return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
 
-    def shares(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
+    def modality_weights(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
         logits = torch.stack([self._logit(modal, m) for m in self.modalities], dim=-1)
         return dict(zip(self.modalities, logits.softmax(-1).unbind(-1), strict=True))
 

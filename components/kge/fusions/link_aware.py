@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.fusions.adamf import ABSENT
 from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 from mmkgc.components.kge.kernels.rows import take
@@ -28,10 +28,10 @@ class LinkAware(Fusion):
         return (Term("joint", "joint", tag="fused"),)
 
     def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
-        shares = self.shares(modal, relations)
+        shares = self.modality_weights(modal, relations)
         return {"joint": total(shares[m].unsqueeze(-1) * modal[m] for m in self.modalities)}
 
-    def shares(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
+    def modality_weights(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
         assert relations is not None
         query = take(self.queries, relations)
         logits = [torch.einsum("...d,...d->...", modal[m].tanh(), query) for m in self.modalities]

@@ -1,6 +1,6 @@
 """Structure only."""
 
-from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.fusions.base import Fusion, Term
 from mmkgc.components.kge.tensors import total
 

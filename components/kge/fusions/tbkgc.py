@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.entity_encoders.table import STRUCTURE, ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
 from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 
 

@@ -1,7 +1,8 @@
 """What an interaction is.
 
-B batch, K candidates a row, N entities; ``e`` and ``r`` are the widths that the interaction declares. The *side* of a
-query is the side that is asked for: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t).
+B batch, K candidates a row, N entities, R relations, d the dimension that a recipe names; ``e`` and ``r`` are the
+widths of entity and relation vectors that the interaction declares. The *side* of a query is the side that is asked
+for: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t).
 """
 
 from abc import ABC, abstractmethod
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkgc.components.kge import tensors
 from mmkgc.components.kge.interactions.geometry import Geometry
@@ -21,23 +22,25 @@ Query = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations
 Init = Annotated[float, Field(gt=0, description="half width of the uniform initial values")]
 
 
-class Interaction(ABC):
+class Interaction(nn.Module, ABC):
     """Raw plausibility of triples of vectors: higher is better, a margin γ is not included.
 
     The four ways to ask (triples, K candidates, all heads, all tails) give equal scores. The base class answers all of
-    them from ``score``; subclasses have faster ways.
+    them from ``score``; subclasses have faster ways. One chosen by a recipe is made with the ``dimension`` d as its
+    only positional argument, and may have parameters of its own. ``entity_width`` and ``relation_width``: reals of one
+    entity and of one relation vector, d by default.
     """
 
-    def __init__(self, init: float) -> None:
-        self.init = init
+    def __init__(
+        self, dimension: int, init: float, *, entity_width: int | None = None, relation_width: int | None = None
+    ) -> None:
+        super().__init__()
+        self.dimension, self.init = dimension, init
+        self.entity_width, self.relation_width = entity_width or dimension, relation_width or dimension
 
-    def entity_width(self, dimension: int) -> int:
-        """Reals of one entity vector."""
-        return dimension
-
-    def relation_width(self, dimension: int) -> int:
-        """Reals of one relation vector."""
-        return dimension
+    def incompatibility(self, reciprocal: bool) -> str | None:
+        """Why this interaction cannot work with or without reciprocal relations; None where it can."""
+        return None
 
     def initialise(self, vectors: Tensor) -> Tensor:
         """Fill new entity or relation vectors in place: U(−init, init)."""
@@ -50,6 +53,18 @@ class Interaction(ABC):
     def auxiliary(self, relations: Iterable[Tensor]) -> dict[str, Tensor]:
         """Further scalar losses, weighted, of a batch's relation vectors, ``[B, r]`` from each table, by name."""
         return {}
+
+    def sum_of_squares(self, heads: Tensor, tails: Tensor, relations: Tensor) -> Tensor:
+        """Σ s(h, r, t)² over all ``heads[N, e]``, ``relations[R, r]`` and ``tails[N, e]``, in closed form; scalar.
+
+        Raises ``NotImplementedError`` where no closed form is known (see ``knows_sum_of_squares``).
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def knows_sum_of_squares(cls) -> bool:
+        """Whether ``sum_of_squares`` has a closed form."""
+        return cls.sum_of_squares is not Interaction.sum_of_squares
 
     @abstractmethod
     def score(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
 from mmkgc.components.kge.interactions.geometry import EPSILON, Dot
+from mmkgc.components.kge.tensors import total, total_product
 
 
 def complex_product(left: Tensor, right: Tensor, conjugate: bool = False) -> Tensor:
@@ -28,15 +29,9 @@ class ComplEx(QueryInteraction):
     product of h∘r with t, and of t∘r̄ with h, over the reals.
     """
 
-    def __init__(self, *, init: Init = 1e-3) -> None:
-        super().__init__(init)
+    def __init__(self, dimension: int, *, init: Init = 1e-3) -> None:
+        super().__init__(dimension, init, entity_width=2 * dimension, relation_width=2 * dimension)
         self.geometry = Dot()
-
-    def entity_width(self, dimension: int) -> int:
-        return 2 * dimension
-
-    def relation_width(self, dimension: int) -> int:
-        return 2 * dimension
 
     def moduli(self, vectors: Tensor) -> Tensor:
         real, imaginary = vectors.chunk(2, dim=-1)
@@ -44,3 +39,17 @@ class ComplEx(QueryInteraction):
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         return complex_product(known, relation, conjugate=side == "head")
+
+    def sum_of_squares(self, heads: Tensor, tails: Tensor, relations: Tensor) -> Tensor:
+        """As DistMult's, for each pair of the four real products that Re⟨h, r, t̄⟩ is the sum of."""
+        of_heads, of_relations, of_tails = heads.T @ heads, relations.T @ relations, tails.T @ tails
+        d = self.dimension
+        real, imaginary = slice(0, d), slice(d, 2 * d)
+        # sign, and which half of h, r and t: rrr + iri + rii − iir
+        products = [(1, real, real, real), (1, imaginary, real, imaginary), (1, real, imaginary, imaginary)]
+        products.append((-1, imaginary, imaginary, real))
+        return total(
+            a * b * total_product(of_heads[h, i], of_relations[r, q], of_tails[t, j])
+            for a, h, r, t in products
+            for b, i, q, j in products
+        )

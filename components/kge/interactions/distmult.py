@@ -4,6 +4,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
 from mmkgc.components.kge.interactions.geometry import Dot
+from mmkgc.components.kge.tensors import total_product
 
 
 class DistMult(QueryInteraction):
@@ -12,9 +13,13 @@ class DistMult(QueryInteraction):
     Yang et al. 2015, eq. 2 with a diagonal matrix.
     """
 
-    def __init__(self, *, init: Init = 0.1) -> None:
-        super().__init__(init)
+    def __init__(self, dimension: int, *, init: Init = 0.1) -> None:
+        super().__init__(dimension, init)
         self.geometry = Dot()
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         return known * relation
+
+    def sum_of_squares(self, heads: Tensor, tails: Tensor, relations: Tensor) -> Tensor:
+        """Σᵢⱼ (HᵀH ∘ RᵀR ∘ TᵀT)ᵢⱼ: Li et al. 2021 (NS-KGE), with H = T = E."""
+        return total_product(heads.T @ heads, relations.T @ relations, tails.T @ tails)

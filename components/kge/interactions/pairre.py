@@ -13,12 +13,9 @@ class PairRE(ProjectionInteraction):
     Chao et al. 2021, eq. 2. A relation vector is [r_H, r_T].
     """
 
-    def __init__(self, *, init: Init = 0.1) -> None:
-        super().__init__(init)
+    def __init__(self, dimension: int, *, init: Init = 0.1) -> None:
+        super().__init__(dimension, init, relation_width=2 * dimension)
         self.geometry = L1()
-
-    def relation_width(self, dimension: int) -> int:
-        return 2 * dimension
 
     def entity(self, vectors: Tensor) -> Tensor:
         return normalize(vectors, dim=-1)

@@ -15,15 +15,9 @@ class QuatE(QueryInteraction):
     head query is t ⊗ r̄, since (h ⊗ r)·t = h·(t ⊗ r̄) for unit r.
     """
 
-    def __init__(self, *, init: Init = 0.1) -> None:
-        super().__init__(init)
+    def __init__(self, dimension: int, *, init: Init = 0.1) -> None:
+        super().__init__(dimension, init, entity_width=4 * dimension, relation_width=4 * dimension)
         self.geometry = Dot()
-
-    def entity_width(self, dimension: int) -> int:
-        return 4 * dimension
-
-    def relation_width(self, dimension: int) -> int:
-        return 4 * dimension
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         rotation = normalize(relation.unflatten(-1, (4, -1)), dim=-2).flatten(-2)

@@ -13,12 +13,9 @@ class RESCAL(QueryInteraction):
     Nickel et al. 2011, eq. 1.
     """
 
-    def __init__(self, *, init: Init = 0.1) -> None:
-        super().__init__(init)
+    def __init__(self, dimension: int, *, init: Init = 0.1) -> None:
+        super().__init__(dimension, init, relation_width=dimension**2)
         self.geometry = Dot()
-
-    def relation_width(self, dimension: int) -> int:
-        return dimension**2
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         matrix = relation.unflatten(-1, (known.shape[-1], known.shape[-1]))

@@ -23,12 +23,9 @@ class RotatE(QueryInteraction):
     ``init`` is (γ + 2) / dimension.
     """
 
-    def __init__(self, *, init: Init = 0.07) -> None:
-        super().__init__(init)
+    def __init__(self, dimension: int, *, init: Init = 0.07) -> None:
+        super().__init__(dimension, init, entity_width=2 * dimension)
         self.geometry = Modulus()
-
-    def entity_width(self, dimension: int) -> int:
-        return 2 * dimension
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         return _Rotation.apply(known, self._phase(relation, side))

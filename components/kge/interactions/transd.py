@@ -20,18 +20,13 @@ class TransD(ProjectionInteraction):
 
     def __init__(
         self,
+        dimension: int,
         *,
         p: Annotated[Literal[1, 2], Field(description="norm of the distance")] = 2,
         init: Init = 0.1,
     ) -> None:
-        super().__init__(init)
+        super().__init__(dimension, init, entity_width=2 * dimension, relation_width=2 * dimension)
         self.geometry = L1() if p == 1 else L2()
-
-    def entity_width(self, dimension: int) -> int:
-        return 2 * dimension
-
-    def relation_width(self, dimension: int) -> int:
-        return 2 * dimension
 
     def entity(self, vectors: Tensor) -> Tensor:
         """[e, e_p·e]: all that the projection needs of an entity."""

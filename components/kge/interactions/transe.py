@@ -20,12 +20,13 @@ class TransE(QueryInteraction):
 
     def __init__(
         self,
+        dimension: int,
         *,
         p: Annotated[Literal[1, 2], Field(description="norm of the distance")] = 1,
         normalize: Annotated[bool, Field(description="unit vectors")] = False,
         init: Init = 0.1,
     ) -> None:
-        super().__init__(init)
+        super().__init__(dimension, init)
         self.geometry = L1() if p == 1 else L2()
         self.normalize = normalize
 

@@ -22,17 +22,15 @@ class TransH(ProjectionInteraction):
 
     def __init__(
         self,
+        dimension: int,
         *,
         p: Annotated[Literal[1, 2], Field(description="norm of the distance")] = 2,
         orthogonality: Annotated[float, Field(ge=0, description="weight of the penalty on w·d_r")] = 0.0,
         init: Init = 0.1,
     ) -> None:
-        super().__init__(init)
+        super().__init__(dimension, init, relation_width=2 * dimension)
         self.geometry = L1() if p == 1 else L2()
         self.orthogonality = orthogonality
-
-    def relation_width(self, dimension: int) -> int:
-        return 2 * dimension
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         translation, _ = relation.chunk(2, dim=-1)

@@ -109,7 +109,8 @@ class _Everyone(torch.autograd.Function):
         points = _points(query), _points(table)
         number = KINDS.index(kind)
         score = loops.grid_of_many(number) if len(query) >= MANY else loops.grid(number).score
-        run([partial(score, *points, scores.numpy(), *part) for part in ranges(len(table))])
+        ctx.parts = ranges(len(table))
+        run([partial(score, *points, scores.numpy(), *part) for part in ctx.parts])
         return scores
 
     @staticmethod
@@ -118,7 +119,8 @@ class _Everyone(torch.autograd.Function):
         from mmkgc.components.kge.kernels import loops
 
         pull = loops.grid(KINDS.index(ctx.kind)).pull
-        return (None, *_pull(ctx, pull, gradient, ranges(len(ctx.saved_tensors[1]))), None)
+        # a recomputed checkpoint lets saved tensors be unpacked once, which `_pull` does
+        return (None, *_pull(ctx, pull, gradient, ctx.parts), None)
 
 
 def _pull(

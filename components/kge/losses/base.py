@@ -1,23 +1,25 @@
-"""What an objective is. B positives, K negatives of each, N entities."""
+"""What a loss is. B positives, K negatives of each, N entities, T train triples."""
 
 from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+TINY = 1e-12  # keeps a quotient finite where all weights are zero
 
-class Loss(ABC):  # noqa: B024 (its two kinds consume different scores)
-    """A loss of scores; the margin γ is the objective's, so scores come without it."""
+
+class Loss(ABC):  # noqa: B024 (its kinds consume different scores)
+    """A loss of scores; the margin γ belongs to the loss, so scores come without it."""
 
 
 class NegativeLoss(Loss):
-    """A loss of positives and the negatives that a strategy gives; ``margin`` is γ."""
+    """A loss of positives and the negatives of a sampler; ``margin`` is γ."""
 
     margin: float
-    graded = False  # whether the negatives of a positive are of different levels, which a strategy must provide
+    graded = False  # whether the negatives of a positive are of different levels, which a sampler must provide
 
     @abstractmethod
-    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
-        """Loss ``[B]`` of scores ``positive[B]``, ``negative[B, K]``."""
+    def __call__(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Loss ``[B]`` of scores ``positive[B]``, ``negative[B, K]``, the negatives weighed by ``weights[B, K]``."""
 
 
 class AllEntityLoss(Loss):
@@ -26,8 +28,21 @@ class AllEntityLoss(Loss):
     uses_known = False  # whether the labels are all train answers of a query, not only the triple's own
 
     @abstractmethod
-    def loss(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def __call__(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Loss ``[B]`` of ``scores[B, N]`` with the triples' own answers ``gold[B]``.
 
         ``answers``: pairs (row, entity) of all known answers, where ``uses_known``.
         """
+
+
+class WholeGraphLoss(Loss):
+    """A loss of the scores of all N·R·N triples at once, which an interaction knows in closed form."""
+
+    @abstractmethod
+    def __call__(self, positive: Tensor, sum_of_squares: Tensor, n_positives: int) -> Tensor:
+        """Loss ``[B]`` of ``positive[B]`` scores and Σ s² over all triples, a scalar; ``n_positives``: T."""
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean ``[B]`` of ``values[B, K]`` with ``weights[B, K]``; 0 where a row has no weight."""
+    return (values * weights).sum(-1) / weights.sum(-1).clamp(min=TINY)

@@ -21,7 +21,7 @@ class BinaryCrossEntropy(AllEntityLoss):
     def __init__(self, *, label_smoothing: Annotated[float, Field(ge=0, lt=1, description="ε")] = 0.1) -> None:
         self.label_smoothing = label_smoothing
 
-    def loss(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def __call__(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
         labels = torch.zeros_like(scores)
         labels[answers if answers is not None else (torch.arange(len(gold), device=gold.device), gold)] = 1.0
         if self.label_smoothing:

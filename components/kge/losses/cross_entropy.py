@@ -22,5 +22,5 @@ class CrossEntropy(AllEntityLoss):
     ) -> None:
         self.label_smoothing = label_smoothing
 
-    def loss(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def __call__(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
         return cross_entropy(scores, gold, reduction="none", label_smoothing=self.label_smoothing)

@@ -29,7 +29,8 @@ class HardnessAdaptive(NegativeLoss):
         self.margin = margin
         self.margins, self.weights = torch.tensor(margins), torch.tensor(weights)
 
-    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
-        margins, weights = self.margins.to(negative), self.weights.to(negative)
+    def __call__(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
+        margins, levels = self.margins.to(negative), self.weights.to(negative)
         of_negative = logsigmoid(-self.margin * margins - negative)
-        return -(weights * (logsigmoid(self.margin + positive).unsqueeze(-1) + of_negative)).sum(-1) / 2
+        levels = levels if weights is None else levels * weights
+        return -(levels * (logsigmoid(self.margin + positive).unsqueeze(-1) + of_negative)).sum(-1) / 2

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from mmkgc.components.kge.losses.base import NegativeLoss
+from mmkgc.components.kge.losses.base import NegativeLoss, weighted_mean
 
 
 class Margin(NegativeLoss):
@@ -17,5 +17,6 @@ class Margin(NegativeLoss):
     def __init__(self, *, margin: Annotated[float, Field(gt=0, description="γ")] = 1.0) -> None:
         self.margin = margin
 
-    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
-        return (self.margin - positive.unsqueeze(-1) + negative).relu().mean(-1)
+    def __call__(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
+        violations = (self.margin - positive.unsqueeze(-1) + negative).relu()
+        return violations.mean(-1) if weights is None else weighted_mean(violations, weights)

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mmkgc.components.kge.losses.base import NegativeLoss
+from mmkgc.components.kge.losses.base import TINY, NegativeLoss
 
 
 class SelfAdversarial(NegativeLoss):
@@ -24,8 +24,11 @@ class SelfAdversarial(NegativeLoss):
     ) -> None:
         self.margin, self.temperature = margin, temperature
 
-    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
-        weights = (self.temperature * negative.detach()).softmax(-1)
+    def __call__(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
+        shares = (self.temperature * negative.detach()).softmax(-1)
+        if weights is not None:
+            shares = shares * weights
+            shares = shares / shares.sum(-1, keepdim=True).clamp(min=TINY)
         of_positive = logsigmoid(self.margin + positive)
-        of_negative = (weights * logsigmoid(-self.margin - negative)).sum(-1)
+        of_negative = (shares * logsigmoid(-self.margin - negative)).sum(-1)
         return -(of_positive + of_negative) / 2

@@ -1,4 +1,4 @@
-"""Negative-sampling strategies: which entities, real or virtual, corrupt a batch? One a file."""
+"""Negative samplers: which entities, real or generated, corrupt a batch? One a file."""
 
 from mmkgc.components.kge.negatives.base import NegativeSampler
 from mmkgc.components.runtime.plugins import Registry

@@ -1,122 +1,27 @@
-"""What a strategy is: a negative is an entity, real or virtual."""
+"""What a negative sampler is: which entities, real or generated, corrupt a batch?"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
-from mmkgc.components.kge.fusions.base import Fusion, Term
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from mmkgc.components.kge.interactions.base import Interaction, Side
-from mmkgc.components.kge.losses.base import Loss, NegativeLoss
-
-if TYPE_CHECKING:
-    from mmkgc.components.kge.encoded_entities import EncodedEntities
-    from mmkgc.components.kge.model import Model
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Positives ``triples[B, 3]`` and their weights in the loss, ``weight[B]``."""
-
-    triples: Tensor
-    weight: Tensor
-
-    @property
-    def heads(self) -> Tensor:
-        """Head ids ``[B]``."""
-        return self.triples[:, HEAD]
-
-    @property
-    def relations(self) -> Tensor:
-        """Relation ids ``[B]``."""
-        return self.triples[:, RELATION]
-
-    @property
-    def tails(self) -> Tensor:
-        """Tail ids ``[B]``."""
-        return self.triples[:, TAIL]
-
-    def __len__(self) -> int:
-        return len(self.triples)
-
-
-@dataclass(frozen=True)
-class EntityNegatives:
-    """Entities of the graph, ``ids[b, K]``; ``parts[m]`` ``[b, K]``: entities that modality m comes from instead."""
-
-    ids: Tensor
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def of(self, modality: str) -> Tensor:
-        """Ids ``[b, K]`` from which the modality is taken."""
-        return self.parts.get(modality, self.ids)
-
-    @property
-    def count(self) -> int:
-        """K."""
-        return self.ids.shape[1]
-
-    def after(self, gold: Tensor) -> "EntityNegatives":
-        """These, with the entities ``gold[b]`` as the first column."""
-        column = gold.unsqueeze(1)
-        parts = {m: torch.cat([column, ids], dim=1) for m, ids in self.parts.items()}
-        return EntityNegatives(torch.cat([column, self.ids], dim=1), parts)
-
-
-@dataclass(frozen=True)
-class GeneratedNegatives:
-    """Entities that exist only as vectors ``[b, K, e]``."""
-
-    modal: ModalityEmbeddings
-
-    @property
-    def count(self) -> int:
-        """K."""
-        return next(iter(self.modal.present.values())).shape[1]
-
-
-@dataclass(frozen=True)
-class NegativeBlock:
-    """Negatives of the positives at ``rows[b]`` of a batch: head, tail or both are replaced, K times.
-
-    The block's loss is ``weight`` times the sum over its rows divided by the size of the batch, and is logged by
-    ``name``; a row may come several times. ``terms`` and ``loss`` default to the fusion's and to the run's.
-    """
-
-    rows: Tensor
-    head: EntityNegatives | GeneratedNegatives | None = None
-    tail: EntityNegatives | GeneratedNegatives | None = None
-    name: str = "negatives"
-    weight: float = 1.0
-    terms: tuple[Term, ...] | None = None
-    loss: NegativeLoss | None = None
-
-    @classmethod
-    def of(
-        cls, rows: Tensor, side: Side, candidates: EntityNegatives | GeneratedNegatives, **rest: Any
-    ) -> "NegativeBlock":
-        """The block that replaces one side."""
-        replaced: dict[str, Any] = {side: candidates}
-        return cls(rows, **replaced, **rest)
-
-    @property
-    def kind(self) -> tuple[Any, ...]:
-        """What blocks must share for an objective to look at all of them at once; the log's name is the first."""
-        side = self.tail if self.head is None else self.head
-        assert side is not None
-        return self.name, self.weight, self.terms, self.loss, side.count
+from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.fusions.base import Fusion
+from mmkgc.components.kge.graph import Graph, KnownTriples
+from mmkgc.components.kge.interactions.base import Interaction
+from mmkgc.components.kge.losses.base import Loss
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock, ScoredBlock
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a run supplies to a strategy when it is made; the model is handed over again at each call."""
+    """What a run supplies to a sampler when it is made; the model is handed over again at each call."""
 
-    model: "Model"
+    model: Model
     graph: Graph
     train: KnownTriples
     generator: torch.Generator
@@ -131,36 +36,54 @@ class Context:
 class NegativeSampler(nn.Module, ABC):
     """Chooses the negatives of a batch.
 
-    A strategy that learns (generators, diffusion, a cache) keeps what it learns in parameters and buffers, and steps an
-    optimiser of its own in ``update``, which follows the model's step.
+    In each step of training: ``sample`` draws blocks; the model encodes their entities and those of ``further_ids``;
+    ``refine`` may change the blocks, knowing the embeddings; after the model's step, ``update`` gets the blocks with
+    their scores. A sampler that learns (a generator, a diffusion model, a cache) keeps what it learns in parameters and
+    buffers, and steps the ``optimizers`` of its own in ``update``.
+
+    ``synchronised``: names of buffers that are copied from the first to all other processes after each step;
+    parameters are averaged.
     """
 
-    optimizer: torch.optim.Optimizer | None = None
+    synchronised: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
-        """Why this strategy cannot work with a fusion and an interaction; None where it can."""
+        """Why this sampler cannot work with a fusion and an interaction; None where it can."""
         return None
 
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Optimizers of the sampler's own parameters, by name: a checkpoint holds their state."""
+        return {}
+
     @abstractmethod
-    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+    def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
         """Blocks of negatives for the batch."""
 
-    def refine(
-        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
-    ) -> list[NegativeBlock]:
-        """Change or add blocks, knowing the vectors of the batch's entities, which the loss needs anyway.
+    def further_ids(self) -> Iterable[Tensor]:
+        """Ids, beside those of the batch and of its sampled blocks, of entities that ``refine`` or ``update`` reads."""
+        return ()
 
-        Real entities must be among those of the sampled ``blocks`` and the positives: the pool holds no others.
+    def refine(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
+    ) -> list[NegativeBlock]:
+        """Change or add blocks, knowing the embeddings of the batch's entities, which the loss needs anyway.
+
+        Entities that were neither sampled nor named in ``further_ids`` are not encoded and raise ``IndexError``.
         """
         return blocks
 
-    def update(self, batch: Batch, blocks: list[NegativeBlock], model: "Model") -> None:
-        """Learn from the batch and its sampled blocks, after the model's own step."""
+    def update(self, batch: Batch, scored: Sequence[ScoredBlock], model: Model) -> None:
+        """Learn from the batch and its refined blocks with their scores, after the model's own step."""
+
+    def selectable(self, epoch: int, epochs: int) -> bool:
+        """Whether the model after epoch ``epoch`` (from 0) may be selected; patience counts such epochs alone."""
+        return True
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Hear that epoch ``epoch`` (from 0) of ``epochs`` begins."""
+        """Called before epoch ``epoch`` (from 0) of ``epochs``."""
 
     def metrics(self) -> dict[str, float]:
-        """What the epoch's log should show of the strategy."""
+        """What the epoch's log should show of the sampler."""
         return {}

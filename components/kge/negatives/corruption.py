@@ -9,9 +9,10 @@ from torch import Tensor
 
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Side
-from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.negatives.base import Context
+from mmkgc.components.kge.negatives.samples import Batch
 
-Count = Annotated[int, Field(gt=0, description="negatives of a positive, K")]
+Count = Annotated[int, Field(gt=0, le=65_536, description="negatives of a positive, K")]
 Sides = Annotated[Literal["uniform", "bernoulli"], Field(description="how the corrupted side is chosen")]
 ROUNDS = 8
 

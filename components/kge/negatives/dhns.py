@@ -1,34 +1,32 @@
 """DHNS: diffusion-based hierarchical negative sampling."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mmkgc.components.kge.diffusion import Denoiser, Schedule, full_chain, strided_chain
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction
 from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.losses.hardness_adaptive import HardnessAdaptive
-from mmkgc.components.kge.negatives.base import (
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.base import Context, NegativeSampler
+from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
+from mmkgc.components.kge.negatives.samples import (
     Batch,
-    Context,
     EntityNegatives,
     GeneratedNegatives,
     NegativeBlock,
-    NegativeSampler,
+    ScoredBlock,
 )
-from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
 from mmkgc.components.kge.tensors import at_least_float32, total
-
-if TYPE_CHECKING:
-    from mmkgc.components.kge.encoded_entities import EncodedEntities
-    from mmkgc.components.kge.model import Model
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,6 @@ class DHNS(NegativeSampler):
     weights and L1 loss). The paper gives neither margins nor weights; those are the code's.
     """
 
-    optimizer: torch.optim.Optimizer
-
     def __init__(
         self,
         context: Context,
@@ -97,7 +93,7 @@ class DHNS(NegativeSampler):
         sides: Sides = "bernoulli",
         preset: Annotated[Literal["default", "paper", "released"], Field(description="whose choices")] = "default",
         weight: Annotated[float, Field(ge=0, description="λ of the hardness-adaptive terms")] = 0.01,
-        timesteps: Annotated[int, Field(ge=20, description="T")] = 50,
+        timesteps: Annotated[int, Field(ge=20, le=100_000, description="T")] = 50,
         adaptive: Annotated[bool, Field(description="margins and weights by level; else γ and 1 (ablation)")] = True,
         only: Annotated[tuple[str, ...] | None, Field(description="modalities to diffuse (ablation)")] = None,
         lr: Annotated[float, Field(gt=0, description="learning rate of the denoisers")] = 1e-3,
@@ -133,17 +129,21 @@ class DHNS(NegativeSampler):
         means = torch.stack(self.distances).mean(0).tolist() if self.distances else []
         return {f"dhns_distance_t{stop}": mean for stop, mean in zip(self.stops, means, strict=False)}
 
-    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return {"denoisers": self.optimizer}
+
+    def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
         return [
             NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
         ]
 
     def refine(
-        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
     ) -> list[NegativeBlock]:
         return blocks + (self._graded_blocks(batch, encoded, model) if self.weight else [])
 
-    def update(self, batch: Batch, blocks: list[NegativeBlock], model: "Model") -> None:
+    def update(self, batch: Batch, scored: Sequence[ScoredBlock], model: Model) -> None:
         """The denoisers' step on the batch's own vectors."""
         if not self.weight:
             return
@@ -152,7 +152,7 @@ class DHNS(NegativeSampler):
         loss.backward()
         self.optimizer.step()
 
-    def _graded_blocks(self, batch: Batch, encoded: "EncodedEntities", model: "Model") -> list[NegativeBlock]:
+    def _graded_blocks(self, batch: Batch, encoded: EncodedEntities, model: Model) -> list[NegativeBlock]:
         """(h*, r, t), (h, r, t*) and (h*, r, t*) with one negative for each level."""
         size = ceil(self.preset.share * len(batch))
         rows = torch.randperm(len(batch), generator=self.random, device=self.random.device)[:size]
@@ -165,9 +165,7 @@ class DHNS(NegativeSampler):
         ]
 
     @torch.no_grad()
-    def _virtual_pair(
-        self, triples: Tensor, encoded: "EncodedEntities", model: "Model"
-    ) -> Sequence[GeneratedNegatives]:
+    def _virtual_pair(self, triples: Tensor, encoded: EncodedEntities, model: Model) -> Sequence[GeneratedNegatives]:
         """Virtual heads and tails ``[b, levels]`` of ``triples[b, 3]``."""
         self.targets = {m: self._targets(m, triples, encoded, model) for m in self.denoisers}
         made = {m: self._generate(m, targets) for m, targets in self.targets.items()}
@@ -177,7 +175,7 @@ class DHNS(NegativeSampler):
         parts = [{m: vectors.chunk(2)[side] for m, vectors in made.items()} for side in (0, 1)]
         return [GeneratedNegatives(ModalityEmbeddings(part, dict.fromkeys(part, present))) for part in parts]
 
-    def _targets(self, modality: str, triples: Tensor, encoded: "EncodedEntities", model: "Model") -> Targets:
+    def _targets(self, modality: str, triples: Tensor, encoded: EncodedEntities, model: Model) -> Targets:
         heads, relations, tails = triples.unbind(1)
         head, tail = (at_least_float32(encoded.view(modality, ids, relations)) for ids in (heads, tails))
         asked = [model.query(tail, modality, relations, "head"), model.query(head, modality, relations, "tail")]

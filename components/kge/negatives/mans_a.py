@@ -1,20 +1,20 @@
 """MANS-A."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.kge.interactions.base import Interaction
-from mmkgc.components.kge.negatives.base import Batch, Context, NegativeBlock
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.corruption import Count, Sides
 from mmkgc.components.kge.negatives.mans_v import MansV
-
-if TYPE_CHECKING:
-    from mmkgc.components.kge.encoded_entities import EncodedEntities
-    from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock
+from mmkgc.components.kge.negatives.scoring import score_blocks
 
 Rule = Literal["text", "equation"]
 Measured = Literal["positives", "negatives"]
@@ -40,7 +40,7 @@ class MansA(MansV):
     ) -> None:
         super().__init__(context, count=count, sides=sides)
         self.rule, self.measured = rule, measured
-        self.betas: list[float] = []
+        self.betas: list[float] = []  # of each batch of the epoch
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
@@ -55,26 +55,30 @@ class MansA(MansV):
         """Mean β₃ of the epoch."""
         return {"mans_beta": sum(self.betas) / max(1, len(self.betas))}
 
-    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+    def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
         return self._normal(batch)
 
     def refine(
-        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
     ) -> list[NegativeBlock]:
-        self.betas.append(self._measure(batch, blocks, encoded, model))
-        return self._mixed(batch, blocks, self.betas[-1])
+        wins, measured = self._measure(batch, blocks, encoded, model)
+        self.betas.append(wins / measured)
+        return self._mixed(batch, blocks, wins * self.count * len(batch) // measured)
 
     @torch.no_grad()
-    def _measure(self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model") -> float:
-        """β₃."""
+    def _measure(
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
+    ) -> tuple[int, int]:
+        """On how many triples the cross-modal terms win, and of how many: β₃ is their quotient."""
         cross, uni = (self._mean_scores(batch, blocks, encoded, model, tag) for tag in ("cross", "uni"))
-        return (cross > uni if self.rule == "text" else cross < uni).float().mean().item()
+        wins = cross > uni if self.rule == "text" else cross < uni
+        return int(wins.sum()), len(wins)
 
     def _mean_scores(
-        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model", tag: str
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model, tag: str
     ) -> Tensor:
         """Mean score of the terms with a tag, of every measured triple, flat."""
         terms = tuple(term for term in model.fusion.terms if term.tag == tag)
         if self.measured == "positives":
-            return model.score_pooled(encoded, batch.triples, terms) / len(terms)
-        return model.score_blocks(encoded, batch.triples, blocks, terms)[1].flatten() / len(terms)
+            return model.score_encoded(encoded, batch.triples, terms) / len(terms)
+        return score_blocks(model, encoded, batch.triples, blocks, terms)[1].flatten() / len(terms)

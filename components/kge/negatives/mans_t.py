@@ -12,7 +12,7 @@ from mmkgc.components.kge.negatives.mans_v import MansV
 class MansT(MansV):
     """Two stages: modality-aware negatives for the first β₁ of all epochs, then normal ones.
 
-    Zhang et al. 2023 (MANS), section III-C.
+    Zhang et al. 2023 (MANS), section IV-B.
     """
 
     def __init__(
@@ -31,3 +31,7 @@ class MansT(MansV):
 
     def share(self) -> float:
         return float(self.done < self.beta)
+
+    def selectable(self, epoch: int, epochs: int) -> bool:
+        """From the second stage on: before, the model has learned alignment alone."""
+        return epoch / epochs >= self.beta or self.beta == 1

@@ -1,28 +1,27 @@
 """MANS-V."""
 
 from dataclasses import replace
-from math import floor
-from typing import TYPE_CHECKING
 
 import torch
 
-from mmkgc.components.kge.entity_encoders.table import STRUCTURE
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.kge.interactions.base import Interaction
-from mmkgc.components.kge.negatives.base import Batch, Context, EntityNegatives, NegativeBlock, NegativeSampler
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
 
-if TYPE_CHECKING:
-    from mmkgc.components.kge.model import Model
+ROUNDING = 1e-9  # 0.3 · 10 is 3, although the product of the floats is a little less
 
 
 class MansV(NegativeSampler):
     """Modality-aware negatives: the positive's structure with the features of another entity.
 
-    Zhang et al. 2023 (MANS), eq. 5–6: the model learns which features belong to an entity. "Visual" in the paper; here
-    every feature that the fusion uses is exchanged. Entities are drawn as for normal negatives; where both lack a
-    feature, the stand-in is the same and the negative says nothing about it. Two-stage, hybrid and adaptive sampling
-    (T, H, A) differ in the ``share`` of such negatives; the rest are normal.
+    Zhang et al. 2023 (MANS), section IV-A, eq. 5–6: the model learns which features belong to an entity. "Visual" in
+    the paper; here every feature that the fusion uses is exchanged. Entities are drawn as for normal negatives; where
+    both lack a feature, the stand-in is the same and the negative says nothing about it. Two-stage, hybrid and adaptive
+    sampling (T, H, A) differ in the ``share`` of such negatives; the rest are normal.
     """
 
     def __init__(
@@ -38,6 +37,8 @@ class MansV(NegativeSampler):
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+        if STRUCTURE not in fusion.modalities:
+            return "it keeps the positive's structure; set model.structure: true"
         if fusion.modalities == (STRUCTURE,):
             return "the fusion uses structure alone, so a negative with the positive's structure is the positive"
         if fusion.separate:
@@ -48,17 +49,16 @@ class MansV(NegativeSampler):
         """Share of the negatives that keep the positive's structure, β."""
         return 1.0
 
-    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
-        return self._mixed(batch, self._normal(batch), self.share())
+    def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
+        return self._mixed(batch, self._normal(batch), int(self.share() * self.count * len(batch) + ROUNDING))
 
     def _normal(self, batch: Batch) -> list[NegativeBlock]:
         return [
             NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
         ]
 
-    def _mixed(self, batch: Batch, blocks: list[NegativeBlock], share: float) -> list[NegativeBlock]:
-        """Normal ``blocks``, of whose K·B negatives that share keeps the structure: the first, as in released code."""
-        quota = floor(share * self.count * len(batch))
+    def _mixed(self, batch: Batch, blocks: list[NegativeBlock], quota: int) -> list[NegativeBlock]:
+        """Normal ``blocks``, of whose K·B negatives the first ``quota`` keep the structure, as in the released code."""
         return [self._aware(batch, block, quota) for block in blocks] if quota else blocks
 
     def _aware(self, batch: Batch, block: NegativeBlock, quota: int) -> NegativeBlock:

@@ -1,33 +1,32 @@
 """MAT, the modality-adversarial training of AdaMF-MAT."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mmkgc.components.kge.entity_encoders.table import STRUCTURE, ModalityEmbeddings
+from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.kge.graph import HEAD, TAIL
 from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.kge.kernels.rows import take
 from mmkgc.components.kge.losses.base import NegativeLoss
-from mmkgc.components.kge.negatives.base import (
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.base import Context, NegativeSampler
+from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
+from mmkgc.components.kge.negatives.samples import (
     Batch,
-    Context,
     EntityNegatives,
     GeneratedNegatives,
     NegativeBlock,
-    NegativeSampler,
+    ScoredBlock,
 )
-from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
-
-if TYPE_CHECKING:
-    from mmkgc.components.kge.encoded_entities import EncodedEntities
-    from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.scoring import score_blocks
 
 Fake = Literal["head", "tail", "both"]
 
@@ -36,14 +35,12 @@ class MAT(NegativeSampler):
     """Normal negatives, and adversarial entities whose image and text a generator makes from their structure.
 
     Zhang et al. 2024 (AdaMF-MAT), eq. 9–13: e_m* = G_m(e_s, z); the triples (h*, r, t), (h, r, t*), (h*, r, t*) are
-    negatives, each a loss term with the positive, weighted λ, for L groups of noise; then the generators step on the
-    same losses with the places of fake and true triple exchanged. That step looks at the vectors, true and made, of the
-    model's step, where the released code draws and generates again. As there e_s gets gradients from the model's step
-    and none from the generators', and each term carries the objective's ½, which eq. 12–13 lack. The shipped scripts
-    set λ = 0, which switches everything off here.
+    negatives, each a loss term with the positive, weighted λ and averaged over L groups of noise (eq. 10); then the
+    generators step on the same losses with the places of fake and true triple exchanged. That step looks at the
+    vectors, true and generated, of the model's step, where the released code draws and generates again. As there, e_s
+    gets gradients from the model's step and none from the generators', and each term carries the loss's ½, which
+    eq. 12–13 lack. The shipped scripts set λ = 0, which switches everything off here.
     """
-
-    optimizer: torch.optim.Optimizer
 
     def __init__(
         self,
@@ -52,14 +49,14 @@ class MAT(NegativeSampler):
         count: Count = 64,
         sides: Sides = "bernoulli",
         weight: Annotated[float, Field(ge=0, description="λ of the adversarial terms")] = 0.01,
-        groups: Annotated[int, Field(gt=0, description="L, fakes of each kind for a positive")] = 1,
+        groups: Annotated[int, Field(gt=0, le=1024, description="L, fakes of each kind for a positive")] = 1,
         fakes: Annotated[tuple[Fake, ...], Field(description="which sides are replaced (ablation)")] = (
             "head",
             "tail",
             "both",
         ),
-        noise: Annotated[int, Field(gt=0, description="width of z")] = 64,
-        hidden: Annotated[int, Field(gt=0, description="width of the generators' hidden layer")] = 512,
+        noise: Annotated[int, Field(gt=0, le=65_536, description="width of z")] = 64,
+        hidden: Annotated[int, Field(gt=0, le=65_536, description="width of the generators' hidden layer")] = 512,
         lr: Annotated[float, Field(gt=0, description="learning rate of the generators")] = 1e-4,
     ) -> None:
         super().__init__()
@@ -76,17 +73,23 @@ class MAT(NegativeSampler):
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
+        if STRUCTURE not in fusion.modalities:
+            return "it generates image and text from an entity's structure; set model.structure: true"
         if fusion.modalities == (STRUCTURE,):
             return "the fusion uses structure alone, so there is no image or text to generate"
         return None
 
-    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return {"generators": self.optimizer}
+
+    def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
         return [
             NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
         ]
 
     def refine(
-        self, batch: Batch, blocks: list[NegativeBlock], encoded: "EncodedEntities", model: "Model"
+        self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
     ) -> list[NegativeBlock]:
         if not self.weight:
             return blocks
@@ -99,14 +102,14 @@ class MAT(NegativeSampler):
         self.encoded, self.made = encoded.detach(), self._fake_blocks(rows, {STRUCTURE: seen.detach(), **made})
         return blocks + self._fake_blocks(rows, {STRUCTURE: structure, **carried})
 
-    def update(self, batch: Batch, blocks: list[NegativeBlock], model: "Model") -> None:
+    def update(self, batch: Batch, scored: Sequence[ScoredBlock], model: Model) -> None:
         """The generators' step: make the fake triples score well."""
         if not self.weight:
             return
         assert isinstance(self.loss, NegativeLoss)
         assert self.encoded
-        true, fake = model.score_blocks(self.encoded, batch.triples, self.made)
-        losses = self.loss.loss(fake.squeeze(1), true.detach().unsqueeze(1))
+        true, fake = score_blocks(model, self.encoded, batch.triples, self.made)
+        losses = self.loss(fake.squeeze(1), true.detach().unsqueeze(1))
         parameters = list(self.generators.parameters())
         gradients = torch.autograd.grad(losses.sum() / (len(batch) * self.groups), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -129,7 +132,10 @@ class MAT(NegativeSampler):
             GeneratedNegatives(ModalityEmbeddings(dict(zip(vectors, parts, strict=True)), present)) for parts in sides
         )
         replaced = {"head": (head, None), "tail": (None, tail), "both": (head, tail)}
-        return [NegativeBlock(rows, *replaced[kind], name="adversarial", weight=self.weight) for kind in self.fakes]
+        return [
+            NegativeBlock(rows, *replaced[kind], name="adversarial", weight=self.weight / self.groups)
+            for kind in self.fakes
+        ]
 
 
 class _Carried(torch.autograd.Function):

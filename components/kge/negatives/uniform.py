@@ -1,12 +1,11 @@
 """Uniform corruption."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from mmkgc.components.kge.negatives.base import Batch, Context, EntityNegatives, NegativeBlock, NegativeSampler
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
-
-if TYPE_CHECKING:
-    from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
 
 
 class Uniform(NegativeSampler):
@@ -19,7 +18,7 @@ class Uniform(NegativeSampler):
         self.count = count
         self.corruption = Corruption(context, self.sides)
 
-    def sample(self, batch: Batch, model: "Model") -> list[NegativeBlock]:
+    def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
         return [
             NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
         ]

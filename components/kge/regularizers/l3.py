@@ -18,5 +18,6 @@ class L3(Regularizer):
         self.weight = weight
 
     def penalty(self, model: "Model", factors: list[Tensor]) -> Tensor:
-        tables = [model.entities.structure, *model.relations.values()]
+        structure = model.entities.structural_table()
+        tables = [*([] if structure is None else [structure]), *model.relations.values()]
         return self.weight * sum(table.abs().pow(3).sum() for table in tables)

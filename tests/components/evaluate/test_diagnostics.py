@@ -13,7 +13,7 @@ def test_weights_of_stand_ins_are_no_weights_of_the_modality(toy_mmkg, toy_bundl
     model, graph, masks = toy_bundle.model.freeze(), toy_mmkg.graph, entity_masks(toy_mmkg, toy_bundle.model)
     shares = relation_shares(model, graph.test, graph, masks)
     assert set(shares) == {graph.relations.names[r] for r in graph.test[:, RELATION].tolist()}
-    weights = model.fusion.shares(model.entities.modal())["textual"].tolist()
+    weights = model.fusion.modality_weights(model.entities.encode())["textual"].tolist()
     for relation, found in shares.items():
         assert set(found) == {"structure", "textual", STAND_IN}
         assert sum(found.values()) == pytest.approx(1)
@@ -23,7 +23,7 @@ def test_weights_of_stand_ins_are_no_weights_of_the_modality(toy_mmkg, toy_bundl
             for entity in (row[HEAD], row[TAIL])
             if graph.relations.names[row[RELATION]] == relation
         ]
-        expected = [weights[e] if toy_mmkg.descriptions[e] else 0.0 for e in ends]
+        expected = [weights[e] if toy_mmkg.content("textual")[e] else 0.0 for e in ends]
         assert found["textual"] == pytest.approx(np.mean(expected), abs=1e-5)
 
 
@@ -39,7 +39,7 @@ def test_the_map_is_principal_component_analysis_of_those_who_have_the_modality(
     points = embedding_points(model, masks, entities)
     has = masks["textual"][entities].numpy()
     assert np.isnan(points["textual"][~has]).all()
-    vectors = model.entities.modal(entities).vectors["textual"].detach().double().numpy()[has]
+    vectors = model.entities.encode(entities).vectors["textual"].detach().double().numpy()[has]
     expected = PCA(2, svd_solver="full").fit_transform(vectors)
     np.testing.assert_allclose(np.abs(points["textual"][has]), np.abs(expected), atol=1e-6)
 

@@ -10,7 +10,8 @@ from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model, ModelConfig
-from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.negatives.base import Context
+from mmkgc.components.kge.negatives.samples import Batch
 
 N, R = 30, 3
 
@@ -46,7 +47,7 @@ def make_model(graph: Graph, features: dict[str, Features]) -> Callable[..., Mod
         torch.manual_seed(0)
         config = ModelConfig(**({"dimension": 6} | settings))
         seen = torch.arange(N) < N - 1
-        return Model(config, N, R, features, seen)
+        return Model(config, R, features, seen, graph.train)
 
     return make
 

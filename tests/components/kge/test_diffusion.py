@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.diffusion import Schedule, full_chain, strided_chain
-from mmkgc.components.kge.encoded_entities import EncodedEntities, ids_of
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
-from mmkgc.components.kge.negatives.base import Batch, Context
+from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.dhns import DHNS
+from mmkgc.components.kge.negatives.samples import Batch, ids_of
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
 
@@ -67,7 +67,7 @@ def test_no_gradient_of_the_diffusion_reaches_the_model(
     model = make_model()
     dhns = make(model, graph, preset=preset, timesteps=20)
     sampled = dhns.sample(batch, model)
-    blocks = dhns.refine(batch, sampled, EncodedEntities(model, ids_of(batch.triples, sampled)), model)
+    blocks = dhns.refine(batch, sampled, model.encode(ids_of(batch.triples, sampled)), model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     dhns.update(batch, blocks, model)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -94,7 +94,7 @@ def test_heads_and_tails_have_chains_of_their_own(graph: Graph, make_model: Call
             return query(known, modality, relations, side) + (shift if side == "tail" else 0)  # type: ignore[arg-type]  # noqa: B023
 
         model.query = shifted  # type: ignore[method-assign, assignment]
-        head, tail = dhns._virtual_pair(batch.triples, EncodedEntities(model), model)
+        head, tail = dhns._virtual_pair(batch.triples, model.encode(), model)
         model.query = query  # type: ignore[method-assign]
         made.append((head.modal["structure"], tail.modal["structure"]))
     assert torch.equal(made[0][0], made[1][0])
@@ -125,7 +125,7 @@ def test_virtual_entities_are_harder_for_smaller_t(interaction: str) -> None:
 
 
 def test_projections_by_the_relation_are_refused() -> None:
-    model = Model(ModelConfig(dimension=4, interaction="transd", fusion="structure"), 5, 1, {}, torch.ones(5).bool())
+    model = Model(ModelConfig(dimension=4, interaction="transd", fusion="structure"), 1, {}, torch.ones(5).bool())
     assert "not in the space of the entities" in str(
         SAMPLERS.lookup("dhns").incompatibility(model.fusion, model.interaction)
     )

@@ -15,21 +15,29 @@ from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.interactions.base import Interaction, Query, Side
 
 D = 3
+OWN_CASES = ("transe", "tucker")
 CASES: list[dict[str, Any]] = [
     {"name": "transe", "p": 1},
     {"name": "transe", "p": 2, "normalize": True},
-    *({"name": name} for name in INTERACTIONS.classes() if name != "transe"),
+    {"name": "tucker", "normalise": False},
+    *({"name": name} for name in INTERACTIONS.classes() if name not in OWN_CASES),
 ]
 every_interaction = pytest.mark.parametrize("choice", CASES, ids=lambda choice: "-".join(map(str, choice.values())))
 
 
-def make(choice: dict[str, Any]) -> Interaction:
-    return INTERACTIONS.create(choice)
+def make(choice: dict[str, Any], dimension: int = D) -> Interaction:
+    torch.manual_seed(0)
+    return INTERACTIONS.create(choice, dimension).double().eval()
+
+
+def sides_of(interaction: Interaction) -> tuple[Side, ...]:
+    """The sides that can be asked for without reciprocal relations."""
+    return ("tail",) if interaction.incompatibility(reciprocal=False) else ("head", "tail")
 
 
 def tables(interaction: Interaction, seed: int, entities: int = 9, relations: int = 3) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(seed)
-    sizes = (entities, interaction.entity_width(D)), (relations, interaction.relation_width(D))
+    sizes = (entities, interaction.entity_width), (relations, interaction.relation_width)
     entity, relation = (torch.randn(size, generator=random, dtype=torch.float64) for size in sizes)
     return entity.requires_grad_(), relation.requires_grad_()
 
@@ -45,7 +53,7 @@ def test_all_ways_to_ask_agree_in_scores_and_gradients(
     random = torch.Generator().manual_seed(seed)
     known, asked = (torch.randint(size, (rows,), generator=random) for size in (len(entity), len(relation)))
     index = torch.randint(len(entity), (rows, count), generator=random)
-    for side in ("head", "tail"):
+    for side in sides_of(interaction):
         ours, r, theirs = entity[known].unsqueeze(1), relation[asked].unsqueeze(1), entity.unsqueeze(0)
         triples = interaction.score(ours, r, theirs) if side == "tail" else interaction.score(theirs, r, ours)
         everyone = interaction.score_all(entity[known], relation[asked], entity, side)
@@ -56,7 +64,8 @@ def test_all_ways_to_ask_agree_in_scores_and_gradients(
     pairs = [(0, 0), (1, 0), (0, 1), (1, 1)]
     for (i, j), crossed in zip(pairs, interaction.score_crossed([one, many], r, [one, many], pairs), strict=True):
         _assert_same(interaction.score([one, many][i], r, [one, many][j]), crossed, entity, relation)
-    groups: list[Query] = [(entity[known], relation[asked], "head"), (entity[known[:1]], relation[asked[:1]], "tail")]
+    first = sides_of(interaction)[0]
+    groups: list[Query] = [(entity[known], relation[asked], first), (entity[known[:1]], relation[asked[:1]], "tail")]
     for group, scores in zip(groups, interaction.score_sides(groups, entity), strict=True):
         vectors, rows_of_relations, side = group
         _assert_same(interaction.score_all(vectors, rows_of_relations, entity, side), scores, entity, relation)
@@ -81,7 +90,7 @@ def test_blocks_do_not_change_scores(choice: dict[str, Any], monkeypatch: pytest
         interaction.score_all(entity[known], relation[asked], entity, "tail"),
         interaction.score_candidates([(entity[known], relation[asked], "tail")], entity, index),
     ]
-    monkeypatch.setattr("components.kge.tensors.BLOCK_FLOATS", {"cpu": 20})
+    monkeypatch.setattr("mmkgc.components.kge.tensors.BLOCK_FLOATS", {"cpu": 20})
     blocked = [
         interaction.score_all(entity[known], relation[asked], entity, "tail"),
         interaction.score_candidates([(entity[known], relation[asked], "tail")], entity, index),
@@ -96,6 +105,48 @@ def test_the_gradient_is_finite_where_head_and_tail_are_the_same(choice: dict[st
     entity, relation = tables(interaction, seed=5)
     score = interaction.score(entity, 0 * relation[:1], entity)
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(score.sum(), (entity, relation)))
+
+
+@every_interaction
+@pytest.mark.parametrize(("entities", "queries"), [(400, 24), (1400, 3)], ids=["many queries", "few queries"])
+def test_other_kernels_take_over_without_a_change(choice: dict[str, Any], entities: int, queries: int) -> None:
+    """From 131,072 coordinates on, compiled loops compare float32 vectors: same scores, and the same gradients."""
+    width = 40
+    interaction = make(choice, width).float()
+    exact = make(choice, width)
+    exact.load_state_dict(interaction.double().state_dict())
+    interaction.float()
+    entity, relation = tables(exact, seed=7, entities=entities)
+    for side in sides_of(exact):
+        found = []
+        for used, dtype in ((exact, torch.float64), (interaction, torch.float32)):
+            e, r = (table.detach().to(dtype).mul(0.3).requires_grad_() for table in (entity, relation))
+            known, asked = e[torch.arange(queries)], r[torch.arange(queries) % len(r)]
+            index = torch.arange(queries * 200).view(queries, 200) * 7 % entities
+            scores = used.score_all(known, asked, e, side)
+            candidates = used.score_candidates([(known, asked, side)], e, index)
+            weights = torch.linspace(-1, 1, entities, dtype=dtype)
+            loss = (scores * weights).sum() / entities + candidates.mean()
+            found.append([scores, candidates, *torch.autograd.grad(loss, (e, r))])
+        for expected, actual in zip(*found, strict=True):
+            tolerance = 1e-4 * max(1.0, expected.abs().max().item())
+            torch.testing.assert_close(actual.double(), expected, atol=tolerance, rtol=1e-3)
+
+
+@every_interaction
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_sums_of_squares_in_closed_form_are_the_sums(choice: dict[str, Any], seed: int) -> None:
+    interaction = make(choice, 4)
+    entity, relation = tables(interaction, seed, entities=7)
+    if not interaction.knows_sum_of_squares():
+        with pytest.raises(NotImplementedError):
+            interaction.sum_of_squares(entity, entity, relation)
+        return
+    other = entity.flip(0) * 1.5
+    every = interaction.score(entity[:, None, None], relation[None, :, None], other[None, None])
+    actual = interaction.sum_of_squares(entity, other, relation)
+    torch.testing.assert_close(actual, every.square().sum(), atol=1e-9, rtol=1e-9)
 
 
 def norm(values: list[float], p: int) -> float:
@@ -172,6 +223,51 @@ def pairre(h: list[float], r: list[float], t: list[float]) -> float:
     return -norm([a * x - c * y for a, x, c, y in zip(unit(h), r[:D], unit(t), r[D:], strict=True)], 1)
 
 
+def conve_like_a_picture(interaction: Interaction) -> Callable[..., float]:
+    """Σₓ relu(hidden(relu(conv)))ₓ tₓ + b_t, the normalisations with their initial statistics."""
+
+    def conve(h: list[float], r: list[float], t: list[float]) -> float:
+        shrunk = 1 / math.sqrt(1 + 1e-5)  # of each batch normalisation
+        picture = [[value * shrunk for value in row] for row in (h[:D], r)]  # two rows of three: height is 1
+        kernel, bias = interaction.convolution.weight.tolist(), interaction.convolution.bias.tolist()
+        maps = []
+        for (filter_,), offset in zip(kernel, bias, strict=True):
+            for y in range(2):
+                for x in range(D):
+                    total = offset
+                    for dy in range(3):
+                        for dx in range(3):
+                            if 0 <= y + dy - 1 < 2 and 0 <= x + dx - 1 < D:
+                                total += filter_[dy][dx] * picture[y + dy - 1][x + dx - 1]
+                    maps.append(max(0.0, total * shrunk))
+        weight, offsets = interaction.hidden.weight.tolist(), interaction.hidden.bias.tolist()
+        hidden = [max(0.0, (dot(row, maps) + b) * shrunk) for row, b in zip(weight, offsets, strict=True)]
+        return dot(hidden, t[:D]) + t[D]
+
+    return conve
+
+
+def tucker_by_loops(interaction: Interaction) -> Callable[..., float]:
+    """Σᵢⱼₖ W_kij rₖ hᵢ tⱼ."""
+
+    def tucker(h: list[float], r: list[float], t: list[float]) -> float:
+        core = interaction.core.tolist()
+        return sum(core[k][i][j] * r[k] * h[i] * t[j] for k in range(D) for i in range(D) for j in range(D))
+
+    return tucker
+
+
+def with_parameters(maker: Callable[[Interaction], Callable[..., float]]) -> Callable[..., float]:
+    """A formula that needs the interaction's own parameters."""
+
+    def formula(interaction: Interaction, *vectors: list[float]) -> float:
+        return maker(interaction)(*vectors)
+
+    formula.__name__ = maker.__name__
+    formula.needs_interaction = True  # type: ignore[attr-defined]
+    return formula
+
+
 FORMULAS: list[tuple[dict[str, Any], Callable[..., float]]] = [
     ({"name": "transe", "p": 1}, transe_l1),
     ({"name": "transe", "p": 2, "normalize": True}, transe_unit),
@@ -183,6 +279,8 @@ FORMULAS: list[tuple[dict[str, Any], Callable[..., float]]] = [
     ({"name": "rotate"}, rotate),
     ({"name": "quate"}, quate),
     ({"name": "pairre"}, pairre),
+    ({"name": "conve"}, with_parameters(conve_like_a_picture)),
+    ({"name": "tucker", "normalise": False}, with_parameters(tucker_by_loops)),
 ]
 
 
@@ -193,7 +291,9 @@ def test_scores_are_the_papers_formula(choice: dict[str, Any], formula: Callable
     interaction = make(choice)
     entity, relation = tables(interaction, seed)
     score = interaction.score(entity[0], relation[0], entity[1]).item()
-    assert score == pytest.approx(formula(*(row.tolist() for row in (entity[0], relation[0], entity[1]))), abs=1e-8)
+    own = [interaction] if hasattr(formula, "needs_interaction") else []
+    vectors = [row.tolist() for row in (entity[0], relation[0], entity[1])]
+    assert score == pytest.approx(formula(*own, *vectors), abs=1e-8)
 
 
 def test_every_interaction_has_a_formula_here() -> None:
@@ -201,7 +301,7 @@ def test_every_interaction_has_a_formula_here() -> None:
 
 
 def test_transh_asks_for_translations_in_the_hyperplane() -> None:
-    interaction = INTERACTIONS.create({"name": "transh", "orthogonality": 2.0})
+    interaction = INTERACTIONS.create({"name": "transh", "orthogonality": 2.0}, 3)
     along, across = torch.tensor([[1.0, 0, 0, 1, 0, 0]]), torch.tensor([[0.0, 1, 0, 1, 0, 0]])
     assert interaction.auxiliary([along])["orthogonality"].item() == pytest.approx(2.0)
     assert interaction.auxiliary([across])["orthogonality"].item() == 0
@@ -209,7 +309,7 @@ def test_transh_asks_for_translations_in_the_hyperplane() -> None:
 
 @pytest.mark.parametrize("side", ["head", "tail"])
 def test_the_gradient_of_a_rotation_is_its_derivative(side: Side) -> None:
-    interaction = INTERACTIONS.create({"name": "rotate"})
+    interaction = INTERACTIONS.create({"name": "rotate"}, 2)
     known = torch.randn(3, 1, 4, dtype=torch.float64, requires_grad=True)
     relation = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)  # broadcast to [3, 2, …]
     assert torch.autograd.gradcheck(lambda *vectors: interaction.query(*vectors, side), (known, relation))

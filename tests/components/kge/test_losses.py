@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkgc.components.kge.batch_loss import block_loss
-from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.batch_loss import block_loss, factors
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
-from mmkgc.components.kge.negatives.base import Batch, EntityNegatives, NegativeBlock
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
+from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.kge.tensors import total
 
@@ -27,7 +27,7 @@ def sigmoid(value: float) -> float:
 def loss(name: str, positive: float, negative: list[float], **parameters: object) -> float:
     loss = LOSSES.create({"name": name, **parameters})
     tensors = torch.tensor([positive], dtype=torch.float64), torch.tensor([negative], dtype=torch.float64)
-    return loss.loss(*tensors).item()  # type: ignore[attr-defined]
+    return loss(*tensors).item()  # type: ignore[attr-defined]
 
 
 @given(positive=scores, negative=negatives, margin=st.floats(0.1, 5))
@@ -57,7 +57,7 @@ def test_hardness_adaptive(positive: float, negative: list[float]) -> None:
 @given(values=st.lists(scores, min_size=4, max_size=4), gold=st.integers(0, 3))
 def test_cross_entropy(values: list[float], gold: int) -> None:
     loss = LOSSES.create("cross-entropy")
-    actual = loss.loss(torch.tensor([values], dtype=torch.float64), torch.tensor([gold]))  # type: ignore[attr-defined]
+    actual = loss(torch.tensor([values], dtype=torch.float64), torch.tensor([gold]))  # type: ignore[attr-defined]
     assert actual.item() == pytest.approx(-log(exp(values[gold]) / sum(map(exp, values))))
 
 
@@ -66,7 +66,7 @@ def test_binary_cross_entropy_has_every_known_answer_as_label(values: list[float
     loss = LOSSES.create({"name": "binary-cross-entropy", "label_smoothing": smoothing})
     answers = torch.tensor([0, 0]), torch.tensor([1, 3])
     row = torch.tensor([values], dtype=torch.float64)
-    actual = loss.loss(row, torch.tensor([1]), answers)  # type: ignore[attr-defined]
+    actual = loss(row, torch.tensor([1]), answers)  # type: ignore[attr-defined]
     labels = [(1 - smoothing) * y + (1 / 4 if smoothing else 0) for y in (0, 1, 0, 1)]
     terms = (-y * log(sigmoid(s)) - (1 - y) * log(1 - sigmoid(s)) for y, s in zip(labels, values, strict=True))
     assert actual.item() == pytest.approx(sum(terms) / 4)
@@ -78,18 +78,18 @@ def test_weights_of_positives_and_blocks(make_model: Callable[..., Model], batch
     weighted = Batch(batch.triples, torch.linspace(0.1, 1, len(batch)))
     rows = torch.tensor([3, 5, 5])
     block = NegativeBlock(rows, tail=EntityNegatives(torch.tensor([[1, 2], [3, 4], [5, 6]])), weight=0.7)
-    encoded = EncodedEntities(model)
-    positive, negative = model.score_blocks(encoded, batch.triples, [block])
-    losses = loss.loss(positive, negative)  # type: ignore[attr-defined]
+    encoded = model.encode()
+    positive, negative = score_blocks(model, encoded, batch.triples, [block])
+    losses = loss(positive, negative)  # type: ignore[attr-defined]
     expected = 0.7 * (weighted.weight[rows] * losses).sum() / weighted.weight.sum()
-    torch.testing.assert_close(block_loss(model, encoded, weighted, [block], loss), expected)  # type: ignore[arg-type]
+    torch.testing.assert_close(block_loss(model, encoded, weighted, [block], loss)[0], expected)  # type: ignore[arg-type]
 
 
 def test_an_ensembles_terms_are_trained_apart(make_model: Callable[..., Model], batch: Batch) -> None:
     model, loss = make_model(interaction="distmult", fusion="mose"), LOSSES.create("margin")
     rows = torch.arange(4)
     block = NegativeBlock(rows, tail=EntityNegatives(torch.arange(8).view(4, 2)))
-    encoded = EncodedEntities(model)
+    encoded = model.encode()
     by_hand = []
     for modality in ("structure", "visual", "textual"):
         h, r, t = batch.heads[rows], batch.relations[rows], batch.tails[rows]
@@ -98,13 +98,13 @@ def test_an_ensembles_terms_are_trained_apart(make_model: Callable[..., Model], 
         negative = ((table[h] * relation).unsqueeze(1) * table[torch.arange(8).view(4, 2)]).sum(-1)
         by_hand.append((1 - positive.unsqueeze(1) + negative).relu().mean(1))
     expected = total(by_hand).sum() / len(batch)
-    torch.testing.assert_close(block_loss(model, encoded, batch, [block], loss), expected)  # type: ignore[arg-type]
+    torch.testing.assert_close(block_loss(model, encoded, batch, [block], loss)[0], expected)  # type: ignore[arg-type]
 
 
 def test_n3_takes_cubes_of_complex_moduli_of_the_batch(make_model: Callable[..., Model], batch: Batch) -> None:
     model = make_model(interaction={"name": "complex", "init": 1}, fusion="structure")
     penalty = REGULARIZERS.create({"name": "n3", "weight": 0.5}).penalty(
-        model, model.factors(EncodedEntities(model), batch.triples)
+        model, factors(model, model.encode(), batch.triples)
     )
 
     def cubes(vectors: torch.Tensor) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.graph import Graph
@@ -24,13 +24,13 @@ def test_heads_and_tails_may_be_asked_together(
 ) -> None:
     model = make_model(interaction=interaction, fusion=fusion, reciprocal=reciprocal).eval()
     heads, relations, tails = graph.test[:5].unbind(1)
-    modal = model.entities.modal
+    modal = model.entities.encode
     asked: list[tuple[ModalityEmbeddings, Tensor, Side]] = [
         (modal(heads), relations, "tail"),
         (modal(tails[:2]), relations[:2], "head"),
         (modal(heads[:1]), relations[:1], "tail"),
     ]
-    of_tails, of_heads, of_one = model.score_sides_of(asked)
+    of_tails, of_heads, of_one = model.score_queries(asked)
     torch.testing.assert_close(of_tails, model.score_tails(heads, relations))
     torch.testing.assert_close(of_heads, model.score_heads(relations[:2], tails[:2]))
     torch.testing.assert_close(of_one, of_tails[:1])
@@ -46,10 +46,14 @@ def test_all_ways_to_ask_agree(fusion: str, interaction: str, make_model: MakeMo
     for scores, answers in ((model.score_tails(heads, relations), tails), (model.score_heads(relations, tails), heads)):
         assert scores.shape == (5, len(graph.entities))
         torch.testing.assert_close(scores[rows, answers], by_triples)
-    modal = model.entities.modal
+    modal = model.entities.encode
     torch.testing.assert_close(model.score_modal(modal(heads), relations, modal(tails)), by_triples)
-    torch.testing.assert_close(model.score_tails_of(modal(heads), relations), model.score_tails(heads, relations))
-    torch.testing.assert_close(model.score_heads_of(relations, modal(tails)), model.score_heads(relations, tails))
+    torch.testing.assert_close(
+        model.score_queries([(modal(heads), relations, "tail")])[0], model.score_tails(heads, relations)
+    )
+    torch.testing.assert_close(
+        model.score_queries([(modal(tails), relations, "head")])[0], model.score_heads(relations, tails)
+    )
     frozen = model.freeze()
     torch.testing.assert_close(frozen.score_triples(graph.test[:5]), by_triples)
 
@@ -77,7 +81,7 @@ def test_ikrl_and_tbkgc_are_the_sums_of_their_terms(make_model: MakeModel, graph
     heads, relations, tails = graph.test[:5].unbind(1)
     for fusion in ("ikrl", "tbkgc"):
         model = make_model(interaction="transe", fusion=fusion).eval()
-        h, r, t = model.entities.modal(heads), model.relations["relation"][relations], model.entities.modal(tails)
+        h, r, t = model.entities.encode(heads), model.relations["relation"][relations], model.entities.encode(tails)
         if fusion == "ikrl":
             views = [(h["structure"], t["structure"]), (h["visual"], t["visual"])]
             views += [(h["structure"], t["visual"]), (h["visual"], t["structure"])]
@@ -92,7 +96,7 @@ def test_ikrl_and_tbkgc_are_the_sums_of_their_terms(make_model: MakeModel, graph
 @pytest.mark.parametrize("shared", [False, True])
 def test_adamf_weighs_modalities_by_a_softmax(shared: bool, make_model: MakeModel) -> None:
     model = make_model(fusion={"name": "adamf", "shared": shared}).eval()
-    modal = model.entities.modal()
+    modal = model.entities.encode()
     weights = model.fusion.attention
     logits = [modal[m].tanh() @ weights["shared" if shared else m] for m in ("structure", "visual", "textual")]
     alpha = torch.stack(logits).softmax(0)
@@ -107,8 +111,8 @@ def test_adamf_weighs_modalities_by_a_softmax(shared: bool, make_model: MakeMode
 def test_with_zeros_a_missing_modality_has_no_weight(fusion: str, make_model: MakeModel) -> None:
     """Entity 3 has no image, entity 5 no text, entity 15 neither."""
     model = make_model(fusion=fusion, missing="zeros").eval()
-    modal = model.entities.modal()
-    shares = model.fusion.shares(modal)
+    modal = model.entities.encode()
+    shares = model.fusion.modality_weights(modal)
     assert shares["visual"][[3, 15]].tolist() == [0, 0]
     assert shares["textual"][[5, 15]].tolist() == [0, 0]
     assert shares["structure"][15] == 1
@@ -118,7 +122,7 @@ def test_with_zeros_a_missing_modality_has_no_weight(fusion: str, make_model: Ma
 
 def test_link_aware_attention_asks_with_the_relation(make_model: MakeModel, graph: Graph) -> None:
     model = make_model(fusion="link-aware", interaction="complex").eval()
-    modal, relations = model.entities.modal(torch.tensor([4, 4])), torch.tensor([0, 2])
+    modal, relations = model.entities.encode(torch.tensor([4, 4])), torch.tensor([0, 2])
     names = ("structure", "textual", "visual")
     logits = torch.stack([(modal[m].tanh() * model.fusion.queries[relations]).sum(1) for m in names])
     expected = sum(a.unsqueeze(1) * modal[m] for a, m in zip(logits.softmax(0), names, strict=True))
@@ -129,22 +133,22 @@ def test_link_aware_attention_asks_with_the_relation(make_model: MakeModel, grap
 
 def test_what_stands_in_for_a_missing_modality(make_model: MakeModel) -> None:
     learned, random = make_model(missing="learned"), make_model(missing="random")
-    visual = learned.entities.modal()["visual"]
+    visual = learned.entities.encode()["visual"]
     assert torch.equal(visual[3], learned.entities.absent["visual"])
     assert torch.equal(visual[3], visual[6])
-    visual = random.entities.modal()["visual"]
+    visual = random.entities.encode()["visual"]
     assert not torch.equal(visual[3], visual[6])
-    assert all(present.all() for present in learned.entities.modal().present.values())
+    assert all(present.all() for present in learned.entities.encode().present.values())
 
 
 def test_structure_dropout_trains_the_path_of_new_entities(make_model: MakeModel) -> None:
     model = make_model(structure_dropout=0.5)
     absent = model.entities.absent["structure"]
-    dropped = (model.train().entities.modal()["structure"] == absent).all(1)
+    dropped = (model.train().entities.encode()["structure"] == absent).all(1)
     assert 3 < dropped.sum() < len(dropped) - 3
-    dropped = (model.eval().entities.modal()["structure"] == absent).all(1)
+    dropped = (model.eval().entities.encode()["structure"] == absent).all(1)
     assert dropped.nonzero().squeeze(1).tolist() == [len(dropped) - 1]  # the one entity without a train triple
-    unseen = model.entities.unseen({"textual": torch.randn(2, 7)})
+    unseen = model.entities.encode_new({"textual": torch.randn(2, 7)})
     assert torch.equal(unseen["structure"], absent.expand(2, -1))
 
 
@@ -153,11 +157,13 @@ def test_an_entity_that_comes_later_equals_one_of_the_table_with_the_same_featur
     table = model.entities.features
     last = len(model.entities) - 1
     raw = {"visual": table.visual[last : last + 1], "textual": table.textual[last : last + 1]}
-    own, later = model.entities.modal(torch.tensor([last])), model.entities.unseen(raw)
+    own, later = model.entities.encode(torch.tensor([last])), model.entities.encode_new(raw)
     for modality in ("structure", "visual", "textual"):
         torch.testing.assert_close(own[modality], later[modality])
     relation = torch.tensor([1])
-    torch.testing.assert_close(model.score_tails_of(later, relation), model.score_tails(torch.tensor([last]), relation))
+    torch.testing.assert_close(
+        model.score_queries([(later, relation, "tail")])[0], model.score_tails(torch.tensor([last]), relation)
+    )
 
 
 @pytest.mark.parametrize("missing", ["learned", "zeros", "random"])
@@ -167,7 +173,7 @@ def test_the_length_of_an_encoders_vectors_does_not_matter(
 ) -> None:
     def scores_and_later(**settings: str) -> tuple[Tensor, Tensor]:
         model = make_model(missing=missing, **settings).eval()
-        return model.score_triples(graph.test), model.entities.unseen({"visual": features["visual"].vectors[1:4]})[
+        return model.score_triples(graph.test), model.entities.encode_new({"visual": features["visual"].vectors[1:4]})[
             "visual"
         ]
 
@@ -188,8 +194,8 @@ def test_features_that_few_entities_have_are_projected_alike(
     for mask in (many, few):
         features["visual"] = Features(vectors, mask)
         model = make_model(missing="zeros", feature_scale="raw")
-        chosen = model.entities.modal(torch.tensor([25, 2, 3, 22]))["visual"]
-        tables.append(model.entities.modal()["visual"][:4])
+        chosen = model.entities.encode(torch.tensor([25, 2, 3, 22]))["visual"]
+        tables.append(model.entities.encode()["visual"][:4])
         torch.testing.assert_close(chosen[1:3], tables[-1][2:])
         assert not chosen[[0, 3]].any()
         chosen.sum().backward()
@@ -198,7 +204,7 @@ def test_features_that_few_entities_have_are_projected_alike(
 
 
 def test_without_structure_dropout_a_later_entity_has_no_structure(make_model: MakeModel) -> None:
-    unseen = make_model(fusion="mean").eval().entities.unseen({"textual": torch.randn(2, 7)})
+    unseen = make_model(fusion="mean").eval().entities.encode_new({"textual": torch.randn(2, 7)})
     assert not unseen["structure"].any()
     assert not unseen.present["structure"].any()
 

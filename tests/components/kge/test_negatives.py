@@ -10,21 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmkgc.components.kge.batch_loss import batch_losses
-from mmkgc.components.kge.encoded_entities import EncodedEntities, ids_of
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives import SAMPLERS
-from mmkgc.components.kge.negatives.base import (
-    Batch,
-    Context,
-    EntityNegatives,
-    GeneratedNegatives,
-    NegativeBlock,
-    NegativeSampler,
-)
+from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, head_share
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, GeneratedNegatives, NegativeBlock, ids_of
+from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.tensors import total
 
 MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
@@ -38,7 +32,7 @@ def sampler(name: str, context: Context, **parameters: Any) -> NegativeSampler:
 def refined(chosen: NegativeSampler, batch: Batch, model: Model) -> list[NegativeBlock]:
     """The blocks that the loss sees."""
     blocks = chosen.sample(batch, model)
-    return chosen.refine(batch, blocks, EncodedEntities(model, ids_of(batch.triples, blocks)), model)
+    return chosen.refine(batch, blocks, model.encode(ids_of(batch.triples, blocks)), model)
 
 
 def ids_and_parts(blocks: list[NegativeBlock]) -> list[Tensor]:
@@ -52,7 +46,7 @@ def ids_and_parts(blocks: list[NegativeBlock]) -> list[Tensor]:
 
 
 def loss_and_gradients(model: Model, batch: Batch, blocks: list[NegativeBlock], context: Context) -> list[Tensor]:
-    losses = batch_losses(model, batch, blocks, context.loss, context.train)
+    losses = batch_losses(model, batch, blocks, context.loss, context.train).losses
     loss = total(losses.values())
     return [loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)]
 
@@ -149,7 +143,7 @@ def test_mans_h_gives_the_share_beta_to_modality_aware_negatives(beta: float, co
 
     features = {"visual": Features(torch.randn(20, 3), torch.ones(20, dtype=torch.bool))}
     config = ModelConfig(dimension=4, interaction="transe", fusion="ikrl")
-    model = Model(config, 20, 1, features, torch.ones(20, dtype=torch.bool))
+    model = Model(config, 1, features, torch.ones(20, dtype=torch.bool))
     context = Context(model, graph, KnownTriples(triples, 20, 1), torch.Generator(), LOSSES.create("margin"))
     drawn = sampler("mans-h", context, count=count, beta=beta).sample(Batch(triples, torch.ones(30)), model)
     kept = 0
@@ -210,9 +204,9 @@ def test_mans_a_by_the_text_counts_positives_whose_cross_modal_distance_is_small
     adaptive = sampler("mans-a", make_context(model))
     refined(adaptive, batch, model)
     h, r, t = (
-        model.entities.modal(batch.heads),
+        model.entities.encode(batch.heads),
         model.relations["relation"][batch.relations],
-        model.entities.modal(batch.tails),
+        model.entities.encode(batch.tails),
     )
 
     def distance(left: str, right: str) -> Tensor:
@@ -258,15 +252,16 @@ def test_mat_adds_three_fakes_a_group_each_with_its_positive(
         )
         fake = model.score_modal(head, batch.relations[block.rows], tail)
         true = model.score_triples(batch.triples[block.rows])
-        by_hand += 0.1 * context.loss.loss(true, fake.unsqueeze(1)).sum() / len(batch)  # type: ignore[attr-defined]
-    losses = batch_losses(model, batch, blocks, context.loss, context.train)
+        by_hand += 0.1 / groups * context.loss(true, fake.unsqueeze(1)).sum() / len(batch)  # type: ignore[attr-defined]
+    losses = batch_losses(model, batch, blocks, context.loss, context.train).losses
     assert losses["adversarial"].item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 def _modal_of(model: Model, ids: Tensor, fake: GeneratedNegatives | None) -> ModalityEmbeddings:
     if fake is None:
-        return model.entities.modal(ids)
-    vectors, present = ({m: part.squeeze(1) for m, part in parts.items()} for parts in vars(fake.modal).values())
+        return model.entities.encode(ids)
+    parts = fake.modal.vectors, fake.modal.present
+    vectors, present = ({m: part.squeeze(1) for m, part in each.items()} for each in parts)
     return ModalityEmbeddings(vectors, present)
 
 
@@ -277,7 +272,7 @@ def test_the_generators_step_leaves_the_model_alone(
     context = make_context(model)
     chosen = sampler("mat", context, count=4, weight=0.1)
     blocks = refined(chosen, batch, model)
-    total(batch_losses(model, batch, blocks, context.loss, context.train).values()).backward()
+    total(batch_losses(model, batch, blocks, context.loss, context.train).losses.values()).backward()
     assert all(parameter.grad is None for parameter in chosen.parameters())
     model.zero_grad()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -296,8 +291,8 @@ def test_one_forward_pass_serves_the_models_step_and_the_generators(
     context = make_context(model)
     chosen = sampler("mat", context, weight=1.0, fakes=["both"])
     twin = context.generator.clone_state()
-    (block,) = chosen.refine(batch, [], EncodedEntities(model), model)
-    loss = batch_losses(model, batch, [block], context.loss, context.train)["adversarial"]
+    (block,) = chosen.refine(batch, [], model.encode(), model)
+    loss = batch_losses(model, batch, [block], context.loss, context.train).losses["adversarial"]
     (of_structure,) = torch.autograd.grad(loss, [model.entities.structure])
 
     structure = model.entities.structure[torch.stack([batch.heads, batch.tails])]
@@ -307,11 +302,11 @@ def test_one_forward_pass_serves_the_models_step_and_the_generators(
     present = dict.fromkeys(vectors, torch.ones(len(batch), dtype=torch.bool))
     head, tail = (ModalityEmbeddings({m: both[side] for m, both in vectors.items()}, present) for side in (0, 1))
     fake, true = model.score_modal(head, batch.relations, tail), model.score_triples(batch.triples)
-    by_hand = context.loss.loss(true, fake.unsqueeze(1)).mean()
+    by_hand = context.loss(true, fake.unsqueeze(1)).mean()
     (expected,) = torch.autograd.grad(by_hand, [model.entities.structure], retain_graph=True)
     torch.testing.assert_close(of_structure, expected)
 
-    swapped = context.loss.loss(fake, true.detach().unsqueeze(1)).mean()
+    swapped = context.loss(fake, true.detach().unsqueeze(1)).mean()
     expected_of_generators = torch.autograd.grad(swapped, list(chosen.generators.parameters()))
     chosen.update(batch, [], model)
     for parameter, wanted in zip(chosen.generators.parameters(), expected_of_generators, strict=True):
@@ -325,8 +320,8 @@ def test_generators_learn_to_score_well(make_model: MakeModel, make_context: Mak
 
     def score() -> float:
         blocks = [block for _ in range(5) for block in refined(chosen, batch, model) if block.name == "adversarial"]
-        encoded = EncodedEntities(model)
-        return sum(model.score_blocks(encoded, batch.triples, [block])[1].mean().item() for block in blocks)
+        encoded = model.encode()
+        return sum(score_blocks(model, encoded, batch.triples, [block])[1].mean().item() for block in blocks)
 
     first = score()
     for _ in range(60):
@@ -348,3 +343,47 @@ def test_pairs_that_cannot_work_are_refused_with_the_reason(
 ) -> None:
     model = make_model(interaction="transe", fusion=fusion)
     assert reason in str(SAMPLERS.lookup(name).incompatibility(model.fusion, model.interaction))
+
+
+@pytest.mark.parametrize(("name", "settings"), [("mans-h", {"beta": 0.3}), ("mans-t", {"beta": 0.5}), ("mans-v", {})])
+def test_which_epochs_may_be_selected(
+    name: str, settings: dict[str, float], make_model: MakeModel, make_context: MakeContext
+) -> None:
+    """A model of MANS-T's first stage has learned to align modalities, not yet to tell entities apart."""
+    chosen = sampler(name, make_context(make_model(interaction="transe", fusion="ikrl")), **settings)
+    first_stage = name == "mans-t"
+    assert [chosen.selectable(epoch, 10) for epoch in range(10)] == [not first_stage] * 5 + [True] * 5
+
+
+def test_mans_a_takes_exactly_as_many_negatives_as_triples_on_which_the_cross_modal_terms_win(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    """Of 40 triples and one negative each, k wins are k modality-aware negatives: rounding must not lose one."""
+    model = make_model(interaction="transe", fusion="ikrl")
+    adaptive: Any = sampler("mans-a", make_context(model), count=1)
+    for wins in range(41):
+        adaptive._measure = lambda *_, wins=wins: (wins, 40)
+        blocks = refined(adaptive, batch, model)
+        aware = 0
+        for block in blocks:
+            if (side := block.head or block.tail).parts:  # type: ignore[union-attr]
+                column = batch.heads if block.head else batch.tails
+                aware += int(((block.rows < wins) & (side.ids[:, 0] == column[block.rows])).sum())  # type: ignore[union-attr]
+                assert (side.ids[block.rows < wins, 0] == column[block.rows[block.rows < wins]]).all()  # type: ignore[union-attr]
+                assert (side.ids[block.rows >= wins] == side.parts["visual"][block.rows >= wins]).all()  # type: ignore[union-attr]
+        assert aware == wins
+
+
+def test_the_adversarial_loss_does_not_grow_with_the_groups_of_noise(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    """Averaged over L groups, as the generators' own loss is (Zhang et al. 2024, eq. 10)."""
+    model = make_model(interaction="rotate", fusion="adamf")
+    context = make_context(model)
+    losses = []
+    for groups in (1, 8):
+        chosen = sampler("mat", context, count=4, weight=0.1, groups=groups)
+        blocks = chosen.sample(batch, model)
+        found = batch_losses(model, batch, blocks, context.loss, context.train, None, chosen).losses
+        losses.append(found["adversarial"].item())
+    assert losses[1] == pytest.approx(losses[0], rel=0.2)

@@ -3,9 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
+from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.listing import listing
+from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.runtime.plugins import Registry
 from mmkgc.components.train.config import TrainConfig
 
 
@@ -17,12 +21,12 @@ def test_case_and_hyphens_are_free(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"loss": "margni"}, "unknown objective 'margni' — did you mean 'margin'?"),
+        ({"loss": "margni"}, "unknown loss 'margni' — did you mean 'margin'?"),
         ({"model": {"interaction": {"name": "transe", "q": 1}}}, "transe has no hyper-parameter 'q'"),
         ({"model": {"interaction": {"name": "rotate", "inti": 1}}}, "did you mean 'init'?"),
         ({"model": {"interaction": {"name": "transe", "p": 3}}}, "transe.p: Input should be 1 or 2"),
         ({"negatives": {"name": "mans-h", "beta": 1.5}}, "mans-h.beta: Input should be less than or equal to 1"),
-        ({"negatives": {"count": 5}}, "name the strategy: one of bernoulli"),
+        ({"negatives": {"count": 5}}, "name the sampler: one of bernoulli"),
         ({"model": {"fusion": "ikrl", "modalities": ["textual"]}}, "needs visual features"),
         ({"model": {"fusion": "structure"}, "negatives": "mans-v"}, "is the positive"),
     ],
@@ -41,7 +45,7 @@ def test_a_configuration_survives_json_and_fills_in_defaults() -> None:
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
-def test_negatives_are_uniform_where_the_objective_needs_some() -> None:
+def test_negatives_are_uniform_where_the_loss_needs_some() -> None:
     assert TrainConfig().negatives == SAMPLERS.resolve("uniform")
     assert TrainConfig(loss="cross-entropy").negatives is None  # type: ignore[arg-type]
 
@@ -56,8 +60,14 @@ def test_dotted_overrides() -> None:
 
 def test_the_catalog_lists_every_class_with_a_sentence() -> None:
     listed = listing()
-    assert set(listed) == {"interaction", "fusion", "strategy", "loss", "regularizer"}
+    assert set(listed) == {"interaction", "fusion", "sampler", "entity encoder", "loss", "regularizer"}
     for entries in listed.values():
         assert entries
         assert all(len(entry.summary) > 10 for entry in entries)
-    assert {"mans-v", "mans-t", "mans-h", "mans-a", "mat", "dhns"} <= {entry.name for entry in listed["strategy"]}
+    assert {"mans-v", "mans-t", "mans-h", "mans-a", "mat", "dhns"} <= {entry.name for entry in listed["sampler"]}
+
+
+@pytest.mark.parametrize("registry", [INTERACTIONS, FUSIONS, SAMPLERS, LOSSES, REGULARIZERS], ids=lambda one: one.kind)
+def test_every_class_is_found_by_the_name_that_lists_it(registry: Registry) -> None:
+    for name, found in registry.classes().items():
+        assert registry.lookup(name) is found

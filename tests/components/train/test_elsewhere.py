@@ -11,6 +11,7 @@ import torch
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.entity_encoders import ENTITY_ENCODERS
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
@@ -21,15 +22,22 @@ from tests.components.elsewhere import DEVICE, elsewhere
 
 SETTINGS: dict[str, Any] = {"batch_size": 200, "epochs": 2, "evaluate_every": 1}
 NEEDS = {"mans-a": "ikrl"}
+RECIPROCAL = ("conve", "tucker")
 RUNS: dict[str, dict[str, Any]] = {
     **{
-        f"strategy {name}": {
+        f"sampler {name}": {
             "model": {"dimension": 8, "fusion": NEEDS.get(name, "adamf"), "structure_dropout": 0.2},
             "negatives": {"name": name, "count": 4},
         }
         for name in SAMPLERS.classes()
     },
-    **{f"interaction {name}": {"model": {"dimension": 8, "interaction": name}} for name in INTERACTIONS.classes()},
+    **{
+        f"interaction {name}": {"model": {"dimension": 8, "interaction": name, "reciprocal": name in RECIPROCAL}}
+        for name in INTERACTIONS.classes()
+    },
+    **{f"encoder {name}": {"model": {"dimension": 8, "encoder": name}} for name in ENTITY_ENCODERS.classes()},
+    "without structure": {"model": {"dimension": 8, "structure": False}},
+    "non-sampling": {"model": {"dimension": 8, "interaction": "distmult"}, "loss": "non-sampling"},
     **{f"fusion {name}": {"model": {"dimension": 8, "fusion": name}} for name in FUSIONS.classes()},
     "cross-entropy": {
         "model": {"dimension": 8, "interaction": "complex", "reciprocal": True},

@@ -29,7 +29,7 @@ def make_bundle(interaction: object = "complex", fusion: str = "structure") -> B
     types = tuple("even" if index % 2 == 0 else "odd" for index in range(N))
     graph = Graph(Vocabulary(names, names), relations, triples, triples[:0], triples[:0], types=types)
     model = Model(
-        ModelConfig(dimension=8, interaction=interaction, fusion=fusion), N, R, {}, torch.ones(N, dtype=torch.bool)
+        ModelConfig(dimension=8, interaction=interaction, fusion=fusion), R, {}, torch.ones(N, dtype=torch.bool)
     )
     centres = torch.randn(50, model.entities.structure.shape[1])
     with torch.no_grad():

@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 
 from mmkgc.components.kge.evaluation.classification import (
     RARE,
+    LabelledSplits,
     LabelledTriples,
     best_threshold,
     classification_metrics,
@@ -63,7 +64,8 @@ def test_a_threshold_on_test_finds_accuracy_in_noise():
     size, found = 60, []
     for _ in range(20):
         valid, test = (labelled([0] * size, rng.normal(size=size), rng.permutation(size) < size // 2) for _ in range(2))
-        found.append([scores["accuracy"] for scores in classify(valid, test, 1).values()])
+        splits = LabelledSplits(valid, test, test)
+        found.append([scores["accuracy"] for scores in classify(splits, 1).values()])
     standard, mans = np.mean(found, axis=0)
     assert abs(standard - 0.5) < 0.04
     assert mans > 0.54
@@ -71,12 +73,28 @@ def test_a_threshold_on_test_finds_accuracy_in_noise():
 
 def test_negatives_are_seeded_unknown_and_of_the_right_kind(toy_mmkg, toy_bundle):
     graph = toy_mmkg.graph
-    valid, test = labelled_splits(toy_bundle.model, graph, seed=3)
+    splits = labelled_splits(toy_bundle.model, graph, seed=3)
+    valid, test = splits.valid, splits.test
     again = labelled_splits(toy_bundle.model, graph, seed=3)
-    assert torch.equal(test.triples, again[1].triples)
-    assert not torch.equal(test.triples, labelled_splits(toy_bundle.model, graph, seed=4)[1].triples)
+    assert torch.equal(test.triples, again.test.triples)
+    assert not torch.equal(test.triples, labelled_splits(toy_bundle.model, graph, seed=4).test.triples)
     known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
     assert not known.contains(test.triples[~test.labels]).any()
     assert test.labels.sum() == (~test.labels).sum() == len(graph.test)
     seen = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
     assert not seen.contains(valid.triples[~valid.labels]).any()
+
+
+def test_the_mans_protocol_has_uniform_corruptions(toy_mmkg, toy_bundle):
+    """Plausible negatives have been seen in their slot of their relation; of uniform ones most have not."""
+    graph = toy_mmkg.graph
+    splits = labelled_splits(toy_bundle.model, graph, seed=3)
+    plausible, uniform = (_share_seen_in_slot(graph, part) for part in (splits.test, splits.mans))
+    assert plausible > 0.85
+    assert uniform < 0.5
+
+
+def _share_seen_in_slot(graph, labelled):
+    seen = {(slot, r, e) for h, r, t in graph.train.tolist() for slot, e in (("head", h), ("tail", t))}
+    negatives = labelled.triples[~labelled.labels].tolist()
+    return np.mean([("head", r, h) in seen and ("tail", r, t) in seen for h, r, t in negatives])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.entity_encoders.table import ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.fusions.adamf import AdaMF
 from mmkgc.components.kge.fusions.base import Space
 from mmkgc.components.kge.kernels import attention

@@ -158,5 +158,5 @@ def _everyone(seed: int) -> float:
 @pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_forked_process_may_score(two_threads: None) -> None:
     expected = _everyone(0)
-    with multiprocessing.get_context("fork").EncodedEntities(1) as encoded:
-        assert encoded.apply_async(_everyone, [0]).get(timeout=60) == expected
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_everyone, [0]).get(timeout=60) == expected

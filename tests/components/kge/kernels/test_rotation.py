@@ -12,7 +12,7 @@ def test_a_rotation_and_its_gradients_are_those_of_complex_numbers(shape: tuple[
     d = 100
     vectors, phases = torch.randn(*shape, 2 * d, requires_grad=True), torch.randn(*shape, d, requires_grad=True)
     weight = torch.randn(*shape, 2 * d)
-    interaction = RotatE(init=torch.pi)  # then a relation is its phases
+    interaction = RotatE(3, init=torch.pi)  # then a relation is its phases
     assert rotation.usable(vectors, phases)
     for side, sign in (("tail", 1), ("head", -1)):
         ours = interaction.query(vectors, phases, side)  # type: ignore[arg-type]

@@ -1,0 +1,101 @@
+"""A graph encoder: attention over an entity's neighbours that knows the relation."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityData, EntityEncoder, ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.table import Table
+from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.components.kge.kernels.rows import share, take
+from mmkgc.components.kge.tensors import random_vectors
+
+
+class RelationalAttention(EntityEncoder):
+    """Structural vectors gather what their neighbours in the train graph say, weighed by entity and relation.
+
+    e'_i = e_i + dropout(Σ_{(j, r) → i} α_ijr m_jr), m_jr = W (e_j ∘ ρ_r), α = softmax over i's edges of
+    LeakyReLU(a·e_i + b·m_jr): graph attention (Veličković et al. 2018, eq. 1–4) with the composition of CompGCN
+    (Vashishth et al. 2020, eq. 2 with a product). Every train triple is an edge in both directions, with a relation
+    vector ρ for each. One layer; everything else is as in ``table``. Triples of the training batch pass no message,
+    since they are what the model predicts. New entities have no edges.
+    """
+
+    def __init__(
+        self,
+        data: EntityData,
+        *,
+        dropout: Annotated[float, Field(ge=0, lt=1, description="share of message coordinates dropped")] = 0.1,
+        slope: Annotated[float, Field(gt=0, lt=1, description="slope of LeakyReLU below zero")] = 0.2,
+    ) -> None:
+        super().__init__()
+        self.table, self.slope, self.n_relations = Table(data), slope, data.n_relations
+        self.relations = nn.Parameter(random_vectors(2 * data.n_relations, data.width))
+        self.message = nn.Linear(data.width, data.width, bias=False)
+        self.of_entity, self.of_message = (nn.Parameter(random_vectors(data.width)) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+        self.triples: Tensor
+        self.register_buffer("triples", torch.unique(data.triples, dim=0), persistent=False)
+
+    @classmethod
+    def incompatibility(cls, structure: bool) -> str | None:
+        return None if structure else "its messages are structural vectors; set model.structure: true"
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.table.modalities
+
+    def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
+        everyone = self.table.encode()
+        structure = share(everyone[STRUCTURE])
+        gathered = structure + self.dropout(self._gather(structure, self._edges(ids, without)))
+        whole = replace(everyone, vectors=everyone.vectors | {STRUCTURE: gathered})
+        return whole if ids is None else whole.rows(ids)
+
+    def encode_new(self, features: Mapping[str, Tensor]) -> ModalityEmbeddings:
+        return self.table.encode_new(features)
+
+    def raw(self, modality: str) -> Features:
+        return self.table.raw(modality)
+
+    def structural_table(self) -> Tensor | None:
+        return self.table.structural_table()
+
+    def _edges(self, ids: Tensor | None, without: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Sources, relations (R more for inverse ones) and targets, each ``[E]``, of the edges that lead to ``ids``."""
+        triples = self.triples
+        if without is not None:
+            triples = triples[~torch.isin(self._codes(triples), self._codes(without))]
+        heads, relations, tails = triples.unbind(1)
+        source, target = torch.cat([heads, tails]), torch.cat([tails, heads])
+        relation = torch.cat([relations, relations + self.n_relations])
+        if ids is None:
+            return source, relation, target
+        wanted = torch.zeros(len(self), dtype=torch.bool, device=ids.device)
+        wanted[ids] = True
+        chosen = wanted[target]
+        return source[chosen], relation[chosen], target[chosen]
+
+    def _gather(self, structure: Tensor, edges: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Σ α m of the edges that lead to each entity, ``[N, e]``."""
+        source, relation, target = edges
+        message = self.message(take(structure, source) * take(self.relations, relation))
+        logit = leaky_relu((structure @ self.of_entity)[target] + message @ self.of_message, self.slope)
+        largest = logit.detach().new_full((len(self),), -torch.inf).scatter_reduce(0, target, logit.detach(), "amax")
+        weight = (logit - largest[target]).exp()
+        norm = weight.new_zeros(len(self)).index_add(0, target, weight)
+        weighed = message * (weight / norm[target]).unsqueeze(1)
+        return torch.zeros_like(structure).index_add(0, target, weighed)
+
+    def _codes(self, triples: Tensor) -> Tensor:
+        """One number for each triple."""
+        return (triples[:, HEAD] * self.n_relations + triples[:, RELATION]) * len(self) + triples[:, TAIL]

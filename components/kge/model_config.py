@@ -1,0 +1,41 @@
+"""The ``model:`` part of a recipe."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mmkgc.components.kge.entity_encoders import ENTITY_ENCODERS
+from mmkgc.components.kge.entity_encoders.base import FeatureScale, Missing
+from mmkgc.components.kge.fusions import FUSIONS
+from mmkgc.components.kge.interactions import INTERACTIONS
+
+WIDEST = 65_536
+"""Largest dimension: a thousand times more, a slip of the hand, would not fit into any memory."""
+
+
+class ModelConfig(BaseModel):
+    """What kind of model, and how wide."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    dimension: int = Field(
+        200, gt=0, le=WIDEST, description="d; an interaction over complex numbers has 2d reals an entity"
+    )
+    interaction: Annotated[dict[str, Any], *INTERACTIONS.annotate()] = Field(
+        INTERACTIONS.resolve("rotate"), description="score function"
+    )
+    fusion: Annotated[dict[str, Any], *FUSIONS.annotate()] = Field(
+        FUSIONS.resolve("adamf"), description="how modality embeddings become a triple's score"
+    )
+    encoder: Annotated[dict[str, Any], *ENTITY_ENCODERS.annotate()] = Field(
+        ENTITY_ENCODERS.resolve("table"), description="how an entity becomes one embedding per modality"
+    )
+    modalities: tuple[str, ...] | None = Field(None, description="features to use; default: all that there are")
+    structure: bool = Field(True, description="learn a structural vector of each entity; false: features alone")
+    reciprocal: bool = Field(False, description="a second relation vector for head queries; a triple: mean of both")
+    missing: Missing = Field("learned", description="what stands in where an entity lacks a modality")
+    structure_dropout: float = Field(0.0, ge=0, lt=1, description="share of entities trained without own structure")
+    feature_scale: FeatureScale = Field(
+        "unit", description="mean norm 1 for each modality's features; raw: as they come"
+    )
+    fine_tune: bool = Field(False, description="train the raw features too")

@@ -1,0 +1,124 @@
+"""Scores of blocks of negatives, and of their positives."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.fusions.base import Term, views_of
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.components.kge.grouping import group_consecutive
+from mmkgc.components.kge.interactions.base import Query, Side
+from mmkgc.components.kge.kernels.rows import take
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.samples import EntityNegatives, NegativeBlock, Negatives
+from mmkgc.components.kge.tensors import joined, total
+
+Scores = tuple[Tensor, Tensor]  # of positives and of negatives
+
+
+def score_blocks(
+    model: Model,
+    encoded: EncodedEntities,
+    triples: Tensor,
+    blocks: Iterable[NegativeBlock],
+    terms: Iterable[Term] | None = None,
+) -> Scores:
+    """Scores of the positives ``[b]`` and negatives ``[b, K]`` of blocks, one after another.
+
+    ``triples[B, 3]``: the batch. Entities that replace one side are answers to a query, and go through the table of
+    entities together; all others are triples, with reciprocal relations the mean of both directions.
+    """
+    terms = tuple(terms or model.fusion.terms)
+    scores: list[Scores] = []
+    for alike in group_consecutive(blocks, _together):
+        if alike[0].replaces_one_side:
+            scores.append(_score_answers(model, encoded, triples, alike, terms))
+        else:
+            scores += _score_triples(model, encoded, triples, alike, terms)
+    positive, negative = zip(*scores, strict=True)
+    return joined(positive), joined(negative)
+
+
+def _together(one: NegativeBlock, other: NegativeBlock) -> bool:
+    """Whether blocks are scored together: answers with answers, other triples with those of the same positives."""
+    if one.replaces_one_side or other.replaces_one_side:
+        return one.replaces_one_side and other.replaces_one_side
+    same = one.positive_head is other.positive_head and one.positive_tail is other.positive_tail
+    return same and one.rows is other.rows
+
+
+def _score_triples(
+    model: Model, encoded: EncodedEntities, triples: Tensor, blocks: Sequence[NegativeBlock], terms: tuple[Term, ...]
+) -> list[Scores]:
+    """Scores of blocks of the same positives; entities that several of them have are looked up once."""
+    first, own = blocks[0], triples[blocks[0].rows]
+    relations = own[:, RELATION]
+    heads: list[Negatives] = [first.positive_head or EntityNegatives(own[:, [HEAD]])]
+    tails: list[Negatives] = [first.positive_tail or EntityNegatives(own[:, [TAIL]])]
+    pairs = [(0, 0)] + [(_place(block.head, heads), _place(block.tail, tails)) for block in blocks]
+    views = [[_views(encoded, entities, relations, terms) for entities in side] for side in (heads, tails)]
+    positive, *negatives = model.score_crossed(views[0], relations.unsqueeze(1), views[1], pairs, terms)
+    return [(positive.squeeze(1), negative) for negative in negatives]
+
+
+def _score_answers(
+    model: Model, encoded: EncodedEntities, triples: Tensor, blocks: Sequence[NegativeBlock], terms: tuple[Term, ...]
+) -> Scores:
+    """Positives and negatives answer the same query, so the gold answer is scored as the first candidate."""
+    scores = []
+    for term in terms:
+        questions = [_question(model, encoded, triples[block.rows], block, term) for block in blocks]
+        of_term = []
+        for alike in group_consecutive(questions, lambda one, other: one[1] is other[1]):
+            queries, (table, *_), index = zip(*alike, strict=True)
+            of_term.append(model.interaction_of(term).score_candidates(queries, table, joined(index)))
+        scores.append(term.weighed(joined(of_term)))
+    positive, negative = total(scores).tensor_split([1], dim=1)
+    return positive.squeeze(1), negative
+
+
+def _question(
+    model: Model, encoded: EncodedEntities, triples: Tensor, block: NegativeBlock, term: Term
+) -> tuple[Query, Tensor, Tensor]:
+    """What a term asks about a block of one side; a table ``[U, e]`` and the answers' rows of it ``[b, 1 + K]``."""
+    heads, relations, tails = triples.unbind(1)
+    side: Side = "tail" if block.head is None else "head"
+    known, gold, others = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
+    assert isinstance(others, EntityNegatives)
+    ours, theirs, direction = model.roles(term, side)
+    query = encoded.view(ours, known, relations), model.relation(term, relations, side), direction
+    return query, *_candidates(encoded, theirs, others.after(gold), relations)
+
+
+def _candidates(
+    encoded: EncodedEntities, name: str, entities: EntityNegatives, relations: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A table ``[U, e]`` and rows of it ``[b, K]``: the view of ``entities`` in triples with ``relations[b]``."""
+    if name in encoded.views and not entities.parts:
+        return encoded.views[name], encoded.index(entities.ids)
+    if name in encoded.modal.vectors:
+        return encoded.modal[name], encoded.index(entities.of(name))
+    mixed = encoded.modal.pick({m: encoded.index(entities.of(m)) for m in encoded.modal.vectors})
+    vectors = encoded.fusion.views(mixed, relations.unsqueeze(1))[name]
+    return vectors.flatten(0, 1), torch.arange(entities.ids.numel(), device=entities.ids.device).view_as(entities.ids)
+
+
+def _views(
+    encoded: EncodedEntities, entities: Negatives, relations: Tensor, terms: tuple[Term, ...]
+) -> Mapping[str, Tensor]:
+    """Vectors ``[b, K, e]`` of every view that the terms need, in triples with ``relations[b]``."""
+    if isinstance(entities, EntityNegatives):
+        return {name: take(*_candidates(encoded, name, entities, relations)) for name in views_of(terms)}
+    return encoded.fusion.needed_views(entities.modal, relations.unsqueeze(1), views_of(terms))
+
+
+def _place(entities: Negatives | None, seen: list[Negatives]) -> int:
+    """Where in ``seen`` a side's entities stand, at its end if they are new; the positives' own are the first."""
+    if entities is None:
+        return 0
+    places = [place for place, other in enumerate(seen) if other is entities]
+    if not places:
+        seen.append(entities)
+    return places[0] if places else len(seen) - 1
