@@ -119,8 +119,8 @@ def task_name(step: str) -> str:
 def _parts(recipe: Recipe) -> dict[str, BaseModel]:
     """The steps' configurations. They travel as JSON text: kfp's own dictionaries know neither null nor integers."""
     parts = {name: part for name, part in recipe if isinstance(part, BaseModel)}
-    named = {"model": recipe.register_.model or recipe.name}  # not the experiment's, which on a cluster may be another
-    return parts | {"register_": recipe.register_.model_copy(update=named)}
+    own = {"model": recipe.register_.model or recipe.name}  # not the experiment's, which on a cluster may be another
+    return parts | {"register_": recipe.register_.model_copy(update=own)}
 
 
 def _description(recipe: Recipe) -> str:

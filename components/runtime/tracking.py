@@ -143,7 +143,7 @@ def step_run(
     """
     api = client()
     parent = pipeline_run.parent(api, experiment_id)
-    given = {"mmkgc.step": name, **(tags or {})}
+    given = {"mmkgc.step": name, PROCESS_TAG: processes.identity(), **(tags or {})}
     with pipeline_run.kept_open(api, parent), _ending(_nested(api, name, parent)) as run:
         run.set_tags(given)
         run.log_params(params or {})

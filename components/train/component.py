@@ -26,5 +26,6 @@ def train(
 
     settings = TrainConfig.model_validate_json(config)
     features = stored_uris(visual=visual, textual=textual, numeric=numeric)
-    kept, searched = Path(workspace) if workspace else None, stored_uris(best=best).get("best")
+    searched = stored_uris(best=best).get("best")
+    kept = Path(workspace) if workspace else None
     train(stored_uri(graph), features, settings, open_storage(), kept, searched).describe(bundle)

@@ -51,15 +51,15 @@ def _run(recipe: "Recipe", cache: bool, serve: bool) -> None:
     from mmkgc.feature_store.storage import open_storage
     from mmkgc.pipeline.runners import local
 
-    fetch = open_storage().fetch
-    outputs = {name: fetch(uri) for name, uri in local.run(recipe, cache).items()}
-    _print_data(_read(outputs["graph"], "graph.json"))
-    for warning in unusable_items(outputs["archive"]):
+    outputs, fetch = local.run(recipe, cache), open_storage().fetch
+    archive = fetch(outputs["archive"])
+    _print_data(_read(fetch(outputs["graph"]), "graph.json"))
+    for warning in unusable_items(archive):
         click.secho(f"  warning: {warning}", fg="yellow")
-    _print_metrics(_read(outputs["evaluation"], "metrics.json"))
-    _print_registration(_read(outputs["registration"], "registration.json"))
+    _print_metrics(_read(fetch(outputs["evaluation"]), "metrics.json"))
+    _print_registration(_read(fetch(outputs["registration"]), "registration.json"))
     if serve:
-        _ask_torchserve(outputs["archive"], _read(outputs["evaluation"], "completions.json"))
+        _ask_torchserve(archive, _read(fetch(outputs["evaluation"]), "completions.json"))
     if recipe.propose.enabled:
         click.echo("\nreview the proposals:  mmkgc serve, page Proposals")
     click.echo("\nlook at it:  mmkgc ui          ask it:  mmkgc complete HEAD RELATION          serve it:  mmkgc serve")

@@ -36,7 +36,7 @@ def prepare(recipe: Recipe, image: str | None = None) -> Callable[[PipelineTask]
     parameters = {"params": recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"})}
 
     def add(task: PipelineTask) -> None:
-        step = task.component_spec.name
+        step = task.component_spec.name.partition("-")[0]  # extract-visual is an extract
         pod = recipe.cluster.of(step)
         _environment(task, pod)
         told = about | (parameters if step == LOGS_RECIPE else {})

@@ -29,15 +29,15 @@ def compiled(tmp_path, *arguments):
     return target.read_text()
 
 
-def names(recipe):
-    """The recipe's steps as kfp names their tasks."""
-    return {dag.task_name(step) for step in dag.steps(recipe)}
-
-
 @pytest.fixture
 def committed():
     """The compiled `countries`: its pipeline, and what its pods ask for."""
     return tuple(yaml.safe_load_all((COMPILED / "countries.pipeline.yaml").read_text()))
+
+
+def names(recipe):
+    """The recipe's steps as kfp names their tasks."""
+    return {dag.task_name(step) for step in dag.steps(recipe)}
 
 
 @pytest.mark.parametrize("name", COMMITTED)

@@ -23,6 +23,7 @@ from mmkgc.pipeline.runners import local
 
 DATASETS = {"db15k": "DB15K", "mkg-w": "MKG-W", "mkg-y": "MKG-Y"}
 SYSTEMS = composition.stems(composition.SYSTEMS)
+BY_SAMPLER = ["cake", "eans", "igan", "kbgan", "mmrns", "ns-kge", "nscaching", "sans"]
 NAMES = [f"{dataset}-{system}" for dataset, system in product(DATASETS, SYSTEMS)]
 
 
