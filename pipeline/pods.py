@@ -87,6 +87,5 @@ class ClusterConfig(BaseModel):
         }
 
     def of(self, step: str) -> Pod:
-        """The pod of a step, by the name of its task: ``extract-textual`` is an ``extract``."""
-        kind, _, _ = step.partition("-")
-        return getattr(self, "register_" if kind == "register" else kind)
+        """The pod of a step."""
+        return getattr(self, "register_" if step == "register" else step)
