@@ -128,15 +128,3 @@ class Storage(Protocol):
 def changed_blob(where: object) -> UserError:
     """What is said of a blob that is not what its digest names."""
     return UserError(where, "this file was changed after it was stored", "run with --no-cache, which stores it anew")
-
-
-def open_storage(root: str | None = None) -> Storage:
-    """The store at ``root``, by default the one that the environment names (``runtime.settings``)."""
-    config = StorageConfig.from_env(root)
-    if config.root.startswith("s3://"):
-        from mmkgc.feature_store.s3 import S3Storage
-
-        return S3Storage(config)
-    from mmkgc.feature_store.local import LocalStorage
-
-    return LocalStorage(config.root)

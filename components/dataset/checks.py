@@ -1,31 +1,12 @@
 """What a dataset must be before anything is learned from it. Refusals are UserErrors; the rest is told as findings."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.raw import RawGraph, Split
 from mmkgc.components.kge.graph import LONGEST_KEY
 from mmkgc.components.runtime.errors import UserError, shown
-
-SHOWN = 3
-
-
-@dataclass
-class Findings:
-    """What the user is told about an accepted dataset: ``notes`` say what was done, ``warnings`` what is amiss."""
-
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    unusable_files: list[str] = field(default_factory=list)
-
-    def warn_of(self, what: str, items: Sequence[str]) -> None:
-        """One warning for all ``items``: how many, and the first few."""
-        if items:
-            more = ", …" if len(items) > SHOWN else ""
-            self.warnings.append(f"{what}: {len(items)} ({', '.join(map(shown, items[:SHOWN]))}{more})")
 
 
 def refuse_bad_keys(lines: Lines, keys: list[str]) -> None:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mmkgc.components.dataset.checks import Findings, distinct
+from mmkgc.components.dataset.checks import distinct
+from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.raw import RawGraph
 from mmkgc.components.runtime.errors import UserError
 

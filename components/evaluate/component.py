@@ -17,7 +17,7 @@ def evaluate(
     """Model → filtered ranks, metrics, figures and a report on the test split."""
     from mmkgc.components.evaluate.evaluate import EvaluateConfig, evaluate, show
     from mmkgc.components.runtime.artifacts import stored_uri
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     settings = EvaluateConfig.model_validate_json(config)
     storage = open_storage()

@@ -12,7 +12,7 @@ def extract(
     """Images, texts or numbers of the entities → feature vectors."""
     from mmkgc.components.extract.extract import ExtractConfig, extract
     from mmkgc.components.runtime.artifacts import stored_uri
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     settings = ExtractConfig.model_validate_json(config)
     extract(stored_uri(graph), modality, settings, open_storage()).describe(features)

@@ -17,8 +17,9 @@ from mmkgc.components.encoders.images import Unusable
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.extract.contents import Source
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import FAILED, OK, PARTIAL, Row
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.storage import Storage
 
 
 class Encoded(NamedTuple):

@@ -9,6 +9,6 @@ from mmkgc.components.runtime.image import IMAGE
 def ingest(dataset: str, config: str, data: str, code: str, graph: dsl.Output[dsl.Dataset]) -> None:
     """Raw graph → checked MMKG with a clean development split."""
     from mmkgc.components.ingest.ingest import IngestConfig, ingest
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     ingest(dataset, IngestConfig.model_validate_json(config), open_storage()).describe(graph)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkgc.components.dataset.checks import Findings
+from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.lines import read_bytes
 from mmkgc.components.dataset.raw import RawGraph, Split
 from mmkgc.components.dataset.readers.folder import SplitReader

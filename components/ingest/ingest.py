@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from mmkgc.components.dataset import profile
-from mmkgc.components.dataset.checks import Findings, distinct, leakage, note_files, warn_of_unused
+from mmkgc.components.dataset.checks import distinct, leakage, note_files, warn_of_unused
+from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.raw import CARD, RawGraph

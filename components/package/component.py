@@ -12,7 +12,7 @@ def package(
     """Model → the archive that TorchServe loads."""
     from mmkgc.components.package.package import PackageConfig, package
     from mmkgc.components.runtime.artifacts import stored_uri
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     settings = PackageConfig.model_validate_json(config)
     package(stored_uri(bundle), stored_uri(graph), settings, open_storage()).describe(archive)

@@ -15,7 +15,7 @@ def propose(
     """Model → ranked missing triples."""
     from mmkgc.components.propose.propose import ProposeConfig, propose
     from mmkgc.components.runtime.artifacts import stored_uri
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     settings = ProposeConfig.model_validate_json(config)
     propose(stored_uri(bundle), stored_uri(registration), settings, open_storage()).describe(proposals)

@@ -16,7 +16,7 @@ def register(
     """Model → a version in the MLflow registry, promoted if the gate lets it."""
     from mmkgc.components.register.register import RegisterConfig, register
     from mmkgc.components.runtime.artifacts import stored_uri
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     settings = RegisterConfig.model_validate_json(config)
     inputs = stored_uri(graph), stored_uri(bundle), stored_uri(evaluation)

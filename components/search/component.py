@@ -19,7 +19,7 @@ def search(
     """Search space → the hyper-parameters with the best development MRR."""
     from mmkgc.components.runtime.artifacts import stored_uri, stored_uris
     from mmkgc.components.search.search import SearchConfig, TrainConfig, search
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     search(
         stored_uri(graph),

@@ -55,7 +55,7 @@ def work(
     from mmkgc.components.dataset.mmkg import MMKG
     from mmkgc.components.train.config import TrainConfig
     from mmkgc.components.train.features import training_features
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     torch.set_num_threads(threads)
     os.environ.pop("MMKGC_PROGRESS", None)  # the scheduler tells how far the search is

@@ -10,7 +10,7 @@ import yaml
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.train import TrainConfig, train
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 
 
 def _feature_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -22,7 +22,7 @@ def train(
 
     from mmkgc.components.runtime.artifacts import stored_uri, stored_uris
     from mmkgc.components.train.train import TrainConfig, train
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     settings = TrainConfig.model_validate_json(config)
     features = stored_uris(visual=visual, textual=textual, numeric=numeric)

@@ -101,7 +101,7 @@ def _chosen(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
 
 def _result(recipe: Recipe, outputs: Mapping[str, str]) -> RunResult:
     from mmkgc.components.runtime import model_registry as registry
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     storage = open_storage()
     folders = {name: storage.fetch(uri) for name, uri in outputs.items()}

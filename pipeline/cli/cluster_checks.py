@@ -12,7 +12,7 @@ import httpx
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.settings import Settings
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline.cli.findings import Finding
 from mmkgc.pipeline.runners import cluster as pods
 from mmkgc.pipeline.runners.clusters import Cluster

@@ -89,7 +89,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _storage() -> Iterator[Finding]:
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     root = Settings.from_env().storage
     try:

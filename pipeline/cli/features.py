@@ -22,7 +22,7 @@ def list_() -> None:
     """All committed feature sets, one a line; of one that cannot be read the line says why."""
     from mmkgc.feature_store.catalog import committed
     from mmkgc.feature_store.manifest import Manifest, digest_of
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     storage = open_storage()
     uris = committed(storage)
@@ -43,8 +43,8 @@ def show(manifest: str) -> None:
 
     from mmkgc.feature_store.catalog import find
     from mmkgc.feature_store.manifest import Manifest
+    from mmkgc.feature_store.opening import open_storage
     from mmkgc.feature_store.parts import OK, read_table
-    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     uri = find(manifest, storage)
@@ -64,7 +64,7 @@ def show(manifest: str) -> None:
 def verify(manifests: tuple[str, ...]) -> None:
     """Read every file of the manifests (default: all) and compare digests and vectors."""
     from mmkgc.feature_store import catalog
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     storage = open_storage()
     uris = [catalog.find(manifest, storage) for manifest in manifests] or catalog.committed(storage)
@@ -83,7 +83,7 @@ def verify(manifests: tuple[str, ...]) -> None:
 def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
     """Delete files that no committed feature set needs, and this machine's stale slabs."""
     from mmkgc.feature_store import catalog
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     storage = open_storage()
     given_up = [catalog.find(manifest, storage) for manifest in forget]
@@ -109,7 +109,7 @@ def import_(file: Path, modality: str, keys: Path, array: str | None, made_by: s
     from mmkgc.components.ingest.keys import read_keys
     from mmkgc.feature_store.importing import import_features
     from mmkgc.feature_store.manifest import Manifest
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     storage = open_storage()
     stored = import_features(file, modality, read_keys(keys), storage, array, made_by)

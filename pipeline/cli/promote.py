@@ -27,7 +27,7 @@ def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered
     from mmkgc.components.register.promote import promote as ask
     from mmkgc.components.runtime.files import write_json
     from mmkgc.components.runtime.tracking import start_run
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     gate = GateConfig(min_gain=min_gain, max_uncovered=max_uncovered)
     config = RegisterConfig(model=model, alias=alias, gate=gate)

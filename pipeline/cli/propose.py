@@ -81,7 +81,7 @@ def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path 
 
     from mmkgc.components.propose.propose import ProposeConfig, complete_graph
     from mmkgc.components.runtime.errors import UserError
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline.cli.champion import choose
     from mmkgc.serving.api.protocol import ModelName, describe
     from mmkgc.serving.review.decisions import Decisions, Status

@@ -34,7 +34,7 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
       mmkgc run mkg-y-adamf-mat         a paper's system on its dataset, which lies in data/ or $MMKGC_DATA
       mmkgc run path/to/folder          TSV or OpenKE; the default recipe
     """
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline import config
 
     loaded = config.load(recipe, settings)
@@ -48,7 +48,7 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
 
 
 def _run(recipe: "Recipe", cache: bool, serve: bool) -> None:
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline.runners import local
 
     outputs, fetch = local.run(recipe, cache), open_storage().fetch
@@ -81,8 +81,8 @@ def unusable_items(archive: Path) -> Iterator[str]:
     """What extraction has to say about the model's features, on every run: entities whose items gave no vector."""
     from mmkgc.feature_store.catalog import find
     from mmkgc.feature_store.manifest import Manifest
+    from mmkgc.feature_store.opening import open_storage
     from mmkgc.feature_store.parts import FAILED, PARTIAL
-    from mmkgc.feature_store.storage import open_storage
 
     storage = open_storage()
     bundle = storage.fetch(storage.uri(f"bundles/{_read(archive, 'archive.json')['bundle']}"))

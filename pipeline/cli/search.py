@@ -28,7 +28,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     from mmkgc.components.runtime.quoting import json_line, shell
     from mmkgc.components.runtime.tracking import start_run
     from mmkgc.components.search.search import search as run_study
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline import config
 
     asked = {"trials": trials, "workers": workers}

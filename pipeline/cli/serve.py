@@ -151,7 +151,7 @@ def _plainest(keys: list[str]) -> str:
 def reviewed(file: Path | None, chosen: "Chosen") -> "Proposals | None":
     """The proposals to review: those of the file, else the newest in the store that the chosen model has made."""
     from mmkgc.components.runtime import digests
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
     from mmkgc.serving.review.proposals import Proposals, find
 
     path = file or find(open_storage(), digests.of_folder(chosen.bundle))
@@ -164,7 +164,7 @@ def pack(chosen: "Chosen", archive: Path) -> None:
     from mmkgc.components.package.config import PackageConfig
     from mmkgc.components.package.package import build
     from mmkgc.components.runtime.errors import UserError
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     storage = open_storage()
     mmkg = None

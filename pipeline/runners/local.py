@@ -19,7 +19,7 @@ from mmkgc.components.runtime.files import set_aside
 from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.catalog import repair
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import dag
 from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.runners.display import Display

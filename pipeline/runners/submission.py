@@ -15,7 +15,7 @@ from mmkgc.components.ingest import increments
 from mmkgc.components.ingest.source import fingerprint
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError, did_you_mean
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import inputs
 from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.runners.clusters import Cluster

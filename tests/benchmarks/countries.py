@@ -30,8 +30,9 @@ from mmkgc.components.kge.evaluation.ranks import Scorer, mrr, rank
 from mmkgc.components.kge.graph import Graph, KnownTriples
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.reader import load_features
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline import config
 
 RECIPE = config.load("countries")

@@ -31,10 +31,11 @@ from mmkgc.components.extract.extract import make_features
 from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import OK, Row
 from mmkgc.feature_store.reader import load_features
 from mmkgc.feature_store.spec import FeatureSpec
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.storage import Storage
 from mmkgc.feature_store.writer import Entity, FeatureWriter
 
 Texts = list[tuple[str, str, str]]

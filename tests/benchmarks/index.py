@@ -24,7 +24,7 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import config
 from mmkgc.serving.engine.build_index import cells_of, kind_of, make
 from mmkgc.serving.engine.engine import Engine

@@ -27,7 +27,7 @@ from mmkgc.components.kge.graph import Graph, Vocabulary
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.package.package import build
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.serving.torchserve.server import TorchServe, free_ports, stop_process
 
 ENTITIES, RELATIONS, TRIPLES, DIMENSION = 15_000, 279, 80_000, 200

@@ -21,7 +21,7 @@ from mmkgc.components.extract.extract import extract
 from mmkgc.components.ingest.ingest import ingest
 from mmkgc.components.runtime.files import read_json
 from mmkgc.components.train.train import train
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import composition, config
 
 PRINTED = {  # MRR of the papers' own tables, %; DHNS: the best of its interactions

@@ -25,8 +25,9 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary, 
 from mmkgc.components.kge.model import Model
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.reader import load_features
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline import config
 
 RECIPE = config.load("countries")

@@ -8,7 +8,8 @@ import pytest
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.ingest.config import IngestConfig
 from mmkgc.components.ingest.ingest import build
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage
 
 Files = Mapping[str, str | bytes | None]
 

@@ -21,7 +21,7 @@ from mmkgc.components.runtime.files import read_json
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.search.search import search
 from mmkgc.components.train.train import TrainConfig, train
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 
 QUICK = TrainConfig(
     model={"dimension": 8, "interaction": "distmult", "fusion": "structure"},

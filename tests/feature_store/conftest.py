@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import FAILED, OK, Row
 from mmkgc.feature_store.spec import FeatureSpec
-from mmkgc.feature_store.storage import Storage, Stored, open_storage
+from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.feature_store.writer import Entity, FeatureWriter
 
 SERVICE = runpy.run_path(str(Path(__file__).parents[1] / "services" / "swift.py"))

@@ -14,7 +14,7 @@ from botocore.config import Config
 
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 
 SERVERS = ["moto", pytest.param("swift", marks=pytest.mark.service("swift"))]
 

@@ -10,7 +10,8 @@ import pytest
 
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.feature_store.storage import Storage, StorageConfig, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage, StorageConfig
 
 
 def test_bytes_come_back(storage: Storage) -> None:
@@ -103,7 +104,7 @@ def _create(root: str, path: str, name: str) -> str:
 
 KILLED = """
 import sys, time
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 storage = open_storage(sys.argv[1])
 storage.write("whole", b"x")
 print("writing", flush=True)

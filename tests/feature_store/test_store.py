@@ -17,11 +17,12 @@ from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.feature_store import catalog
 from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import OK, Row
 from mmkgc.feature_store.reader import dropped, load_features, load_tokens
 from mmkgc.feature_store.slab import open_slab
 from mmkgc.feature_store.spec import FeatureSpec
-from mmkgc.feature_store.storage import Storage, Stored, open_storage
+from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.feature_store.writer import PART_ROWS, Entity, FeatureWriter
 
 Vectors = dict[str, np.ndarray | None]

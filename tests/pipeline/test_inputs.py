@@ -8,7 +8,7 @@ from mmkgc.components.encoders.weights import file_weights
 from mmkgc.components.ingest import source
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.feature_store.inputs import local_input
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import config
 from mmkgc.pipeline.inputs import local_inputs, publish
 

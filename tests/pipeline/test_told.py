@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mmkgc.feature_store.manifest import digest_of
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import FAILED, OK, PARTIAL, Row
 from mmkgc.feature_store.spec import FeatureSpec
-from mmkgc.feature_store.storage import open_storage
 from mmkgc.feature_store.writer import Entity, FeatureWriter
 from mmkgc.pipeline.cli.run import _print_completion, _print_data, unusable_items
 

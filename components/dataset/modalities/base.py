@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mmkgc.components.dataset.checks import Findings
+    from mmkgc.components.dataset.findings import Findings
 
 Contents = tuple[Any, ...]  # of each entity, in vocabulary order
 Widget = Literal["text", "picture", "pairs"]  # how the page asks for it

@@ -16,7 +16,7 @@ from mmkgc.components.runtime.progress import track
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mmkgc.components.dataset.checks import Findings
+    from mmkgc.components.dataset.findings import Findings
 
 THREADS = min(8, os.cpu_count() or 1)
 LONGEST_NAME = 255  # bytes, on every usual file system

@@ -12,7 +12,7 @@ from mmkgc.components.evaluate.evaluate import evaluate
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from transformers import BeitConfig, BeitImageProcessorPil, BeitModel
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.encoders.weights import seeded
 from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage
 
 
 @pytest.fixture(autouse=True)

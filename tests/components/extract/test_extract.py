@@ -197,7 +197,7 @@ from mmkgc.components.extract.extract import make_features
 from mmkgc.components.extract.extract import extract as step
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.feature_store import writer
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 writer.PART_ROWS = 8
 config = ExtractConfig(visual=BEiTConfig(weights=sys.argv[2]), batch_size=4, workers=1)
 make_features(MMKG.load(open_storage().fetch(sys.argv[1])), "visual", config, open_storage())

@@ -15,7 +15,8 @@ from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.package.package import PackageConfig, package
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.files import read_json
-from mmkgc.feature_store.storage import Storage, Stored, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.serving.engine.build_thumbnails import write_thumbnails
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.torchserve.archive import read_manifest

@@ -7,7 +7,8 @@ from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.propose.propose import complete_graph
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage
 from mmkgc.serving.api.protocol import ModelName
 
 MODEL = ModelName(name="toy", version="3")

@@ -90,7 +90,7 @@ def run(toy_folder, tmp_path, monkeypatch):
 
 
 def test_the_command_proposes_prints_and_exports(run, toy_folder, tmp_path):
-    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.feature_store.opening import open_storage
 
     told = run("--bundle", str(toy_folder), "--out", "found.parquet", "--least", "5", "--share", "0.01").output
     table = pq.read_table(tmp_path / "found.parquet")

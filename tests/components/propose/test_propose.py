@@ -18,7 +18,7 @@ from mmkgc.components.propose.questions import Questions
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import read_json, write_json
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.serving.api.protocol import ModelName
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.review.proposals import FILE, SUMMARY, identify

@@ -8,7 +8,8 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.register.config import RegisterConfig
 from mmkgc.components.register.register import register
 from mmkgc.components.runtime.files import read_json, write_json
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage
 
 METRICS = {
     "protocol": {"ties": "realistic", "label": "filtered"},

@@ -12,7 +12,7 @@ from mmkgc.components.register.promote import promote, rollback
 from mmkgc.components.runtime import model_registry as registry
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 
 WEAK, MIDDLING = 2, 8
 """Epochs of models that beat relation popularity, but not the one of the fixture."""

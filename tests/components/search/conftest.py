@@ -6,7 +6,8 @@ import pytest
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.train.config import TrainConfig
-from mmkgc.feature_store.storage import Storage, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage
 
 
 class Toy(NamedTuple):

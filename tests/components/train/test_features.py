@@ -14,7 +14,7 @@ from mmkgc.components.search.worker import work
 from mmkgc.components.train import features as training
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.features import training_features
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 
 STUDY = TrainConfig(model={"dimension": 4}, drop_modality={"textual": 0.8}, seed=3)
 

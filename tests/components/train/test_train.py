@@ -16,7 +16,8 @@ from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.train import train
-from mmkgc.feature_store.storage import Storage, Stored, open_storage
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage, Stored
 
 SETTINGS: dict[str, Any] = {
     "model": {"dimension": 8, "interaction": "complex", "fusion": "structure"},

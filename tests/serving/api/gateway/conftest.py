@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from mmkgc.components.propose.propose import ProposeConfig, complete_graph
-from mmkgc.feature_store.storage import open_storage
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.serving.api.protocol import ModelName
 from mmkgc.serving.torchserve.server import free_ports, stop_process
 
