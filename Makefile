@@ -4,16 +4,28 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help run test lint format benchmarks clean
+ENGINE ?= podman
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE_ARGS = $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
+
+.PHONY: help run test check lint format coverage docs sbom benchmarks image clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 run: $(READY)  ## the whole pipeline on the bundled graph `countries`, then a query through TorchServe
 	@$(BIN)/mmkgc run countries
+	@printf '\nmmkgc is installed in %s; to call it from this terminal:\n\n  source %s/bin/activate\n\n' $(VENV) $(VENV)
 
 test: $(READY)  ## every test that runs on this machine; what was skipped and what would enable it stands at the end
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+check: lint  ## lint, types and the fast tests of the libraries: before every commit
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -q -m 'not slow and not service' $(FAST)
+
+FAST := tests/test_docs.py tests/components/dataset tests/components/runtime tests/components/kge/evaluation tests/pipeline/api \
+        $(patsubst %,tests/components/kge/test_%.py,bundle graph interactions known losses) \
+        $(patsubst %,tests/pipeline/test_%.py,composition config renamed) tests/serving/engine
 
 lint: $(READY)  ## style, types and one-way imports
 	$(BIN)/ruff check .
@@ -25,8 +37,28 @@ format: $(READY)  ## rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## delete the environment and everything that runs made
-	rm -rf $(VENV) .mmkgc
+coverage: PYTEST = --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+coverage: test  ## every test, and which lines they reach: a table, and pages in build/coverage
+
+docs: $(READY)  ## the documentation site in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+sbom: $(READY)  ## which packages are installed, and their licences: build/sbom.cdx.json, build/licences.md
+	@mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json $(BIN)/python
+	$(BIN)/pip-licenses --python $(BIN)/python --format=markdown --with-urls --output-file build/licences.md
+
+benchmarks: $(READY)  ## the tables of docs/benchmarks.md that need no data of others: ranking, training, strategies (an hour; leave the machine alone)
+	$(BIN)/python -m tests.benchmarks.ranking 3
+	$(BIN)/python -m tests.benchmarks.training 3
+	$(BIN)/python -m tests.benchmarks.strategies 40
+
+image:  ## the images of the pipeline's steps and of serving; ENGINE=docker, BASE=REGISTRY/python@sha256:…
+	$(ENGINE) build -f infra/Containerfile --target steps $(IMAGE_ARGS) -t mmkgc:$(VERSION) .
+	$(ENGINE) build -f infra/Containerfile --target serve $(IMAGE_ARGS) -t mmkgc-serve:$(VERSION) .
+
+clean:  ## delete the environment and everything that runs and builds made
+	rm -rf $(VENV) .mmkgc build
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mmkgc needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 2; }

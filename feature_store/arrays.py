@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
+
+if TYPE_CHECKING:
+    import torch
 
 Keyed = dict[str, np.ndarray]
+HDF5 = (".h5", ".hdf5")
 
 
 def read_array(path: Path, name: str | None = None) -> np.ndarray | Keyed:
@@ -17,7 +23,7 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray | Keyed:
     """
     readers: dict[str, Callable[[Path], np.ndarray | Mapping[str, np.ndarray]]] = {
         ".pth": _torch, ".pt": _torch, ".npy": _numpy, ".npz": _numpy,
-        ".h5": _hdf5, ".hdf5": _hdf5, ".safetensors": _safetensors,
+        **dict.fromkeys(HDF5, _hdf5), ".safetensors": _safetensors,
     }  # fmt: skip
     if not path.is_file():
         raise UserError(path, "no such file")
@@ -25,16 +31,21 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray | Keyed:
         raise UserError(path, f"'{path.suffix}' is not a known array file", "use " + ", ".join(readers))
     try:
         found = readers[path.suffix](path)
+    except UserError:
+        raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise UserError(path, f"cannot be read without pickle ({reason})", "save it as .npy or .safetensors") from error
+        if isinstance(error, UnpicklingError):
+            reason = "it holds Python objects"
+        without = " without pickle" if "pickle" in reason or isinstance(error, UnpicklingError) else ""
+        raise UserError(path, f"cannot be read{without} ({reason})", "save it as .npy or .safetensors") from error
     return found if isinstance(found, np.ndarray) else _choose(found, name, path)
 
 
 def _choose(arrays: Mapping[str, np.ndarray], name: str | None, path: Path) -> np.ndarray | Keyed:
     if name is not None:
         if name not in arrays:
-            raise UserError(path, f"there is no array '{name}'", did_you_mean(name, arrays))
+            raise UserError(path, f"there is no array '{shown(name)}'", did_you_mean(name, arrays))
         return arrays[name]
     if len(arrays) == 1:
         return next(iter(arrays.values()))
@@ -49,6 +60,8 @@ def _torch(path: Path) -> np.ndarray | Keyed:
     found = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(found, torch.nn.Parameter | torch.Tensor):
         return found.detach().float().numpy()
+    if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
+        raise UserError(path, "the file holds neither a tensor nor a dictionary of vectors", "save one of the two")
     return {str(key): torch.as_tensor(value).detach().float().numpy() for key, value in found.items()}
 
 
@@ -58,15 +71,35 @@ def _numpy(path: Path) -> np.ndarray | Mapping[str, np.ndarray]:
 
 
 def _hdf5(path: Path) -> Keyed:
+    """Every array of the file by its path. Raises UserError for one whose numbers lie in another file."""
     import h5py
 
     arrays: Keyed = {}
+    links: list[tuple[str, Any]] = []
     with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        file.visititems_links(lambda name, link: links.append((name, link)))
+        for name, link in links:
+            item = file[name] if isinstance(link, h5py.HardLink) else link
+            is_array = isinstance(item, h5py.Dataset)
+            if isinstance(item, h5py.ExternalLink) or (is_array and (item.external or item.is_virtual)):
+                what = f"the numbers of '{shown(name)}' lie in another file"
+                raise UserError(path, what, "save them within this one")
+            if is_array:
+                arrays[name] = item[()]
     return arrays
 
 
-def _safetensors(path: Path) -> Keyed:
-    from safetensors.numpy import load_file
+def name_in(path: Path, key: str) -> str:
+    """What the array of an entity ``key`` is called in the file: HDF5 takes slashes for folders."""
+    return "/".join(part for part in key.split("/") if part not in ("", ".")) if path.suffix in HDF5 else key
 
-    return load_file(path)
+
+def _safetensors(path: Path) -> Keyed:
+    from safetensors.torch import load_file
+
+    return {name: _floats(tensor) for name, tensor in load_file(path).items()}
+
+
+def _floats(tensor: "torch.Tensor") -> np.ndarray:
+    """The array of a tensor; bfloat16 and other short floats, which numpy does not have, as float32."""
+    return tensor.float().numpy() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor.numpy()

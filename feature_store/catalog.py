@@ -1,6 +1,5 @@
 """What is in the store: the committed manifests, whether they are whole, and what nobody needs any more."""
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ import pyarrow as pa
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.settings import Settings
-from mmkgc.feature_store.manifest import Manifest, digest_of
-from mmkgc.feature_store.parts import USABLE, check_digest, read_table, sequences_of, usable, vectors_of
+from mmkgc.feature_store.manifest import Manifest, digest_of, manifest_path
+from mmkgc.feature_store.parts import USABLE, check_digest, is_whole, read_table, sequences_of, usable, vectors_of
 from mmkgc.feature_store.storage import Storage, StoredFile
 
 ROOT = "features/"
@@ -22,7 +21,8 @@ GRACE_HOURS = 24.0
 def committed(storage: Storage) -> list[str]:
     """URIs of all committed manifests."""
     pointers = [file.path for file in storage.files(ROOT) if _name(file.path).startswith("commit-")]
-    return sorted(storage.uri(_manifest_path(pointer, storage)) for pointer in pointers)
+    paths = [manifest_path(pointer, storage) for pointer in pointers]
+    return sorted(storage.uri(path) for path in paths if path)
 
 
 def find(reference: str, storage: Storage) -> str:
@@ -58,6 +58,19 @@ def verify(uri: str, storage: Storage) -> list[str]:
     return faults
 
 
+def repair(uri: str, storage: Storage) -> bool:
+    """Whether a manifest and its files are what their names say; damaged files are deleted, and made anew when needed.
+
+    Files are compared by CRC-32, which a reader compares too.
+    """
+    try:
+        manifest = Manifest.read(uri, storage)
+    except UserError:
+        return False
+    damaged = [file for file in (manifest.entities, *manifest.parts) if not is_whole(file, manifest.spec, storage)]
+    return not damaged
+
+
 def garbage(storage: Storage, uris: Sequence[str], grace_hours: float = GRACE_HOURS) -> list[StoredFile]:
     """Files that none of the manifests ``uris`` names, except those younger than ``grace_hours``.
 
@@ -76,7 +89,7 @@ def garbage(storage: Storage, uris: Sequence[str], grace_hours: float = GRACE_HO
 def forget(uri: str, storage: Storage) -> None:
     """Take a manifest's commit back: no reader finds it again, and its files become garbage."""
     for file in storage.files(ROOT):
-        if _name(file.path).startswith("commit-") and storage.uri(_manifest_path(file.path, storage)) == uri:
+        if _name(file.path).startswith("commit-") and manifest_path(file.path, storage) == storage.path(uri):
             storage.delete(file.path)
 
 
@@ -100,11 +113,6 @@ def _bad_vectors(table: pa.Table, manifest: Manifest, part: str) -> list[str]:
     good = np.array([bool(np.isfinite(row).all() and row.any()) for row in rows], dtype=bool)
     count = int((usable(table) & ~good).sum())
     return [f"{part}: {count} vectors are zero or not finite"] if count else []
-
-
-def _manifest_path(pointer: str, storage: Storage) -> str:
-    folder = pointer.rpartition("/")[0]
-    return f"{folder}/manifest-{json.loads(storage.read(pointer))['manifest']}.json"
 
 
 def _name(path: str) -> str:

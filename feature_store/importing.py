@@ -1,13 +1,14 @@
 """Features made elsewhere, such as the pooled VGG, BEiT and SBERT files of DB15K, MKG-W and MKG-Y."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmkgc.components.runtime import digests
-from mmkgc.components.runtime.errors import UserError
-from mmkgc.feature_store.arrays import read_array
+from mmkgc.components.runtime.errors import UserError, same_but_for_form, shown
+from mmkgc.feature_store.arrays import name_in, read_array
 from mmkgc.feature_store.parts import OK, Row
 from mmkgc.feature_store.spec import FeatureSpec
 from mmkgc.feature_store.storage import Storage, Stored
@@ -41,49 +42,40 @@ def import_features(
     return writer.commit(entities, provenance={"file": path.name, "array": array, "made_by": made_by})
 
 
-def read_keys(path: Path) -> list[str]:
-    """Entity keys in order: one a line, the first column of an ``entities.tsv``, or OpenKE's ``entity2id.txt``."""
-    try:
-        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, f"these keys cannot be read ({error})", "give a UTF-8 text file") from error
-    if lines and lines[0][0].strip().isdigit() and len(lines[0]) == 1 and all(len(line) == 2 for line in lines[1:]):
-        lines = sorted(lines[1:], key=lambda line: int(line[1]))
-    elif lines and lines[0][0] == "key":
-        lines = lines[1:]
-    keys = [line[0].strip() for line in lines]
-    if len(set(keys)) < len(keys):
-        raise UserError(path, "a key stands twice", "each entity needs one key")
-    return keys
-
-
 def _in_order(found: np.ndarray | dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.ndarray:
     """Vectors ``[N, …]`` in the order of ``keys``; checked."""
     if isinstance(found, dict):
         found = _stack(found, keys, path)
-    if found.ndim not in (2, 3) or not np.issubdtype(found.dtype, np.floating):
+    if found.ndim not in (2, 3) or not np.issubdtype(found.dtype, np.floating) or 0 in found.shape[1:]:
         raise UserError(path, f"the array is {found.dtype} {list(found.shape)}", "floats [entities, d] are needed")
     if len(found) != len(keys):
         raise UserError(
             path, f"the array has {len(found)} rows, but there are {len(keys)} entities",
             "give the keys of its rows in order (--keys)",
         )  # fmt: skip
-    found = found.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        found = found.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
     if len(bad):
-        raise UserError(path, f"row {bad[0]} ('{keys[bad[0]]}') is not finite", "mend or remove such rows")
+        raise UserError(path, f"row {bad[0]} ('{shown(keys[bad[0]])}') is not finite", "mend or remove such rows")
     return found
 
 
 def _stack(found: dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.ndarray:
-    unknown = sorted(set(found) - set(keys))
-    if unknown:
-        raise UserError(path, f"{len(unknown)} keys, such as '{unknown[0]}', are no entities", "give the graph's keys")
+    names = [name_in(path, key) for key in keys]
+    if unknown := sorted(set(found) - set(names)):
+        what = f"{len(unknown)} keys, such as '{shown(unknown[0])}', are no entities"
+        alike = same_but_for_form(unknown[0], names)
+        mend = f"'{shown(alike)}' is one, in another Unicode form" if alike else "give the graph's keys"
+        raise UserError(path, what, mend)
+    if shared := [name for name, count in Counter(names).items() if count > 1 and name in found]:
+        what = f"'{shown(shared[0])}' is the vector of several entities, whose keys differ in slashes alone"
+        raise UserError(path, what, "save it as .npz, .pth or .safetensors, which keep slashes")
     shapes = {vector.shape for vector in found.values()}
     if len(shapes) != 1:
         raise UserError(path, f"vectors have different shapes {sorted(shapes)}", "one width is needed")
     nothing = np.zeros(shapes.pop(), np.float32)
-    return np.stack([found.get(key, nothing) for key in keys])
+    return np.stack([found.get(name, nothing) for name in names])
 
 
 def _identity(path: Path, vectors: np.ndarray, array: str | None, made_by: str) -> dict[str, str | int | None]:

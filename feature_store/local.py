@@ -12,7 +12,7 @@ from typing_extensions import override
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
-from mmkgc.feature_store.storage import Storage, Stored, StoredFile
+from mmkgc.feature_store.storage import Storage, Stored, StoredFile, changed_blob
 
 
 class LocalStorage(Storage):
@@ -45,14 +45,18 @@ class LocalStorage(Storage):
     def put_blob(self, data: bytes) -> str:
         digest = digests.of_bytes(data)
         path = self._blob_path(digest)
-        if not path.exists():
-            with atomic_path(path) as temporary:
+        if not path.exists() or path.read_bytes() != data:  # one that was changed is mended
+            with atomic_path(path, durable=False) as temporary:  # readers compare the digest
                 temporary.write_bytes(data)
         return digest
 
     @override
     def blob(self, digest: str) -> bytes:
-        return self._blob_path(digest).read_bytes()
+        path = self._blob_path(digest)
+        data = path.read_bytes()
+        if digests.of_bytes(data) != digest:
+            raise changed_blob(path)
+        return data
 
     @override
     def write(self, path: str, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """Parquet files of vectors: one row a content."""
 
+import sys
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from mmkgc.feature_store.storage import Storage
 
 OK, PARTIAL, FAILED, MISSING = "ok", "partial", "failed", "missing"
 USABLE = (OK, PARTIAL)
+ANEW = "run again, which extracts it anew (import again what was imported)"
 
 
 class Row(NamedTuple):
@@ -74,6 +76,19 @@ def check_digest(file: File, spec: FeatureSpec, storage: Storage) -> None:
         raise _changed(file, spec, storage)
 
 
+def is_whole(file: File, spec: FeatureSpec, storage: Storage) -> bool:
+    """Whether a file has the CRC-32 that its name carries; one that has not is deleted, with a sentence on stderr."""
+    try:
+        data = storage.read(f"{spec.folder}/{file.name}")
+    except FileNotFoundError:
+        return False
+    if f"{zlib.crc32(data):08x}" == file.crc32:
+        return True
+    print(f"warning: {_changed(file, spec, storage)}", file=sys.stderr)
+    storage.delete(f"{spec.folder}/{file.name}")
+    return False
+
+
 def usable(table: pa.Table) -> np.ndarray:
     """Which rows of a part, or of a manifest's entities, have a vector, bool ``[rows]``."""
     return pc.is_in(table["status"], pa.array(USABLE)).to_numpy()
@@ -95,12 +110,12 @@ def _read(file: File, spec: FeatureSpec, storage: Storage) -> bytes:
     try:
         return storage.read(path)
     except FileNotFoundError as error:
-        raise UserError(storage.uri(path), "this file of the features is gone", "extract them again") from error
+        raise UserError(storage.uri(path), "this file of the features is gone", ANEW) from error
 
 
 def _changed(file: File, spec: FeatureSpec, storage: Storage) -> UserError:
     uri = storage.uri(f"{spec.folder}/{file.name}")
-    return UserError(uri, "this file was changed after it was written", "delete it and extract again")
+    return UserError(uri, "this file was changed after it was written", ANEW)
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:

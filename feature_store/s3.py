@@ -30,7 +30,7 @@ from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
 from mmkgc.components.runtime.settings import Settings
-from mmkgc.feature_store.storage import Storage, StorageConfig, Stored, StoredFile
+from mmkgc.feature_store.storage import Storage, StorageConfig, Stored, StoredFile, changed_blob
 
 ATTEMPTS = 8
 SETTLE_SECONDS = 0.5
@@ -90,6 +90,8 @@ class S3Storage(Storage):
         data = BytesIO()
         with self._told(self.uri(_blob_path(digest))):
             self.client.download_fileobj(self.bucket, self._key(_blob_path(digest)), data)
+        if digests.of_bytes(data.getvalue()) != digest:
+            raise changed_blob(self.uri(_blob_path(digest)))
         return data.getvalue()
 
     @override

@@ -1,14 +1,18 @@
 """A slab: all vectors of a manifest in one memory-mapped file, in the order of its entities.
 
 Parquet is for keeping; a slab is for reading. It is built once a machine, under ``MMKGC_SCRATCH``, and named by the
-manifest's digest; every process that opens it shares the same pages.
+manifest's digest; every process that opens it shares the same pages. Each process compares its checksums once, which
+reads into memory what is needed there anyway, and builds a slab that differs anew.
 """
 
 import json
 import os
+import sys
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +23,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.files import atomic_path, read_json, write_json
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.manifest import File, Manifest, digest_of
 from mmkgc.feature_store.parts import read_table, sequences_of, usable, vectors_of
@@ -27,6 +31,9 @@ from mmkgc.feature_store.storage import Storage
 
 READERS = 3
 SYNCED_PARTS = 16
+CHECKED_BYTES = 1 << 20
+FILES = ENTITIES, VECTORS = "entities.parquet", "vectors.safetensors"
+SUMS = "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -42,22 +49,52 @@ class Slab:
 
 
 def open_slab(uri: str, storage: Storage, length: int | None = None) -> Slab:
-    """The slab of a manifest, built if this machine has none yet; ``length`` L cuts token sequences."""
+    """The slab of a manifest, built if this machine has none that is whole; ``length`` L cuts token sequences."""
     name = digest_of(uri) + (f"-{length}" if length else "")
     folder = Settings.from_env().scratch / "slabs" / name
-    if not folder.is_dir():
+    if not _is_whole(folder, _states(folder)):
+        if folder.exists():
+            print(f"warning: the slab {folder} was changed after it was built; it is built anew", file=sys.stderr)
         with atomic_path(folder) as temporary:
             temporary.mkdir()
             _build(Manifest.read(uri, storage), storage, temporary, length)
-    keys = pq.read_table(folder / "entities.parquet", columns=["key"])["key"].to_pylist()
-    with safe_open(folder / "vectors.safetensors", "pt") as file:
+            write_json(temporary / SUMS, {file: _checksum(temporary / file) for file in FILES})
+    keys = pq.read_table(folder / ENTITIES, columns=["key"])["key"].to_pylist()
+    with safe_open(folder / VECTORS, "pt") as file:
         return Slab(tuple(keys), file.get_tensor("vectors"), file.get_tensor("lengths"))
+
+
+def _states(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """What changes when a file of the slab is replaced or written to; empty where one is absent."""
+    try:
+        states = [(folder / file).stat() for file in FILES]
+    except OSError:
+        return ()
+    return tuple((state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in states)
+
+
+@lru_cache(maxsize=64)
+def _is_whole(folder: Path, states: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether the files have the checksums that were noted when they were built."""
+    try:
+        return bool(states) and all(_checksum(folder / file) == sum_ for file, sum_ in read_json(folder / SUMS).items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file, as for the Parquet files: twice as fast as a SHA-256."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(CHECKED_BYTES):
+            crc = zlib.crc32(block, crc)
+    return crc
 
 
 def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | None) -> None:
     _check_kind(manifest, length)
     entities = read_table(manifest.entities, manifest.spec, storage)
-    pq.write_table(entities.select(["key"]), folder / "entities.parquet", use_dictionary=False)
+    pq.write_table(entities.select(["key"]), folder / ENTITIES, use_dictionary=False)
     has_vector = usable(entities)
     entity_rows = _EntityRows(entities["content"].to_pylist(), has_vector)
     width = (manifest.spec.dimension,) if length is None else (length, manifest.spec.dimension)
@@ -70,7 +107,7 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
         vectors, lengths[rows] = _vectors(table, positions, length)
         _write_rows(slab.fileno(), begins["vectors"], rows, vectors)
 
-    with (folder / "vectors.safetensors").open("w+b") as slab, ThreadPoolExecutor(READERS) as pool:
+    with (folder / VECTORS).open("w+b") as slab, ThreadPoolExecutor(READERS) as pool:
         begins = create_safetensors(slab, shapes)
         for done, _ in enumerate(pool.map(fill, manifest.parts), start=1):
             if done % SYNCED_PARTS == 0:

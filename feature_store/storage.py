@@ -1,13 +1,17 @@
 """One place for everything that steps hand on: a folder or an S3 prefix, addressed by content."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pyarrow.fs import FileSystem
 
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.artifacts import point
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.quoting import masked
+from mmkgc.components.runtime.settings import SCHEME, Settings, variable
+
+SCHEMES = ("file", "s3")
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,20 @@ class StorageConfig:
 
     @classmethod
     def from_env(cls, root: str | None = None) -> "StorageConfig":
-        """The store at ``root``, by default ``MMKGC_STORAGE``, with the usual variables of AWS."""
-        env = os.environ
-        path_style = env.get("MMKGC_S3_PATH_STYLE")
+        """The store at ``root``, by default ``MMKGC_STORAGE``, with the usual variables of AWS.
+
+        Raises UserError for a scheme that is neither ``file`` nor ``s3``.
+        """
+        root = root or Settings.from_env().storage
+        scheme, separator, _ = root.partition(":/")
+        if separator and len(scheme) > 1 and root.partition(SCHEME)[0] not in SCHEMES:  # one letter: a drive
+            mend = "give a folder, file:///PATH or s3://BUCKET/PREFIX (for other services: AWS_ENDPOINT_URL)"
+            raise UserError(f"MMKGC_STORAGE {masked(root)}", f"there is no store of the kind '{scheme}'", mend)
+        path_style = variable("MMKGC_S3_PATH_STYLE")
         return cls(
-            root=root or Settings.from_env().storage,
-            endpoint=env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"),
-            region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1",
+            root=root,
+            endpoint=variable("AWS_ENDPOINT_URL_S3") or variable("AWS_ENDPOINT_URL"),
+            region=variable("AWS_REGION") or variable("AWS_DEFAULT_REGION") or "us-east-1",
             path_style=None if path_style is None else path_style.lower() in ("1", "true", "yes"),
         )
 
@@ -48,8 +59,7 @@ class Stored(NamedTuple):
 
     def describe(self, artifact: Any) -> None:
         """Make a pipeline's output artifact (``kfp.dsl.Artifact``) point here."""
-        artifact.uri = self.uri
-        artifact.metadata["digest"] = self.digest
+        point(artifact, self.uri, self.digest)
 
 
 class StoredFile(NamedTuple):
@@ -78,7 +88,7 @@ class Storage(Protocol):
         ...
 
     def blob(self, digest: str) -> bytes:
-        """Bytes of a stored blob."""
+        """Bytes of a stored blob. Raises FileNotFoundError, and UserError where they are not what the digest names."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -115,6 +125,11 @@ class Storage(Protocol):
         ...
 
 
+def changed_blob(where: object) -> UserError:
+    """What is said of a blob that is not what its digest names."""
+    return UserError(where, "this file was changed after it was stored", "run with --no-cache, which stores it anew")
+
+
 def open_storage(root: str | None = None) -> Storage:
     """The store at ``root``, by default the one that the environment names (``runtime.settings``)."""
     config = StorageConfig.from_env(root)
@@ -125,8 +140,3 @@ def open_storage(root: str | None = None) -> Storage:
     from mmkgc.feature_store.local import LocalStorage
 
     return LocalStorage(config.root)
-
-
-def uris(**artifacts: Any) -> dict[str, str]:
-    """URIs of the input artifacts that a step was given; ``None`` stands for an optional one that it was not."""
-    return {name: artifact.uri for name, artifact in artifacts.items() if artifact is not None}

@@ -1,6 +1,5 @@
 """Adding vectors: only what is not there yet, and visible only when all of it is."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,9 +10,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from mmkgc.components.runtime import digests
-from mmkgc.components.runtime.errors import UserError
-from mmkgc.feature_store.manifest import File, Manifest, file_name
-from mmkgc.feature_store.parts import MISSING, Row, store_part
+from mmkgc.feature_store.catalog import repair
+from mmkgc.feature_store.manifest import File, Manifest, digest_of, file_name, manifest_path, pointer_to
+from mmkgc.feature_store.parts import MISSING, Row, is_whole, store_part
 from mmkgc.feature_store.spec import FeatureSpec
 from mmkgc.feature_store.storage import Storage, Stored
 
@@ -45,12 +44,11 @@ class FeatureWriter:
         """The manifest that already answers these entities, if it and all its files are there."""
         pointer = self._pointer(made_from(entities))
         try:
-            digest = json.loads(self.storage.read(pointer))["manifest"]
+            path = manifest_path(pointer, self.storage)
         except FileNotFoundError:
             return None
-        stored = Stored(self.storage.uri(f"{self.spec.folder}/manifest-{digest}.json"), digest)
-        if self._whole(stored.uri):
-            return stored
+        if path and repair(uri := self.storage.uri(path), self.storage):
+            return Stored(uri, digest_of(uri))
         self.storage.delete(pointer)
         return None
 
@@ -85,8 +83,7 @@ class FeatureWriter:
             provenance=provenance or {},
         )
         mine = manifest.store(self.storage)
-        pointer = json.dumps({"manifest": mine.digest}).encode()
-        if self.storage.create(self._pointer(manifest.made_from), pointer):
+        if self.storage.create(self._pointer(manifest.made_from), pointer_to(mine.digest)):
             return mine
         return self.committed(entities) or mine
 
@@ -95,28 +92,20 @@ class FeatureWriter:
             store_part(self._buffer, self.spec, self.storage)
             self._buffer = []
 
-    def _whole(self, uri: str) -> bool:
-        there = {file.path for file in self.storage.files(f"{self.spec.folder}/")}
-        if self.storage.path(uri) not in there:
-            return False
-        try:
-            manifest = Manifest.read(uri, self.storage)
-        except UserError:  # changed, or of an older format: "extract the features again" is what is being done
-            return False
-        return all(f"{self.spec.folder}/{file.name}" in there for file in (manifest.entities, *manifest.parts))
-
     def _stored(self, columns: list[str]) -> pa.Table:
         """The given columns of all whole parts, and the name of each row's part."""
-        paths = sorted(file.path for file in self.storage.files(f"{self.spec.folder}/part-"))
-        parts = ds.dataset(paths, self.spec.schema, "parquet", self.storage.filesystem)
         try:
-            table = parts.to_table(columns=[*columns, "__filename"])
-        except pa.ArrowInvalid as error:
-            raise UserError(
-                self.spec.folder, f"a part is damaged ({error})", "delete this file and run again"
-            ) from error
+            table = self._read([*columns, "__filename"])
+        except (pa.ArrowInvalid, OSError):
+            for file in self.storage.files(f"{self.spec.folder}/part-"):
+                is_whole(File(name=_name(file.path), bytes=file.bytes, rows=0), self.spec, self.storage)
+            table = self._read([*columns, "__filename"])
         names = pc.replace_substring_regex(table["__filename"], r"^.*/", "")
         return table.drop_columns("__filename").append_column("part", names)
+
+    def _read(self, columns: list[str]) -> pa.Table:
+        paths = sorted(file.path for file in self.storage.files(f"{self.spec.folder}/part-"))
+        return ds.dataset(paths, self.spec.schema, "parquet", self.storage.filesystem).to_table(columns=columns)
 
     def _store_entities(self, table: pa.Table) -> File:
         sink = pa.BufferOutputStream()
@@ -127,11 +116,15 @@ class FeatureWriter:
         return File(name=name, bytes=len(data), rows=len(table))
 
     def _files(self, names: set[str], rows: Mapping[str, int]) -> tuple[File, ...]:
-        sizes = {file.path.rsplit("/", 1)[1]: file.bytes for file in self.storage.files(f"{self.spec.folder}/part-")}
+        sizes = {_name(file.path): file.bytes for file in self.storage.files(f"{self.spec.folder}/part-")}
         return tuple(File(name=name, bytes=sizes[name], rows=rows[name]) for name in sorted(names))
 
     def _pointer(self, request: str) -> str:
         return f"{self.spec.folder}/commit-{request}.json"
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def made_from(entities: Sequence[Entity]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
 DATASETS, SYSTEMS = RECIPES / "datasets", RECIPES / "systems"
@@ -44,6 +45,13 @@ def summaries() -> dict[str, str]:
     files = {name: RECIPES / name for name in stems(RECIPES)}
     files |= {f"{{{datasets}}}-{name}": SYSTEMS / name for name in stems(SYSTEMS)}
     return {name: _first_line(path.with_suffix(".yaml")) for name, path in files.items()}
+
+
+def summary(name: str) -> str:
+    """What the bundled recipe ``name`` is, in the first line of its file; of a pair, the system's file."""
+    stem = next((system for system in stems(SYSTEMS) if name.endswith(f"-{system}")), name)
+    path = RECIPES / f"{name}.yaml"
+    return _first_line(path if path.is_file() else SYSTEMS / f"{stem}.yaml")
 
 
 def stems(folder: Path) -> list[str]:
@@ -74,8 +82,21 @@ def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
         raise UserError(path, "this recipe builds on itself", "take it out of `base:`")
     values = _read(path)
     base = values.pop("base", [])
-    bases = [_base(name, path, above) for name in ([base] if isinstance(base, str) else base)]
+    names = base if isinstance(base, list) else [base]
+    bases = [_base(name, path, above) for name in names]
     return _over(bases, Composed(values.pop("name", path.stem), values, (path,)))
+
+
+def parse(text: str, where: object) -> Any:
+    """The value of YAML text. Raises UserError for text that is none, or that no reader of YAML can hold."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{where}, line {mark.line + 1}" if mark and "\n" in text else str(where)
+        raise UserError(place, "not valid YAML", str(getattr(error, "problem", None) or error)) from error
+    except (ValueError, RecursionError, TypeError) as error:  # 5,000 digits, thousands of brackets, a list as a key
+        raise UserError(where, "not valid YAML", str(error)) from error
 
 
 def merged(below: Any, above: Any, part: str = "") -> Any:
@@ -93,12 +114,19 @@ def _over(bases: list[Composed], own: Composed) -> Composed:
     """A recipe over what it builds on; what a system says for the recipe's dataset stands between the two."""
     below: dict[str, Any] = reduce(merged, (base.values for base in bases), {})
     if dataset := own.values.get("dataset", below.get("dataset")):
-        below = merged(below, below.pop("for", {}).get(dataset, {}))
+        special = below.pop("for", {})
+        if not isinstance(special, dict):
+            raise UserError(
+                f"{bases[-1].files[0]}, for", "no mapping of datasets to values", "write `for: {DB15K: {train: …}}`"
+            )
+        below = merged(below, special.get(str(dataset), {}))
     decisive_first = (own.files, *(base.files for base in reversed(bases)))
     return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)))
 
 
-def _base(name: str, path: Path, above: tuple[Path, ...]) -> Composed:
+def _base(name: Any, path: Path, above: tuple[Path, ...]) -> Composed:
+    if not isinstance(name, str):
+        raise UserError(f"{path}, base", f"{name!r} is no name of a recipe", "name recipes, or YAML files beside it")
     if name.endswith((".yaml", ".yml")):
         return from_file(path.parent / name, (*above, path))
     if found := bundled(name):
@@ -108,18 +136,17 @@ def _base(name: str, path: Path, above: tuple[Path, ...]) -> Composed:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(path, "this recipe cannot be read", str(error.strerror)) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise UserError(where, "not valid YAML", str(getattr(error, "problem", error))) from error
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"byte {error.start + 1} is not UTF-8", "save the recipe as UTF-8") from error
+    values = parse(text, path)
     if not isinstance(values, dict):
         raise UserError(
             path, "a recipe is a mapping of keys such as `dataset:` and `train:`", "see `mmkgc list recipes`"
         )
-    return values
+    return current(values, path)
 
 
 def _first_line(path: Path) -> str:

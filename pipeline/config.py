@@ -1,11 +1,16 @@
 """A recipe: one YAML file, one pydantic model, one run."""
 
+import logging
+import os
+import re
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from mmkgc.components.evaluate.config import EvaluateConfig
 from mmkgc.components.extract.config import ExtractConfig
@@ -14,14 +19,25 @@ from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.register.config import RegisterConfig
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.names import NAME, Name, name_of
+from mmkgc.components.runtime.quoting import masked, printable
+from mmkgc.components.runtime.settings import SCHEME
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.pipeline import composition
 from mmkgc.pipeline.composition import names
+from mmkgc.pipeline.pods import ClusterConfig
+from mmkgc.pipeline.renamed import current_key, tell
 
 __all__ = ["Recipe", "load", "names"]
 
+log = logging.getLogger(__name__)
+
 DEFAULT = "default"
+LONGEST = 200
+"""Characters of a setting that an error repeats."""
+SCHEMES = ("s3", "file")
+SUPPORTED = "download it first and give its folder; what the store holds is read from s3:// and file://"
 
 
 class Recipe(BaseModel):
@@ -29,7 +45,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the MLflow experiment and the model.")
+    name: Name = Field(description="Names the MLflow experiment and the model.")
     dataset: str = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
     ingest: IngestConfig = IngestConfig()
     extract: ExtractConfig = ExtractConfig()
@@ -39,56 +55,99 @@ class Recipe(BaseModel):
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
     package: PackageConfig = PackageConfig()
     propose: ProposeConfig = ProposeConfig()
+    cluster: ClusterConfig = Field(ClusterConfig.model_validate({}), description="What pods ask of a cluster.")
+
+    @field_validator("dataset")
+    @classmethod
+    def _can_be_opened(cls, dataset: str) -> str:
+        """A scheme that nothing here reads is not a folder's name."""
+        if not dataset.strip():
+            raise ValueError("name a dataset, or give the path of its folder")
+        scheme, separator, _ = dataset.partition(SCHEME)
+        if separator and scheme not in SCHEMES:
+            raise ValueError(f"datasets are not read from {printable(scheme)}:// — {SUPPORTED}")
+        return dataset if separator else os.path.expanduser(dataset)
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
     """The recipe of a bundled name, a YAML file, or a dataset folder (the default recipe on that folder).
 
-    ``settings`` are ``key.path=value`` changes as ``--set`` takes them.
-    Raises UserError for a wrong name, key or value.
+    The name of a folder or file that names no run is changed into one that does, and a log line says so. ``settings``
+    are ``key.path=value`` changes as ``--set`` takes them. Raises UserError for a wrong name, key or value.
     """
-    path = Path(recipe_or_dataset)
-    if path.is_dir():
-        found = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml")
-        raw = found.values | {"name": path.resolve().name.lower(), "dataset": str(path.resolve())}
-    else:
-        is_file = path.suffix in (".yaml", ".yml") and path.is_file()
-        found = composition.from_file(path) if is_file else _bundled(recipe_or_dataset)
-        raw = {"name": found.name} | found.values
+    if not recipe_or_dataset.strip():
+        raise UserError("RECIPE", "the name is empty", "name a recipe or a dataset folder; `.` is the working folder")
+    raw, sources, called = _found(recipe_or_dataset)
     if "dataset" not in raw:
         raw.pop("for", None)  # a system on a dataset that only --set names
+    changed = deepcopy(raw)
     for setting in settings:
-        _apply(raw, setting)
-    return _validate(raw, found.files, settings)
+        _apply(changed, setting)
+    recipe = _validate(changed, raw, sources, settings)
+    if recipe.search.trials:
+        from mmkgc.components.search import space  # with Optuna, which takes a second
+
+        space.check(recipe.search.space, recipe.train)
+    if called and recipe.name == raw["name"] != called:
+        log.warning(
+            "'%s' cannot name a run: it is called '%s' (--set name=… changes that)", printable(called), recipe.name
+        )
+    return recipe
+
+
+def _found(recipe_or_dataset: str) -> tuple[dict[str, Any], tuple[Path, ...], str]:
+    """Values of the recipe, the files they come from, and what the folder or file is called if that names the run."""
+    path = Path(os.path.expanduser(recipe_or_dataset))
+    if recipe_or_dataset and path.is_dir():
+        found, called = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml"), path.resolve().name.lower()
+        return found.values | {"name": name_of(called), "dataset": str(path.resolve())}, found.files, called
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        found = _bundled(recipe_or_dataset)
+        return {"name": found.name} | found.values, found.files, ""
+    found = composition.from_file(path)
+    called = path.stem if found.name == path.stem else ""
+    name = name_of(called) if called and not NAME.fullmatch(called) else found.name
+    return {"name": name} | found.values, found.files, called
 
 
 def _bundled(name: str) -> composition.Composed:
+    if SCHEME in name:
+        raise UserError(printable(name), "no recipe is read from a URL", f"{SUPPORTED}, as a recipe's `dataset`")
     if name in names() and (found := composition.bundled(name)):
         return found
-    raise UserError(name, "no recipe, recipe file or dataset folder of this name", did_you_mean(name, names()))
+    what = "no recipe, recipe file or dataset folder of this name"
+    raise UserError(printable(name) or "''", what, did_you_mean(name, names()))
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
     """Change one value in place: ``train.epochs=5``; the value is YAML."""
     key, separator, value = setting.partition("=")
     if not separator:
-        raise UserError(f"--set {setting}", "no value given", "write key.path=value, e.g. train.epochs=5")
-    *parents, last = key.split(".")
+        raise UserError(_told(setting), "no value given", "write key.path=value, e.g. train.epochs=5")
+    if (present := current_key(key)) != key:
+        tell(_told(setting), key)
+    *parents, last = present.split(".")
     for parent in parents:
         child = raw.setdefault(parent, {})
         if not isinstance(child, dict):
             raw[parent] = child = {"name": child} if isinstance(child, str) else {}
         raw = child
-    raw[last] = yaml.safe_load(value)
+    raw[last] = composition.parse(value, _told(setting))
 
 
-def _validate(raw: dict[str, Any], sources: Sequence[Path], settings: Sequence[str]) -> Recipe:
+def _told(setting: str) -> str:
+    text = printable(masked(setting))
+    return f"--set {text if len(text) <= LONGEST else text[:LONGEST] + '…'}"
+
+
+def _validate(raw: dict[str, Any], unset: dict[str, Any], sources: Sequence[Path], settings: Sequence[str]) -> Recipe:
+    """The recipe of the values ``raw``, which are ``unset`` changed by ``settings``."""
     try:
         return Recipe.model_validate(raw)
     except ValidationError as failure:
         error = failure.errors()[0]
-        path = [str(part) for part in error["loc"]]
-        where = _where(sources, path, settings)
+        path = _path(raw, error["loc"])
+        where = _where(sources, path, [] if _is_wrong(unset, error) else settings)
         rest = len(failure.errors()) - 1
         more = f" (and {rest} more)" if rest else ""
         if error["type"] == "extra_forbidden":
@@ -96,15 +155,40 @@ def _validate(raw: dict[str, Any], sources: Sequence[Path], settings: Sequence[s
             raise UserError(
                 where, f"unknown key{more}", did_you_mean(path[-1], allowed) if allowed else ""
             ) from failure
+        if error["type"] == "union_tag_invalid":
+            about = error["ctx"]
+            what = f"no {about['discriminator'].strip(chr(39))} is called '{about['tag']}'{more}"
+            raise UserError(where, what, did_you_mean(about["tag"], _words(about["expected_tags"]))) from failure
         message = error["msg"].removeprefix("Value error, ")
         raise UserError(where, f"{message[0].lower()}{message[1:]}{more}") from failure
 
 
+def _is_wrong(values: dict[str, Any], error: Any) -> bool:
+    """Whether these values have the same fault."""
+    try:
+        Recipe.model_validate(values)
+    except ValidationError as failure:
+        return any((other["loc"], other["msg"]) == (error["loc"], error["msg"]) for other in failure.errors())
+    return False
+
+
+def _path(raw: Any, place: Sequence[int | str]) -> list[str]:
+    """The keys that lead to a place which pydantic names: it puts in which of several classes a part was read as."""
+    path = []
+    for depth, part in enumerate(place):
+        inside = part in raw if isinstance(raw, dict) else isinstance(raw, list) and isinstance(part, int)
+        if inside or depth == len(place) - 1:
+            path.append(str(part))
+            raw = raw[part] if inside else None
+    return path
+
+
 def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) -> str:
+    for setting in reversed(settings):
+        key = current_key(setting.partition("=")[0]).split(".")
+        if all(given == wrong for given, wrong in zip(key, path, strict=False)):  # one lies within the other
+            return _told(setting)
     dotted = ".".join(path)
-    for setting in settings:
-        if dotted.startswith(setting.partition("=")[0]):
-            return f"--set {setting}"
     places = [(source, *_deepest(source, path)) for source in sources]
     source, depth, line = max(places, key=lambda place: place[1])
     return f"{source}, line {line}, {dotted}" if depth else f"{source}, {dotted}"
@@ -113,9 +197,10 @@ def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) ->
 def _deepest(source: Path, path: list[str]) -> tuple[int, int]:
     """How many keys of ``path`` the YAML file has, and the line of the last of them."""
     node, line = yaml.compose(source.read_text(encoding="utf-8")), 0
-    for depth, key in enumerate(path):
+    for depth in range(len(path)):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found = next(((k, v) for k, v in pairs if k.value == key), None)
+        place = ".".join(path[: depth + 1])
+        found = next(((k, v) for k, v in pairs if current_key(".".join([*path[:depth], str(k.value)])) == place), None)
         if found is None:
             return depth, line
         line, node = found[0].start_mark.line + 1, found[1]
@@ -123,12 +208,24 @@ def _deepest(source: Path, path: list[str]) -> tuple[int, int]:
 
 
 def _fields(path: list[str]) -> list[str]:
-    """Names of the keys that are allowed at ``path``."""
+    """Names of the keys that are allowed at ``path``, as a recipe writes them."""
     model: Any = Recipe
     for key in path:
-        field = getattr(model, "model_fields", {}).get(key)
+        field = _by_key(model).get(key)
         if field is None:
             return []
-        options = getattr(field.annotation, "__args__", (field.annotation,))
-        model = next((option for option in options if hasattr(option, "model_fields")), None)
-    return sorted(getattr(model, "model_fields", {}))
+        model = field.annotation
+    return sorted(_by_key(model))
+
+
+def _by_key(annotation: Any) -> dict[str, FieldInfo]:
+    """Fields of a model, or of all the models that are allowed in its place."""
+    fields = {field.alias or name: field for name, field in getattr(annotation, "model_fields", {}).items()}
+    for option in get_args(annotation):
+        fields |= _by_key(option)
+    return fields
+
+
+def _words(quoted: str) -> list[str]:
+    """The words of pydantic's list ``'beit', 'vgg16'``."""
+    return re.findall(r"'([^']+)'", quoted)

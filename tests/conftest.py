@@ -14,8 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs come first: they take eight minutes, which at the end one worker would spend while the others rest."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/pipeline/test_run.py"))
+    """Whole runs come first: they take minutes, which at the end one worker would spend while the others rest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/pipeline/test_run.py", "tests/test_installed.py")))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,7 +7,8 @@ import numpy as np
 
 from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.raw import RawGraph, Split
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.kge.graph import LONGEST_KEY
+from mmkgc.components.runtime.errors import UserError, shown
 
 SHOWN = 3
 
@@ -18,25 +19,38 @@ class Findings:
 
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    unusable_images: list[str] = field(default_factory=list)
+    unusable_files: list[str] = field(default_factory=list)
 
     def warn_of(self, what: str, items: Sequence[str]) -> None:
         """One warning for all ``items``: how many, and the first few."""
         if items:
             more = ", …" if len(items) > SHOWN else ""
-            self.warnings.append(f"{what}: {len(items)} ({', '.join(items[:SHOWN])}{more})")
+            self.warnings.append(f"{what}: {len(items)} ({', '.join(map(shown, items[:SHOWN]))}{more})")
 
 
-def refuse_repeated_keys(lines: Lines, keys: list[str]) -> None:
-    """Raise UserError for an empty key or one that stands on an earlier line too."""
+def refuse_bad_keys(lines: Lines, keys: list[str]) -> None:
+    """Raise UserError for a key that is empty, too long to be asked for, or on an earlier line too."""
     lines.refuse_if(np.array([not key.strip() for key in keys]), lambda row: "the key is empty", "give it a key")
+    lines.refuse_if(
+        np.array([len(key) > LONGEST_KEY for key in keys]),
+        lambda row: f"the key '{shown(keys[row])}' has {len(keys[row])} characters, and queries take {LONGEST_KEY}",
+        "give it a shorter key; names and descriptions may be longer",
+    )
     first: dict[str, int] = {}
     repeated = np.array([first.setdefault(key, row) != row for row, key in enumerate(keys)])
     lines.refuse_if(
         repeated,
-        lambda row: f"key '{keys[row]}' is already on line {lines.first + first[keys[row]]}",
+        lambda row: f"key '{shown(keys[row])}' is already on line {lines.first + first[keys[row]]}",
         "keep one of the two lines",
     )
+
+
+def note_files(raw: RawGraph, findings: Findings) -> None:
+    """Say where the development split is from if its file has another name, and which files nobody read."""
+    if raw.valid and raw.valid.lines.path.stem not in ("valid", "valid2id"):
+        findings.notes.append(f"{raw.valid.lines.path.name} is read as the development split.")
+    if raw.unread:
+        findings.notes.append(f"Files that are not read: {', '.join(map(shown, raw.unread))}.")
 
 
 def distinct(raw: RawGraph, split: Split, findings: Findings) -> np.ndarray:

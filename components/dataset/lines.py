@@ -24,9 +24,7 @@ class Lines:
     @classmethod
     def read(cls, path: Path, mend: str) -> "Lines":
         """The whole file; ``mend`` says what it should be. Raises UserError where it is missing or not UTF-8."""
-        if not path.is_file():
-            raise UserError(path, "this file is missing", mend)
-        data = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
+        data = read_bytes(path, mend).removeprefix(BYTE_ORDER_MARK)
         try:
             text = data.decode().replace("\r\n", "\n").rstrip("\n")
         except UnicodeDecodeError as error:
@@ -34,6 +32,9 @@ class Lines:
             column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
             what = f"byte {column} of the line, 0x{data[error.start]:02X}, is not UTF-8"
             raise UserError(f"{path}, line {line}", what, "save the file in the encoding UTF-8") from error
+        if "\r" in text and "\n" not in text:
+            what = "the lines end in a carriage return alone, so that the whole file is one line"
+            raise UserError(path, what, "save it with the line endings LF or CR LF")
         return cls(path, pa.array(text.split("\n") if text else [], pa.large_string()))
 
     def __len__(self) -> int:
@@ -66,6 +67,22 @@ class Lines:
             f"separate {', '.join(names)} by one tab each",
         )
         return [pc.list_element(split, index) for index in range(len(names))]
+
+
+def read_bytes(path: Path, mend: str) -> bytes:
+    """Content of a regular file. Raises UserError where there is none; ``mend`` says what it should be."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(path, "this symbolic link leads to no file", "restore what it leads to, or delete the link")
+    if not path.exists():
+        raise UserError(path, "this file is missing", mend)
+    if not path.is_file():
+        raise UserError(path, "this is not a regular file", mend)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            path, f"this file cannot be read ({error.strerror})", "let the user of mmkgc read it"
+        ) from error
 
 
 def _count(number: int, noun: str) -> str:

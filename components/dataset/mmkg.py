@@ -1,5 +1,6 @@
 """The checked multi-modal knowledge graph, as ingest hands it to every later step: Parquet tables and one JSON file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.dataset.modalities.base import Contents, Modality
 from mmkgc.components.kge.graph import Graph, Vocabulary
 from mmkgc.components.runtime.files import read_json, write_json
 
@@ -18,17 +21,24 @@ SPLITS = ("train", "valid", "test", "known")
 
 @dataclass(frozen=True)
 class MMKG:
-    """A graph with what its entities' modalities are made of, entity by entity in vocabulary order.
+    """A graph with what its entities' modalities are made of.
 
-    ``descriptions`` are texts or ``None``. ``images`` are SHA-256 digests of blobs in the store, none or several an
-    entity. ``info`` is JSON: name, source, licence, counts, notes and warnings for the user, leakage, what it was made
-    from.
+    ``contents`` by modality, entity by entity in vocabulary order: a text, digests of blobs in the store, … (see
+    ``mmkgc.components.dataset.modalities``). ``info`` is JSON: name, source, licence, counts, notes and warnings for
+    the user, leakage, what it was made from.
     """
 
     graph: Graph
-    descriptions: tuple[str | None, ...]
-    images: tuple[tuple[str, ...], ...]
+    contents: Mapping[str, Contents]
     info: dict[str, Any] = field(default_factory=dict)
+
+    def content(self, modality: str) -> Contents:
+        """Content of each entity; nothing where the graph says nothing of the modality."""
+        return self.contents.get(modality) or (MODALITIES[modality].nothing,) * len(self.graph.entities)
+
+    def has(self, modality: str) -> list[bool]:
+        """Which entities have content of the modality."""
+        return [bool(content) for content in self.content(modality)]
 
     def save(self, folder: Path) -> None:
         """Write the graph into ``folder``; the same graph gives the same bytes."""
@@ -53,22 +63,29 @@ class MMKG:
         )
         return cls(
             graph=graph,
-            descriptions=_strings(entities, "description"),
-            images=tuple(tuple(digests) for digests in entities["images"].to_pylist()),
+            contents={
+                name: _contents(entities, modality)
+                for name, modality in MODALITIES.items()
+                if modality.stored in entities.column_names  # graphs of older versions know fewer modalities
+            },
             info=read_json(folder / "graph.json"),
         )
 
     def _entities(self) -> pa.Table:
-        return (
-            _vocabulary(self.graph.entities)
-            .append_column("description", pa.array(self.descriptions, pa.string()))
-            .append_column("type", pa.array(self.graph.types or [None] * len(self.descriptions), pa.string()))
-            .append_column("images", pa.array(self.images, pa.list_(pa.string())))
-        )
+        types = self.graph.types or [None] * len(self.graph.entities)
+        table = _vocabulary(self.graph.entities).append_column("type", pa.array(types, pa.string()))
+        for name, modality in MODALITIES.items():
+            table = table.append_column(modality.stored, pa.array(self.content(name), modality.arrow))
+        return table
 
 
 def _vocabulary(vocabulary: Vocabulary) -> pa.Table:
     return pa.table({"key": pa.array(vocabulary.keys, pa.string()), "name": pa.array(vocabulary.names, pa.string())})
+
+
+def _contents(table: pa.Table, modality: Modality) -> Contents:
+    values = table[modality.stored].to_pylist()
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
 
 def _strings(table: pa.Table, column: str) -> tuple:

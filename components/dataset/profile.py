@@ -1,7 +1,9 @@
 """What a graph holds, in figures for the user."""
 
 from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.kge.graph import HEAD, TAIL
+from mmkgc.components.runtime.errors import printable
 
 
 def counts(mmkg: MMKG) -> dict[str, int]:
@@ -15,13 +17,12 @@ def counts(mmkg: MMKG) -> dict[str, int]:
         "test": len(graph.test),
         "known": len(graph.known),
         "unseen_in_test": unseen(mmkg),
-        "with_description": sum(text is not None for text in mmkg.descriptions),
-        "with_image": sum(bool(digests) for digests in mmkg.images),
+        **{f"with_{modality.noun}": sum(mmkg.has(name)) for name, modality in MODALITIES.items()},
     }
 
 
 def unseen(mmkg: MMKG) -> int:
-    """Number of test triples with an entity that train never shows: only text or images can rank those."""
+    """Number of test triples with an entity that train never shows: only their modalities can rank those."""
     ends = [HEAD, TAIL]
     seen = mmkg.graph.train.new_zeros(len(mmkg.graph.entities)).bool()
     seen[mmkg.graph.train[:, ends].flatten()] = True
@@ -34,9 +35,9 @@ def summary(mmkg: MMKG) -> str:
     lines = [
         f"{mmkg.info['name']}: {n['entities']} entities, {n['relations']} relations",
         f"  triples: {n['train']} train, {n['valid']} valid, {n['test']} test, {n['known']} known to the filter only",
-        f"  modalities: {n['with_description']} entities have a description, {n['with_image']} an image",
+        "  modalities: entities with " + ", ".join(f"{m.noun}s {n[f'with_{m.noun}']}" for m in MODALITIES.values()),
         f"  unseen: {n['unseen_in_test']} test triples have an entity that train never shows",
     ]
     lines += [f"  note: {note}" for note in mmkg.info["notes"]]
     lines += [f"  WARNING: {warning}" for warning in mmkg.info["warnings"]]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -1,16 +1,23 @@
 """A dataset as a reader found it: well-formed, not yet checked across its files."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mmkgc.components.dataset.lines import Lines
-from mmkgc.components.ingest.config import Columns
+from mmkgc.components.dataset.lines import Lines, read_bytes
+from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.kge.graph import Vocabulary
-from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
+
+CARD = "dataset.yaml"
+
+Columns = Literal["htr", "hrt"]  # order in a row of triples: head, tail, relation or head, relation, tail
 
 
 class Card(BaseModel):
@@ -26,17 +33,17 @@ class Card(BaseModel):
     @classmethod
     def read(cls, folder: Path) -> "Card":
         """The card of a dataset folder, by default named as the folder. Raises UserError for a wrong key or value."""
-        path = folder / "dataset.yaml"
+        path = folder / CARD
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            content = yaml.safe_load(read_bytes(path, "mend or delete it").decode()) if os.path.lexists(path) else {}
             return cls.model_validate({"name": folder.resolve().name} | (content or {}))
         except ValidationError as failure:
             error = failure.errors()[0]
-            key = str(error["loc"][0])
+            key = shown(error["loc"][0])
             if key not in cls.model_fields:
                 raise UserError(path, f"unknown key '{key}'", did_you_mean(key, cls.model_fields)) from failure
             raise UserError(path, f"wrong value of '{key}'", error["msg"]) from failure
-        except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: bytes, huge integers
             mend = "write it as `key: value` lines in UTF-8; keys are " + ", ".join(cls.model_fields)
             raise UserError(path, "not a YAML mapping", mend) from error
 
@@ -54,7 +61,10 @@ class Split:
 
 @dataclass(frozen=True)
 class RawGraph:
-    """What a reader returns. Descriptions, types and image paths (relative to ``folder``) are entity by entity."""
+    """What a reader returns. ``contents`` of each modality, as it was read, and ``types`` are entity by entity.
+
+    ``files`` are the names of those that make up the dataset, ``unread`` those that look as if they did.
+    """
 
     folder: Path
     card: Card
@@ -64,9 +74,9 @@ class RawGraph:
     train: Split
     valid: Split | None
     test: Split
-    descriptions: tuple[str | None, ...]
-    image_paths: tuple[tuple[str, ...], ...]
+    contents: Mapping[str, Contents]
     types: tuple[str, ...] | None
+    unread: tuple[str, ...] = ()
 
     def codes(self, triples: np.ndarray) -> np.ndarray:
         """One number a triple, int64 ``[T]``: equal where the triples are."""

@@ -4,12 +4,11 @@ import numpy as np
 
 from mmkgc.components.dataset.checks import Findings, distinct
 from mmkgc.components.dataset.raw import RawGraph
-from mmkgc.components.ingest.config import IngestConfig
 from mmkgc.components.runtime.errors import UserError
 
 
 def develop(
-    raw: RawGraph, train: np.ndarray, test: np.ndarray, config: IngestConfig, findings: Findings
+    raw: RawGraph, train: np.ndarray, test: np.ndarray, dev_share: float, seed: int, findings: Findings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Train, a development split without a triple of train or test, and triples that only the filter may know.
 
@@ -31,12 +30,12 @@ def develop(
             f"in train and {in_test} in test. It only serves the filter of known triples."
         )
         in_filter = valid
-    chosen = carve(train, config.dev_share, config.seed, np.isin(raw.codes(train), raw.codes(test)))
+    chosen = carve(train, dev_share, seed, np.isin(raw.codes(train), raw.codes(test)))
     if not chosen.any():
         what = "no triple can be spared for a development split: each is the last one of an entity or relation"
         raise UserError(raw.train.lines.path, what, "add a valid split that shares no triple with train and test")
     findings.notes.append(
-        f"{chosen.sum()} of the {len(train)} train triples ({chosen.mean():.1%}, seed {config.seed}) become the "
+        f"{chosen.sum()} of the {len(train)} train triples ({chosen.mean():.1%}, seed {seed}) become the "
         "development split; every entity and relation stays in train."
     )
     return train[~chosen], train[chosen], in_filter

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from mmkgc.components.encoders.images import MAX_PIXELS
 from mmkgc.components.encoders.weights import Weights
 from mmkgc.components.runtime import digests
-
-Modality = Literal["visual", "textual"]
+from mmkgc.components.runtime.names import Seed
 
 
 class EncoderConfig(BaseModel):
@@ -25,7 +24,7 @@ class EncoderConfig(BaseModel):
     encoder: str
     weights: str = Field(description="hub name, local file or folder, or 'random'")
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub name")
-    seed: int = Field(default=0, ge=0, description="of random weights; others ignore it")
+    seed: Seed = Field(default=0, description="of random weights; others ignore it")
     output: Literal["pooled", "tokens"] = Field(default="pooled", description="one vector an item, or a sequence")
     precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: bfloat16 on a GPU")
 
@@ -33,7 +32,7 @@ class EncoderConfig(BaseModel):
 class ImageEncoderConfig(EncoderConfig):
     """The part that all encoders of images share."""
 
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused as decompression bombs")
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused; at most the default")
 
 
 class EncoderSpec(BaseModel):
@@ -55,9 +54,9 @@ class EncoderSpec(BaseModel):
 
 
 class Encoder(ABC):
-    """Turns images or texts into vectors. The network is built on first use: asking who an encoder is costs nothing."""
+    """Turns items into vectors. The network is built on first use: asking who an encoder is costs nothing."""
 
-    modality: ClassVar[Modality]
+    modality: ClassVar[str]
     Config: ClassVar[type[EncoderConfig]]
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -100,6 +99,17 @@ class Encoder(ABC):
     def tokens(self, batch: Sequence[Any]) -> list[Tensor]:
         """Sequences ``[n, d]`` of prepared items: patches of an image, words of a text."""
 
+    def fit(self, items: Sequence[Any]) -> "Encoder":
+        """This encoder after it has seen ``items``, those of the training entities; a trained network learns nothing.
+
+        What is learnt is part of the configuration, and with it of the identity.
+        """
+        return self
+
+    def refusal(self, item: Any) -> str:
+        """Why this encoder cannot read an item of an unseen entity; mostly nothing."""
+        return ""
+
     def remark(self, prepared: Any) -> str:
         """What a user should know about a prepared item, such as that a text was cut; mostly nothing."""
         return ""
@@ -135,7 +145,7 @@ class Encoder(ABC):
         )
 
     def encode(self, items: Sequence[Any]) -> np.ndarray:
-        """Vectors float32 ``[B, d]`` of images or texts."""
+        """Vectors float32 ``[B, d]`` of items."""
         return self.vectors(self.prepare(items))
 
     def vectors(self, batch: Sequence[Any]) -> np.ndarray:

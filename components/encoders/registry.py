@@ -8,7 +8,7 @@ from class_resolver import ClassResolver
 from pydantic import Field
 
 import mmkgc.components.encoders
-from mmkgc.components.encoders.base import Encoder, EncoderConfig, EncoderSpec, Modality
+from mmkgc.components.encoders.base import Encoder, EncoderConfig, EncoderSpec
 from mmkgc.components.runtime.errors import UserError
 
 for _module in iter_modules(mmkgc.components.encoders.__path__):
@@ -17,14 +17,13 @@ for _module in iter_modules(mmkgc.components.encoders.__path__):
 encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix="")
 
 
-def _configs(modality: Modality) -> Any:
+def configs(modality: str) -> Any:
+    """The configurations of the encoders of a modality: one type, which the key ``encoder`` tells apart."""
     found = sorted(encoders, key=lambda encoder: encoder.__name__)
-    configs = tuple(encoder.Config for encoder in found if encoder.modality == modality)
-    return Annotated[Union[configs], Field(discriminator="encoder")]  # noqa: UP007 - built from the files found
-
-
-VisualConfig = _configs("visual")
-TextualConfig = _configs("textual")
+    options = tuple(encoder.Config for encoder in found if encoder.modality == modality)
+    if len(options) == 1:  # pydantic wants two or more to discriminate
+        return options[0]
+    return Annotated[Union[options], Field(discriminator="encoder")]  # noqa: UP007 - built from the files found
 
 
 def create(config: EncoderConfig) -> Encoder:

@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -129,16 +130,24 @@ def _of_folder(folder: Path) -> str:
 
 def _of_file(path: Path) -> str:
     state = path.stat()
-    key = digests.of_json([str(path.resolve()), state.st_size, state.st_mtime_ns])
-    return _remembered(key, lambda: digests.of_file(path))
+    return _digest(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@cache
+def _digest(path: Path, *state: int) -> str:
+    """Digest of a file, read once a process: a note of it would be believed after the file has changed."""
+    return digests.of_file(path)
 
 
 def _remembered(key: str, compute: Callable[[], str]) -> str:
+    """A digest noted on this machine; a note that is damaged does not have the checksum that it ends with."""
     memory = Settings.from_env().scratch / "weights" / key
     if memory.is_file():
-        return memory.read_text()
+        digest, _, check = memory.read_text(errors="replace").partition(" ")
+        if check == digests.of_json([key, digest]):
+            return digest
     digest = compute()
-    write_text(memory, digest)
+    write_text(memory, f"{digest} {digests.of_json([key, digest])}")
     return digest
 
 

@@ -12,8 +12,9 @@ from mmkgc.components.kge.model import Model
 def completions(model: Model, graph: Graph, count: int, answers: int) -> list[dict[str, Any]]:
     """Best ``answers`` of the tail queries of the first ``count`` test triples.
 
-    ``[{query, head, relation, gold, rank, known, answers: [{label, score, gold}]}]``: the ``known`` answers, as many as
-    train and valid hold, are left out; ``rank`` is the gold answer's place among the rest (ties at their mean).
+    ``[{query, head, relation, gold, gold_key, rank, known, answers: [{label, score, gold}]}]``: head, relation and
+    ``gold_key`` are keys, the rest is named; the ``known`` answers, as many as train and valid hold, are left out;
+    ``rank`` is the gold answer's place among the rest (ties at their mean).
     """
     known = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
     triples = graph.test[:count]
@@ -39,6 +40,7 @@ def _completion(
         "head": graph.entities.keys[triple[HEAD]],
         "relation": graph.relations.keys[triple[RELATION]],
         "gold": names[gold],
+        "gold_key": graph.entities.keys[gold],
         "rank": 1 + better + equal / 2,
         "known": int(known.sum()),
         "answers": [

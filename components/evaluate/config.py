@@ -1,8 +1,10 @@
 """The ``evaluate`` part of a recipe."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from mmkgc.components.runtime.names import Seed
 
 
 class EvaluateConfig(BaseModel):
@@ -15,14 +17,16 @@ class EvaluateConfig(BaseModel):
         description="How ties count: `realistic` (mean of best and worst) or `openke` (best, as the papers' code does, "
         "which also takes the last epoch: `train.keep: last`; labelled so wherever it is shown).",
     )
-    hits: tuple[int, ...] = Field((1, 3, 10), min_length=1, description="The k of Hits@k.")
-    batch_size: int = Field(256, ge=1, description="Queries ranked at a time.")
-    bootstrap: int = Field(1000, ge=100, description="Resamples of the test triples behind the intervals.")
+    hits: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 3, 10), min_length=1, description="The k of Hits@k.")
+    batch_size: int = Field(256, ge=1, le=2**20, description="Queries ranked at a time.")
+    bootstrap: int = Field(
+        1000, ge=100, le=1_000_000, description="Resamples of the test triples behind the intervals."
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
-    completions: int = Field(3, ge=0, description="Test queries whose best answers are shown.")
-    answers: int = Field(5, ge=1, description="Answers shown a query.")
-    missing: tuple[float, ...] = Field(
+    completions: int = Field(3, ge=0, le=10_000, description="Test queries whose best answers are shown.")
+    answers: int = Field(5, ge=1, le=10_000, description="Answers shown a query.")
+    missing: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         description="Shares of entities whose image and text are hidden, for the curve of lost modalities.",
     )
-    seed: int = Field(0, description="Seeds the resamples and the negatives of triple classification.")
+    seed: Seed = Field(0, description="Seeds the resamples and the negatives of triple classification.")

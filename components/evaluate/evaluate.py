@@ -20,7 +20,7 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.classification import LabelledTriples, classify, labelled_splits
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.files import write_json, write_text
+from mmkgc.components.runtime.files import read_json, write_json, write_text
 from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.runtime.tracking import Run, parent_run, step_run
 from mmkgc.feature_store.storage import Storage, Stored
@@ -50,6 +50,18 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
         run.set_tags({"protocol": results["protocol"]["label"], "graph_uri": graph_uri, "bundle_uri": bundle_uri})
         _log_lineage(run, mmkg, graph_uri)
         return storage.publish(folder, "evaluations")
+
+
+def show(folder: Path, metrics: Any, report: Any) -> None:
+    """Give Kubeflow's own page (``dsl.Metrics``, ``dsl.Markdown``) the numbers and the text of an evaluation.
+
+    The report's figures are left out: they are files of the evaluation, which that page cannot reach.
+    """
+    for name, value in tracked_metrics(read_json(folder / "metrics.json")).items():
+        metrics.log_metric(name.replace("/", "_"), value)
+    lines = (folder / "report.md").read_text(encoding="utf-8").splitlines()
+    write_text(Path(report.path), "\n".join(line for line in lines if not line.startswith("![")) + "\n")
+    write_text(Path(metrics.path), "{}\n")  # the launcher uploads a file
 
 
 def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> dict[str, Any]:

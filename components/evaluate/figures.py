@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mmkgc.components.kge.evaluation.metrics import QueryRanks
+from mmkgc.components.runtime.errors import printable
 from mmkgc.components.runtime.files import atomic_path
 
 STYLE: Any = {
@@ -29,11 +30,13 @@ STYLE: Any = {
     "lines.linewidth": 2.5,
     "lines.markersize": 8,
     "legend.frameon": False,
+    "text.parse_math": False,  # names are no formulas, whatever dollar signs they hold
 }
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by everyone
 NEUTRAL = "#999999"
 
 
+@rc_context(STYLE)  # texts that are made while drawing, such as those of ticks
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG; the same figure gives the same bytes."""
     with atomic_path(path) as temporary:
@@ -226,4 +229,5 @@ def importance_bars(importance: Mapping[str, float]) -> Figure:
 
 
 def _short(label: str, length: int = 32) -> str:
+    label = printable(label)
     return label if len(label) <= length else label[: length - 1] + "…"

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
+
+from mmkgc.components.runtime.quoting import markdown as plain
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,21 @@ img { max-width: 100% } figcaption { color: #555 }
 
 def markdown(title: str, blocks: Iterable[Block], folder: Path) -> str:
     """Markdown with figures linked relative to ``folder``."""
-    return "\n\n".join([f"# {title}", *(_markdown(block, folder) for block in blocks)]) + "\n"
+    return "\n\n".join([f"# {plain(title)}", *(_markdown(block, folder) for block in blocks)]) + "\n"
 
 
 def _markdown(block: Block, folder: Path) -> str:
     match block:
         case Heading(text):
-            return f"## {text}"
+            return f"## {plain(text)}"
         case Paragraph(text):
-            return text
+            return plain(text)
         case Figure(path, caption):
-            return f"![{caption}]({path.relative_to(folder).as_posix()})"
+            return f"![{plain(caption)}]({quote(path.relative_to(folder).as_posix())})"
         case Table(header, rows):
             ruler = ["---", *["---:"] * (len(header) - 1)]
-            return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in [header, ruler, *rows])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+            cells = [list(map(plain, header)), ruler, *(list(map(plain, row)) for row in rows)]
+            return "\n".join("| " + " | ".join(row) + " |" for row in cells)
 
 
 def html(title: str, blocks: Iterable[Block]) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.evaluation.metrics import QueryRanks, Ties, metrics_by_side
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
@@ -39,15 +40,12 @@ def _mean_answers(triples: Tensor, given: int, n_relations: int) -> list[float]:
 
 
 def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
-    """Which entities have an image or a description, ``{modality: bool [N]}``.
+    """Which entities have content of each modality, ``{modality: bool [N]}``.
 
     Of those that the model was given: a study of missing modalities trains on fewer. Where the graph carries none of a
     modality but the model does (imported features), the model's mask counts.
     """
-    given = {
-        "visual": torch.tensor([bool(images) for images in mmkg.images]),
-        "textual": torch.tensor([text is not None for text in mmkg.descriptions]),
-    }
+    given = {modality: torch.tensor(mmkg.has(modality)) for modality in MODALITIES}
     used = {m: model.entities.raw(m).mask for m in model.entities.modalities if m != STRUCTURE}
     everyone = torch.ones(len(mmkg.graph.entities), dtype=torch.bool)
     return {
@@ -56,7 +54,7 @@ def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
 
 
 def modality_labels(masks: dict[str, Tensor], n_entities: int) -> Labels:
-    """Which modalities every entity has beside structure: ``visual + textual``, … or ``structure only``."""
+    """Which modalities every entity has beside structure: ``textual + visual``, … or ``structure only``."""
     has = {modality: mask.tolist() for modality, mask in masks.items()}
     present = ([modality for modality, mask in has.items() if mask[entity]] for entity in range(n_entities))
     return np.array([" + ".join(names) or "structure only" for names in present], dtype=object)

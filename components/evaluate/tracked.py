@@ -1,10 +1,11 @@
 """Evaluations and training curves that MLflow holds."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.quoting import mlflow_literal
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -30,10 +31,14 @@ def evaluation_folder(run: str, target: Path) -> tuple[str, Path]:
 
 
 def curves_of_bundle(bundle_uri: str) -> dict[str, list[tuple[float, float]]]:
-    """Curves ``{metric: [(epoch, value)]}`` of the training that made a bundle; empty where MLflow does not know it."""
+    """Curves ``{metric: [(epoch, value)]}`` of the training that made a bundle; empty where MLflow does not know it.
+
+    The bundle is found by its digest, wherever it is stored.
+    """
     api = tracking.client()
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]
-    runs = api.search_runs(experiments, f"tags.bundle = '{bundle_uri}'", max_results=1)
+    digest = mlflow_literal(f"%/{PurePosixPath(bundle_uri).name}")
+    runs = api.search_runs(experiments, f"tags.bundle LIKE {digest}", max_results=1)
     histories = {metric: api.get_metric_history(runs[0].info.run_id, metric) for metric in CURVES} if runs else {}
     return {metric: sorted((p.step, p.value) for p in points) for metric, points in histories.items() if points}
 
@@ -54,7 +59,7 @@ def _step(run: "Run", step: str) -> "Run":
     if run.data.tags.get("mmkgc.step") == step:
         return run
     api = tracking.client()
-    query = f"tags.`{tracking.PARENT_TAG}` = '{run.info.run_id}' AND tags.`mmkgc.step` = '{step}'"
+    query = f"tags.`{tracking.PARENT_TAG}` = {mlflow_literal(run.info.run_id)} AND tags.`mmkgc.step` = '{step}'"
     found = api.search_runs([run.info.experiment_id], query, max_results=1)
     if not found:
         raise UserError(f"run {run.info.run_id[:8]}", f"it has no {step} step", "give a run of the whole pipeline")

@@ -1,4 +1,4 @@
-"""Images or texts of the entities → feature vectors."""
+"""Images, texts or numbers of the entities → feature vectors."""
 
 from kfp import dsl
 
@@ -9,8 +9,10 @@ from mmkgc.components.runtime.image import IMAGE
 def extract(
     graph: dsl.Input[dsl.Dataset], modality: str, config: str, code: str, features: dsl.Output[dsl.Dataset]
 ) -> None:
-    """Images or texts of the entities → feature vectors."""
+    """Images, texts or numbers of the entities → feature vectors."""
     from mmkgc.components.extract.extract import ExtractConfig, extract
+    from mmkgc.components.runtime.artifacts import stored_uri
     from mmkgc.feature_store.storage import open_storage
 
-    extract(graph.uri, modality, ExtractConfig.model_validate_json(config), open_storage()).describe(features)
+    settings = ExtractConfig.model_validate_json(config)
+    extract(stored_uri(graph), modality, settings, open_storage()).describe(features)

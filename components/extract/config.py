@@ -1,13 +1,13 @@
 """The extraction part of a recipe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.dataset.modalities.base import Modality
 from mmkgc.components.encoders.base import EncoderConfig
-from mmkgc.components.encoders.registry import TextualConfig, VisualConfig
-from mmkgc.components.encoders.sbert import SBERTConfig
-from mmkgc.components.encoders.vgg16 import VGG16Config
+from mmkgc.components.encoders.registry import configs, encoders
 from mmkgc.components.runtime.errors import UserError
 
 
@@ -22,24 +22,46 @@ class ImportedConfig(BaseModel):
     made_by: str = Field(default="unknown", description="encoder that made the vectors, for the record")
 
 
-VisualSource = Annotated[VisualConfig | ImportedConfig, Field(discriminator="encoder")]
-TextualSource = Annotated[TextualConfig | ImportedConfig, Field(discriminator="encoder")]
+def _field(modality: Modality) -> tuple[Any, Any]:
+    """The recipe's key of a modality: its type and default."""
+    options: Any = configs(modality.name)
+    source: Any = Annotated[options | ImportedConfig, Field(discriminator="encoder")]
+    default = encoders.lookup(modality.encoder).Config.model_validate({}) if modality.default else None
+    return source | None, Field(default=default, description=f"encoder of {modality.noun}s; null: none")
 
 
-class ExtractConfig(BaseModel):
-    """Which encoder makes the vectors of which modality, and how the work is done."""
+_fields: Any = {name: _field(modality) for name, modality in MODALITIES.items()}
+_Encoders: Any = create_model("_Encoders", **_fields)
+
+
+class ExtractConfig(_Encoders):
+    """Which encoder makes the vectors of which modality, one key a modality, and how the work is done."""
 
     model_config = ConfigDict(extra="forbid")
 
-    visual: VisualSource | None = Field(default=VGG16Config(), description="encoder of images; null: none")
-    textual: TextualSource | None = Field(default=SBERTConfig(), description="encoder of texts; null: none")
     dtype: Literal["float32", "float16"] = Field(default="float32", description="number type of stored vectors")
-    batch_size: int = Field(default=16, ge=1, description="images or texts that go through the network at once")
-    workers: int | None = Field(default=None, ge=0, description="processes that decode images; null: the spare cores")
+    batch_size: int = Field(default=16, ge=1, le=65_536, description="items that go through the network at once")
+    workers: int | None = Field(
+        default=None, ge=0, le=1024, description="processes that decode files; null: the spare cores"
+    )
 
     def encoder(self, modality: str) -> EncoderConfig | ImportedConfig:
         """The encoder of a modality. Raises UserError where the recipe has none."""
         config = getattr(self, modality, None)
         if config is None:
-            raise UserError(f"extract.{modality}", "the recipe names no encoder", "name one, such as vgg16 or sbert")
+            usual = f"name one, such as {MODALITIES[modality].encoder}"
+            raise UserError(f"extract.{modality}", "the recipe names no encoder", usual)
         return config
+
+    def modalities(self) -> list[str]:
+        """The modalities that have an encoder."""
+        return [modality for modality in MODALITIES if getattr(self, modality) is not None]
+
+    def only(self, modality: str) -> "ExtractConfig":
+        """What concerns one modality, so that another encoder elsewhere does not change this one's cache key."""
+        return self.model_copy(update={other: None for other in MODALITIES if other != modality})
+
+
+def step_name(modality: str) -> str:
+    """What the step is called in the DAG, on the terminal, in the log and in MLflow."""
+    return f"extract {modality}"

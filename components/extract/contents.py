@@ -1,21 +1,24 @@
-"""What an entity's features are made of: its images, or the text of its name and description."""
+"""What an entity's features are made of: its images, the text of its name and description, its numbers, …"""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.runtime import digests
 from mmkgc.feature_store.writer import Entity
 
 
 @dataclass(frozen=True)
 class Source:
-    """An entity and the items to encode: digests of images, or one text; none, and why, where it has neither."""
+    """An entity and the items to encode: digests of images, one text, …; none, and why, where it has nothing."""
 
     key: str
-    items: tuple[str, ...]
+    items: tuple[Any, ...]
     reason: str = ""
 
-    @property
+    @cached_property
     def content(self) -> str | None:
         """SHA-256 of what the items are."""
         return None if not self.items else digests.of_json(self.items)
@@ -28,16 +31,7 @@ class Source:
 
 def sources(graph: MMKG, modality: str) -> list[Source]:
     """Every entity's source, in vocabulary order."""
-    entities = graph.graph.entities
-    if modality == "visual":
-        return [
-            Source(key, images, "" if images else "no image")
-            for key, images in zip(entities.keys, graph.images, strict=True)
-        ]
-    rows = zip(entities.keys, entities.names, graph.descriptions, strict=True)
-    return [_text_source(key, name, description) for key, name, description in rows]
-
-
-def _text_source(key: str, name: str, description: str | None) -> Source:
-    text = ": ".join(part.strip() for part in (name, description or "") if part.strip())
-    return Source(key, (text,), "") if text else Source(key, (), "no text")
+    kind, entities = MODALITIES[modality], graph.graph.entities
+    rows = zip(entities.keys, entities.names, graph.content(modality), strict=True)
+    made = ((key, kind.items(name, content)) for key, name, content in rows)
+    return [Source(key, items, "" if items else kind.lacking) for key, items in made]

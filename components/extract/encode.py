@@ -4,13 +4,16 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from mmkgc.components.encoders.base import Encoder, ImageEncoderConfig
-from mmkgc.components.encoders.images import Unusable, decode
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.dataset.modalities.base import Modality
+from mmkgc.components.dataset.modalities.files import FileModality
+from mmkgc.components.encoders.base import Encoder, EncoderConfig
+from mmkgc.components.encoders.images import Unusable
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.extract.contents import Source
@@ -27,45 +30,43 @@ class Encoded(NamedTuple):
 
 def rows(sources: Sequence[Source], encoder: Encoder, config: ExtractConfig, storage: Storage) -> Iterator[Row]:
     """One row a source, as soon as its items are encoded. An item that several sources share is encoded once."""
-    textual = encoder.modality == "textual"
-    if textual:
-        sources = sorted(sources, key=lambda source: -len(source.items[0]))  # texts of one length need no padding
+    modality = MODALITIES[encoder.modality]
+    sources = sorted(sources, key=lambda source: -sum(map(modality.effort, source.items)))
     uses = Counter(item for source in sources for item in source.items)
     items = list(uses)
-    stream = _texts(items, encoder, config) if textual else _images(items, encoder, config, storage)
-    encoded: dict[str, Encoded] = {}
+    in_files = isinstance(modality, FileModality)
+    stream = _decoded(items, encoder, config, storage) if in_files else _direct(items, encoder, config)
+    encoded: dict[Any, Encoded] = {}
     for source in sources:
         while any(item not in encoded for item in source.items):
             encoded.update([next(stream)])
-        yield _row(source, [encoded[item] for item in source.items])
+        yield _row(source, [encoded[item] for item in source.items], modality)
         uses.subtract(source.items)
         for item in source.items:
             if not uses[item]:
                 encoded.pop(item, None)
 
 
-def _row(source: Source, encoded: Sequence[Encoded]) -> Row:
-    """The row of a source: the mean of its items' vectors, or their token sequences one after another."""
+def _row(source: Source, encoded: Sequence[Encoded], modality: Modality) -> Row:
+    """The row of a source: its items' vectors, pooled."""
     vectors = [each.vector for each in encoded if each.vector is not None]
     remarks = "; ".join(dict.fromkeys(each.remark for each in encoded if each.remark))
     content = str(source.content)
     if not vectors:
         return Row(source.key, content, None, 0, FAILED, remarks)
     status = OK if len(vectors) == len(encoded) else PARTIAL
-    pooled = np.mean(vectors, axis=0) if vectors[0].ndim == 1 else np.concatenate(vectors)
-    return Row(source.key, content, pooled, len(vectors), status, remarks)
+    return Row(source.key, content, modality.pool(vectors), len(vectors), status, remarks)
 
 
-def _texts(items: Sequence[str], encoder: Encoder, config: ExtractConfig) -> Iterator[tuple[str, Encoded]]:
+def _direct(items: Sequence[Any], encoder: Encoder, config: ExtractConfig) -> Iterator[tuple[Any, Encoded]]:
     for batch in _batches(items, config.batch_size):
         prepared = encoder.prepare(batch)
         yield from zip(batch, _encode(encoder, prepared), strict=True)
 
 
-def _images(
+def _decoded(
     items: Sequence[str], encoder: Encoder, config: ExtractConfig, storage: Storage
 ) -> Iterator[tuple[str, Encoded]]:
-    assert isinstance(encoder.config, ImageEncoderConfig)
     decoding = _Decoding(items, encoder.config, storage.root)
     workers = config.workers if config.workers is not None else min(8, max(1, (os.cpu_count() or 1) - 1))
     loader = DataLoader(
@@ -82,9 +83,9 @@ def _images(
 
 
 class _Decoding(Dataset):
-    """Images by digest, read and prepared in a worker process; the encoder is made anew there, without its network."""
+    """Files by digest, read and prepared in a worker process; the encoder is made anew there, without its network."""
 
-    def __init__(self, items: Sequence[str], config: ImageEncoderConfig, root: str) -> None:
+    def __init__(self, items: Sequence[str], config: EncoderConfig, root: str) -> None:
         self.items, self.config, self.root = items, config, root
 
     def __len__(self) -> int:
@@ -100,13 +101,20 @@ class _Decoding(Dataset):
         """The encoder, for its preparation alone."""
         return create(self.config)
 
+    @property
+    def modality(self) -> FileModality:
+        """The modality of the encoder."""
+        found = MODALITIES[self.encoder.modality]
+        assert isinstance(found, FileModality)
+        return found
+
     def __getitem__(self, index: int) -> tuple:
         digest = self.items[index]
         try:
-            image = decode(self.storage.blob(digest), self.config.max_pixels)
-            return digest, self.encoder.prepare([image])[0], ""
+            item = self.modality.decode(self.storage.blob(digest), self.config.model_dump())
+            return digest, self.encoder.prepare([item])[0], ""
         except Unusable as error:
-            return digest, None, f"image {digest[:12]}: {error}"
+            return digest, None, f"{self.modality.noun} {digest[:12]}: {error}"
 
 
 def _encode(encoder: Encoder, prepared: Sequence) -> Iterator[Encoded]:
@@ -121,5 +129,5 @@ def _encode(encoder: Encoder, prepared: Sequence) -> Iterator[Encoded]:
             yield Encoded(None, "the encoder gives no finite, non-zero vector for it")
 
 
-def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))

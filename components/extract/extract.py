@@ -1,19 +1,22 @@
-"""The extraction step: images or texts of a graph's entities → a committed manifest in the feature store."""
+"""The extraction step: contents of a graph's entities → a committed manifest in the feature store."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmkgc.components.dataset.mmkg import MMKG
-from mmkgc.components.encoders.base import Encoder
+from mmkgc.components.encoders.base import Encoder, EncoderConfig
 from mmkgc.components.encoders.registry import create
-from mmkgc.components.extract.config import ExtractConfig, ImportedConfig
+from mmkgc.components.extract.config import ExtractConfig, ImportedConfig, step_name
 from mmkgc.components.extract.contents import Source, sources
 from mmkgc.components.extract.encode import rows
+from mmkgc.components.kge.graph import HEAD, TAIL
 from mmkgc.components.runtime.progress import track
 from mmkgc.components.runtime.tracking import step_run
 from mmkgc.feature_store.catalog import find
 from mmkgc.feature_store.importing import import_features
+from mmkgc.feature_store.inputs import local_input
 from mmkgc.feature_store.manifest import Manifest, digest_of
 from mmkgc.feature_store.spec import FeatureSpec
 from mmkgc.feature_store.storage import Storage, Stored
@@ -26,10 +29,18 @@ def extract(graph_uri: str, modality: str, config: ExtractConfig, storage: Stora
     """The step: features of a published graph, recorded in MLflow."""
     stored = make_features(MMKG.load(storage.fetch(graph_uri)), modality, config, storage)
     manifest = Manifest.read(stored.uri, storage)
-    with step_run(f"extract {modality}", manifest.encoder | {"dtype": manifest.dtype}) as run:
+    with step_run(step_name(modality), _params(manifest)) as run:
         run.log_metrics({f"{modality}/{status}": count for status, count in manifest.counts.items()})
         run.log_dataset(f"{modality} features", stored.digest, stored.uri, manifest.counts, "extracted")
     return stored
+
+
+def _params(manifest: Manifest) -> dict[str, Any]:
+    """The encoder's identity without what it has learnt, which may be long; the manifest has it."""
+    options = {
+        name: value for name, value in manifest.encoder.get("options", {}).items() if not isinstance(value, dict)
+    }
+    return manifest.encoder | {"options": options, "dtype": manifest.dtype}
 
 
 def make_features(graph: MMKG, modality: str, config: ExtractConfig, storage: Storage) -> Stored:
@@ -37,13 +48,19 @@ def make_features(graph: MMKG, modality: str, config: ExtractConfig, storage: St
 
     What went wrong with single entities is in the manifest's table of entities, and summed up in one line on stderr.
     """
-    chosen = config.encoder(modality)
+    chosen = _here(config.encoder(modality), storage)
     if isinstance(chosen, ImportedConfig):
         stored = _take_over(graph, modality, chosen, storage)
     else:
         stored = _compute(graph, create(chosen), config, storage)
     print(Manifest.read(stored.uri, storage).summary(), file=sys.stderr)
     return stored
+
+
+def _here(chosen: EncoderConfig | ImportedConfig, storage: Storage) -> EncoderConfig | ImportedConfig:
+    """The choice with files that were published for a cluster on this machine."""
+    field = "source" if isinstance(chosen, ImportedConfig) else "weights"
+    return chosen.model_copy(update={field: local_input(getattr(chosen, field), storage)})
 
 
 def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Storage) -> Stored:
@@ -57,16 +74,22 @@ def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Stor
 
 def _compute(graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage) -> Stored:
     """Encode what the store does not know yet, and commit."""
-    writer = FeatureWriter(FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype), storage)
     wanted = sources(graph, encoder.modality)
+    encoder = encoder.fit([item for index in _trained(graph) for item in wanted[index].items])
+    writer = FeatureWriter(FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype), storage)
     entities = [source.entity for source in wanted]
     stored = writer.committed(entities)
     if stored is None:
         missing = _missing(wanted, writer)
-        progress = f"extract {encoder.modality}"
+        progress = step_name(encoder.modality)
         writer.add(track(rows(missing, encoder, config, storage), progress, len(missing), "entities"))
         stored = writer.commit(entities)
     return stored
+
+
+def _trained(graph: MMKG) -> list[int]:
+    """The entities of the training triples, ascending."""
+    return graph.graph.train[:, [HEAD, TAIL]].unique().tolist()
 
 
 def _missing(wanted: Sequence[Source], writer: FeatureWriter) -> list[Source]:

@@ -1,10 +1,9 @@
 """What a recipe can say about ingest."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
-Columns = Literal["htr", "hrt"]
+from mmkgc.components.dataset.raw import Columns
+from mmkgc.components.runtime.names import Seed
 
 
 class IngestConfig(BaseModel):
@@ -15,9 +14,12 @@ class IngestConfig(BaseModel):
     dev_share: float = Field(
         0.1, gt=0, le=0.5, description="Share of train that becomes the development split where valid cannot serve."
     )
-    seed: int = Field(0, ge=0, description="Seed of that choice.")
+    seed: Seed = Field(0, description="Seed of that choice.")
     allow_leakage: bool = Field(
         False, description="Go on, with a warning and a tag in MLflow, where test triples are also in train."
+    )
+    allow_outside_images: bool = Field(
+        False, description="Read images whose path leads out of the dataset folder: absolute, by `..` or by a link."
     )
     columns: Columns | None = Field(
         None, description="Column order of OpenKE files, overriding dataset.yaml: htr (head tail relation) or hrt."

@@ -4,6 +4,8 @@ An increment is a folder with ``triples.tsv`` (``head relation tail``, keys of t
 export`` wrote it, ``increment.json``: what proposed the triples and how many were decided.
 """
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from mmkgc.components.dataset.checks import Findings
+from mmkgc.components.dataset.lines import read_bytes
 from mmkgc.components.dataset.raw import RawGraph, Split
 from mmkgc.components.dataset.readers.folder import SplitReader
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.files import read_json
 from mmkgc.feature_store.storage import Storage
 
 TRIPLES, CARD = "triples.tsv", "increment.json"
@@ -42,10 +44,22 @@ def add_increments(
         rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
         new = split.triples[rows][~np.isin(raw.codes(split.triples[rows]), raw.codes(train))]
         findings.notes.append(f"{len(new)} accepted triples join train; {len(split) - len(new)} are in it already.")
-        card = read_json(folder / CARD) if (folder / CARD).is_file() else {}
+        card = _card(folder / CARD) if os.path.lexists(folder / CARD) else {}
         lineage.append({"added": len(new), "sha256": digests.of_file(folder / TRIPLES)} | card)
         train = np.concatenate([train, new])
     return train, {"increments": lineage} if lineage else {}
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """What ``increment.json`` says about the triples. Raises UserError where it is no JSON object."""
+    mend = "restore it, or delete it: the triples alone are enough"
+    try:
+        card = json.loads(read_bytes(path, mend))
+    except (ValueError, RecursionError) as error:
+        raise UserError(path, "this is not JSON", mend) from error
+    if not isinstance(card, dict):
+        raise UserError(path, "this is not a JSON object", mend)
+    return card
 
 
 def fingerprint(places: Sequence[str]) -> str:
@@ -61,7 +75,8 @@ def _fingerprint(place: str) -> str:
         return place  # a stored folder never changes
     if not (Path(place) / TRIPLES).is_file():
         raise UserError(f"increment {place}", f"there is no {TRIPLES} in it", f"the folder needs {NEEDS}")
-    return digests.of_folder(Path(place))
+    files = (Path(place) / name for name in (TRIPLES, CARD))
+    return digests.of_json([[path.name, digests.of_file(path)] for path in files if path.is_file()])
 
 
 def _vocabulary_files(raw: RawGraph) -> tuple[str, str]:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from mmkgc.components.dataset import profile
-from mmkgc.components.dataset.checks import Findings, distinct, leakage, warn_of_unused
+from mmkgc.components.dataset.checks import Findings, distinct, leakage, note_files, warn_of_unused
 from mmkgc.components.dataset.mmkg import MMKG
-from mmkgc.components.dataset.raw import RawGraph
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.dataset.raw import CARD, RawGraph
 from mmkgc.components.dataset.readers import read
 from mmkgc.components.dataset.split import develop
 from mmkgc.components.ingest.config import IngestConfig
-from mmkgc.components.ingest.images import store_images
 from mmkgc.components.ingest.increments import add_increments
 from mmkgc.components.ingest.source import opened
 from mmkgc.components.kge.graph import Graph
@@ -39,26 +39,31 @@ def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
 
 
 def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
-    """The checked graph; only the bytes of its images are stored."""
+    """The checked graph; only the bytes of its images and other files are stored."""
     findings = Findings()
     with opened(dataset, storage) as folder:
         raw = read(folder, config.columns)
+        note_files(raw, findings)
         train, test = distinct(raw, raw.train, findings), distinct(raw, raw.test, findings)
         leaked = leakage(raw, config.allow_leakage, findings)
-        train, valid, known = develop(raw, train, test, config, findings)
+        train, valid, known = develop(raw, train, test, config.dev_share, config.seed, findings)
         held_out = {"the development split": valid, "test": test}
         train, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
         warn_of_unused(raw, findings)
-        images = store_images(raw, storage.put_blob, findings)
+        outside = config.allow_outside_images
+        contents = {
+            name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
+            for name, found in raw.contents.items()
+        }
         splits = {"train": train, "valid": valid, "test": test, "known": known}
         tensors = {name: torch.from_numpy(triples) for name, triples in splits.items()}
         graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
-        mmkg = MMKG(graph, raw.descriptions, images)
+        mmkg = MMKG(graph, contents)
         return replace(mmkg, info=_info(mmkg, raw, leaked, findings) | increments)
 
 
 def _info(mmkg: MMKG, raw: RawGraph, leaked: int, findings: Findings) -> dict[str, Any]:
-    files = [name for name in ("dataset.yaml", *raw.files) if (raw.folder / name).is_file()]
+    files = [name for name in (CARD, *raw.files) if (raw.folder / name).is_file()]
     return {
         **raw.card.model_dump(include={"name", "source", "licence"}),
         "counts": profile.counts(mmkg),

@@ -1,10 +1,13 @@
 """Where a dataset comes from: a bundled name, a folder of the user's, a folder among the data, or one in the store."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from mmkgc.components.dataset import readers
+from mmkgc.components.dataset.modalities.files import unreadable
 from mmkgc.components.dataset.readers import folder as tsv
 from mmkgc.components.dataset.readers import openke
 from mmkgc.components.runtime import digests
@@ -26,19 +29,37 @@ def opened(dataset: str, storage: Storage) -> Iterator[Path]:
     elif "://" in dataset:
         yield storage.fetch(dataset)
     else:
-        yield _folder(dataset)
+        yield folder_of(dataset)
 
 
 def fingerprint(dataset: str) -> str:
-    """What changes whenever the dataset does, for a cache key: the digest of a folder's content, otherwise the name.
+    """What changes whenever the dataset does, for a cache key: of a folder the digest of every file that ingest reads,
+    wherever it lies, and of no other; otherwise the name.
 
-    A bundled dataset changes only with the code, a stored one never. Raises UserError for a name that is nowhere.
+    A bundled dataset changes only with the code, a stored one never. Raises UserError for a name that is nowhere and
+    for a list of images that is malformed.
     """
-    return dataset if dataset in BUNDLED or "://" in dataset else digests.of_folder(_folder(dataset))
+    if dataset in BUNDLED or "://" in dataset:
+        return dataset
+    folder = folder_of(dataset)
+    files, images = readers.inputs(folder)
+    read = [name for name in files if os.path.isfile(folder / name)]
+    read += [path for path in images if not unreadable(folder / path)]
+    return digests.of_json([[name, _digest(folder / name)] for name in read])
 
 
-def _folder(dataset: str) -> Path:
-    """A folder of that path, or of that name where the data lie."""
+def _digest(path: Path) -> str:
+    """Digest of a file; empty where it may not be read, which ingest tells."""
+    try:
+        return digests.of_file(path)
+    except PermissionError:
+        return ""
+
+
+def folder_of(dataset: str) -> Path:
+    """A folder of that path, or of that name where the data lie. Raises UserError where there is none."""
+    if not dataset.strip():
+        raise UserError("dataset", "the name is empty", "say which dataset; `.` is the working folder")
     data = Settings.from_env().data
     for folder in (Path(dataset), data / dataset):
         if folder.is_dir():

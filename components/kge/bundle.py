@@ -1,10 +1,12 @@
 """A saved model with all that is needed to use it: safetensors and JSON, no pickle, the same bytes for the same model.
 
 Files: ``model.safetensors`` (weights, raw features and their masks), ``triples.safetensors`` (train, known),
-``vocabulary.json`` (entities, relations, types), ``bundle.json`` (config, encoders, calibration, provenance).
+``vocabulary.json`` (entities, relations, types), ``bundle.json`` (config, encoders, calibration, provenance, and the
+SHA-256 of the other files).
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path, read_json, write_json
 
@@ -63,17 +66,19 @@ class Bundle:
                 {name: ids.to("cpu", torch.int32) for name, ids in triples.items()}, temporary / "triples.safetensors"
             )
             write_json(temporary / "vocabulary.json", self._vocabulary())
-            write_json(temporary / "bundle.json", self._description())
+            saved = {path.name: digests.of_file(path) for path in sorted(temporary.iterdir())}
+            write_json(temporary / "bundle.json", self._description() | {"files": saved})
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> "Bundle":
         """Read a bundle; on the CPU its tensors are memory-mapped, so several processes share them.
 
-        Raises ``UserError`` where the folder is no bundle or of another format.
+        Raises ``UserError`` where the folder is no bundle, of another format, or not what was saved.
         """
         if not (folder / "bundle.json").is_file():
             raise UserError(folder, "this folder is no model bundle", "give the folder that `train` published")
-        description, vocabulary = read_json(folder / "bundle.json"), read_json(folder / "vocabulary.json")
+        description = _verified(folder)
+        vocabulary = read_json(folder / "vocabulary.json")
         if description["format"] not in range(1, FORMAT + 1):
             raise UserError(folder, f"bundle format {description['format']} is not {FORMAT}", "train the model again")
         entities, relations = (_read_vocabulary(vocabulary[name]) for name in ("entities", "relations"))
@@ -113,12 +118,32 @@ class Bundle:
         return json.loads(json.dumps(described, sort_keys=True))
 
 
+def _verified(folder: Path) -> dict[str, Any]:
+    """What ``bundle.json`` says, if it and the other files are as they were saved.
+
+    They are compared with the digests that it lists (older bundles list none), and with that in the folder's own name,
+    where it has its published name.
+    """
+    mend = "fetch or train it again"
+    if re.fullmatch("[0-9a-f]{64}", folder.resolve().name) and digests.of_folder(folder) != folder.resolve().name:
+        raise UserError(folder, "this bundle was changed after it was published", mend)
+    try:
+        description = read_json(folder / "bundle.json")
+        listed = description.get("files", {})
+        changed = [name for name, digest in listed.items() if digests.of_file(folder / name) != digest]
+    except (ValueError, AttributeError, FileNotFoundError) as error:
+        raise UserError(folder, f"this bundle is damaged ({error})", mend) from error
+    if changed:
+        raise UserError(folder / changed[0], "this file of the bundle was changed after it was saved", mend)
+    return description
+
+
 def _tensors(model: Model) -> dict[str, Tensor]:
     """The weights; the raw features with their masks, each once, also where they are fine-tuned and so weights too."""
     state = model.state_dict() | {"seen": model.seen}
     for m in (m for m in model.entities.modalities if m != STRUCTURE):
         raw = model.entities.raw(m)
-        state = {name: tensor for name, tensor in state.items() if tensor.data_ptr() != raw.vectors.data_ptr()}
+        state = {name: tensor for name, tensor in state.items() if not name.endswith(f".{FEATURES}{m}")}
         state |= {f"{FEATURES}{m}": raw.vectors, f"{FEATURES}{m}_mask": raw.mask}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
 

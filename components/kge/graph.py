@@ -11,6 +11,8 @@ from torch import Tensor
 from mmkgc.components.kge.kernels import lookup
 
 HEAD, RELATION, TAIL = 0, 1, 2
+LONGEST_KEY = 500
+"""Characters of a key; queries take no longer label."""
 
 
 @dataclass(frozen=True)

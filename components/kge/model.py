@@ -200,7 +200,8 @@ class Model(nn.Module):
 
     def modality_weights(self, triples: Tensor) -> dict[str, Tensor] | None:
         """Weight ``[B]`` of each modality in ``triples[B, 3]``: the mean over head and tail; None without weights."""
-        ends = (self.entities.encode(triples[:, column]) for column in (HEAD, TAIL))
+        encode = self._frozen.modal.rows if self._frozen else self.entities.encode
+        ends = (encode(triples[:, column]) for column in (HEAD, TAIL))
         heads, tails = (self.fusion.modality_weights(modal, triples[:, RELATION]) for modal in ends)
         return {m: (heads[m] + tails[m]) / 2 for m in heads} if heads and tails else None
 

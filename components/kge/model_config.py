@@ -9,13 +9,18 @@ from mmkgc.components.kge.entity_encoders.base import FeatureScale, Missing
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
 
+WIDEST = 65_536
+"""Largest dimension: a thousand times more, a slip of the hand, would not fit into any memory."""
+
 
 class ModelConfig(BaseModel):
     """What kind of model, and how wide."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
-    dimension: int = Field(200, gt=0, description="d; an interaction over complex numbers has 2d reals an entity")
+    dimension: int = Field(
+        200, gt=0, le=WIDEST, description="d; an interaction over complex numbers has 2d reals an entity"
+    )
     interaction: Annotated[dict[str, Any], *INTERACTIONS.annotate()] = Field(
         INTERACTIONS.resolve("rotate"), description="score function"
     )

@@ -11,6 +11,8 @@ def package(
 ) -> None:
     """Model → the archive that TorchServe loads."""
     from mmkgc.components.package.package import PackageConfig, package
+    from mmkgc.components.runtime.artifacts import stored_uri
     from mmkgc.feature_store.storage import open_storage
 
-    package(bundle.uri, graph.uri, PackageConfig.model_validate_json(config), open_storage()).describe(archive)
+    settings = PackageConfig.model_validate_json(config)
+    package(stored_uri(bundle), stored_uri(graph), settings, open_storage()).describe(archive)

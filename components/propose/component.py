@@ -14,6 +14,8 @@ def propose(
 ) -> None:
     """Model → ranked missing triples."""
     from mmkgc.components.propose.propose import ProposeConfig, propose
+    from mmkgc.components.runtime.artifacts import stored_uri
     from mmkgc.feature_store.storage import open_storage
 
-    propose(bundle.uri, registration.uri, ProposeConfig.model_validate_json(config), open_storage()).describe(proposals)
+    settings = ProposeConfig.model_validate_json(config)
+    propose(stored_uri(bundle), stored_uri(registration), settings, open_storage()).describe(proposals)

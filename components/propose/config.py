@@ -11,7 +11,9 @@ class ProposeConfig(BaseModel):
     enabled: bool = Field(
         False, description="Whether a run proposes missing triples after it has registered the model."
     )
-    share: float = Field(0.1, gt=0, description="Proposals kept of a relation, as a share of its train triples …")
+    share: float = Field(
+        0.1, gt=0, allow_inf_nan=False, description="Proposals kept of a relation, as a share of its train triples …"
+    )
     least: int = Field(10, ge=1, description="… but at least so many (where there are as many)")
     most: int = Field(1000, ge=1, description="… and at most so many.")
     relations: tuple[str, ...] | None = Field(None, description="Keys of the relations to complete; default: all.")
@@ -25,8 +27,8 @@ class ProposeConfig(BaseModel):
         description="A relation counts as functional if this share of its entities has one answer alone; who has it, "
         "is asked for no other.",
     )
-    batch_size: int = Field(256, ge=1, description="Questions scored at a time.")
-    support: int = Field(3, ge=1, description="Similar train triples kept with each proposal.")
+    batch_size: int = Field(256, ge=1, le=2**20, description="Questions scored at a time.")
+    support: int = Field(3, ge=1, le=1000, description="Similar train triples kept with each proposal.")
 
     def budget(self, triples: int) -> int:
         """How many proposals of a relation with that many train triples are kept."""

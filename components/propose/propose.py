@@ -20,7 +20,7 @@ from mmkgc.components.propose.scan import PROPOSALS, Lists, Scan
 from mmkgc.components.propose.table import rows, table
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError, did_you_mean
-from mmkgc.components.runtime.files import read_json, write_json
+from mmkgc.components.runtime.files import locked, read_json, write_json
 from mmkgc.components.runtime.progress import track
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.runtime.tracking import step_run
@@ -31,6 +31,7 @@ from mmkgc.serving.review.proposals import FILE, KIND, SUMMARY
 __all__ = ["ProposeConfig", "complete_graph", "propose"]
 
 QUESTIONS_A_PART = 4096
+PATIENCE_SECONDS = 10.0  # for a process that is just being ended
 Keys = Sequence[tuple[str, str, str]]
 
 
@@ -69,15 +70,16 @@ def complete_graph(
     parts = (scratch or Settings.from_env().scratch) / "propose" / key
     questions = Questions(bundle.train, bundle.types, len(bundle.entities), len(bundle.relations), config)
     asker = Scan(bundle, questions, _ids(rejected, bundle))
-    found = _ask(asker, bundle, config, parts)
     made_by = {"model": model.name, "version": model.version, "bundle": digest}
-    lists = {relation: lists for relation, (_, lists) in found.items()}
-    with TemporaryDirectory() as temporary:
+    busy = locked(parts.with_name(f"{parts.name}.lock"), "proposing with this very model", PATIENCE_SECONDS)
+    with busy, TemporaryDirectory() as temporary:
+        found = _ask(asker, bundle, config, parts)
+        lists = {relation: lists for relation, (_, lists) in found.items()}
         out = Path(temporary)
         pq.write_table(table(rows(bundle, lists, config.support, made_by)), out / FILE)
         write_json(out / SUMMARY, _summary(asker, bundle, found, made_by))
         stored = storage.publish(out, KIND)
-    shutil.rmtree(parts)
+        shutil.rmtree(parts)
     return stored
 
 
@@ -94,9 +96,8 @@ def _ask(asker: Scan, bundle: Bundle, config: ProposeConfig, folder: Path) -> di
     """The best answers of every relation; parts that lie in ``folder`` already are not asked again."""
     parts = {relation: _parts(asker.questions, relation, config, folder) for relation in _relations(bundle, config)}
     todo = [part for of_relation in parts.values() for part in of_relation]
-    done = sum(part.path.exists() for part in todo)
-    missing = [part for part in todo if not part.path.exists()]
-    for part in track(missing, "propose", len(todo), "part", done):
+    missing = [part for part in todo if not scan.is_whole(part.path)]
+    for part in track(missing, "propose", len(todo), "part", len(todo) - len(missing)):
         scan.save(part.path, asker.block(part.pairs, part.asked, part.budget, config.batch_size))
     return {relation: (of_relation[0].pairs, _joined(of_relation)) for relation, of_relation in parts.items()}
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from mmkgc.components.kge.evaluation.ranks import NotFinite
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
 from mmkgc.components.propose.best import Best
 from mmkgc.components.propose.questions import Pairs, Questions
-from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.files import atomic_path, set_aside
 
 Lists = Mapping[str, Best]
 PROPOSALS, HIDDEN, POPULARITY = "proposals", "hidden", "popularity"
@@ -93,6 +94,18 @@ def save(path: Path, lists: Lists) -> None:
     tensors |= {f"{name}.scores": best.scores for name, best in lists.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether ``save`` has written the file; a damaged one is set aside."""
+    if not path.exists():
+        return False
+    try:
+        load(path, 0)
+    except (SafetensorError, KeyError) as error:
+        set_aside(path, str(error), "its questions are asked again")
+        return False
+    return True
 
 
 def load(path: Path, budget: int) -> Lists:

@@ -15,8 +15,9 @@ def register(
 ) -> None:
     """Model → a version in the MLflow registry, promoted if the gate lets it."""
     from mmkgc.components.register.register import RegisterConfig, register
+    from mmkgc.components.runtime.artifacts import stored_uri
     from mmkgc.feature_store.storage import open_storage
 
-    register(
-        graph.uri, bundle.uri, evaluation.uri, RegisterConfig.model_validate_json(config), open_storage()
-    ).describe(registration)
+    settings = RegisterConfig.model_validate_json(config)
+    inputs = stored_uri(graph), stored_uri(bundle), stored_uri(evaluation)
+    register(*inputs, settings, open_storage()).describe(registration)

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mmkgc.components.runtime.names import Alias, Name, Seed
+
 
 class GateConfig(BaseModel):
     """What a challenger must show on the gate queries before it takes the champion's place."""
@@ -15,7 +17,7 @@ class GateConfig(BaseModel):
         lt=1,
         description="Coverage of the paired-bootstrap interval of the gain; its low end must exceed 0.",
     )
-    resamples: int = Field(2000, ge=100, description="Resamples of the gate triples.")
+    resamples: int = Field(2000, ge=100, le=1_000_000, description="Resamples of the gate triples.")
     max_slice_loss: float = Field(
         0.05, ge=0, description="Largest loss of MRR in any relation or missing-modality slice (δ)."
     )
@@ -30,7 +32,7 @@ class GateConfig(BaseModel):
         lt=1,
         description="Share of gate queries that may be left out because the champion does not know their entities.",
     )
-    seed: int = Field(0, description="Seeds the resamples.")
+    seed: Seed = Field(0, description="Seeds the resamples.")
 
 
 class RegisterConfig(BaseModel):
@@ -38,7 +40,7 @@ class RegisterConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = Field(None, description="Name in the registry (default: the name of the MLflow experiment).")
-    alias: str = Field("champion", pattern=r"^[a-z][a-z0-9_]*$", description="Alias of the promoted version.")
+    model: Name | None = Field(None, description="Name in the registry (default: the name of the MLflow experiment).")
+    alias: Alias = Field("champion", description="Alias of the promoted version.")
     promote: bool = Field(True, description="Ask the gate; otherwise the version is registered without an alias.")
     gate: GateConfig = GateConfig()

@@ -1,13 +1,13 @@
 """The model as MLflow serves it (``mlflow models serve``, ``mlflow.pyfunc.load_model``): MLflow runs this file.
 
 Input: a table of queries with the columns ``head``, ``relation``, ``tail`` (keys or names; the one asked for is empty).
-An entity that the graph does not hold is given by ``head_text``, ``head_image``, ``tail_text`` or ``tail_image`` (bytes
-or base64) instead. Further columns are the options of a query: ``k``, ``exclude_known``, ``type``, …; an empty cell is
-the default. Output: the answers of ``mmkgc.serving.engine.engine`` as JSON text, one a row.
+An entity that the graph does not hold is given by ``head_text``, ``head_image`` (bytes or base64), ``head_numbers``
+(JSON), ``tail_text``, … instead: one column a modality and side. Further columns are the options of a query: ``k``,
+``exclude_known``, ``type``, …; an empty cell is the default. Output: the answers of ``mmkgc.serving.engine.engine`` as
+JSON text, one a row.
 """
 
 import json
-from base64 import b64encode
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 from pandas.api.types import is_scalar
 
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.serving.engine.engine import Engine
 
 
@@ -38,9 +39,8 @@ def query_of(row: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     query = {column: value for column, value in row.items() if not (is_scalar(value) and pd.isna(value))}
     for part in ("head", "tail"):
         if part not in query:
-            described = {kind: query.pop(f"{part}_{kind}", None) for kind in ("text", "image")}
-            if isinstance(described["image"], bytes):
-                described["image"] = b64encode(described["image"]).decode()
+            cells = {kind: query.pop(f"{part}_{kind.field}", None) for kind in MODALITIES.values()}
+            described = {kind.field: kind.from_cell(cell) for kind, cell in cells.items() if cell is not None}
             query |= {part: described} if any(described.values()) else {}
     return query
 

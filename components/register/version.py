@@ -8,9 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime import model_registry as registry
+from mmkgc.components.runtime.quoting import mlflow_literal
 from mmkgc.components.runtime.tracking import Run
 from mmkgc.feature_store.storage import Storage
 
@@ -22,7 +24,8 @@ def register_version(
     graph, folder = storage.fetch(graph_uri), storage.fetch(bundle_uri)
     bundle = Bundle.load(folder)
     tags = lineage(bundle, graph_uri, bundle_uri, graph, folder)
-    same = f"name = '{name}' AND tags.{registry.DIGEST_TAG} = '{tags[registry.DIGEST_TAG]}'"
+    digest = mlflow_literal(tags[registry.DIGEST_TAG])
+    same = f"name = {mlflow_literal(name)} AND tags.{registry.DIGEST_TAG} = {digest}"
     if found := run.api.search_model_versions(same):
         return str(found[0].version)
     model_id = _log_model(run, name, folder, tags, _example(bundle))
@@ -60,7 +63,8 @@ def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder
 def _log_model(run: Run, name: str, folder: Path, tags: dict[str, str], example: dict[str, Any]) -> str:
     """Log the bundle, and the code that answers queries with it, as a LoggedModel; returns its id."""
     experiment = run.api.get_run(run.id).info.experiment_id
-    logged = run.api.create_logged_model(experiment, name=name, source_run_id=run.id, tags=tags, model_type="kge")
+    label = name.replace(".", "-")  # a LoggedModel's name, unlike a registered model's, may hold no dot
+    logged = run.api.create_logged_model(experiment, name=label, source_run_id=run.id, tags=tags, model_type="kge")
     with TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         _write_model(model, folder, example)
@@ -74,7 +78,7 @@ def _write_model(model: Path, folder: Path, example: dict[str, Any]) -> None:
     import mlflow
     from mlflow.types import ColSpec, DataType, Schema
 
-    unseen = ("head_text", "head_image", "tail_text", "tail_image")
+    unseen = [f"{part}_{modality.field}" for part in ("head", "tail") for modality in MODALITIES.values()]
     given = [ColSpec(DataType.string, part, required=False) for part in ("head", "relation", "tail", *unseen, "type")]
     known = ColSpec(DataType.boolean, "exclude_known", required=False)
     inputs = Schema([*given, known, ColSpec(DataType.long, "k", required=False)])

@@ -1,17 +1,40 @@
-"""Errors that a user can mend."""
+"""Errors that a user can mend, and how a value of the user's is shown in a message."""
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+LONGEST_VALUE, LONGEST_PART = 120, 1000
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys instead of showing it: control characters, line separators, changes of the writing direction,
+and halves of characters, which cannot even be encoded.
+"""
 
 
 class UserError(Exception):
     """Bad input, told in one sentence: where, what, and how to mend it.
 
-    The command line prints the message alone and exits with code 2; anything else is a bug and shows its traceback.
+    The command line prints the message alone and exits with code 2 (``pipeline.cli.failures`` words other errors). The
+    message is one line without control characters, and no part of it repeats a long input.
     """
 
     def __init__(self, where: object, what: str, mend: str = "") -> None:
+        where, what, mend = (shown(part, LONGEST_PART) for part in (where, what, mend))
         super().__init__(f"{where}: {what}" + (f" — {mend}" if mend else ""))
+
+
+def printable(text: str) -> str:
+    """``text`` with escapes such as ``\\x1b`` for what a terminal or a log would obey instead of showing it."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def shown(value: object, longest: int = LONGEST_VALUE) -> str:
+    """A value in a message: printable, and without its middle where it has more than ``longest`` characters."""
+    text = str(value)
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+    return printable(text)
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
@@ -19,3 +42,9 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     near = get_close_matches(name, names, n=1) or get_close_matches(name.lower(), names, n=1)
     return f"did you mean '{near[0]}'?" if near else "choose one of: " + ", ".join(names[:20])
+
+
+def same_but_for_form(key: str, keys: Iterable[str]) -> str | None:
+    """The one of ``keys`` that looks like ``key`` and is written with other code points (composed, decomposed)."""
+    form = unicodedata.normalize("NFC", key)
+    return next((other for other in keys if unicodedata.normalize("NFC", other) == form), None)

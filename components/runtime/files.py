@@ -1,36 +1,89 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, locks that end with their process, and what to do with a damaged file."""
 
+import fcntl
+import glob
 import json
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, BinaryIO
+
+from mmkgc.components.runtime.errors import UserError
+
+POLL_SECONDS = 0.05
+YOUNG_SECONDS = 60.0
+OWNER = ".owner"  # in a temporary folder: the lock of the process that it belongs to
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; what is written there, file or folder, takes its name on success.
 
     An existing file is replaced; an existing folder is replaced as one rename allows (old away, new in).
-    After an exception, or a kill, ``path`` is as it was.
+    After an exception, or a kill, ``path`` is as it was. ``durable``: what has the name is on the disk, so that the
+    same holds after a power failure; False spares the wait where a reader checks a digest, or nobody reads later.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    _sweep(path)
+    scratch = Path(mkdtemp(prefix=_prefix(path), dir=path.parent))
+    owner = None
     try:
+        with suppress(OSError):  # a file system without locks: nobody sweeps there either
+            owner = hold(scratch / OWNER)
         yield scratch / path.name
+        if durable:
+            _sync(scratch / path.name)
         if path.is_dir():
             os.replace(path, scratch / "replaced")
         os.replace(scratch / path.name, path)
+        if durable:
+            _sync_one(path.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if owner:
+            owner.close()
 
 
-def write_text(path: Path, text: str) -> None:
+def _prefix(path: Path) -> str:
+    return f".{path.name[:100]}."
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of ``path`` left that were killed: their lock is free. The young may not hold it yet."""
+    for left in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > YOUNG_SECONDS and (owner := hold(left / OWNER)):
+                shutil.rmtree(left, ignore_errors=True)
+                owner.close()
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or every file below a folder, on the disk."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _sync_one(Path(folder, name))
+        _sync_one(Path(folder))
+    if path.is_file():
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, durable: bool = True) -> None:
     """Write UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -42,3 +95,51 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def locked(path: Path, purpose: str, patience: float | None = None) -> Iterator[None]:
+    """Hold the lock file ``path``; the system releases it with this process, however that ends.
+
+    Waits ``patience`` seconds for another holder, as long as it takes by default. Raises UserError after that:
+    ``purpose`` says what the lock is for ("training this model").
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = None if patience is None else time.monotonic() + patience
+    while (file := hold(path)) is None:
+        if deadline is not None and time.monotonic() > deadline:
+            holder = path.read_text(errors="replace") if path.exists() else ""
+            raise UserError(purpose, f"process {holder or '?'} is at it", "wait until it has ended, or end it")
+        time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: whoever waits for this file sees that it has lost its name
+        file.close()
+
+
+def hold(path: Path) -> BinaryIO | None:
+    """The lock file ``path``, held until it is closed; None where another process, or thread, holds it."""
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise FileNotFoundError(path)
+    except (BlockingIOError, FileNotFoundError):
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(str(os.getpid()).encode())
+    file.flush()
+    return file
+
+
+def set_aside(path: Path, reason: str, redo: str) -> Path:
+    """Give a damaged file of our own another name, say so in one sentence on stderr, and return that name."""
+    for number in range(1, 1000):
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+        if not aside.exists():
+            break
+    path.rename(aside)
+    print(f"warning: {path} is damaged ({reason}) and was set aside as {aside.name}; {redo}", file=sys.stderr)
+    return aside

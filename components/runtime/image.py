@@ -1,6 +1,6 @@
 """The container image that every pipeline step runs in."""
 
-import os
+from mmkgc.components.runtime.settings import variable
 
-IMAGE = os.environ.get("MMKGC_IMAGE", "mmkgc:0.1.0")
+IMAGE = variable("MMKGC_IMAGE") or "mmkgc:0.2.0"
 """Image of the components, read when the pipeline is compiled; ``MMKGC_IMAGE`` names a cluster's own, by digest."""

@@ -1,24 +1,27 @@
 """The MLflow model registry: versions, the alias that says which one serves, and how it moves without a race.
 
 A version is a LoggedModel whose artifacts hold the bundle in ``artifacts/bundle``. Aliases keep no history, so that a
-promotion also writes tags: ``promoted_at``, ``replaced`` on the new version, ``<alias>`` → ``previous_<alias>`` for the
-old one.
+promotion also writes tags: ``promoted_at`` (milliseconds since 1970) and the gate's words on the new version; the old
+one gets the alias ``previous_<alias>``.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmkgc.components.runtime import digests, tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.quoting import mlflow_literal
 from mmkgc.components.runtime.settings import Settings
 
 BUNDLE_FOLDER = "artifacts/bundle"
 DIGEST_TAG = "bundle_digest"
 LOCK_SUFFIX = ".promotion-lock"
+PROMOTED_AT = "promoted_at"
 STALE_SECONDS = 120.0
 
 
@@ -38,12 +41,28 @@ def version_at(name: str, alias: str) -> Version | None:
 
 def version(name: str, number: str | int) -> Version:
     """Version ``number`` of model ``name``. Raises UserError where there is none, naming those that exist."""
-    api = tracking.client()
-    if found := _or_none(lambda: api.get_model_version(name, str(number))):
+    api, given = tracking.client(), str(number)
+    is_number = given.isascii() and given.isdecimal() and len(given) < 10  # MLflow and its database refuse others raw
+    if is_number and (found := _or_none(lambda: api.get_model_version(name, given))):
         return Version(name, str(found.version), found.tags)
-    exist = sorted(int(version.version) for version in api.search_model_versions(f"name = '{name}'"))
+    versions = _pages(partial(api.search_model_versions, f"name = {mlflow_literal(name)}"))
+    exist = sorted(int(version.version) for version in versions)
     mend = f"there are: {', '.join(map(str, exist))}" if exist else _models()
     raise UserError(f"{name} version {number}", "not in the registry", mend)
+
+
+def with_alias(alias: str) -> list[str]:
+    """Names of the models that have ``alias``, that of the last promotion first.
+
+    A version that got it elsewhere, or before promotions told their time, counts with the time of its last change.
+    """
+    api = tracking.client()
+    promoted: dict[str, float] = {}
+    for model in _pages(api.search_registered_models):
+        if alias in model.aliases:
+            found = api.get_model_version(model.name, str(model.aliases[alias]))
+            promoted[model.name] = float(found.tags.get(PROMOTED_AT) or found.last_updated_timestamp or 0)
+    return sorted(promoted, key=lambda name: (-promoted[name], name))
 
 
 def champion_bundle(name: str, alias: str = "champion") -> Path:
@@ -104,7 +123,7 @@ def move_alias(name: str, alias: str, number: str, expected: str | None, tags: d
             return False
         if current and current.version != number:
             api.set_registered_model_alias(name, f"previous_{alias}", current.version)
-        tag(name, number, tags)
+        tag(name, number, tags | {PROMOTED_AT: int(time.time() * 1000)})
         api.set_registered_model_alias(name, alias, number)
     return True
 
@@ -158,9 +177,20 @@ def _patiently(call: Callable[[], Any], attempts: int = 50) -> Any:
 
 
 def _models() -> str:
-    names = [model.name for model in tracking.client().search_registered_models()]
+    names = [model.name for model in _pages(tracking.client().search_registered_models)]
     names = [name for name in names if not name.endswith(LOCK_SUFFIX)]
     return f"registered models: {', '.join(sorted(names))}" if names else "run `mmkgc run countries` first"
+
+
+def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Everything that a search of MLflow finds, page by page."""
+    token: str | None = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _or_none(call: Callable[[], Any]) -> Any:

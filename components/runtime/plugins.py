@@ -1,4 +1,4 @@
-"""Classes found by folder: adding an interaction, a fusion, a strategy or an objective is adding a file."""
+"""Classes found by folder: adding an interaction, a fusion, a strategy or a loss is adding a file."""
 
 import inspect
 import pkgutil
@@ -26,9 +26,9 @@ class Entry(NamedTuple):
 class Registry(Generic[Base]):
     """The concrete subclasses of ``base`` in the modules of ``package``, by name.
 
-    A class is chosen by its file's name (``mans-v``; case, hyphens and underscores are free). Its **keyword-only**
-    constructor arguments are its hyper-parameters, which a recipe sets and pydantic checks; positional arguments are
-    what the run supplies.
+    A class is chosen by its own name, in which case, hyphens and underscores do not count, and listed by its file's;
+    both must be the same: ``MANSV`` in ``mans_v.py`` is ``mans-v``. Its **keyword-only** constructor arguments are its
+    hyper-parameters, which a recipe sets and pydantic checks; positional arguments are what the run supplies.
     """
 
     def __init__(self, kind: str, base: type[Base], package: str) -> None:
@@ -94,7 +94,7 @@ def hyper_parameters(found: type) -> type[BaseModel]:
         for parameter in parameters
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    return create_model(found.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(found.__name__, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
 def _name(found: type) -> str:

@@ -72,7 +72,7 @@ class Meter:
 
     def _tell(self, note: str) -> None:
         state = {"description": self.description, "done": self.done, "total": self.total, "unit": self.unit}
-        write_text(Path(str(self.state_file)), json.dumps(state | {"note": note}))
+        write_text(Path(str(self.state_file)), json.dumps(state | {"note": note}), durable=False)
 
     def __str__(self) -> str:
         rate = (self.done - self.begun_at) / max(time.monotonic() - self.begun, 1e-9)

@@ -5,11 +5,28 @@
 ``MMKGC_SCRATCH``        checkpoints and downloads, safe to lose (default: ``$MMKGC_HOME/scratch``)
 ``MMKGC_DATA``           where datasets that a recipe names, such as DB15K, have their folders (default: ``data``)
 ``MLFLOW_TRACKING_URI``  MLflow's database or server (default: ``sqlite:///$MMKGC_HOME/mlflow.db``)
+
+A variable that is empty counts as not set: compose files and manifests set every variable that they name. ``~`` is the
+user's folder.
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from mmkgc.components.runtime.quoting import sqlite_url
+
+SCHEME = "://"
+
+
+def variable(name: str) -> str | None:
+    """The value of an environment variable; None where it is not set, empty or blank."""
+    return os.environ.get(name, "").strip() or None
+
+
+def folder(path: str | Path) -> Path:
+    """The absolute path of a folder as a user writes it."""
+    return Path(os.path.expanduser(path)).resolve()
 
 
 @dataclass(frozen=True)
@@ -25,11 +42,12 @@ class Settings:
     @classmethod
     def from_env(cls) -> "Settings":
         """Read the environment variables; nothing is created."""
-        home = Path(os.environ.get("MMKGC_HOME", ".mmkgc")).resolve()
+        home = folder(variable("MMKGC_HOME") or ".mmkgc")
+        storage = variable("MMKGC_STORAGE") or str(home / "store")
         return cls(
             home=home,
-            storage=os.environ.get("MMKGC_STORAGE", str(home / "store")),
-            scratch=Path(os.environ.get("MMKGC_SCRATCH", home / "scratch")).resolve(),
-            data=Path(os.environ.get("MMKGC_DATA", "data")).resolve(),
-            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
+            storage=storage if SCHEME in storage else os.path.expanduser(storage),
+            scratch=folder(variable("MMKGC_SCRATCH") or home / "scratch"),
+            data=folder(variable("MMKGC_DATA") or "data"),
+            tracking_uri=variable("MLFLOW_TRACKING_URI") or sqlite_url(home / "mlflow.db"),
         )

@@ -1,10 +1,7 @@
 """The MLflow run of a pipeline and the nested run of each step.
 
 One pipeline run is one parent run; every step that executes opens a nested run under it. A step finds its parent in the
-environment, never in its parameters, because a run id in a cache key would make every step new:
-
-``MLFLOW_RUN_ID``        the parent, set by the local runner or injected by Kubeflow Pipelines
-``MMKGC_PIPELINE_RUN``   the Kubeflow run id (the pod's label): the parent is the MLflow run that carries it as a tag
+environment, never in its parameters, because a run id in a cache key would make every step new (``pipeline_run``).
 """
 
 import logging
@@ -14,59 +11,59 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmkgc.components.runtime import database, pipeline_run, processes
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.pipeline_run import PARENT_TAG, PIPELINE_TAG
+from mmkgc.components.runtime.quoting import masked, sqlite_file
 from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.tracking_server import check_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+__all__ = ["PARENT_TAG", "PIPELINE_TAG", "Run", "client", "parent_run", "start_run", "step_run"]
+
 log = logging.getLogger(__name__)
 
-PARENT_TAG = "mlflow.parentRunId"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # its page then shows runs and charts, not chats
-PIPELINE_TAG = "mmkgc.pipeline_run"
+PROCESS_TAG = "mmkgc.process"
+RUNNING = "attributes.status = 'RUNNING'"
 PARAMS_PER_CALL = 100  # MLflow's limit of one log_batch call
 METRICS_PER_CALL = 1000
 PARAM_LENGTH = 6000
 
 
 def client() -> "MlflowClient":
-    """MLflow client of the store that the environment names; an embedded database is created and brought up to date.
+    """MLflow client of the store that the environment names; an embedded database is created if there is none.
 
     Artifacts of the embedded store lie in ``$MMKGC_HOME/mlartifacts``.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
 
-    settings = Settings.from_env()
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    if settings.tracking_uri.startswith("sqlite:///"):
-        _upgrade(settings.tracking_uri)
-    return mlflow.MlflowClient(settings.tracking_uri)
-
-
-def _upgrade(uri: str) -> None:
-    """Create a missing database: processes that open a fresh one at the same time race in its migrations."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if path.exists():
-        return
-    from mlflow.store.db.utils import _safe_initialize_tables
-    from sqlalchemy import create_engine
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _safe_initialize_tables(create_engine(uri))
+    uri = Settings.from_env().tracking_uri
+    check_server(uri)
+    mlflow.set_tracking_uri(uri)
+    if path := sqlite_file(uri):
+        database.ensure(path)
+    return mlflow.MlflowClient(uri)
 
 
 def experiment_id(name: str) -> str:
-    """Id of the experiment, which is created on first use."""
+    """Id of the experiment, which is created on first use. Raises UserError where it was deleted."""
     from mlflow.exceptions import MlflowException
 
     api = client()
     found = api.get_experiment_by_name(name)
+    if found and found.lifecycle_stage == "deleted":  # its name stays taken, and it takes no runs
+        mend = f"`mlflow experiments restore --experiment-id {found.experiment_id}` restores it; or choose another name"
+        raise UserError(f"experiment '{name}'", f"it was deleted in MLflow at {masked(api.tracking_uri)}", mend)
     if found:
         return found.experiment_id
     settings = Settings.from_env()
-    embedded = settings.tracking_uri.startswith("sqlite:///")
+    embedded = sqlite_file(settings.tracking_uri)
     try:
         location = (settings.home / "mlartifacts" / name).as_uri() if embedded else None
         return api.create_experiment(name, artifact_location=location, tags=KIND)
@@ -105,7 +102,7 @@ class Run:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; values become text."""
         for key, value in tags.items():
-            self.api.set_tag(self.id, key, str(value))
+            self.api.set_tag(self.id, key, masked(value))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file, or everything in a folder."""
@@ -124,11 +121,14 @@ class Run:
 
 @contextmanager
 def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
-    """Open a run; it ends ``FINISHED``, or ``FAILED`` after an exception."""
+    """Open a run; it ends ``FINISHED``, ``FAILED`` after an exception, or ``KILLED`` by a signal.
+
+    So do the runs under it that its steps could not end. Runs of processes that have ended are closed first.
+    """
     api = client()
-    created = api.create_run(
-        experiment_id(experiment), run_name=name, tags={k: str(v) for k, v in (tags or {}).items()}
-    )
+    close_dead_runs(api)
+    tags = {k: str(v) for k, v in (tags or {}).items()} | {PROCESS_TAG: processes.identity()}
+    created = api.create_run(experiment_id(experiment), run_name=name, tags=tags)
     with _ending(Run(api, created.info.run_id)) as run:
         yield run
 
@@ -137,23 +137,34 @@ def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None)
 def step_run(
     name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None
 ) -> Iterator[Run]:
-    """Open the nested run of the step ``name`` under the pipeline's run, or a run of its own where there is none."""
+    """Open the nested run of the step ``name`` under the pipeline's run, or a run of its own where there is none.
+
+    Where Kubeflow's MLflow plugin made a run for the task, that is the step's.
+    """
     api = client()
-    parent = _parent(api)
+    parent = pipeline_run.parent(api, experiment_id)
+    given = {"mmkgc.step": name, PROCESS_TAG: processes.identity(), **(tags or {})}
+    with pipeline_run.kept_open(api, parent), _ending(_nested(api, name, parent)) as run:
+        run.set_tags(given)
+        run.log_params(params or {})
+        if parent and (recipe := pipeline_run.description().get("params")):
+            Run(api, parent.info.run_id).log_params(recipe)
+        yield run
+
+
+def _nested(api: "MlflowClient", name: str, parent: Any) -> Run:
+    if made := pipeline_run.task_run(api):
+        return Run(api, made.info.run_id)
     experiment = parent.info.experiment_id if parent else experiment_id("mmkgc")
     family = {PARENT_TAG: parent.info.run_id} if parent else {}
-    created = api.create_run(
-        experiment, run_name=name, tags={"mmkgc.step": name} | {k: str(v) for k, v in (tags or {}).items()} | family
-    )
-    with _ending(Run(api, created.info.run_id)) as run:
-        run.log_params(params or {})
-        yield run
+    own = {PROCESS_TAG: processes.identity()} | family
+    return Run(api, api.create_run(experiment, run_name=name, tags=own).info.run_id)
 
 
 def parent_run() -> Run | None:
     """The pipeline's own run, where a step adds what belongs to the whole (final metrics, the registered version)."""
     api = client()
-    parent = _parent(api)
+    parent = pipeline_run.parent(api, experiment_id)
     return Run(api, parent.info.run_id) if parent else None
 
 
@@ -161,20 +172,29 @@ def parent_run() -> Run | None:
 def _ending(run: Run) -> Iterator[Run]:
     try:
         yield run
-    except BaseException:
-        run.api.set_terminated(run.id, "FAILED")
+    except BaseException as error:
+        try:
+            _close(run.api, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception as second:  # a full disk, a server that is away: the first error is the one to tell
+            log.warning("the MLflow run %s could not be closed: %s", run.id, second)
         raise
-    run.api.set_terminated(run.id, "FINISHED")
+    _close(run.api, run.id, "FINISHED")
 
 
-def _parent(api: "MlflowClient") -> Any | None:
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        return api.get_run(run_id)
-    if pipeline_run := os.environ.get("MMKGC_PIPELINE_RUN"):
-        experiments = [experiment.experiment_id for experiment in api.search_experiments()]
-        found = api.search_runs(experiments, f"tags.`{PIPELINE_TAG}` = '{pipeline_run}'", max_results=1)
-        return found[0] if found else None
-    return None
+def close_dead_runs(api: "MlflowClient") -> None:
+    """End as ``KILLED`` what a process of this machine left running when it was killed."""
+    experiments = [experiment.experiment_id for experiment in api.search_experiments()]
+    for run in api.search_runs(experiments, RUNNING, max_results=1000):
+        if (process := run.data.tags.get(PROCESS_TAG)) and processes.has_ended(process):
+            _close(api, run.info.run_id, "KILLED")
+
+
+def _close(api: "MlflowClient", run_id: str, status: str) -> None:
+    """End a run, and as ``KILLED`` what still runs under it: its process was killed, or it would have ended it."""
+    experiment = api.get_run(run_id).info.experiment_id
+    for child in api.search_runs([experiment], f"{RUNNING} AND tags.`{PARENT_TAG}` = '{run_id}'"):
+        _close(api, child.info.run_id, "KILLED")
+    api.set_terminated(run_id, status)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -189,7 +209,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(key: str, value: Any) -> str:
-    text = str(value)
+    text = masked(value)
     if len(text) > PARAM_LENGTH:
         log.warning("%s: value of %d characters is cut to %d for MLflow", key, len(text), PARAM_LENGTH)
     return text[:PARAM_LENGTH]

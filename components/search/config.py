@@ -2,7 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from mmkgc.components.runtime.names import Name, Seed
+from mmkgc.components.runtime.quoting import masked
 
 
 class _Range(BaseModel):
@@ -10,7 +13,7 @@ class _Range(BaseModel):
 
     when: dict[str, Any] = Field(
         default_factory=dict,
-        description="Only searched when these keys have these values, e.g. `{strategy.name: mans_a}`.",
+        description="Only searched when these keys have these values, e.g. `{negatives.name: mans-a}`.",
     )
 
 
@@ -23,11 +26,13 @@ class Choice(_Range):
 class Number(_Range):
     """A real or whole number between two bounds, uniform or log-uniform."""
 
-    low: float
-    high: float
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
     integer: bool = Field(False, description="Whole numbers only.")
     log: bool = Field(False, description="Uniform in the logarithm: for learning rates and penalties.")
-    step: float | None = Field(None, gt=0, description="Distance of neighbouring values; not together with `log`.")
+    step: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Distance of neighbouring values; not together with `log`."
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> "Number":
@@ -35,6 +40,8 @@ class Number(_Range):
             raise ValueError(f"`low` ({self.low:g}) must be below `high` ({self.high:g})")
         if self.log and (self.low <= 0 or self.step):
             raise ValueError("a logarithmic range needs `low` above 0 and no `step`")
+        if self.integer and not all(value.is_integer() for value in (self.low, self.high, self.step or 1.0)):
+            raise ValueError("a range of whole numbers needs whole `low`, `high` and `step`")
         return self
 
 
@@ -42,6 +49,23 @@ def _kind(value: Any) -> str:
     """A range with ``values`` is a choice, any other a number: errors then speak of one kind only."""
     listed = "values" in value if isinstance(value, dict) else isinstance(value, Choice)
     return "choice" if listed else "number"
+
+
+RANGE_KEYS = set(Choice.model_fields) | set(Number.model_fields)
+
+
+def _dotted(space: Any) -> Any:
+    """Keys with their dots, also where each part is a mapping of its own: `model: {dimension: {values: […]}}`.
+
+    That is how `--set search.space.model.dimension=…` and some recipes write them.
+    """
+    if not isinstance(space, dict):
+        return space
+    flat: dict[Any, Any] = {}
+    for key, value in space.items():
+        nested = isinstance(value, dict) and value and not set(value) & RANGE_KEYS
+        flat |= {f"{key}.{inner}": found for inner, found in _dotted(value).items()} if nested else {key: value}
+    return flat
 
 
 Range = Annotated[Annotated[Choice, Tag("choice")] | Annotated[Number, Tag("number")], Discriminator(_kind)]
@@ -52,10 +76,12 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    trials: int = Field(0, ge=0, description="Trials of the study, those of earlier, interrupted runs among them.")
-    workers: int = Field(1, ge=1, description="Processes that work on the study at the same time.")
-    space: dict[str, Range] = Field(
-        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `loss.gamma: {…}`."
+    trials: int = Field(
+        0, ge=0, le=1_000_000, description="Trials of the study, those of earlier, interrupted runs among them."
+    )
+    workers: int = Field(1, ge=1, le=1024, description="Processes that work on the study at the same time.")
+    space: Annotated[dict[str, Range], BeforeValidator(_dotted)] = Field(
+        default_factory=dict, description="Keys of `train`, dotted, and the values to try: `loss.margin: {…}`."
     )
     storage: str | None = Field(
         None,
@@ -63,11 +89,11 @@ class SearchConfig(BaseModel):
         "(on a cluster, a pod). A recipe is no secret: leave the password to PGPASSWORD. Default: a journal file in "
         "the scratch folder, and workers that are processes of one task.",
     )
-    study: str | None = Field(
+    study: Name | None = Field(
         None, description="Name of the study (default: a digest of graph, features, recipe and space)."
     )
     prune: bool = Field(True, description="Stop trials early whose development MRR falls behind (Hyperband).")
-    seed: int = Field(
+    seed: Seed = Field(
         0, description="Seeds the sampler; workers at the same time still make the order depend on timing."
     )
 
@@ -75,6 +101,16 @@ class SearchConfig(BaseModel):
     def is_spread(self) -> bool:
         """Whether the workers are tasks of the pipeline, which meet in the study's database."""
         return self.storage is not None and self.workers > 1
+
+    @field_validator("storage")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        """A recipe becomes MLflow parameters, task arguments and logs: a password in it would be everywhere."""
+        if url is not None and "://" not in url:
+            raise ValueError("no URL of a database: give e.g. postgresql+psycopg://user@host/database")
+        if url is not None and masked(url) != url:
+            raise ValueError("a recipe is no secret: leave the password out, and set PGPASSWORD (or ~/.pgpass)")
+        return url
 
     @model_validator(mode="after")
     def _something_to_search(self) -> "SearchConfig":

@@ -41,7 +41,7 @@ def search(
     Called again after a kill, or with more trials, it goes on where it was. Called at the same time elsewhere, with
     another number ``worker``, it shares the trials; each call returns when all have ended, with the same result. Every
     trial is a nested MLflow run with its intermediate values; test triples take no part. Raises UserError for a space
-    that ``train`` refuses, and where no trial finished.
+    that ``train`` or an earlier part of the study refuses, and where no trial finished.
     """
     space.check(config.space, train)
     uris = {m: uri for m, uri in sorted(feature_uris.items()) if train.uses(m)}
@@ -49,6 +49,7 @@ def search(
     folder = (scratch or Settings.from_env().scratch) / "search" / name
     folder.mkdir(parents=True, exist_ok=True)
     opened = study.open_study(name, config, train, folder, worker)
+    space.check_study(opened, config.space)
     threads = max(1, (os.cpu_count() or 1) // config.workers)
     with step_run("search", config.model_dump(), {"study": name}) as run, TemporaryDirectory() as temporary:
         arguments = (graph_uri, uris, train.model_dump_json(), storage.root, folder, threads)

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from optuna import Trial
+from optuna import Study, Trial
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 from pydantic import ValidationError
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
@@ -24,11 +30,14 @@ def suggest(trial: Trial, space: Mapping[str, Range], train: TrainConfig) -> dic
 
 
 def _suggest(trial: Trial, key: str, values: Range) -> Any:
-    if isinstance(values, Choice):
-        return trial.suggest_categorical(key, values.values)
-    if values.integer:
-        return trial.suggest_int(key, int(values.low), int(values.high), step=int(values.step or 1), log=values.log)
-    return trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
+    match _distribution(values):
+        case CategoricalDistribution() as choice:
+            return trial.suggest_categorical(key, choice.choices)
+        case IntDistribution() as whole:
+            return trial.suggest_int(key, whole.low, whole.high, step=whole.step, log=whole.log)
+        case FloatDistribution() as real:
+            return trial.suggest_float(key, real.low, real.high, step=real.step, log=real.log)
+    raise AssertionError("unreachable")
 
 
 def _value(key: str, chosen: Mapping[str, Any], train: TrainConfig) -> Any:
@@ -55,6 +64,35 @@ def check(space: Mapping[str, Range], train: TrainConfig) -> None:
             except ValidationError as error:
                 message = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise UserError(f"search.space.{key}", f"{value!r} cannot be tried: {message}") from error
+
+
+def check_study(study: Study, space: Mapping[str, Range]) -> None:
+    """Refuse a study whose trials were drawn from values that Optuna cannot join with those of ``space``."""
+    for trial in study.get_trials(deepcopy=False):
+        for key, before in trial.distributions.items():
+            if key not in space:
+                continue
+            try:
+                check_distribution_compatibility(before, _distribution(space[key]))
+            except ValueError as error:
+                where = f"search.space.{key}"
+                what = f"the study '{study.study_name}' has trials with other values of it, {_told(before)}"
+                mend = "give the study another name (`search.study`), or the values again"
+                raise UserError(where, what, mend) from error
+
+
+def _told(values: Any) -> str:
+    if isinstance(values, CategoricalDistribution):
+        return ", ".join(map(repr, values.choices))
+    return f"{values.low:g} to {values.high:g}" + (", logarithmic" if values.log else "")
+
+
+def _distribution(values: Range) -> CategoricalDistribution | IntDistribution | FloatDistribution:
+    if isinstance(values, Choice):
+        return CategoricalDistribution(values.values)
+    if values.integer:
+        return IntDistribution(int(values.low), int(values.high), log=values.log, step=int(values.step or 1))
+    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
 
 
 def _number(values: Any, bound: str) -> float | int:

@@ -1,5 +1,6 @@
 """The Optuna study behind a search: how it is opened, what counts, and what happens to trials whose process died."""
 
+import json
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from mmkgc.components.runtime.files import set_aside
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
 
@@ -49,8 +51,33 @@ def _storage(config: SearchConfig, folder: Path) -> optuna.storages.BaseStorage:
     if config.storage:
         return _database(config.storage)
     folder.mkdir(parents=True, exist_ok=True)
-    backend = JournalFileBackend(str(folder / "journal.log"))
-    return optuna.storages.JournalStorage(backend)
+    journal = folder / "journal.log"
+    try:
+        return _journal(journal)
+    except (ValueError, KeyError, TypeError, AssertionError) as error:  # a line torn at the end is no error to Optuna
+        aside = set_aside(journal, f"{type(error).__name__}: {error}", "the search goes on with the trials before it")
+        return _salvaged(aside, journal)
+
+
+def _journal(path: Path) -> optuna.storages.JournalStorage:
+    return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+
+
+def _salvaged(damaged: Path, journal: Path) -> optuna.storages.JournalStorage:
+    """The study of a journal's lines before the first that cannot be read; an empty one where they make no sense."""
+    whole = []
+    for line in damaged.read_bytes().splitlines(keepends=True):
+        try:
+            json.loads(line)
+        except ValueError:
+            break
+        whole.append(line)
+    journal.write_bytes(b"".join(whole))
+    try:
+        return _journal(journal)
+    except (ValueError, KeyError, TypeError, AssertionError):
+        journal.unlink()
+        return _journal(journal)
 
 
 def _database(url: str, patience: int = 10) -> optuna.storages.RDBStorage:

@@ -1,11 +1,17 @@
 """Checkpoints: the whole state of a training run in one file that is whole or absent, and holds no pickled code."""
 
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.files import atomic_path, locked, set_aside
+
+PATIENCE_SECONDS = 10.0  # for a process that is just being ended
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -15,8 +21,26 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read a checkpoint; None where there is none."""
-    return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
+    """Read a checkpoint; None where there is none, or where it is damaged: it is set aside then."""
+    if not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if broken := archive.testzip():  # torch.load does not compare the checksums that it writes
+                raise ValueError(f"{broken} does not match its checksum")
+        return torch.load(path, map_location=device, weights_only=True)
+    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        set_aside(path, str(error).splitlines()[0], "training begins anew")
+        return None
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Be the only process that trains with the checkpoints of ``folder``. Raises UserError where another one does."""
+    with locked(
+        folder.with_name(f"{folder.name}.lock"), f"training with the checkpoints of {folder}", PATIENCE_SECONDS
+    ):
+        yield
 
 
 def random_state(sampler: torch.Generator, shuffler: torch.Generator) -> dict[str, Any]:

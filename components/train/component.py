@@ -13,13 +13,19 @@ def train(
     bundle: dsl.Output[dsl.Model],
     visual: dsl.Input[dsl.Dataset] | None = None,
     textual: dsl.Input[dsl.Dataset] | None = None,
+    numeric: dsl.Input[dsl.Dataset] | None = None,
     best: dsl.Input[dsl.Artifact] | None = None,
+    workspace: str = "",
 ) -> None:
     """Graph and features → the model with the best development MRR."""
-    from mmkgc.components.train.train import TrainConfig, train
-    from mmkgc.feature_store.storage import open_storage, uris
+    from pathlib import Path
 
-    features, searched = uris(visual=visual, textual=textual), uris(best=best).get("best")
-    train(graph.uri, features, TrainConfig.model_validate_json(config), open_storage(), best_uri=searched).describe(
-        bundle
-    )
+    from mmkgc.components.runtime.artifacts import stored_uri, stored_uris
+    from mmkgc.components.train.train import TrainConfig, train
+    from mmkgc.feature_store.storage import open_storage
+
+    settings = TrainConfig.model_validate_json(config)
+    features = stored_uris(visual=visual, textual=textual, numeric=numeric)
+    searched = stored_uris(best=best).get("best")
+    kept = Path(workspace) if workspace else None
+    train(stored_uri(graph), features, settings, open_storage(), kept, searched).describe(bundle)

@@ -5,22 +5,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from mmkgc.components.dataset.modalities import MODALITIES, ModalityName
 from mmkgc.components.kge.compatibility import incompatibility
 from mmkgc.components.kge.evaluation.calibration import Method
 from mmkgc.components.kge.losses import LOSSES
-from mmkgc.components.kge.losses.base import AllEntityLoss
+from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.model import ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.runtime.names import Seed
 from mmkgc.components.train.compilation import Wanted
-
-MODALITIES = ("visual", "textual")
 
 
 class OptimizerConfig(BaseModel):
     """How parameters move."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")
@@ -33,9 +33,9 @@ class OptimizerConfig(BaseModel):
 class TrainConfig(BaseModel):
     """What is trained, how, and when it ends."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    seed: int = Field(0, description="of weights, sampler, order of batches, dropout")
+    seed: Seed = Field(0, description="of weights, sampler, order of batches, dropout")
     model: ModelConfig = ModelConfig()
     loss: Annotated[dict[str, Any], *LOSSES.annotate()] = Field(LOSSES.resolve("self-adversarial"), description="loss")
     negatives: Annotated[dict[str, Any], *SAMPLERS.annotate()] | None = Field(
@@ -45,13 +45,13 @@ class TrainConfig(BaseModel):
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
-    drop_modality: dict[Literal["visual", "textual"], Annotated[float, Field(ge=0, le=1)]] = Field(
+    drop_modality: dict[ModalityName, Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="share of the entities that lose a modality they have: a study of missing modalities"
     )
     optimizer: OptimizerConfig = OptimizerConfig()
-    batch_size: int = Field(1024, gt=0, description="positives of a step, all devices together")
-    epochs: int = Field(100, gt=0, description="at most")
-    evaluate_every: int = Field(5, gt=0, description="epochs between measurements of the development MRR")
+    batch_size: int = Field(1024, gt=0, le=2**24, description="positives of a step, all devices together")
+    epochs: int = Field(100, gt=0, le=1_000_000, description="at most")
+    evaluate_every: int = Field(5, gt=0, le=1_000_000, description="epochs between measurements of the development MRR")
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
     keep: Literal["best", "last"] = Field(
         "best", description="the epoch with the best development MRR, or the last of all, as the papers' code does"
@@ -72,13 +72,14 @@ class TrainConfig(BaseModel):
     def _uniform_where_needed(cls, given: Any, info: ValidationInfo) -> Any:
         """Uniform negatives where none are named and the objective needs some."""
         loss = info.data.get("loss")
-        if given is not None or loss is None or issubclass(LOSSES.lookup(loss["name"]), AllEntityLoss):
+        if given is not None or loss is None or not issubclass(LOSSES.lookup(loss["name"]), NegativeLoss):
             return given
         return "uniform"
 
     @model_validator(mode="after")
     def _can_work(self) -> "TrainConfig":
-        if reason := self.incompatibility(self.model.modalities if self.model.modalities is not None else MODALITIES):
+        given = self.model.modalities
+        if reason := self.incompatibility(tuple(MODALITIES) if given is None else given):
             raise ValueError(reason)
         return self
 

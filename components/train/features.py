@@ -12,5 +12,5 @@ def training_features(
     uris: Mapping[str, str], keys: Sequence[str], config: TrainConfig, storage: Storage
 ) -> dict[str, Features]:
     """Features of the entities ``keys`` by modality, without those that ``drop_modality`` takes away."""
-    drop: dict[str, float] = dict(config.drop_modality)
+    drop = {str(m): share for m, share in config.drop_modality.items()}
     return {m: load_features(uri, keys, storage, drop.get(m, 0.0), config.seed) for m, uri in uris.items()}

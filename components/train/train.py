@@ -16,6 +16,7 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import read_json
 from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.train.checkpoint import owned
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.features import training_features
 from mmkgc.components.train.trainer import Trainer
@@ -58,7 +59,7 @@ def train(
     if not trainer.group.is_main:
         trainer.fit()
         return trainer.group.told()
-    with step_run("train", params=config.model_dump()) as run:
+    with owned(folder), step_run("train", params=config.model_dump()) as run:
         counts = {"entities": len(mmkg.graph.entities), "train": len(mmkg.graph.train)}
         run.log_dataset(str(mmkg.info.get("name", "graph")), made_from["graph"], graph_uri, counts, "training")
         trainer.fit(lambda epoch, metrics: run.log_metrics(metrics, step=epoch))
@@ -73,7 +74,7 @@ def train(
         bundle.save(folder / "bundle")
         stored = storage.publish(folder / "bundle", "bundles")
         run.set_tags({"bundle": stored.uri})
-    shutil.rmtree(folder)
+        shutil.rmtree(folder)
     return trainer.group.told(stored)
 
 

@@ -1,15 +1,25 @@
 """The ``mmkgc`` command: one file a family of verbs, imported when it is used."""
 
+import logging
 import sys
+import traceback
 from importlib import import_module
 
 import click
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.extras import required
+from mmkgc.components.runtime.loopback import exempt_loopback
 
 VERBS = {
     "run": "run",
     "compile": "compile",
+    "submit": "submit",
+    "runs": "submit",
+    "logs": "submit",
+    "cancel": "submit",
+    "retry": "submit",
+    "schedule": "schedule",
     "serve": "serve",
     "complete": "complete",
     "search": "search",
@@ -55,9 +65,20 @@ def mmkgc() -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input is one sentence on stderr and exit code 2."""
+    """Run the command line. Whatever goes wrong is one sentence on stderr: exit code 2 for bad input, else 1.
+
+    The traceback is shown where ``MMKGC_DEBUG`` is set.
+    """
+    exempt_loopback()
+    logging.raiseExceptions = False  # a log that cannot be written (the disk is full) prints no traceback
     try:
-        mmkgc()
-    except UserError as error:
-        click.secho(f"mmkgc: {error}", fg="red", err=True)
-        sys.exit(2)
+        with required():
+            mmkgc()
+    except Exception as error:
+        from mmkgc.pipeline.cli import failures
+
+        sentence, code = failures.told(error)
+        if failures.wants_traceback():
+            traceback.print_exc()
+        click.secho(f"mmkgc: {sentence}", fg="red", err=True)
+        sys.exit(code)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import click
 
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.names import check_name
 
 
 class Chosen(NamedTuple):
@@ -20,9 +21,10 @@ class Chosen(NamedTuple):
 def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
     """The bundle folder if one is given, else the version that ``alias`` of model ``name`` points to.
 
-    Without a name: the model whose alias moved last; which one it is, is told on stderr.
+    Without a name: the model that was promoted last; which one it is, is told on stderr.
     """
     if bundle is not None:
+        check_name(name or "mmkgc", "--name")
         return Chosen(bundle, name or "mmkgc", bundle.resolve().name[:12], None)
     from mmkgc.components.runtime import model_registry as registry
 
@@ -35,11 +37,19 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
 
 
 def latest(alias: str) -> str:
-    """The model whose ``alias`` moved last; raises ``UserError`` if no model has it."""
-    from mmkgc.components.runtime import tracking
+    """The model whose ``alias`` was given last; raises ``UserError`` if no model has it."""
+    from mmkgc.components.runtime import model_registry as registry
 
-    models = [model for model in tracking.client().search_registered_models() if alias in model.aliases]
+    models = registry.with_alias(alias)
     if not models:
         mend = "run `mmkgc run countries` first, or give --bundle FOLDER"
         raise UserError("the model registry", f"no model has the alias '{alias}'", mend)
-    return max(models, key=lambda model: model.last_updated_timestamp).name
+    return models[0]
+
+
+def others(name: str, alias: str) -> str:
+    """Advice for a user who may have meant another model than ``name``; empty where there is none."""
+    from mmkgc.components.runtime import model_registry as registry
+
+    names = [model for model in registry.with_alias(alias) if model != name]
+    return f"this is the model '{name}'; --name asks another: {', '.join(names[:10])}" if names else ""

@@ -1,8 +1,11 @@
 """``mmkgc compile``: the pipeline as Kubeflow reads it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
+
+from mmkgc.components.runtime.errors import UserError
 
 
 @click.command()
@@ -21,12 +24,17 @@ def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None
     from kfp import compiler
 
     from mmkgc.components.runtime.files import atomic_path
-    from mmkgc.pipeline import config, dag
+    from mmkgc.pipeline import config, dag, inputs
     from mmkgc.pipeline.runners import cluster
 
     loaded = config.load(recipe, settings)
+    pipeline = dag.build(loaded, cluster.prepare(loaded), cluster.pipeline_config(loaded))
     path = output or Path(f"{loaded.name}.pipeline.yaml")
     with atomic_path(path) as temporary:
-        compiler.Compiler().compile(dag.build(loaded, cluster.prepare), str(temporary.with_suffix(".yaml")))
+        compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
         temporary.with_suffix(".yaml").rename(temporary)
+    with suppress(UserError):  # data that are not here may be in the image
+        for key, place in inputs.local_inputs(loaded):
+            warning = f"warning: {key} is {place}, which pods cannot read; `mmkgc submit` puts it into the store"
+            click.secho(warning, fg="yellow", err=True)
     click.echo(f"wrote {path}: {' → '.join(dag.steps(loaded))}")

@@ -1,17 +1,27 @@
 """``mmkgc complete``: ask the model from the command line."""
 
 import json as json_
-from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.runtime.errors import UserError, printable
 
 ASKED, UNSEEN = "-", "@"
 PARTS = ("head", "relation", "tail")
+
+
+def _content_options(command: Callable[..., None]) -> Callable[..., None]:
+    """One option a modality, whose values go by the name of the modality's field."""
+    for modality in MODALITIES.values():
+        option = click.option(
+            modality.option, modality.field, multiple=True, metavar=modality.metavar, help=modality.help
+        )
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -22,8 +32,7 @@ PARTS = ("head", "relation", "tail")
 @click.option("--new", is_flag=True, help="Leave out what the graph already holds; otherwise it is marked `known`.")
 @click.option("--type", "type_", help="Only entities of this type.")
 @click.option("--explain", is_flag=True, help="Show modality shares and the most similar training triples.")
-@click.option("--text", help="Describes the entity that is written @.")
-@click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Pictures the entity @.")
+@_content_options
 @click.option("--name", help="Model in the registry (default: the one promoted last).")
 @click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
 @click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Use this bundle folder.")
@@ -38,14 +47,13 @@ def complete(
     new: bool,
     type_: str | None,
     explain: bool,
-    text: str | None,
-    image: Path | None,
     name: str | None,
     alias: str,
     bundle: Path | None,
     url: str | None,
     key: str,
     json: bool,
+    **contents: tuple[str, ...],
 ) -> None:
     """Complete a triple: what is asked for is written `-` (or left out, if it is the tail).
 
@@ -55,52 +63,59 @@ def complete(
       mmkgc complete Norway - Sweden               how are they related?
       mmkgc complete Norway borders Sweden         how plausible is it?
       mmkgc complete @ borders --image flag.png    an entity that the graph does not hold
+      mmkgc complete @ borders --number population=5400000 --number area=324000
 
     Entities and relations are given by key or by name, in any case.
     """
     given = dict(zip(PARTS, (head, relation, tail), strict=True))
-    query = query_of(given, text, image) | {"k": k, "exclude_known": new, "explain": explain}
+    query = query_of(given, contents) | {"k": k, "exclude_known": new, "explain": explain}
     if type_ is not None:
         query["type"] = type_
-    answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle)
+    answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle, json)
     if json:
         click.echo(json_.dumps(answer, indent=2, ensure_ascii=False))
     else:
         refuse_failed(answer)
-        click.echo("\n".join(table(answer)))
+        click.echo("\n".join(map(printable, table(answer))))
 
 
-def query_of(given: dict[str, str], text: str | None, image: Path | None) -> dict[str, Any]:
-    """The query of three words, one of which may be ``-`` (asked for) and one ``@`` (described by text or image)."""
-    described: dict[str, str] = {}
-    if text is not None:
-        described["text"] = text
-    if image is not None:
-        described["image"] = b64encode(image.read_bytes()).decode()
+def query_of(given: dict[str, str], contents: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The query of three words, one of which may be ``-`` (asked for) and one ``@``, described by ``contents``: what
+    the option of each modality was given.
+    """
+    described = {
+        modality.field: modality.from_option(contents[modality.field])
+        for modality in MODALITIES.values()
+        if contents.get(modality.field)
+    }
     if bool(described) != (UNSEEN in given.values()):
-        raise UserError("complete", "--text and --image describe the entity that is written @", "write both or neither")
+        options = ", ".join(modality.option for modality in MODALITIES.values())
+        raise UserError("complete", f"{options} describe the entity that is written @", "write both or neither")
     meanings: dict[str, Any] = {ASKED: None, UNSEEN: described}
     return {part: meanings.get(word, word) for part, word in given.items()}
 
 
-def refuse_failed(answer: dict[str, Any]) -> None:
-    """Turn a failed answer into the error that the command line prints."""
+def refuse_failed(answer: dict[str, Any], advice: str = "") -> None:
+    """Turn a failed answer into the error that the command line prints, with further ``advice``."""
     if "error" in answer:
         near = ", ".join(f"{item['name']} ({item['key']})" for item in answer["error"]["nearest"])
-        raise UserError("complete", answer["error"]["message"], f"did you mean: {near}?" if near else "")
+        mends = [f"did you mean: {near}?" if near else "", advice]
+        raise UserError("complete", answer["error"]["message"], "; ".join(filter(None, mends)))
 
 
 def table(answer: dict[str, Any]) -> list[str]:
     """An answer as lines for a terminal."""
     title = "  ".join(_name(answer, part) for part in PARTS)
     if answer["direction"] == "triple":
-        return [title, *_explained(answer), f"  {_figures(answer)}"]
-    width = max([len(p["name"]) for p in answer["predictions"]] + [1])
+        return list(map(printable, [title, *_explained(answer), f"  {_figures(answer)}"]))
+    width = max([len(printable(p["name"])) for p in answer["predictions"]] + [1])
     lines = [title]
     for rank, prediction in enumerate(answer["predictions"], 1):
-        lines.append(f"{rank:>4}  {prediction['name']:<{width}}  {_figures(prediction)}")
+        lines.append(f"{rank:>4}  {printable(prediction['name']):<{width}}  {_figures(prediction)}")
         lines += _explained(prediction)
-    return lines if len(lines) > 1 else [*lines, "  nothing left: the graph knows every answer (try without --new)"]
+    if len(lines) == 1:
+        lines.append("  nothing left: the graph knows every answer (try without --new)")
+    return list(map(printable, lines))
 
 
 def _figures(prediction: dict[str, Any]) -> str:
@@ -121,12 +136,16 @@ def _name(answer: dict[str, Any], part: str) -> str:
     return "?" if item is None else item["name"] or "(described)"
 
 
-def _ask_here(query: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> dict[str, Any]:
-    from mmkgc.pipeline.cli.champion import choose
+def _ask_here(
+    query: dict[str, Any], name: str | None, alias: str, bundle: Path | None, as_json: bool
+) -> dict[str, Any]:
+    from mmkgc.pipeline.cli.champion import choose, others
     from mmkgc.serving.engine.engine import Engine
 
     chosen = choose(name, alias, bundle)
     (answer,) = Engine.load(chosen.bundle, chosen.name, chosen.version).answer([query])
+    if "error" in answer and not as_json and not name and not bundle:
+        refuse_failed(answer, others(chosen.name, alias))
     return answer
 
 

@@ -5,38 +5,36 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from typing import NamedTuple
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import click
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.extras import MODULES
+from mmkgc.components.runtime.quoting import sqlite_file
+from mmkgc.components.runtime.settings import Settings, variable
+from mmkgc.components.runtime.tracking_server import SUPPORTED
+from mmkgc.pipeline.cli.findings import Finding, report
 
 GIGABYTE = 1 << 30
 DISK_NEEDED = 2 * GIGABYTE
 
 
-class Finding(NamedTuple):
-    """One line of the report: whether it is well, what was found, and how to mend it where it is not."""
-
-    well: bool
-    found: str
-    mend: str = ""
-
-
 @click.command()
-def doctor() -> None:
-    """Say what this machine has, what is missing, and how to mend it."""
-    healthy = True
-    for name, check in CHECKS.items():
-        for finding in check():
-            mark = click.style("✓", fg="green") if finding.well else click.style("✗", fg="red")
-            click.echo(f"{mark} {name:<9}{finding.found}")
-            if not finding.well:
-                click.echo(f"            → {finding.mend}")
-                healthy = False
-    sys.exit(0 if healthy else 1)
+@click.option("--cluster", "on_cluster", is_flag=True, help="Look at the cluster that runs are submitted to instead.")
+@click.option("--host", help="Address of Kubeflow Pipelines, or a cluster's name in clusters.yaml.")
+@click.option("--namespace", help="Yours, where Kubeflow has several users.")
+def doctor(on_cluster: bool, host: str | None, namespace: str | None) -> None:
+    """Say what this machine, or a cluster, has, what is missing, and how to mend it."""
+    if not on_cluster:
+        sys.exit(0 if report(CHECKS) else 1)
+    from mmkgc.pipeline.cli.cluster_checks import checks
+    from mmkgc.pipeline.runners import clusters
+
+    cluster = clusters.chosen(host, namespace)
+    cluster.enter()
+    sys.exit(0 if report(checks(cluster)) else 1)
 
 
 def _python() -> Iterator[Finding]:
@@ -44,7 +42,19 @@ def _python() -> Iterator[Finding]:
         sys.version_info >= (3, 11), f"{platform.python_version()} at {sys.executable}", "install Python 3.11 or newer"
     )
     packages = ("torch", "kfp", "mlflow", "pyarrow", "optuna", "transformers", "torchserve")
-    yield Finding(True, ", ".join(f"{package} {version(package)}" for package in packages))
+    yield Finding(True, ", ".join(f"{package} {_version(package)}" for package in packages))
+    missing = [extra for extra, modules in MODULES.items() if not all(map(find_spec, modules))]
+    needed = ", ".join(missing)
+    yield Finding(
+        not missing, f"extras missing: {needed}" if missing else "all extras", f"pip install 'mmkgc[{needed}]'"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(missing)"
 
 
 def _compute() -> Iterator[Finding]:
@@ -92,7 +102,8 @@ def _storage() -> Iterator[Finding]:
 
 def _mlflow() -> Iterator[Finding]:
     uri = Settings.from_env().tracking_uri
-    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
+    file = sqlite_file(uri)
+    if file and not file.exists():
         yield Finding(True, f"{uri} will be created by the first run")
         return
     try:
@@ -100,22 +111,25 @@ def _mlflow() -> Iterator[Finding]:
 
         experiments = tracking.client().search_experiments()
         yield Finding(True, f"{uri}: {len(experiments)} experiments")
+    except UserError as error:
+        yield Finding(False, str(error), SUPPORTED)
     except Exception as error:
         yield Finding(False, f"{uri}: {error}", "check MLFLOW_TRACKING_URI, and that the server answers")
 
 
 def _kubeflow() -> Iterator[Finding]:
-    endpoint = os.environ.get("KFP_ENDPOINT")
+    endpoint = variable("KFP_ENDPOINT")
     if not endpoint:
         yield Finding(True, "runs are local (KFP_ENDPOINT is not set)")
         return
-    try:
-        import kfp
+    from mmkgc.pipeline.runners import clusters
+    from mmkgc.pipeline.runners.kubeflow import Kubeflow, Unavailable
 
-        kfp.Client(host=endpoint).get_kfp_healthz()
-        yield Finding(True, f"{endpoint} answers")
-    except Exception as error:
-        yield Finding(False, f"{endpoint}: {error}", "check KFP_ENDPOINT and the port-forward")
+    try:
+        Kubeflow(clusters.chosen(endpoint)).health()
+        yield Finding(True, f"{endpoint} answers (`mmkgc doctor --cluster` looks closer)")
+    except (UserError, Unavailable) as error:
+        yield Finding(False, str(error), "check KFP_ENDPOINT and the port-forward")
 
 
 CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {

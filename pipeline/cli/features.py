@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.runtime.errors import UserError, printable
 
 if TYPE_CHECKING:
     from mmkgc.feature_store.manifest import Manifest
@@ -53,7 +54,7 @@ def show(manifest: str) -> None:
     entities = read_table(found.entities, found.spec, storage)
     troubled = entities.filter(pc.or_(pc.not_equal(entities["status"], OK), pc.not_equal(entities["error"], "")))
     for row in troubled.slice(0, 20).to_pylist():
-        click.echo(f"{row['key']}\t{row['status']}\t{row['error']}")
+        click.echo("\t".join(printable(row[column]) for column in ("key", "status", "error")))
     if len(troubled) > 20:
         click.echo(f"… and {len(troubled) - 20} more: {storage.uri(found.spec.folder)}/{found.entities.name}")
 
@@ -98,14 +99,15 @@ def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
 
 @features.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--modality", type=click.Choice(["visual", "textual"]), required=True)
+@click.option("--modality", type=click.Choice(list(MODALITIES)), required=True)
 @click.option("--keys", type=click.Path(path_type=Path), required=True,
               help="Entities of the rows in order: entities.tsv, entity2id.txt, or one key a line.")  # fmt: skip
 @click.option("--array", help="Name of the array in a file with several.")
 @click.option("--made-by", default="unknown", show_default=True, help="Encoder that made the vectors, for the record.")
 def import_(file: Path, modality: str, keys: Path, array: str | None, made_by: str) -> None:
     """Take over vectors from a .pth, .npy, .npz, .h5 or .safetensors file."""
-    from mmkgc.feature_store.importing import import_features, read_keys
+    from mmkgc.components.ingest.keys import read_keys
+    from mmkgc.feature_store.importing import import_features
     from mmkgc.feature_store.manifest import Manifest
     from mmkgc.feature_store.storage import open_storage
 
@@ -117,4 +119,4 @@ def import_(file: Path, modality: str, keys: Path, array: str | None, made_by: s
 def _line(uri: str, manifest: "Manifest") -> str:
     from mmkgc.feature_store.manifest import digest_of
 
-    return f"{digest_of(uri)[:12]}  {manifest.summary()}"
+    return printable(f"{digest_of(uri)[:12]}  {manifest.summary()}")

@@ -7,13 +7,14 @@ import click
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from mmkgc.components.dataset.modalities.base import Modality
     from mmkgc.components.runtime.plugins import Entry
 
 
 @click.command()
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:
-    """Show what a recipe can name: recipes, encoders, and the parts of a model and of its training.
+    """Show what a recipe can name: recipes, modalities, encoders, and the parts of a model and of its training.
 
     With KIND, show that kind alone, with every hyper-parameter and its default.
     """
@@ -29,6 +30,7 @@ def list_(kind: str | None) -> None:
 
 
 def _kinds() -> "dict[str, list[Entry]]":
+    from mmkgc.components.dataset.modalities import MODALITIES
     from mmkgc.components.encoders.registry import encoders
     from mmkgc.components.kge.listing import listing
     from mmkgc.components.runtime.plugins import Entry
@@ -38,7 +40,18 @@ def _kinds() -> "dict[str, list[Entry]]":
     found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
     encoding = [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
     kge = {_plural(kind): entries for kind, entries in listing().items()}
-    return {"recipes": recipes, "encoders": encoding, **kge}
+    modalities = [Entry(name, _summary(type(found)), _described(found)) for name, found in MODALITIES.items()]
+    return {"recipes": recipes, "modalities": modalities, "encoders": encoding, **kge}
+
+
+def _described(modality: "Modality") -> dict[str, Any]:
+    """Where a modality comes from and how it is asked for."""
+    return {
+        "dataset": modality.source,
+        "encoder": modality.encoder + ("" if modality.default else f", with extract.{modality.name}.encoder"),
+        "field of a query": f'"{modality.field}"',
+        "option of mmkgc complete": f"{modality.option} {modality.metavar}",
+    }
 
 
 def _summary(found: type) -> str:

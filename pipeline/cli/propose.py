@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from mmkgc.components.runtime.quoting import json_line, printable, shell
+
 SHOWN = 3
 
 
@@ -48,7 +50,8 @@ def propose(
     folder = _complete({key: value for key, value in given.items() if value is not None}, name, alias, bundle)
     _print(folder)
     click.echo(f"\nproposals  {_written(folder, out)}")
-    click.echo(f"review     mmkgc serve{f' --bundle {bundle}' if bundle else ''}, page Proposals")
+    of_bundle = ["--bundle", str(bundle)] if bundle else []
+    click.echo(f"review     {shell('mmkgc', 'serve', *of_bundle)}, page Proposals")
 
 
 @propose.command()
@@ -69,7 +72,7 @@ def export(decisions: Path | None, name: str | None, out: Path) -> None:
     log = Decisions(decisions) if decisions else Decisions.of_model(name or latest("champion"))
     card = write(log, out)
     click.echo(f"{card['accepted']} accepted triples (of {card['accepted'] + card['rejected']} decided) in {out}")
-    click.echo(f"next run   mmkgc run RECIPE --set ingest.increments='[{out}]'")
+    click.echo(f"next run   mmkgc run RECIPE {shell('--set', f'ingest.increments={json_line([str(out)])}')}")
 
 
 def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> Path:
@@ -116,13 +119,13 @@ def _print(folder: Path) -> None:
     for row in pq.read_table(folder / FILE, columns=columns).to_pylist():
         best[row["relation_name"]].append(row)
     for relation, rows in sorted(best.items()):
-        click.echo(f"\n{relation} ({len(rows)})")
+        click.echo(f"\n{printable(relation)} ({len(rows)})")
         click.echo("\n".join(_line(row) for row in rows[:SHOWN]))
 
 
 def _line(row: dict[str, Any]) -> str:
     chance = f"{row['score']:9.3f}" if row["probability"] is None else f"{row['probability']:8.1%}"
-    return f"{chance}  {row['head_name']} → {row['tail_name']}"
+    return printable(f"{chance}  {row['head_name']} → {row['tail_name']}")
 
 
 def _written(folder: Path, out: Path | None) -> Path:

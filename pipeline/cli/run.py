@@ -2,10 +2,17 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.processes import Stopped, supervised
+
+if TYPE_CHECKING:
+    from mmkgc.pipeline.config import Recipe
 
 ASKED, SHOWN = 100, 5
 """Predictions asked for and shown: known answers are filtered out between the two."""
@@ -27,17 +34,33 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
       mmkgc run mkg-y-adamf-mat         a paper's system on its dataset, which lies in data/ or $MMKGC_DATA
       mmkgc run path/to/folder          TSV or OpenKE; the default recipe
     """
+    from mmkgc.feature_store.storage import open_storage
     from mmkgc.pipeline import config
-    from mmkgc.pipeline.runners import local
 
     loaded = config.load(recipe, settings)
-    outputs = {name: Path(uri) for name, uri in local.run(loaded, cache=not no_cache).items()}
-    _print_data(_read(outputs["graph"], "graph.json"))
-    _print_metrics(_read(outputs["evaluation"], "metrics.json"))
-    _print_registration(_read(outputs["registration"], "registration.json"))
-    if not no_serve:
-        _ask_torchserve(outputs["archive"], _read(outputs["evaluation"], "completions.json"))
-    if loaded.propose.enabled:
+    open_storage()  # refuses a store of a kind that there is not, before anything runs
+    try:
+        with supervised():
+            _run(loaded, cache=not no_cache, serve=not no_serve)
+    except Stopped as stopped:
+        click.echo(f"\nstopped by {stopped.signal}; the same command goes on where this one was", err=True)
+        raise
+
+
+def _run(recipe: "Recipe", cache: bool, serve: bool) -> None:
+    from mmkgc.feature_store.storage import open_storage
+    from mmkgc.pipeline.runners import local
+
+    outputs, fetch = local.run(recipe, cache), open_storage().fetch
+    archive = fetch(outputs["archive"])
+    _print_data(_read(fetch(outputs["graph"]), "graph.json"))
+    for warning in unusable_items(archive):
+        click.secho(f"  warning: {warning}", fg="yellow")
+    _print_metrics(_read(fetch(outputs["evaluation"]), "metrics.json"))
+    _print_registration(_read(fetch(outputs["registration"]), "registration.json"))
+    if serve:
+        _ask_torchserve(archive, _read(fetch(outputs["evaluation"]), "completions.json"))
+    if recipe.propose.enabled:
         click.echo("\nreview the proposals:  mmkgc serve, page Proposals")
     click.echo("\nlook at it:  mmkgc ui          ask it:  mmkgc complete HEAD RELATION          serve it:  mmkgc serve")
 
@@ -49,9 +72,24 @@ def _read(folder: Path, name: str) -> Any:
 def _print_data(info: dict[str, Any]) -> None:
     """What ingest has to say about the data, on every run: a cached step says nothing."""
     for note in info["notes"]:
-        click.echo(f"  note: {note}")
+        click.echo(f"  note: {printable(note)}")
     for warning in info["warnings"]:
-        click.secho(f"  warning: {warning}", fg="yellow")
+        click.secho(f"  warning: {printable(warning)}", fg="yellow")
+
+
+def unusable_items(archive: Path) -> Iterator[str]:
+    """What extraction has to say about the model's features, on every run: entities whose items gave no vector."""
+    from mmkgc.feature_store.catalog import find
+    from mmkgc.feature_store.manifest import Manifest
+    from mmkgc.feature_store.parts import FAILED, PARTIAL
+    from mmkgc.feature_store.storage import open_storage
+
+    storage = open_storage()
+    bundle = storage.fetch(storage.uri(f"bundles/{_read(archive, 'archive.json')['bundle']}"))
+    for modality, digest in _read(bundle, "bundle.json")["provenance"]["made_from"]["features"].items():
+        counts = Manifest.read(find(digest, storage), storage).counts
+        if count := counts.get(FAILED, 0) + counts.get(PARTIAL, 0):
+            yield f"{modality} features: items of {count} entities cannot be used (mmkgc features show {digest[:12]})"
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:
@@ -82,7 +120,9 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
         )
         asked = ("head", "relation")
         queries = [{part: one[part] for part in asked} | {"k": ASKED, "exclude_known": False} for one in completions]
-        answer = httpx.post(server.predictions_url, json={"queries": queries}, timeout=60).raise_for_status().json()
+        with httpx.Client(timeout=60, trust_env=False) as client:  # no proxy reaches this machine's own address
+            sent = client.post(server.predictions_url, headers=server.headers, json={"queries": queries})
+        answer = sent.raise_for_status().json()
         for completion, given in zip(completions, answer["answers"], strict=True):
             _print_completion(completion, given["predictions"])
     click.echo("\nTorchServe stopped.")
@@ -90,12 +130,12 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
 
 def _print_completion(completion: dict[str, Any], predictions: list[dict[str, Any]]) -> None:
     """The filtered answers: what the graph holds already is left out, but for the gold answer of the test triple."""
-    gold = completion["gold"]
-    click.echo(f"\n  {completion['query']}")
-    candidates = [prediction for prediction in predictions if not prediction["known"] or prediction["name"] == gold]
+    gold = completion["gold_key"]
+    click.echo(f"\n  {printable(completion['query'])}")
+    candidates = [prediction for prediction in predictions if not prediction["known"] or prediction["key"] == gold]
     for place, prediction in enumerate(candidates, start=1):
-        if place <= SHOWN or prediction["name"] == gold:
-            mark = click.style("  ← gold", fg="green") if prediction["name"] == gold else ""
-            click.echo(f"  {place:>4}. {prediction['name']:<30}{prediction['score']:>9.3f}{mark}")
-    if gold not in [prediction["name"] for prediction in candidates]:
-        click.echo(f"  {completion['rank']:>4g}. {gold:<30}{'':>9}  ← gold")
+        if place <= SHOWN or prediction["key"] == gold:
+            mark = click.style("  ← gold", fg="green") if prediction["key"] == gold else ""
+            click.echo(f"  {place:>4}. {printable(prediction['name']):<30}{prediction['score']:>9.3f}{mark}")
+    if gold not in [prediction["key"] for prediction in candidates]:
+        click.echo(f"  {completion['rank']:>4g}. {printable(completion['gold']):<30}{'':>9}  ← gold")

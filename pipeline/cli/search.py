@@ -24,10 +24,12 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     from mmkgc.components.ingest.ingest import ingest
     from mmkgc.components.runtime.errors import UserError
     from mmkgc.components.runtime.files import read_json
+    from mmkgc.components.runtime.processes import supervised
+    from mmkgc.components.runtime.quoting import json_line, shell
     from mmkgc.components.runtime.tracking import start_run
     from mmkgc.components.search.search import search as run_study
     from mmkgc.feature_store.storage import open_storage
-    from mmkgc.pipeline import config, dag
+    from mmkgc.pipeline import config
 
     asked = {"trials": trials, "workers": workers}
     changes = [f"search.{key}={value}" for key, value in asked.items() if value]
@@ -35,15 +37,16 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     if not loaded.search.trials:
         raise UserError(recipe, "the recipe has no search", "give it `search: {trials: 40, space: {…}}`")
     storage = open_storage()
-    with start_run(loaded.name, f"search {loaded.train.label}") as run:
+    with supervised(), start_run(loaded.name, f"search {loaded.train.label}") as run:
         os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
         graph = ingest(loaded.dataset, loaded.ingest, storage)
         features: dict[str, str] = {
-            m: extract(graph.uri, m, loaded.extract, storage).uri for m in dag.modalities(loaded)
+            m: extract(graph.uri, m, loaded.extract, storage).uri for m in loaded.extract.modalities()
         }
         found = run_study(graph.uri, features, loaded.train, loaded.search, storage)
     best = read_json(storage.fetch(found.uri) / "best.json")
     trials = sum(trial["state"] != "lost" for trial in best["trials"])
     click.echo(f"trial {best['trial']} is the best of {trials}: development MRR {best['dev_mrr']:.4f}")
-    chosen = " ".join(f"--set train.{key}={value}" for key, value in best["overrides"].items())
-    click.echo(f"train with it:  mmkgc run {recipe} --set search.trials=0 {chosen}")
+    chosen = [f"train.{key}={json_line(value)}" for key, value in best["overrides"].items()]
+    words = [word for change in ["search.trials=0", *chosen] for word in ("--set", change)]
+    click.echo(f"train with it:  {shell('mmkgc', 'run', recipe, *words)}")

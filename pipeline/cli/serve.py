@@ -2,11 +2,18 @@
 
 import asyncio
 import contextlib
+import signal
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from urllib.request import getproxies
 
 import click
+
+from mmkgc.components.runtime.loopback import is_loopback
+from mmkgc.components.runtime.quoting import http_url, json_line, printable, shell
 
 if TYPE_CHECKING:
     from mmkgc.pipeline.cli.champion import Chosen
@@ -18,9 +25,17 @@ WATCH_SECONDS = 5.0
 
 
 @click.command()
-@click.option("--port", default=8080, show_default=True, help="Port of the gateway and its page.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Port of the gateway and its page."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the gateway; 0.0.0.0 opens it to all.")
-@click.option("--workers", default=1, show_default=True, help="Processes that answer; each has its share of the cores.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="Processes that answer; each has its share of the cores.",
+)
 @click.option("--name", help="Model in the registry (default: the one promoted last).")
 @click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
 @click.option(
@@ -39,25 +54,27 @@ def serve(
     The registry is watched: when the alias moves, the new version is started beside the old one and takes over without
     a failed request.
     """
+    from mmkgc.components.runtime.ports import listener
+    from mmkgc.components.runtime.processes import Stopped, supervised
     from mmkgc.pipeline.cli.champion import choose
     from mmkgc.serving.api.gateway.settings import own_keys
 
-    keys = own_keys()
-    deployment = Deployment(choose(name, alias, bundle), workers, alias)
-    found = reviewed(proposals, deployment.chosen)
-    click.echo("starting TorchServe …", err=True)
-    try:
-        deployment.start()
-        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-        click.echo(invitation(url, keys[0], deployment.chosen))
-        if found:
-            click.echo(f"review {url}/#view=proposals&key={keys[0]}   ({len(found.triples)} proposed triples)")
-        asyncio.run(_serve(deployment, host, port, keys, found))
-    except KeyboardInterrupt:
-        pass
-    finally:
-        deployment.stop()
-        click.echo("stopped", err=True)
+    with contextlib.suppress(Stopped), supervised(), listener(host, port) as gate:
+        keys = own_keys()
+        deployment = Deployment(choose(name, alias, bundle), workers, alias)
+        found = reviewed(proposals, deployment.chosen)
+        click.echo("starting TorchServe …", err=True)
+        try:
+            deployment.start()
+            url = http_url(host, port)
+            click.echo(invitation(url, keys[0], deployment.chosen))
+            if found:
+                page = f"{url}/#view=proposals&key={quote(keys[0], safe='')}"
+                click.echo(f"review {page}   ({len(found.triples)} proposed triples)")
+            asyncio.run(_serve(deployment, host, port, gate, keys, found))
+        finally:
+            deployment.stop()
+            click.echo("stopped", err=True)
 
 
 class Deployment:
@@ -68,17 +85,13 @@ class Deployment:
         self.server: TorchServe | None = None
 
     def start(self) -> "TorchServe":
-        """Start the chosen model; raises UserError if it does not load."""
-        from mmkgc.components.runtime.errors import UserError
-        from mmkgc.serving.torchserve.server import ServerError, TorchServe
+        """Start the chosen model; raises ServerError if it does not load."""
+        from mmkgc.serving.torchserve.server import TorchServe
 
         with TemporaryDirectory() as scratch:
             archive = Path(scratch) / f"{self.chosen.name}.mar"
             pack(self.chosen, archive)
-            try:
-                self.server = TorchServe(archive, self.workers).start()
-            except ServerError as error:
-                raise UserError("TorchServe", str(error)) from error
+            self.server = TorchServe(archive, self.workers).start()
         return self.server
 
     def stop(self) -> None:
@@ -99,7 +112,7 @@ class Deployment:
                     successor = Deployment(newer, self.workers, self.alias)
                     server = await asyncio.to_thread(successor.start)
                     old, self.server, self.chosen = self.server, server, newer
-                    await upstream.replace(TorchServeModel(server.predictions_url))
+                    await upstream.replace(TorchServeModel(server.predictions_url, server.token))
                     if old is not None:
                         await asyncio.to_thread(old.stop)
                     log.info("serving version %s", newer.version)
@@ -120,11 +133,19 @@ def invitation(url: str, key: str, chosen: "Chosen") -> str:
     from mmkgc.components.runtime.files import read_json
 
     words = read_json(chosen.bundle / "vocabulary.json")
-    head, relation = words["entities"]["keys"][0], words["relations"]["keys"][0]
-    curl = f"curl {url}/v1/complete -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
-    return f"""page   {url}/#key={key}
-curl   {curl} -d '{{"queries": [{{"head": "{head}", "relation": "{relation}"}}]}}'
-shell  MMKGC_API_KEY={key} mmkgc complete {head} {relation} --url {url}"""
+    head, relation = (_plainest(words[kind]["keys"]) for kind in ("entities", "relations"))
+    body = json_line({"queries": [{"head": head, "relation": relation}]})
+    headers = ["-H", f"Authorization: Bearer {key}", "-H", "Content-Type: application/json"]
+    options = ["-g"] * ("[" in url) + ["--noproxy", "*"] * (is_loopback(url) and bool(getproxies()))
+    curl = ["curl", *options, f"{url}/v1/complete", *headers, "-d", body]
+    return f"""page   {url}/#key={quote(key, safe="")}
+curl   {shell(*curl)}
+shell  MMKGC_API_KEY={shell(key)} {shell("mmkgc", "complete", head, relation, "--url", url)}"""
+
+
+def _plainest(keys: list[str]) -> str:
+    """The first key that neither a shell nor ``mmkgc complete`` reads as something else, if there is one."""
+    return next((key for key in keys if key == printable(key) and not key.startswith(("-", "@"))), keys[0])
 
 
 def reviewed(file: Path | None, chosen: "Chosen") -> "Proposals | None":
@@ -152,10 +173,11 @@ def pack(chosen: "Chosen", archive: Path) -> None:
     build(archive, chosen.bundle, chosen.version, PackageConfig(name=chosen.name), mmkg, storage)
 
 
-async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], proposals: "Proposals | None") -> None:
-    import uvicorn
-
+async def _serve(
+    deployment: Deployment, host: str, port: int, gate: socket, keys: list[str], proposals: "Proposals | None"
+) -> None:
     from mmkgc.serving.api.gateway.app import create_app
+    from mmkgc.serving.api.gateway.connections import server
     from mmkgc.serving.api.gateway.observe import log_json
     from mmkgc.serving.api.gateway.settings import Limits
     from mmkgc.serving.api.gateway.upstream import TorchServeModel
@@ -163,12 +185,16 @@ async def _serve(deployment: Deployment, host: str, port: int, keys: list[str], 
     log_json()
     assert deployment.server is not None
     limits = Limits.from_env().model_copy(update={"workers": deployment.workers})
-    app: Any = create_app(TorchServeModel(deployment.server.predictions_url), keys, limits, proposals)
+    model = TorchServeModel(deployment.server.predictions_url, deployment.server.token)
+    app: Any = create_app(model, keys, limits, proposals)
     following = (
         asyncio.create_task(deployment.follow(app.state.gateway.upstream)) if deployment.chosen.graph_uri else None
     )
     try:
-        await uvicorn.Server(uvicorn.Config(app, host, port, log_level="warning", access_log=False)).serve()
+        gateway = server(app, host, port, limits)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, gateway.handle_exit)  # as uvicorn itself does for INT and TERM
+        await gateway.serve(sockets=[gate])
     finally:
         if following is not None:
             following.cancel()

@@ -7,23 +7,30 @@ from collections.abc import Iterator
 
 import click
 
+from mmkgc.components.runtime.quoting import masked, printable
+
 SHOWN = 5  # experiments
 
 
 @click.command()
-@click.option("--port", default=5000, show_default=True, help="Port on this machine.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine.")
 def ui(port: int) -> None:
     """Open the MLflow UI on the runs and models of $MMKGC_HOME (Ctrl-C stops it)."""
+    from mmkgc.components.runtime.ports import listener
+    from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
 
+    listener("127.0.0.1", port).close()  # before anything is said of the page
     uri, page = Settings.from_env().tracking_uri, f"http://127.0.0.1:{port}"
-    click.echo(f"MLflow on {uri}: {page}  (Ctrl-C stops it)")
+    click.echo(f"MLflow on {masked(uri)}: {page}  (Ctrl-C stops it)")
     for name, link in experiments(page):
-        click.echo(f"  {name}  {link}")
-    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+        click.echo(f"  {printable(name)}  {link}")
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # no argument: everybody on this machine can read those
+    server = [sys.executable, "-m", "mlflow", "server"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    sys.exit(subprocess.call(server + options))
+    with supervised():
+        sys.exit(subprocess.call(server + options))
 
 
 def experiments(page: str) -> Iterator[tuple[str, str]]:

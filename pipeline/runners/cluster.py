@@ -1,24 +1,94 @@
-"""What a step needs on a Kubeflow cluster only: where storage and MLflow are, and which run it belongs to."""
+"""What a step needs on a Kubeflow cluster only: resources, where storage and MLflow are, which run it belongs to."""
 
-from kfp import kubernetes
+import json
+from collections.abc import Callable
+from math import ceil
+
+from kfp import dsl, kubernetes
 from kfp.dsl import PipelineTask
 
+from mmkgc.pipeline.config import Recipe
+from mmkgc.pipeline.pods import Pod
+
 CONFIG = "mmkgc"
-CONFIG_KEYS = ("MMKGC_STORAGE", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_REGION")
-SECRET = "mmkgc-s3"
-SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-DATABASE_SECRET, PASSWORD = "mmkgc-postgresql", "PGPASSWORD"
+CONFIG_KEYS = ("MMKGC_STORAGE", "MLFLOW_TRACKING_URI")
+OPTIONAL_CONFIG_KEYS = ("AWS_ENDPOINT_URL", "AWS_REGION", "MMKGC_S3_PATH_STYLE")
+OPTIONAL_SECRETS = {
+    "mmkgc-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # not where a service account grants access
+    "mmkgc-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    "mmkgc-postgresql": ("PGPASSWORD",),  # of ``search.storage``
+}
 RUN_LABEL = "metadata.labels['pipeline/runid']"
+ANNOTATION = "mmkgc/run"
+LOGS_RECIPE = "evaluate"
+"""The step that logs the recipe to MLflow: one that always runs, and is never taken from the cache."""
+WRITABLE = {"MMKGC_HOME": "/tmp/mmkgc", "NUMBA_CACHE_DIR": "/tmp/numba", "HOME": "/tmp"}
+"""A pod may have any UID and a root that cannot be written: /tmp is a volume, and everything goes there."""
 
 
-def prepare(task: PipelineTask) -> None:
-    """Add the environment of ``mmkgc.components.runtime.settings`` and ``mmkgc.components.runtime.tracking`` to a task.
+def prepare(recipe: Recipe, image: str | None = None) -> Callable[[PipelineTask], None]:
+    """What is added to every task of the recipe's pipeline.
 
-    The run's id is an environment variable from the pod's label and not a parameter: a parameter would be part of the
-    cache key, and no step would ever be found in the cache.
+    Run id and recipe are environment variables from the pod's label and annotation, not parameters: a parameter would
+    be part of the cache key, and no step would ever be found in the cache.
     """
+    about = {"experiment": recipe.name, "name": recipe.train.label, "tags": {"mmkgc.dataset": recipe.dataset}}
+    parameters = {"params": recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"})}
+
+    def add(task: PipelineTask) -> None:
+        step = task.component_spec.name.partition("-")[0]  # extract-visual is an extract
+        pod = recipe.cluster.of(step)
+        _environment(task, pod)
+        told = about | (parameters if step == LOGS_RECIPE else {})
+        kubernetes.add_pod_annotation(task, ANNOTATION, json.dumps(told))
+        kubernetes.use_field_path_as_env(task, "MMKGC_PIPELINE_RUN", RUN_LABEL)
+        kubernetes.use_field_path_as_env(task, "MMKGC_RUN", f"metadata.annotations['{ANNOTATION}']")
+        _resources(task, pod)
+        kubernetes.set_security_context(task, run_as_user=recipe.cluster.run_as_user, run_as_non_root=True)
+        if recipe.cluster.pull_secrets:
+            kubernetes.set_image_pull_secrets(task, list(recipe.cluster.pull_secrets))
+        if image:
+            task.set_container_image(image)
+
+    return add
+
+
+def pipeline_config(recipe: Recipe) -> dsl.PipelineConfig:
+    """What concerns the whole run: its workspace, its deadline, how long its pods are kept."""
+    cluster = recipe.cluster
+    return dsl.PipelineConfig(
+        workspace=dsl.WorkspaceConfig(size=cluster.workspace) if cluster.workspace else None,
+        active_deadline_seconds=_seconds(cluster.hours),
+        ttl_seconds_after_finished=_seconds(cluster.keep_hours),
+    )
+
+
+def _environment(task: PipelineTask, pod: Pod) -> None:
     kubernetes.use_config_map_as_env(task, CONFIG, {key: key for key in CONFIG_KEYS})
-    kubernetes.use_secret_as_env(task, SECRET, {key: key for key in SECRET_KEYS})
-    kubernetes.use_secret_as_env(task, DATABASE_SECRET, {PASSWORD: PASSWORD}, optional=True)  # of ``search.storage``
-    kubernetes.use_field_path_as_env(task, "MMKGC_PIPELINE_RUN", RUN_LABEL)
-    task.set_retry(num_retries=2, backoff_duration="30s", backoff_factor=2.0)
+    kubernetes.use_config_map_as_env(task, CONFIG, {key: key for key in OPTIONAL_CONFIG_KEYS}, optional=True)
+    for secret, keys in OPTIONAL_SECRETS.items():
+        kubernetes.use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
+    threads = str(max(1, ceil(pod.cpu)))
+    own = WRITABLE | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads} | pod.env
+    for key, value in own.items():
+        task.set_env_variable(key, value)
+
+
+def _resources(task: PipelineTask, pod: Pod) -> None:
+    task.set_cpu_request(f"{pod.cpu:g}").set_cpu_limit(f"{pod.cpu:g}")
+    task.set_memory_request(pod.memory).set_memory_limit(pod.memory)
+    if pod.gpu:
+        task.set_accelerator_type(pod.gpu_type).set_accelerator_limit(pod.gpu)
+    kubernetes.empty_dir_mount(task, "tmp", "/tmp")
+    kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=pod.shm)
+    kubernetes.set_timeout(task, _seconds(pod.hours) or 0)
+    for key, value in pod.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in pod.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump())
+    if pod.retries:
+        task.set_retry(num_retries=pod.retries, backoff_duration="30s", backoff_factor=2.0)
+
+
+def _seconds(hours: float | None) -> int | None:
+    return None if hours is None else max(1, round(hours * 3600))

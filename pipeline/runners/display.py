@@ -78,5 +78,5 @@ class Display:
     def _line(self, state: str, step: str, text: str, end: bool) -> None:
         mark, colour = MARKS[state]
         place = f"{self.steps.index(step) + 1}/{len(self.steps)}" if step in self.steps else "   "
-        line = f"{click.style(mark, fg=colour)} {place} {step:<12}{text}"
+        line = f"{click.style(mark, fg=colour)} {place} {step:<16}{text}"
         click.echo(("\r\033[K" if self.live else "") + line, nl=end, err=True)

@@ -9,24 +9,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmkgc.components.ingest import increments
 from mmkgc.components.ingest.source import fingerprint
 from mmkgc.components.runtime import digests, tracking
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import set_aside
+from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import Settings
-from mmkgc.feature_store.manifest import digest_of as manifest_digest
+from mmkgc.feature_store.catalog import repair
+from mmkgc.feature_store.storage import open_storage
 from mmkgc.pipeline import dag
 from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.runners.display import Display
-
-
-class StepFailed(Exception):
-    """A step ended with an error that is not the user's: its traceback, and the log that holds the rest."""
-
-    def __init__(self, step: str, traceback: str, log: Path) -> None:
-        super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
+from mmkgc.pipeline.runners.failure import StepProcess, failure
 
 
 def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
@@ -36,24 +33,33 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
     """
     settings = Settings.from_env()
     data = fingerprint(recipe.dataset) + increments.fingerprint(recipe.ingest.increments)
-    log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
     with tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
-        parent.log_params(recipe.model_dump(mode="json", by_alias=True))
-        with log.open("w", encoding="utf-8", buffering=1) as file, Display(dag.steps(recipe), settings.home) as display:
-            follower = Follower(file, display)
-            with _environment(parent.id, display.progress_file), _quiet(follower):
-                outputs = _run_kfp(recipe, data, code, settings.home, cache)
+        parent.log_params(recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"}))
+        process = StepProcess()
+        with (
+            TemporaryDirectory() as folder,
+            log.open("w", encoding="utf-8", buffering=1) as file,
+            Display(dag.steps(recipe), Path(folder)) as display,
+            _environment(parent.id, display.progress_file),
+            _quiet(Follower(file, display)),
+        ):
+            outputs = _run_kfp(recipe, data, code, settings.home, cache, process)
         if outputs is None:
-            raise _failure(display.current, log)
+            raise failure(display.current, log, process.code)
     return outputs
 
 
-def _run_kfp(recipe: Recipe, data: str, code: str, home: Path, cache: bool) -> dict[str, str] | None:
+def _run_kfp(
+    recipe: Recipe, data: str, code: str, home: Path, cache: bool, process: StepProcess
+) -> dict[str, str] | None:
     from kfp import local
+    from kfp.local import subprocess_task_handler
 
+    subprocess_task_handler.run_local_subprocess = process
     root, cache_root = home / "kfp", home / "kfp-cache"
     forget_changed_outputs(cache_root)
     runner = local.SubprocessRunner(use_venv=False)
@@ -63,17 +69,22 @@ def _run_kfp(recipe: Recipe, data: str, code: str, home: Path, cache: bool) -> d
 
 
 def forget_changed_outputs(cache_root: Path) -> None:
-    """Drop cache entries whose stored output is gone or is no longer what its digest says."""
+    """Drop cache entries whose stored output is gone or is no longer what its digest says, and damaged entries."""
     for entry in cache_root.glob("*.json"):
-        artifacts = [value for value in json.loads(entry.read_text()).values() if isinstance(value, dict)]
-        if not all(_intact(Path(artifact["uri"])) for artifact in artifacts if artifact["uri"].startswith("/")):
+        try:
+            uris = [value["uri"] for value in json.loads(entry.read_text()).values() if isinstance(value, dict)]
+            whole = all(_intact(Path(uri)) for uri in uris if uri.startswith("/"))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            set_aside(entry, f"no cache entry: {type(error).__name__}", "the step runs again")
+            continue
+        if not whole:
             entry.unlink()
 
 
 def _intact(stored: Path) -> bool:
-    """Whether a folder, or a manifest of features, is what its name says."""
+    """Whether a folder is what its name says, or a manifest of features and its files are."""
     if stored.is_file():
-        return digests.of_file(stored) == manifest_digest(str(stored))
+        return repair(str(stored), open_storage())
     return stored.is_dir() and digests.of_folder(stored) == stored.name
 
 
@@ -124,15 +135,16 @@ class Follower:
 
     def __init__(self, file: Any, display: Display) -> None:
         self.file, self.display, self.rest = file, display, ""
+        self.steps = {dag.task_name(step): step for step in display.steps}
 
     def write(self, text: str) -> int:
         """Take part of the output; whole lines are looked at."""
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            self.file.write(line + "\n")
+            self.file.write(masked(line) + "\n")
             for pattern, event in self.EVENTS:
                 if found := pattern.search(line):
-                    getattr(self.display, event)(found[1])
+                    getattr(self.display, event)(self.steps.get(found[1], found[1]))
         return len(text)
 
     def flush(self) -> None:
@@ -141,17 +153,3 @@ class Follower:
     def isatty(self) -> bool:
         """Never a terminal: no colours, no bars."""
         return False
-
-
-def _failure(step: str, log: Path) -> Exception:
-    """The user's error in one sentence, or the step's traceback."""
-    lines = [line.removeprefix("    ") for line in log.read_text(encoding="utf-8").splitlines()]
-    begins = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    traceback = lines[begins[-1] :] if begins else lines[-20:]
-    for index, line in enumerate(traceback):
-        if "UserError: " in line:
-            return UserError(step, line.partition("UserError: ")[2])
-        if index and line and not line.startswith((" ", "Traceback", "The above", "During")):
-            traceback = traceback[: index + 1]
-            break
-    return StepFailed(step, "\n".join(traceback), log)

@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import TypeAdapter
 
-from mmkgc.serving.api.protocol import MAX_BATCH, Answers, Completion, Failed, Problem, Query, Scored
+from mmkgc.components.runtime.loopback import is_loopback
+from mmkgc.serving.api.cost import batches
+from mmkgc.serving.api.protocol import Answers, Completion, Failed, Problem, Query, Scored
 
 RETRIED = (429, 503)
 Asked = Query | Mapping[str, Any]
@@ -41,7 +44,12 @@ class _Shared:
     """What both clients do alike."""
 
     def __init__(self, url: str, key: str, retries: int) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ClientError(0, f"'{url}' is not the URL of a gateway: write http://HOST:PORT")
+        if not key.isascii() or not key.isprintable():
+            raise ClientError(0, "an API key is made of printable ASCII characters")
         self.url, self.retries = url.rstrip("/"), retries
+        self.proxied = not is_loopback(url)
         self.headers = {"authorization": f"Bearer {key}"}
 
     def delays(self) -> Iterator[float]:
@@ -49,9 +57,9 @@ class _Shared:
         return (0.1 * 2**attempt for attempt in range(self.retries))
 
     def batches(self, queries: Sequence[Asked]) -> Iterator[dict[str, Any]]:
-        """Request bodies of at most as many queries as the gateway takes."""
-        for start in range(0, len(queries), MAX_BATCH):
-            yield {"queries": [_json(query) for query in queries[start : start + MAX_BATCH]]}
+        """Request bodies of at most as many queries, and as costly ones, as the gateway takes."""
+        for batch in batches([_json(query) for query in queries]):
+            yield {"queries": batch}
 
 
 class Client(_Shared):
@@ -59,7 +67,7 @@ class Client(_Shared):
 
     def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
         super().__init__(url, key, retries)
-        self._http = httpx.Client(base_url=self.url, headers=self.headers, timeout=timeout)
+        self._http = httpx.Client(base_url=self.url, headers=self.headers, timeout=timeout, trust_env=self.proxied)
 
     def complete_all(self, queries: Sequence[Asked]) -> list[Completion | Scored | Failed]:
         """One answer a query, in order; failed ones are ``Failed``."""
@@ -113,7 +121,7 @@ class AsyncClient(_Shared):
 
     def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
         super().__init__(url, key, retries)
-        self._http = httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=timeout)
+        self._http = httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=timeout, trust_env=self.proxied)
 
     async def complete_all(self, queries: Sequence[Asked]) -> list[Completion | Scored | Failed]:
         """One answer a query, in order; failed ones are ``Failed``."""

@@ -4,15 +4,16 @@ A query leaves out one of head, relation and tail, and asks for it; with all thr
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.kge.graph import LONGEST_KEY
 
 MAX_K = 1000
 MAX_BATCH = 1024
-MAX_TEXT = 10_000
-MAX_IMAGE_BYTES = 4_000_000
-Label = Annotated[str, Field(min_length=1, max_length=500)]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)]
 
 
 class Direction(StrEnum):
@@ -30,17 +31,27 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Unseen(Strict):
-    """An entity that the graph does not hold: a text, an image (base64), or both. A URL is never fetched."""
+_fields: Any = {modality.field: (modality.annotation | None, None) for modality in MODALITIES.values()}
+_Contents: Any = create_model("_Contents", __base__=Strict, **_fields)
 
-    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
-    image: Annotated[Base64Bytes, Field(max_length=MAX_IMAGE_BYTES)] | None = None
+
+class Unseen(_Contents):
+    """An entity that the graph does not hold, described by one field or more: a text, an image (base64), numbers, …
+
+    There is one field a modality. A URL is never fetched.
+    """
 
     @model_validator(mode="after")
     def _has_a_modality(self) -> "Unseen":
-        if self.text is None and self.image is None:
-            raise ValueError("an unseen entity needs a text, an image or both")
+        if not self.contents:
+            raise ValueError(f"an unseen entity needs one of {', '.join(_fields)}, or several")
         return self
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """The value of the field of each modality that was given."""
+        given = {name: getattr(self, modality.field) for name, modality in MODALITIES.items()}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Query(Strict):
@@ -50,9 +61,15 @@ class Query(Strict):
     relation: Label | None = None
     tail: Label | Unseen | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K, description="how many predictions")] = 10
-    exclude_known: Annotated[bool, Field(description="leave out what the graph already holds")] = True
+    exclude_known: Annotated[
+        bool, Field(description="leave out what the graph already holds; by default not of `candidates`")
+    ] = True
     exclude_self: Annotated[
-        bool, Field(description="leave out the query's own entity, unless the graph has loops of this relation")
+        bool,
+        Field(
+            description="leave out the query's own entity, unless the graph has loops of this relation; by default not "
+            "of `candidates`"
+        ),
     ] = True
     candidates: Annotated[list[Label], Field(min_length=1, description="rank these entities only")] | None = None
     type: Annotated[Label, Field(description="rank entities of this type only")] | None = None
@@ -66,6 +83,10 @@ class Query(Strict):
         if self.relation is None:
             return Direction.RELATION
         return Direction.TAIL if self.tail is None else Direction.TRIPLE
+
+    def leaves_out(self, option: Literal["exclude_known", "exclude_self"]) -> bool:
+        """Whether an option holds: candidates that are listed one by one are left out only where that is asked for."""
+        return getattr(self, option) and (self.candidates is None or option in self.model_fields_set)
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> "Query":
@@ -139,8 +160,10 @@ class ErrorCode(StrEnum):
     AMBIGUOUS_RELATION = "ambiguous_relation"
     UNKNOWN_TYPE = "unknown_type"
     BAD_IMAGE = "bad_image"
+    BAD_CONTENT = "bad_content"
     NO_MODALITY = "no_modality"
     UNSUPPORTED = "unsupported"
+    OUT_OF_TIME = "out_of_time"
 
 
 class Problem(BaseModel):
@@ -216,6 +239,16 @@ class Relations(BaseModel):
     relations: list[Relation]
 
 
+class Describing(BaseModel):
+    """A field of an unseen entity that the model reads: how to ask for it, and the names that may stand in it."""
+
+    modality: str
+    field: str
+    noun: str
+    widget: str
+    names: list[str]
+
+
 class ModelInfo(BaseModel):
     """Who the model is.
 
@@ -229,6 +262,7 @@ class ModelInfo(BaseModel):
     dimension: int
     modalities: list[str]
     encoders: dict[str, str]
+    describing: list[Describing]
     entities: int
     relations: int
     train_triples: int

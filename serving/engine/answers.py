@@ -1,10 +1,12 @@
 """From ids and scores to the JSON of answers."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.calibration import probability
@@ -28,16 +30,16 @@ class Writer:
         self, kind: Kind, group: Sequence[Resolved], ids: np.ndarray, scores: np.ndarray, known: np.ndarray
     ) -> list[Json]:
         """Answers of a group; chosen ``ids``, their ``scores`` and whether they are ``known``, each ``[B, k]``."""
-        columns = (ids, np.round(scores.astype(float), DECIMALS), self._probabilities(scores), known)
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [self._answer(kind, query, *row) for query, row in zip(group, rows, strict=True)]
+        asked = zip(group, ids.tolist(), strict=True)
+        found = [[index for index in row if index >= 0][: query.query.k] for query, row in asked]
+        rounded = np.round(scores.astype(float), DECIMALS)
+        columns = (column.tolist() for column in (rounded, self._probabilities(scores), known))
+        reasons = self._reasons(kind, group, found)
+        return [self._answer(kind, *row) for row in zip(group, found, *columns, reasons, strict=True)]
 
     def _answer(
-        self, kind: Kind, query: Resolved, ids: list[int], scores: list, probabilities: list, known: list
+        self, kind: Kind, query: Resolved, ids: list[int], scores: list, probabilities: list, known: list, reasons: list
     ) -> Json:
-        ids = [index for index in ids if index >= 0][: query.query.k]
-        explained = query.query.explain and kind.unseen_part is None
-        reasons = self._why(kind, query, ids) if explained else []
         if kind.direction is Direction.TRIPLE:
             scored = {"score": scores[0], "probability": probabilities[0], "known": known[0]}
             return self._asked(kind, query) | scored | (reasons[0] if reasons else {})
@@ -60,19 +62,36 @@ class Writer:
             asked[part] = unseen if index is None else labels.item(index)
         return asked
 
-    def _why(self, kind: Kind, query: Resolved, ids: list[int]) -> list[Json]:
-        """Modality shares and supporting triples of each prediction."""
-        given = torch.tensor([query.head or 0, query.relation or 0, query.tail or 0])
-        triples = given.repeat(len(ids), 1)
+    def _reasons(self, kind: Kind, group: Sequence[Resolved], found: Sequence[list[int]]) -> list[list[Json]]:
+        """Modality shares and supporting triples of each prediction, nothing where a query does not ask for them; all
+        of a group in one pass.
+        """
+        explained = [query.query.explain and kind.unseen_part is None for query in group]
+        triples = [
+            self._predicted(kind, query, ids)
+            for query, ids, wanted in zip(group, found, explained, strict=True)
+            if wanted
+        ]
+        reasons = iter(self._why(torch.cat(triples)) if triples else [])
+        return [list(islice(reasons, len(ids))) if wanted else [] for ids, wanted in zip(found, explained, strict=True)]
+
+    def _predicted(self, kind: Kind, query: Resolved, ids: list[int]) -> Tensor:
+        """The triples ``[k, 3]`` that a query is answered with."""
+        triples = torch.tensor([query.head or 0, query.relation or 0, query.tail or 0]).repeat(len(ids), 1)
         if kind.direction is not Direction.TRIPLE:
-            triples[:, ("head", "relation", "tail").index(kind.direction.value)] = torch.tensor(ids)
-        shares = self.model.modality_weights(triples) if len(ids) else None
+            triples[:, ("head", "relation", "tail").index(kind.direction.value)] = torch.tensor(ids, dtype=torch.long)
+        return triples
+
+    def _why(self, triples: Tensor) -> list[Json]:
+        """Modality shares and supporting triples of each of ``triples`` ``[B, 3]``."""
+        shares = self.model.modality_weights(triples) if len(triples) else None
+        rounded = shares and {m: np.round(share.double().numpy(), DECIMALS).tolist() for m, share in shares.items()}
         return [
             {
-                "shares": shares and {m: round(share[row].item(), DECIMALS) for m, share in shares.items()},
-                "support": [self._triple(*near) for near in self.evidence.nearest(triple).tolist()],
+                "shares": rounded and {m: values[row] for m, values in rounded.items()},
+                "support": [self._triple(*near) for near in support.tolist()],
             }
-            for row, triple in enumerate(triples)
+            for row, support in enumerate(self.evidence.nearest(triples))
         ]
 
     def _triple(self, head: int, relation: int, tail: int) -> Json:

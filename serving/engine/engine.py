@@ -1,19 +1,20 @@
 """Answers completion queries with a bundle: the one place where serving scores, whatever server is in front."""
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.kernels import comparison
-from mmkgc.serving.api.protocol import Direction, QueryError
+from mmkgc.serving.api.protocol import Direction, ErrorCode, QueryError
 from mmkgc.serving.engine.answers import Writer
 from mmkgc.serving.engine.index import Index
 from mmkgc.serving.engine.lookup import Catalog
@@ -24,6 +25,8 @@ from mmkgc.serving.engine.tables import FILE as TABLES
 from mmkgc.serving.engine.tables import read_tables
 from mmkgc.serving.engine.thumbnails import FILE as THUMBNAILS
 from mmkgc.serving.engine.thumbnails import Thumbnails
+
+SUGGESTED = 16  # failed queries of a batch come with what may have been meant, for which every name is compared
 
 
 @dataclass
@@ -65,24 +68,34 @@ class Engine:
         )
 
     @classmethod
-    def load(cls, folder: Path, name: str = "mmkgc", version: str = "local") -> "Engine":
+    def load(cls, folder: Path, name: str = "mmkgc", version: str = "local") -> Self:
         """The engine of a bundle folder."""
         return cls(Bundle.load(folder), name, version, folder)
 
     @torch.inference_mode()
-    def answer(self, queries: Sequence[Any], report: Report | None = None) -> list[dict[str, Any]]:
-        """One answer a query, in order, each the JSON of a ``Completion``, a ``Scored`` or a ``Failed``."""
+    def answer(
+        self, queries: Sequence[Any], report: Report | None = None, within: float = math.inf
+    ) -> list[dict[str, Any]]:
+        """One answer a query, in order, each the JSON of a ``Completion``, a ``Scored`` or a ``Failed``.
+
+        What is not begun ``within`` so many seconds fails.
+        """
         report = report or Report()
+        deadline = time.monotonic() + within
         answers: list[dict[str, Any]] = [{}] * len(queries)
         resolved: list[Resolved] = []
         with report.stage("resolve"):
             for place, value in enumerate(queries):
                 try:
-                    resolved.append(self.resolver.resolve(place, value))
+                    suggest = place - len(resolved) < SUGGESTED
+                    resolved.append(self.resolver.resolve(place, value, suggest))
                 except QueryError as error:
                     answers[place] = error.as_answer()
                     report.queries["unknown", error.code.value] += 1
         for piece in self.scorer.pieces(resolved):
+            if time.monotonic() > deadline:
+                self._give_up(piece, answers, report)
+                continue
             for query, answer in self._answered(piece, report):
                 answers[query.place] = answer
         return answers
@@ -107,6 +120,12 @@ class Engine:
         for kind, group in piece.items():
             self._count(kind, group, report)
             yield from zip(group, self._written(kind, group, found[kind], report), strict=True)
+
+    def _give_up(self, piece: Piece, answers: list[dict[str, Any]], report: Report) -> None:
+        late = QueryError(ErrorCode.OUT_OF_TIME, "there was no time left for this query; ask less at once")
+        for query in (query for group in piece.values() for query in group):
+            answers[query.place] = late.as_answer()
+            report.queries["unknown", late.code.value] += 1
 
     def _written(
         self, kind: Kind, group: Sequence[Resolved], found: Candidates, report: Report

@@ -9,43 +9,63 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.serving.engine.topk import top_k
 
 MOST_COMPARED = 20_000
+FLOATS_AT_ONCE = 1 << 22  # 16 MB of similarities
 
 
 class Evidence:
-    """Training triples of a relation, compared with a predicted triple by the likeness of their entities."""
+    """Training triples of a relation, compared with a predicted triple by the likeness of their entities.
+
+    The bundle's model is best frozen: the vectors of all entities are then at hand.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
-        self.entities = bundle.model.entities
+        self.model = bundle.model
         order = torch.argsort(bundle.train[:, RELATION], stable=True)
         self.train = bundle.train[order]
         counts = torch.bincount(self.train[:, RELATION], minlength=len(bundle.relations))
         self.ends = counts.cumsum(0)
         self.starts = self.ends - counts
 
-    def nearest(self, triple: Tensor, count: int = 3) -> Tensor:
-        """The ``count`` most similar training triples ``[count, 3]`` of the triple's relation, best first.
+    def nearest(self, triples: Tensor, count: int = 3) -> list[Tensor]:
+        """The same as ``nearest_all`` for ``triples`` ``[B, 3]`` of any relations, in their order."""
+        found = [triples] * len(triples)
+        for relation in triples[:, RELATION].unique():
+            rows = torch.nonzero(triples[:, RELATION] == relation).flatten()
+            for row, near in zip(rows.tolist(), self.nearest_all(triples[rows], count), strict=True):
+                found[row] = near
+        return found
+
+    def nearest_all(self, triples: Tensor, count: int = 3) -> list[Tensor]:
+        """The ``count`` most similar training triples ``[≤ count, 3]`` of each of ``triples`` ``[B, 3]`` of one
+        relation, best first.
 
         Similarity is cos(h, h′) + cos(t, t′) over the modality vectors side by side; the triple itself does not count.
         Of a relation with more than 20,000 training triples the first 20,000 are compared.
         """
-        return self.nearest_all(triple[None], count)[0]
-
-    def nearest_all(self, triples: Tensor, count: int = 3) -> list[Tensor]:
-        """The same for each of ``triples`` ``[B, 3]`` of one relation."""
         relation = triples[0, RELATION]
         peers = self.train[self.starts[relation] : self.ends[relation]][:MOST_COMPARED]
         if not len(peers):
             return [peers] * len(triples)
-        ids, places = torch.unique(torch.cat([triples, peers])[:, [HEAD, TAIL]], return_inverse=True)
+        ids, places = torch.unique(peers[:, [HEAD, TAIL]], return_inverse=True)
         vectors = self._vectors(ids)
-        similarity = vectors.new_zeros(len(triples), len(peers))
+        at_once = max(1, FLOATS_AT_ONCE // max(len(ids), len(peers)))
+        return [
+            peers[row[row >= 0]]
+            for part in triples[:, [HEAD, TAIL]].split(at_once)
+            for row in self._best(part, ids, vectors, places, count)
+        ]
+
+    def _best(self, ends: Tensor, ids: Tensor, vectors: Tensor, places: Tensor, count: int) -> Tensor:
+        """Which peers ``[B, count]`` are most like the triples with these ``ends`` ``[B, 2]``, −1 where there are
+        fewer; the peers' own ends are ``ids[places]``, whose vectors are given.
+        """
+        similarity = vectors.new_zeros(len(ends), len(places))
         same = torch.ones_like(similarity, dtype=torch.bool)
-        for own, theirs in zip(places[: len(triples)].T, places[len(triples) :].T, strict=True):
-            similarity += (vectors[own] @ vectors.T)[:, theirs]
-            same &= own[:, None] == theirs
-        best = top_k(similarity.masked_fill(same, -torch.inf).numpy(), count)
-        return [peers[row[row >= 0]] for row in torch.from_numpy(best)]
+        for own, theirs in zip(ends.T, places.T, strict=True):
+            similarity += (self._vectors(own) @ vectors.T)[:, theirs]
+            same &= own[:, None] == ids[theirs]
+        return torch.from_numpy(top_k(similarity.masked_fill(same, -torch.inf).numpy(), count))
 
     def _vectors(self, ids: Tensor) -> Tensor:
-        modal = self.entities.encode(ids)
+        modal = self.model.everyone().modal.rows(ids)
         return normalize(torch.cat([normalize(vectors, dim=-1) for vectors in modal.vectors.values()], dim=-1), dim=-1)

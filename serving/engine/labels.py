@@ -1,5 +1,6 @@
 """Names and keys of entities or relations: resolved exactly, searched loosely."""
 
+import unicodedata
 from collections import defaultdict
 from functools import cached_property
 
@@ -25,27 +26,28 @@ class Labels:
         """Key and name of an id."""
         return {"key": self.vocabulary.keys[index], "name": self.vocabulary.names[index]}
 
-    def resolve(self, label: str) -> int:
-        """The id that ``label`` means: a key, else the only name or key that equals it whatever the case.
+    def resolve(self, label: str, suggest: bool = True) -> int:
+        """The id that ``label`` means: a key, else the only name or key that equals it whatever case and Unicode form.
 
-        Raises ``QueryError`` with the nearest labels if nothing does, or with all of them if several do.
+        Raises ``QueryError`` with the nearest labels if nothing does (where ``suggest``: all are compared, which takes
+        2 ms among 15,000), or with all of them if several do.
         """
         exact = self.vocabulary.ids.get(label)
         if exact is not None:
             return exact
-        ids = self._ids_by_folded.get(label.casefold(), [])
+        ids = self._ids_by_folded.get(_folded(label), [])
         if len(ids) == 1:
             return ids[0]
         if ids:
             message = f"{self.kind} '{label}' is ambiguous; give one of the {len(ids)} keys"
             raise QueryError(ErrorCode(f"ambiguous_{self.kind}"), message, [self.item(index) for index in ids[:20]])
         message = f"there is no {self.kind} '{label}'"
-        nearest = [self.item(index) for index in self._similar(label, NEAREST, least=0)]
+        nearest = [self.item(index) for index in self._similar(label, NEAREST, least=0)] if suggest else []
         raise QueryError(ErrorCode(f"unknown_{self.kind}"), message, nearest)
 
     def search(self, text: str, limit: int) -> list[int]:
         """Ids whose name or key fits ``text``: equal, then beginning with it, then a word of it, then similar ones."""
-        folded = text.casefold().strip()
+        folded = _folded(text).strip()
         if not folded:
             return list(range(min(limit, len(self))))
         ranked = sorted(
@@ -58,7 +60,7 @@ class Labels:
 
     def _similar(self, text: str, limit: int, least: float) -> list[int]:
         """Ids of the most similar labels, by edit distance; ``least`` similarity of 0 to 100."""
-        hits = process.extract(text.casefold(), self._folded, scorer=fuzz.ratio, limit=limit, score_cutoff=least)
+        hits = process.extract(_folded(text), self._folded, scorer=fuzz.ratio, limit=limit, score_cutoff=least)
         ids = [index for label, _, _ in hits for index in self._ids_by_folded[label]]
         return list(dict.fromkeys(ids))[:limit]
 
@@ -66,14 +68,19 @@ class Labels:
     def _ids_by_folded(self) -> dict[str, list[int]]:
         ids: dict[str, list[int]] = defaultdict(list)
         for index, (key, name) in enumerate(zip(self.vocabulary.keys, self.vocabulary.names, strict=True)):
-            ids[name.casefold()].append(index)
-            if key.casefold() != name.casefold():
-                ids[key.casefold()].append(index)
+            ids[_folded(name)].append(index)
+            if _folded(key) != _folded(name):
+                ids[_folded(key)].append(index)
         return dict(ids)
 
     @cached_property
     def _folded(self) -> list[str]:
         return list(self._ids_by_folded)
+
+
+def _folded(text: str) -> str:
+    """Equal for labels that differ in case, or in how their accents are encoded (composed, decomposed)."""
+    return unicodedata.normalize("NFC", text.casefold())
 
 
 def _closeness(label: str, text: str) -> int:

@@ -61,6 +61,7 @@ class Catalog:
             "dimension": config.dimension,
             "modalities": list(bundle.model.entities.modalities),
             "encoders": {m: f"{spec['encoder']} ({spec['weights']})" for m, spec in bundle.encoders.items()},
+            "describing": self.resolver.unseen.describing(),
             "entities": len(bundle.entities),
             "relations": len(bundle.relations),
             "train_triples": len(bundle.train),
@@ -74,5 +75,5 @@ class Catalog:
 
     def _entity(self, index: int) -> dict[str, Any]:
         item = self.resolver.entities.item(index)
-        kind = self.bundle.types[index] if self.bundle.types else None
+        kind = (self.bundle.types[index] or None) if self.bundle.types else None
         return item | {"type": kind, "picture": item["key"] in self.thumbnails.keys}

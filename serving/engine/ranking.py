@@ -15,7 +15,7 @@ def best(scores: np.ndarray, known: tuple[np.ndarray, np.ndarray], group: Sequen
     in ``scores`` itself.
     """
     rows, columns = known
-    excluded = np.array([query.query.exclude_known for query in group])[rows]
+    excluded = np.array([query.query.leaves_out("exclude_known") for query in group])[rows]
     scores[rows[excluded], columns[excluded]] = -np.inf
     for row, query in zip(scores, group, strict=True):
         if query.pool is not None:

@@ -24,8 +24,8 @@ class Kind(NamedTuple):
 class Resolved(NamedTuple):
     """A query in ids.
 
-    A part that is asked for, or unseen, has the id ``None``. ``unseen`` holds an unseen entity's text and image by
-    modality, ``pool`` the candidates if they are restricted, int64 ascending.
+    A part that is asked for, or unseen, has the id ``None``. ``unseen`` holds an unseen entity's items by modality,
+    ``pool`` the candidates if they are restricted, int64 ascending.
     """
 
     place: int
@@ -46,19 +46,21 @@ class Resolver:
         self.unseen = UnseenEntities(bundle)
         self.of_type = _ids_by_type(bundle.types)
 
-    def resolve(self, place: int, value: Any) -> Resolved:
-        """The query with JSON ``value`` at ``place`` of its batch; raises ``QueryError``."""
+    def resolve(self, place: int, value: Any, suggest: bool = True) -> Resolved:
+        """The query with JSON ``value`` at ``place`` of its batch; raises ``QueryError``, which names what may have
+        been meant where ``suggest``.
+        """
         query = parse_query(value)
         parts = [part for part in ("head", "tail") if isinstance(getattr(query, part), Unseen)]
         if len(parts) > 1:
             raise QueryError(ErrorCode.UNSUPPORTED, "at most one of head and tail may be unseen")
-        head = self._entity(query.head)
-        relation = None if query.relation is None else self.relations.resolve(query.relation)
-        tail = self._entity(query.tail)
+        head = self._entity(query.head, suggest)
+        relation = None if query.relation is None else self.relations.resolve(query.relation, suggest)
+        tail = self._entity(query.tail, suggest)
         part = parts[0] if parts else None
         given = self.unseen.read(getattr(query, part)) if part else None
         kind = Kind(query.direction, part, tuple(sorted(given or ())))
-        return Resolved(place, query, kind, head, relation, tail, given, self._pool(query))
+        return Resolved(place, query, kind, head, relation, tail, given, self._pool(query, suggest))
 
     def ids_of_type(self, name: str) -> np.ndarray:
         """Entities of a type, int64 ``[n]``, ascending; raises ``QueryError``."""
@@ -70,23 +72,23 @@ class Resolver:
         message = f"there is no type '{name}'; choose one of: {', '.join(sorted(self.of_type)[:20])}"
         raise QueryError(ErrorCode.UNKNOWN_TYPE, message)
 
-    def _entity(self, part: str | Unseen | None) -> int | None:
-        return self.entities.resolve(part) if isinstance(part, str) else None
+    def _entity(self, part: str | Unseen | None, suggest: bool) -> int | None:
+        return self.entities.resolve(part, suggest) if isinstance(part, str) else None
 
-    def _pool(self, query: Query) -> np.ndarray | None:
+    def _pool(self, query: Query, suggest: bool) -> np.ndarray | None:
         if query.candidates is None and query.type is None:
             return None
         if query.direction not in (Direction.HEAD, Direction.TAIL):
             raise QueryError(ErrorCode.UNSUPPORTED, "candidates and type restrict entities; this query asks for none")
         if query.candidates is None:
             return self.ids_of_type(str(query.type))
-        pool = np.unique([self.entities.resolve(label) for label in query.candidates])
+        pool = np.unique([self.entities.resolve(label, suggest) for label in query.candidates])
         return pool if query.type is None else np.intersect1d(pool, self.ids_of_type(query.type))
 
 
 def _ids_by_type(types: Sequence[str | None] | None) -> dict[str, np.ndarray]:
     found: dict[str, list[int]] = {}
     for index, name in enumerate(types or ()):
-        if name is not None:
+        if name:  # an entity without a type has none, or an empty one
             found.setdefault(name, []).append(index)
     return {name: np.array(ids) for name, ids in found.items()}

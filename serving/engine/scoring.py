@@ -19,6 +19,8 @@ from mmkgc.serving.engine.resolve import Kind, Resolved
 
 FLOATS_AT_ONCE = 1 << 23  # 32 MB
 SEARCHED_AT_ONCE = 256
+UNSEEN_AT_ONCE = 8
+EXPLAINED_AT_ONCE = 256  # predictions
 SIDES: dict[Direction, Side] = {Direction.HEAD: "head", Direction.TAIL: "tail"}
 Pairs = tuple[np.ndarray, np.ndarray]
 Piece = dict[Kind, list[Resolved]]
@@ -109,7 +111,17 @@ class Scorer:
         return rows.numpy(), columns.numpy()
 
     def _way(self, query: Resolved) -> tuple[str, int]:
-        """How a query's candidates are scored, and how many such queries at once."""
+        """How a query's candidates are scored, and how many such queries at once: few where each is much work, so that
+        a piece takes well under a second.
+        """
+        way, size = self._candidates_of(query)
+        if query.unseen is not None:
+            return f"{way}, unseen", min(size, UNSEEN_AT_ONCE)
+        if query.query.explain:
+            return f"{way}, explained {query.query.k}", min(size, max(1, EXPLAINED_AT_ONCE // query.query.k))
+        return way, size
+
+    def _candidates_of(self, query: Resolved) -> tuple[str, int]:
         if self._searches(query):
             return "search", SEARCHED_AT_ONCE
         if query.kind.direction in SIDES:
@@ -157,7 +169,9 @@ class Scorer:
         """
         if kind.unseen_part is not None or kind.direction not in SIDES:
             return
-        rows = [i for i, q in enumerate(group) if q.query.exclude_self and q.relation not in self.reflexive]
+        rows = [
+            i for i, q in enumerate(group) if q.query.leaves_out("exclude_self") and q.relation not in self.reflexive
+        ]
         own = [group[i].head if kind.direction is Direction.TAIL else group[i].tail for i in rows]
         pairs = np.array(rows, dtype=np.int64), np.array(own, dtype=np.int64)
         found.scores[pairs if found.ids is None else places(found.ids, self.n_entities, *pairs)] = -np.inf

@@ -1,5 +1,6 @@
 """The engine behind one entrance: JSON request in, JSON answer out, as TorchServe and MLflow hand them over."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ class AnswerRequest(Strict):
 
     operation: Literal["answer"]
     queries: Annotated[list[Any], Field(max_length=MAX_BATCH)]
+    within: Annotated[float, Field(gt=0, description="seconds after which nobody waits for the answers")] = math.inf
 
 
 class SearchRequest(Strict):
@@ -66,8 +68,10 @@ def respond(engine: Engine, bodies: Sequence[Any], report: Report | None = None)
     ``{"queries": […]}`` alone is a request to answer them.
     """
     requests = [_parse(body) for body in bodies]
-    queries = [query for request in requests if isinstance(request, AnswerRequest) for query in request.queries]
-    answers = map(to_json, engine.answer(queries, report))
+    asked = [request for request in requests if isinstance(request, AnswerRequest)]
+    queries = [query for request in asked for query in request.queries]
+    within = max((request.within for request in asked), default=math.inf)
+    answers = map(to_json, engine.answer(queries, report, within))
     return [_respond(engine, request, answers) for request in requests]
 
 

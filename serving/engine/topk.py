@@ -3,8 +3,8 @@
 from functools import partial
 
 import numpy as np
-from numba import njit
 
+from mmkgc.components.kge.kernels.machine_code import njit
 from mmkgc.components.kge.kernels.threads import ranges, run
 
 
@@ -20,7 +20,7 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _top_k(scores: np.ndarray, best: np.ndarray, first: int, last: int) -> None:
     k = best.shape[1]
     values = np.empty(k, dtype=np.float32)

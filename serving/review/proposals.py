@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -45,8 +46,12 @@ def find(storage: Storage, bundle: str) -> Path | None:
     """Folder of the newest proposals in the store that the bundle with this digest has made, if there are any."""
     summaries = [file for file in storage.files(f"{KIND}/") if file.path.endswith(f"/{SUMMARY}")]
     for file in sorted(summaries, key=lambda file: file.modified, reverse=True):
-        if json.loads(storage.read(file.path))["bundle"] == bundle:
-            return storage.fetch(storage.uri(file.path.removesuffix(f"/{SUMMARY}")))
+        folder = storage.uri(file.path.removesuffix(f"/{SUMMARY}"))
+        try:
+            if json.loads(storage.read(file.path))["bundle"] == bundle:
+                return storage.fetch(folder)
+        except (ValueError, KeyError, TypeError, UserError):
+            print(f"warning: {folder} is damaged and is left out; `mmkgc propose` makes it anew", file=sys.stderr)
     return None
 
 

@@ -1,12 +1,14 @@
 """A TorchServe process of our own: started on loopback, watched until its workers are ready, and stopped.
 
-Each instance has its own temporary folder, ports, logs and pid file, so that several live side by side. Tokens are
-off: inference listens on loopback alone, where our gateway asks for keys, and the management API has no port at all but
-a socket inside the instance's private folder. Java is started directly: TorchServe's launcher would orphan it.
+Each instance has its own temporary folder, ports, logs and pid file, so that several live side by side. It listens on
+loopback alone, where every user of the machine can connect: whoever asks for predictions or management, over HTTP or
+gRPC, needs a token, which TorchServe draws when it starts and keeps in the instance's private folder. HTTP management
+has no port but a socket in there. Metrics are open. Java is started directly: TorchServe's launcher would orphan it.
 """
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,12 +16,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import mkdtemp
 from types import TracebackType
 
 import httpx
 
-from mmkgc.components.runtime.files import write_text
+from mmkgc.components.runtime import processes
+from mmkgc.components.runtime.files import read_json, write_text
+from mmkgc.components.runtime.quoting import java_properties
 from mmkgc.serving.torchserve.archive import read_manifest
 from mmkgc.serving.torchserve.java import find_java
 
@@ -27,6 +30,8 @@ START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 TRIES = 3  # with other ports, where another program took one before TorchServe could
 MAX_BYTES = 64_000_000
+TOKENS = "key_file.json"
+TOKEN_MINUTES = 10 * 365 * 24 * 60  # an instance does not live that long
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
@@ -52,7 +57,7 @@ class TorchServe:
         self.model, self.version = manifest["modelName"], manifest["modelVersion"]
         self.workers, self._port = workers, port
         # /tmp and not TMPDIR: a socket's path has at most 107 characters
-        self.folder = Path(mkdtemp(prefix="mmkgc-", dir="/tmp"))
+        self.folder = processes.private_folder("/tmp")
         self.log = self.folder / "logs" / "torchserve.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._choose_ports()
@@ -61,6 +66,16 @@ class TorchServe:
     def predictions_url(self) -> str:
         """Where requests of ``mmkgc.serving.api.protocol`` are posted."""
         return f"{self.url}/predictions/{self.model}"
+
+    @property
+    def token(self) -> str:
+        """What predictions are asked with, as ``Authorization: Bearer``; another one each time TorchServe starts."""
+        return self._token("inference")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The token as HTTP headers."""
+        return {"authorization": f"Bearer {self.token}"}
 
     def start(self) -> "TorchServe":
         """Start TorchServe and wait until every worker has loaded the model."""
@@ -81,7 +96,7 @@ class TorchServe:
             stop_process(self.process)
             for pid in workers:  # they end with Java's connection; one that hangs is ended here
                 _wait_for_end(pid)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        processes.remove(self.folder)
 
     def worker_pids(self) -> list[int]:
         """Process ids of the model's workers."""
@@ -104,7 +119,7 @@ class TorchServe:
         ports = free_ports(4)
         self.url = f"http://127.0.0.1:{self._port or ports[0]}"
         self.metrics_url = f"http://127.0.0.1:{ports[1]}/metrics"
-        self.grpc_port, self._grpc_management_port = ports[2:]
+        self.grpc_port, self.grpc_management_port = ports[2:]
 
     def _started(self) -> "TorchServe":
         self._launch()
@@ -116,7 +131,8 @@ class TorchServe:
 
         frontend = Path(ts.__file__).parent / "frontend"
         shutil.rmtree(self.log.parent, ignore_errors=True)  # what a try before this one left
-        self._management_socket.unlink(missing_ok=True)
+        for left in (self._management_socket, self.folder / TOKENS):
+            left.unlink(missing_ok=True)
         self.log.parent.mkdir()
         write_text(self.folder / "config.properties", self._properties())
         command = [
@@ -125,7 +141,7 @@ class TorchServe:
             *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),  # it only passes requests on: soon warm, few threads
             f"-Dmodel_server_home={frontend.parents[1]}",
             f"-Djava.io.tmpdir={self.folder}",
-            f"-Dlog4j.configurationFile=file://{HERE / 'log4j2.xml'}",
+            f"-Dlog4j.configurationFile={(HERE / 'log4j2.xml').as_uri()}",
             *("-cp", f"{frontend}/*", "org.pytorch.serve.ModelServer"),
             *("--python", sys.executable, "-f", str(self.folder / "config.properties"), "-ncs"),
         ]
@@ -147,6 +163,7 @@ class TorchServe:
             "TMPDIR": str(self.folder),
             "TEMP": str(self.folder),
             "LOG_LOCATION": str(self.log.parent),
+            "LC_ALL": "C.UTF-8",  # in C, which many containers set, Java opens paths of ASCII alone
             "PYTHONPATH": python_path,
         }
         # threads that wait must sleep: the gateway and Java need the cores
@@ -160,11 +177,12 @@ class TorchServe:
             "grpc_inference_address": "127.0.0.1",
             "grpc_inference_port": self.grpc_port,
             "grpc_management_address": "127.0.0.1",
-            "grpc_management_port": self._grpc_management_port,
+            "grpc_management_port": self.grpc_management_port,
             "model_store": self.archive.parent,
             "load_models": self.archive.name,
-            "allowed_urls": f"file://{self.archive.parent}/.*",
-            "disable_token_authorization": "true",
+            "allowed_urls": f"file://{re.escape(str(self.archive.parent))}/.*",
+            "disable_token_authorization": "false",
+            "token_expiration_min": TOKEN_MINUTES,
             "enable_model_api": "false",
             "enable_envvars_config": "false",
             "ts_open_inference_protocol": "true",
@@ -177,7 +195,7 @@ class TorchServe:
         }
         if self.workers:
             settings["default_workers_per_model"] = self.workers
-        return "".join(f"{key}={value}\n" for key, value in settings.items())
+        return java_properties(settings)
 
     @property
     def _management_socket(self) -> Path:
@@ -198,12 +216,16 @@ class TorchServe:
         raise self._failure(f"no worker was ready within {START_SECONDS:.0f} s")
 
     def _workers(self) -> list[dict]:
-        with contextlib.suppress(httpx.HTTPError):
+        with contextlib.suppress(httpx.HTTPError, FileNotFoundError, ValueError):  # it only just starts
+            headers = {"authorization": f"Bearer {self._token('management')}"}
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._management_socket)), timeout=5) as client:
-                answer = client.get(f"http://management/models/{self.model}")
+                answer = client.get(f"http://management/models/{self.model}", headers=headers)
             if answer.status_code == 200:
                 return answer.json()[0]["workers"]
         return []
+
+    def _token(self, kind: str) -> str:
+        return read_json(self.folder / TOKENS)[kind]["key"]
 
     def _log_text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""

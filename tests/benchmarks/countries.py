@@ -1,6 +1,6 @@
-"""What do text, flags and the negatives' strategy bring on `countries`? Prints Markdown tables over several seeds.
+"""What do text, flags, numbers and the negatives' strategy bring on `countries`? Prints Markdown tables over seeds.
 
-    python tests/benchmarks/countries.py [seeds] [modalities|strategies|scale|missing …]
+    python tests/benchmarks/countries.py [seeds] [modalities|numbers|strategies|scale|missing …]
 
 Everything but the named part is the recipe `countries`. Each run selects its epoch on the development split; the test
 split is ranked once, filtered, ties at their mean rank. The flags' VGG-16 has random weights. Each result is kept as it
@@ -40,8 +40,15 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "structure only": {"model": {"fusion": "structure", "modalities": []}, "negatives": "bernoulli"},
         "structure + text": {"model": {"modalities": ["textual"]}, "negatives": "bernoulli"},
         "structure + flags": {"model": {"modalities": ["visual"]}, "negatives": "bernoulli"},
-        "structure + text + flags": {"negatives": "bernoulli"},
+        "structure + numbers": {"model": {"modalities": ["numeric"]}, "negatives": "bernoulli"},
+        "structure + text + flags": {"model": {"modalities": ["textual", "visual"]}, "negatives": "bernoulli"},
+        "structure + text + flags + numbers": {"negatives": "bernoulli"},
         "the recipe": {},
+    },
+    "numbers": {
+        "the recipe": {},
+        "without numbers": {"model": {"modalities": ["textual", "visual"]}},
+        "numbers alone": {"model": {"modalities": ["numeric"]}},
     },
     "strategies": {
         f"{name}, {fusion['name']}": {"model": {"fusion": fusion}, "negatives": {"name": name, "count": 32}}
@@ -81,7 +88,7 @@ def main() -> None:
     storage = open_storage()
     graph_uri = ingest(RECIPE.dataset, RECIPE.ingest, storage).uri
     graph = MMKG.load(storage.fetch(graph_uri)).graph
-    uris = {m: extract(graph_uri, m, RECIPE.extract, storage).uri for m in ("visual", "textual")}
+    uris = {m: extract(graph_uri, m, RECIPE.extract, storage).uri for m in RECIPE.extract.modalities()}
     for name in sys.argv[2:] or TABLES:
         means = print_table(name, TABLES[name], seeds, partial(results, graph, uris, storage))
         if name == "missing":
@@ -115,9 +122,10 @@ def draw_missing(means: dict[str, float]) -> None:
 
 
 def settings(changes: dict[str, Any], seed: int) -> TrainConfig:
-    """The recipe's training with ``changes``."""
+    """The recipe's training with ``changes``; it uses the recipe's modalities unless they say otherwise."""
     raw = RECIPE.train.model_dump() | {"seed": seed}
-    return TrainConfig.model_validate(raw | changes | {"model": raw["model"] | changes.get("model", {})})
+    model = raw["model"] | {"modalities": RECIPE.extract.modalities()} | changes.get("model", {})
+    return TrainConfig.model_validate(raw | changes | {"model": model})
 
 
 def results(graph: Graph, uris: dict[str, str], storage: Storage, chosen: TrainConfig) -> dict[str, float]:

@@ -127,7 +127,7 @@ def graph_of(texts: Texts, images: Sequence[tuple[str, ...]]) -> MMKG:
     keys, names, descriptions = zip(*texts, strict=True)
     nothing = no_triples()
     graph = Graph(Vocabulary(keys, names), Vocabulary(("r",), ("r",)), nothing, nothing, nothing)
-    return MMKG(graph, descriptions, tuple(images), {})
+    return MMKG(graph, {"textual": descriptions, "visual": tuple(images)})
 
 
 def read_texts(path: Path) -> Texts:

@@ -156,21 +156,14 @@ def gateway(server: TorchServe) -> Iterator[tuple[int, int]]:
     (port,) = free_ports(1)
     variables = {
         "MMKGC_GATEWAY_UPSTREAM": server.predictions_url,
+        "MMKGC_GATEWAY_UPSTREAM_TOKEN": server.token,
         "MMKGC_API_KEYS": KEY,
         "MMKGC_GATEWAY_QUERIES_PER_SECOND": "1e9",
         "MMKGC_GATEWAY_BURST": "1000000000",
         "MMKGC_GATEWAY_WORKERS": str(server.workers or 1),
     }
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "--factory",
-        "mmkgc.serving.api.gateway.app:from_env",
-        "--port",
-        str(port),
-    ]
-    with process([*command, "--log-level", "warning", "--no-access-log"], variables, port) as pid:
+    command = [sys.executable, "-m", "mmkgc.serving.api.gateway", "--host", "127.0.0.1", "--port", str(port)]
+    with process(command, variables, port) as pid:
         yield port, pid
 
 

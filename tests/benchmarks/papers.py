@@ -22,7 +22,7 @@ from mmkgc.components.ingest.ingest import ingest
 from mmkgc.components.runtime.files import read_json
 from mmkgc.components.train.train import train
 from mmkgc.feature_store.storage import open_storage
-from mmkgc.pipeline import composition, config, dag
+from mmkgc.pipeline import composition, config
 
 PRINTED = {  # MRR of the papers' own tables, %; DHNS: the best of its interactions
     "adamf": {"DB15K": 32.51},
@@ -59,7 +59,7 @@ def run(recipe: config.Recipe) -> dict[str, float]:
     """Train and evaluate."""
     storage, begun = open_storage(), time.monotonic()
     graph = ingest(recipe.dataset, recipe.ingest, storage).uri
-    features = {m: extract(graph, m, recipe.extract, storage).uri for m in dag.modalities(recipe)}
+    features = {m: extract(graph, m, recipe.extract, storage).uri for m in recipe.extract.modalities()}
     bundle = train(graph, features, recipe.train, storage).uri
     minutes = (time.monotonic() - begun) / 60
     evaluation = storage.fetch(evaluate(graph, bundle, recipe.evaluate, storage).uri)

@@ -54,7 +54,7 @@ def main() -> None:
 
 def measure(mmkg: MMKG, manifests: dict[str, str], storage: Storage, seed: int) -> dict[str, np.ndarray]:
     """Ranks of the gold answers by what the entity was given by."""
-    countries = [index for index, images in enumerate(mmkg.images) if images]
+    countries = [index for index, images in enumerate(mmkg.content("visual")) if images]
     rng = np.random.default_rng(seed)
     held = sorted(rng.choice(countries, round(SHARE * len(countries)), replace=False).tolist())
     other = dict(zip(held, rng.permutation(held).tolist(), strict=True))

@@ -72,13 +72,13 @@ def toy_mmkg() -> MMKG:
         types=tuple(f"group {index % GROUPS}" for index in range(entities)),
     )
     descriptions = tuple(None if index % 3 == 0 else f"text {index}" for index in range(entities))
-    return MMKG(graph, descriptions, tuple(() for _ in range(entities)), {"name": "toy", "warnings": ["a toy graph"]})
+    return MMKG(graph, {"textual": descriptions}, {"name": "toy", "warnings": ["a toy graph"]})
 
 
 @pytest.fixture(scope="session")
 def toy_features(toy_mmkg: MMKG) -> dict[str, Features]:
     """Textual features that tell the group, with noise."""
-    mask = torch.tensor([text is not None for text in toy_mmkg.descriptions])
+    mask = torch.tensor([text is not None for text in toy_mmkg.content("textual")])
     group = torch.nn.functional.one_hot(torch.arange(len(mask)) % GROUPS, GROUPS).float()
     noise = torch.randn(group.shape, generator=torch.Generator().manual_seed(1))
     return {"textual": Features((group + 0.3 * noise) * mask.unsqueeze(1), mask)}

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.feature_store.importing import import_features, read_keys
+from mmkgc.feature_store.importing import import_features
 from mmkgc.feature_store.manifest import Manifest
 from mmkgc.feature_store.reader import load_features, load_tokens
 from mmkgc.feature_store.storage import Storage
@@ -107,27 +108,68 @@ def test_files_that_are_none_are_refused(tmp_path: Path, local: Storage) -> None
     (tmp_path / "v.csv").write_text("1,2")
     torch.save({"Q1": torch.ones(2), "stranger": torch.ones(2)}, tmp_path / "keyed.pth")
     torch.save({"Q1": torch.ones(2), "Q2": torch.ones(3)}, tmp_path / "uneven.pth")
+    torch.save({"Zoe\u0308": torch.ones(2), "Q2": torch.ones(2)}, tmp_path / "accents.pth")
     for name, told in {
         "nowhere.npy": "no such file",
         "v.csv": r"'.csv' is not a known array file",
         "keyed.pth": "such as 'stranger', are no entities",
         "uneven.pth": "different shapes",
+        "accents.pth": "such as 'Zoe\u0308', are no entities — 'Zo\xeb' is one, in another Unicode form",
+    }.items():
+        with pytest.raises(UserError, match=told):
+            import_features(tmp_path / name, "visual", [*KEYS, "Zo\xeb"], local)
+
+
+def test_files_of_other_kinds_are_told_as_what_they_are(tmp_path: Path, local: Storage) -> None:
+    torch.save([torch.ones(6)], tmp_path / "list.pth")
+    torch.save({"model": {"Q1": torch.ones(6)}}, tmp_path / "nested.pth")
+    np.save(tmp_path / "cut.npy", VECTORS)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:90])
+    np.save(tmp_path / "narrow.npy", np.ones((3, 0), np.float32))
+    np.save(tmp_path / "wide.npy", np.full((3, 2), 1e300))
+    for name, told in {
+        "list.pth": "neither a tensor nor a dictionary of vectors",
+        "nested.pth": "neither a tensor nor a dictionary of vectors",
+        "cut.npy": r"cut\.npy: cannot be read \(",
+        "narrow.npy": r"float32 \[3, 0\]",
+        "wide.npy": r"row 0 \('Q1'\) is not finite",
     }.items():
         with pytest.raises(UserError, match=told):
             import_features(tmp_path / name, "visual", KEYS, local)
+    assert local.files("") == []
 
 
-@pytest.mark.parametrize(
-    "text", ["Q1\nQ2\nQ3\n", "key\tname\nQ1\tone\nQ2\ttwo\nQ3\tthree\n", "3\nQ3\t2\nQ1\t0\nQ2\t1\n"]
-)
-def test_keys_are_read_from_every_kind_of_list(text: str, tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text(text)
-    assert read_keys(tmp_path / "keys") == KEYS
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_every_kind_of_float_is_read_from_safetensors(dtype: torch.dtype, tmp_path: Path, local: Storage) -> None:
+    vectors = torch.from_numpy(VECTORS).to(dtype)
+    save_tensors({"vectors": vectors}, tmp_path / "v.safetensors")
+    uri = import_features(tmp_path / "v.safetensors", "visual", KEYS, local).uri
+    np.testing.assert_array_equal(load_features(uri, KEYS, local).vectors, vectors.float())
 
 
-def test_bad_key_lists_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "twice").write_text("Q1\nQ1\n")
-    (tmp_path / "latin").write_bytes("é\n".encode("latin-1"))
-    for name, told in {"twice": "stands twice", "latin": "cannot be read", "nowhere": "cannot be read"}.items():
-        with pytest.raises(UserError, match=told):
-            read_keys(tmp_path / name)
+def test_keys_with_slashes_are_found_in_hdf5(tmp_path: Path, local: Storage) -> None:
+    keys = ["/m/02", "http://ex.org/a", "a/b/"]
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        for key, vector in zip(keys, VECTORS, strict=True):
+            file[key.rstrip("/")] = vector
+    uri = import_features(tmp_path / "v.h5", "visual", keys, local).uri
+    np.testing.assert_array_equal(load_features(uri, keys, local).vectors, VECTORS)
+    with pytest.raises(UserError, match="'a/b' is the vector of several entities, whose keys differ in slashes alone"):
+        import_features(tmp_path / "v.h5", "visual", [*keys, "a//b"], local)
+
+
+@pytest.mark.parametrize("how", ["external storage", "external link", "virtual"])
+def test_hdf5_brings_nothing_from_other_files(how: str, tmp_path: Path, local: Storage) -> None:
+    (tmp_path / "secret").write_bytes(b"not yours" * 10)
+    _h5(tmp_path / "other.h5")
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        if how == "external storage":
+            file.create_dataset("v", (3, 6), "f4", external=[(str(tmp_path / "secret"), 0, h5py.h5f.UNLIMITED)])
+        elif how == "external link":
+            file["v"] = h5py.ExternalLink("other.h5", "group/vectors")
+        else:
+            layout = h5py.VirtualLayout((3, 6), "f4")
+            layout[:] = h5py.VirtualSource("other.h5", "group/vectors", (3, 6))
+            file.create_virtual_dataset("v", layout)
+    with pytest.raises(UserError, match="the numbers of 'v' lie in another file — save them within this one"):
+        import_features(tmp_path / "v.h5", "visual", KEYS, local)

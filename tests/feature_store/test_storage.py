@@ -141,3 +141,19 @@ def test_the_environment_says_where_the_store_is(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MMKGC_S3_PATH_STYLE", "false")
     assert not StorageConfig.from_env().addresses_by_path
     assert open_storage().root == "s3://lake/mmkgc"
+
+
+@pytest.mark.parametrize("root", ["gs://bucket/prefix", "hdfs://name/x", "https://host/x", "gs:/bucket", "s3:/bucket"])
+def test_a_store_of_another_kind_is_refused_with_those_that_there_are(root: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMKGC_STORAGE", root)
+    with pytest.raises(UserError, match=f"no store of the kind '{root.partition(':')[0]}' — give a folder, .*s3://"):
+        open_storage()
+    assert not list(tmp_path.iterdir())
+
+
+def test_empty_variables_say_nothing_of_a_store(tmp_path: Path, monkeypatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "MMKGC_S3_PATH_STYLE"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    assert StorageConfig.from_env("s3://bucket") == StorageConfig("s3://bucket", None, "us-east-1", None)

@@ -16,7 +16,9 @@ def test_manifests_are_valid_kubernetes():
 
 
 def test_every_variable_of_the_steps_has_a_source():
-    config, secret, database = MANIFESTS
-    assert (config["metadata"]["name"], set(config["data"])) == (cluster.CONFIG, set(cluster.CONFIG_KEYS))
-    assert (secret["metadata"]["name"], set(secret["stringData"])) == (cluster.SECRET, set(cluster.SECRET_KEYS))
-    assert (database["metadata"]["name"], set(database["stringData"])) == (cluster.DATABASE_SECRET, {cluster.PASSWORD})
+    config, *secrets = MANIFESTS
+    assert config["metadata"]["name"] == cluster.CONFIG
+    assert set(cluster.CONFIG_KEYS) <= set(config["data"]) <= {*cluster.CONFIG_KEYS, *cluster.OPTIONAL_CONFIG_KEYS}
+    assert [secret["metadata"]["name"] for secret in secrets] == list(cluster.OPTIONAL_SECRETS)
+    for secret in secrets:
+        assert set(secret["stringData"]) <= set(cluster.OPTIONAL_SECRETS[secret["metadata"]["name"]])

@@ -3,6 +3,8 @@
 import pytest
 from PIL import Image
 
+from tests.services.kubeflow.fixtures import cluster, kubeflow, s3_endpoint  # noqa: F401
+
 COUNTRIES = {f"c{index}": f"Country {index}" for index in range(8)}
 CITIES = {f"t{index}": f"City {index}" for index in range(8)}
 

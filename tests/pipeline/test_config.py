@@ -27,6 +27,12 @@ def test_a_folder_gets_the_default_recipe(tmp_path):
     assert recipe.train == config.load("default").train
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_working_folder(name):
+    with pytest.raises(UserError, match="the name is empty"):
+        config.load(name)
+
+
 def test_settings_change_single_values_and_are_yaml(tmp_path):
     recipe = load(
         tmp_path, BASE, "train.epochs=5", "train.optimizer.lr=1e-2", "train.patience=null", "extract.visual=null"
@@ -83,3 +89,113 @@ def test_a_list_is_no_recipe(tmp_path):
     path.write_text("- 1\n")
     with pytest.raises(UserError, match="a recipe is a mapping"):
         config.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My Graph", "my-graph"), ("FB15k-237 (1)", "fb15k-237-1"), ("kg.2024.05", "kg.2024.05")]
+)
+def test_a_folder_of_any_name_names_the_run_and_says_so(tmp_path, caplog, folder, name):
+    (tmp_path / folder).mkdir()
+    recipe = config.load(str(tmp_path / folder))
+    assert recipe.name == name
+    assert recipe.dataset == str(tmp_path / folder)
+    assert (f"it is called '{name}'" in caplog.text) == (folder != name)
+
+
+def test_a_folder_without_a_latin_letter_has_a_name_too_and_set_gives_another(tmp_path, caplog):
+    (tmp_path / "知识图谱").mkdir()
+    assert config.load(str(tmp_path / "知识图谱")).name.startswith("graph-")
+    caplog.clear()
+    assert config.load(str(tmp_path / "知识图谱"), ["name=wikis"]).name == "wikis"
+    assert not caplog.text
+
+
+def test_a_recipe_file_of_any_name_names_the_run_but_a_name_in_it_must_fit(tmp_path):
+    path = tmp_path / "my recipe.yaml"
+    path.write_text("dataset: countries\n")
+    assert config.load(str(path)).name == "my-recipe"
+    path.write_text("dataset: countries\nname: o'hara\n")
+    with pytest.raises(UserError, match=r"my recipe.yaml, line 2, name: a name is made of"):
+        config.load(str(path))
+
+
+BLAMED = {
+    "registr.promote=false": "--set registr.promote=false: unknown key — did you mean 'register'?",
+    "TRAIN.EPOCHS=5": "--set TRAIN.EPOCHS=5: unknown key — did you mean 'train'?",
+    "train.epoch=5": "--set train.epoch=5: unknown key — did you mean 'epochs'?",
+    "extract.visual.encoder=vgg19": "--set extract.visual.encoder=vgg19: no encoder is called 'vgg19' — did you mean",
+    "extract.visual.weighs=x": "--set extract.visual.weighs=x: unknown key — did you mean 'weights'?",
+    "extract.visual.weights={a": "--set extract.visual.weights={a: not valid YAML",
+    "search.trials=3": "--set search.trials=3: `trials` without a `space`",
+    "train.seed=-1": "--set train.seed=-1: input should be greater than or equal to 0",
+    "train.model.dimension=1000000000": "--set train.model.dimension=1000000000: input should be less than",
+    "train.optimizer.lr=.inf": "--set train.optimizer.lr=.inf: input should be a finite number",
+    "register.model=team/graph": "--set register.model=team/graph: a name is made of",
+    "register.model=o'hara": "--set register.model=o'hara: a name is made of",
+    "register.alias=latest": "--set register.alias=latest: 'latest' has a meaning of its own in MLflow",
+    "package.name=a b": "--set package.name=a b: a name is made of",
+    "dataset=hf://datasets/x": "--set dataset=hf://datasets/x: datasets are not read from hf://",
+    "search.storage=postgresql://me:secret@db/x": "--set search.storage=postgresql://me:***@db/x: a recipe is no",
+    "search.storage=optuna.db": "--set search.storage=optuna.db: no URL of a database",
+    "dataset=''": "--set dataset='': name a dataset",
+}
+
+
+@pytest.mark.parametrize("setting", BLAMED)
+def test_a_setting_is_blamed_for_what_it_sets(tmp_path, setting):
+    with pytest.raises(UserError) as refusal:
+        load(tmp_path, BASE + "extract:\n  visual: {encoder: vgg16}\n", "train.epochs=5", setting)
+    assert str(refusal.value).startswith(BLAMED[setting])
+
+
+def test_the_file_is_blamed_for_the_rest(tmp_path):
+    with pytest.raises(UserError, match=r"mine.yaml, line 4, train.epochs"):
+        load(tmp_path, BASE + "train:\n  epochs: 0\n", "train.seed=1")
+    with pytest.raises(UserError, match=r"mine.yaml, line 3, search: `trials` without"):
+        load(tmp_path, BASE + "search: {trials: 3}\n", "search.workers=2")
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 5000, "{[1]: 2}", "!!python/object:os.system x", "a: b: c"])
+def test_values_that_no_yaml_reader_takes_are_refused_briefly(tmp_path, value):
+    with pytest.raises(UserError, match="not valid YAML") as refusal:
+        load(tmp_path, BASE, f"train.epochs={value}")
+    assert len(str(refusal.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"base: 5\n", "base: 5 is no name of a recipe"),
+        (b"base: [countries, {a: 1}]\n", "is no name of a recipe"),
+        (b"base: system.yaml\ndataset: countries\n", r"system.yaml, for: no mapping"),
+        (b"name: caf\xe9\n", "byte 10 is not UTF-8"),
+        (b"dataset: [a]\n", "line 1, dataset: input should be a valid string"),
+    ],
+)
+def test_recipes_of_another_shape_are_refused(tmp_path, content, told):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    (tmp_path / "system.yaml").write_text("for: [1]\n")
+    with pytest.raises(UserError, match=told):
+        config.load(str(path))
+
+
+def test_a_recipe_is_not_read_from_a_url():
+    with pytest.raises(UserError, match=r"https://x.org/r.yaml: no recipe is read from a URL — download it first"):
+        config.load("https://x.org/r.yaml")
+
+
+def test_a_search_space_may_be_set_key_by_key(tmp_path):
+    recipe = load(tmp_path, BASE, "search.space.model.dimension={values: [4, 8]}", "search.trials=2")
+    assert list(recipe.search.space) == ["model.dimension"]
+    nested = load(tmp_path, BASE + "search: {trials: 1, space: {optimizer: {lr: {low: 0.1, high: 1}}}}\n")
+    assert list(nested.search.space) == ["optimizer.lr"]
+
+
+@pytest.mark.parametrize("name", ["a", "FB15k-237.x_", "a" * 100, "kg.2024.05", "x--y"])
+def test_a_pipeline_has_a_name_that_kubeflow_takes(name):
+    import re
+
+    from mmkgc.pipeline.dag import pipeline_name
+
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?", pipeline_name(name))

@@ -23,6 +23,7 @@ from mmkgc.pipeline.runners import local
 
 DATASETS = {"db15k": "DB15K", "mkg-w": "MKG-W", "mkg-y": "MKG-Y"}
 SYSTEMS = composition.stems(composition.SYSTEMS)
+BY_SAMPLER = ["cake", "eans", "igan", "kbgan", "mmrns", "ns-kge", "nscaching", "sans"]
 NAMES = [f"{dataset}-{system}" for dataset, system in product(DATASETS, SYSTEMS)]
 
 
@@ -71,13 +72,24 @@ def test_values_that_the_papers_set_by_dataset():
     }
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in NAMES if n.endswith(("adamf", "mat", "dhns-rotate", "dhns-transe", "ote"))]
-)
+RELEASED = ("adamf", "mat", "dhns-rotate", "dhns-transe", "ote", "sans", "eans", "cake", "mmrns")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(RELEASED)])
 def test_initial_values_follow_the_margin_as_released(name):
     train = config.load(name).train
     wanted = (train.loss["margin"] + 2) / train.model.dimension
     assert train.model.interaction["init"] == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("system", BY_SAMPLER)
+def test_a_samplers_recipe_uses_the_sampler(system):
+    train = config.load(f"db15k-{system}").train
+    if system == "ns-kge":
+        assert (train.loss["name"], train.negatives) == ("non-sampling", None)
+    else:
+        assert train.negatives["name"] == system
+    assert system != "mmrns" or (train.model.dimension, train.loss["margin"]) == (200, 6)
 
 
 def test_a_paper_recipe_compiles(tmp_path):
@@ -102,11 +114,11 @@ def test_released_vectors_take_an_encoders_place_and_are_read_anew_in_every_run(
     setting = f"extract.visual={{encoder: imported, source: {vectors}, made_by: BEiT}}"
     recipe = config.load("mkg-y-adamf", [setting])
     storage = LocalStorage(str(tmp_path / "store"))
-    uri = make_features(MMKG(graph, (None,) * 30, ((),) * 30), "visual", recipe.extract, storage).uri
+    uri = make_features(MMKG(graph, {}), "visual", recipe.extract, storage).uri
     assert load_features(uri, graph.entities.keys, storage).dimension == 6
     assert Manifest.read(uri, storage).encoder["weights"] == "BEiT"
     target = tmp_path / "out.yaml"
     CliRunner().invoke(compile_verb, ["mkg-y-adamf", "--set", setting, "-o", str(target)], catch_exceptions=False)
     tasks = next(yaml.safe_load_all(target.read_text()))["root"]["dag"]["tasks"]
-    assert tasks["extract-2"]["cachingOptions"].get("enableCache")
-    assert not tasks["extract"]["cachingOptions"].get("enableCache")
+    assert tasks["extract-textual"]["cachingOptions"].get("enableCache")
+    assert not tasks["extract-visual"]["cachingOptions"].get("enableCache")

@@ -44,12 +44,12 @@ def first_run(home, dataset):
 
 def states(result):
     """Step and state of each line of a run: ✓ done, = from the cache, ✗ failed."""
-    return {step: mark for mark, step in re.findall(r"^([✓=✗]) \d/\d ([\w-]+)", result.stderr, re.MULTILINE)}
+    return {step: mark for mark, step in re.findall(r"^([✓=✗]) \d/\d (\w+(?: \w+)?)", result.stderr, re.MULTILINE)}
 
 
 def test_a_run_shows_a_line_a_step_metrics_and_the_answers_of_torchserve(first_run):
     assert states(first_run) == dict.fromkeys(
-        ["ingest", "extract", "extract-2", "train", "evaluate", "register", "package"], "✓"
+        ["ingest", "extract textual", "extract visual", "train", "evaluate", "register", "package"], "✓"
     )
     assert "relation popularity" in first_run.stdout
     assert "TorchServe is up" in first_run.stdout
@@ -61,7 +61,7 @@ def test_a_second_run_takes_unchanged_steps_from_the_cache(first_run, home, data
     again = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS)
     assert again.returncode == 0, again.stderr
     cached = {step for step, mark in states(again).items() if mark == "="}
-    assert cached == {"ingest", "extract", "extract-2", "train", "package"}
+    assert cached == {"ingest", "extract textual", "extract visual", "train", "package"}
 
 
 def test_a_run_may_take_an_increment_and_end_with_proposals(dataset, tmp_path):

@@ -1,5 +1,6 @@
 """A small trained-by-chance model, the same for every test of serving."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,15 +12,17 @@ import httpx
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from fastapi import FastAPI
 
+from mmkgc.components.encoders.literals import LiteralsConfig
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.encoders.sbert import SBERTConfig
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph, Vocabulary
 from mmkgc.components.kge.model import Model, ModelConfig
+from mmkgc.serving.api.gateway import connections
+from mmkgc.serving.api.gateway.settings import Limits
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.engine.service import respond
 from mmkgc.serving.torchserve.archive import write_archive
@@ -108,8 +111,8 @@ class EngineModel:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    async def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        return tuple(respond(self.engine, [body])[0])
+    async def ask(self, body: bytes) -> tuple[int, bytes]:
+        return respond(self.engine, [json.loads(body)])[0]
 
     async def close(self) -> None:
         pass
@@ -138,6 +141,28 @@ def bundle_of_texts() -> Bundle:
     return Bundle.of(model, graph, encoders={"textual": encoder.spec.model_dump()})
 
 
+def bundle_of_numbers() -> Bundle:
+    """A bundle whose entities have numbers: a population each, and every third a year of foundation."""
+    graph = make_graph()
+    items = [
+        (("population", 1000.0 * index), *([("founded", 1500.0 + index)] * (index % 3 == 0))) for index in range(N)
+    ]
+    encoder = create(LiteralsConfig(rare=20)).fit(items)
+    features = {"numeric": Features(torch.from_numpy(encoder.encode(items)), torch.ones(N, dtype=torch.bool))}
+    torch.manual_seed(0)
+    config = ModelConfig(dimension=8, structure_dropout=0.2)
+    model = Model(config, R, features, torch.ones(N, dtype=torch.bool)).eval()
+    return Bundle.of(model, graph, encoders={"numeric": encoder.spec.model_dump(mode="json")})
+
+
+@pytest.fixture(scope="session")
+def counting_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle that reads numbers."""
+    folder = tmp_path_factory.mktemp("bundle") / "numbers"
+    bundle_of_numbers().save(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_reading_bundle() -> Callable[[], Bundle]:
     return bundle_of_texts
@@ -149,10 +174,10 @@ def reading_bundle() -> Bundle:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: FastAPI, limits: Limits | None = None) -> Iterator[str]:
     """The address of an application that a thread of this process serves."""
     (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    server = connections.server(app, "127.0.0.1", port, limits or Limits())
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until_answered(f"http://127.0.0.1:{port}/healthz")
@@ -162,7 +187,7 @@ def served(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[FastAPI], Any]:
+def serve() -> Callable[..., Any]:
     return served
 
 

@@ -1,14 +1,17 @@
 """``mmkgc complete`` and ``mmkgc serve``, as a user types them."""
 
 import json
+import shlex
 
 import pytest
 from click.testing import CliRunner
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.pipeline.cli.champion import choose
+from mmkgc.components.runtime.files import write_json
+from mmkgc.pipeline.cli.champion import Chosen, choose
 from mmkgc.pipeline.cli.complete import complete
 from mmkgc.pipeline.cli.serve import Deployment, invitation
+from mmkgc.serving.api.client import Client, ClientError
 
 
 @pytest.fixture
@@ -73,9 +76,62 @@ def test_without_a_registry_the_next_step_is_told(tmp_path, monkeypatch):
         choose(None, "champion", None)
 
 
+@pytest.mark.parametrize("word", ["o'hara", 'say "hi"', "$(rm -rf x)", "a b", "知", "\\", "-"])
+def test_the_lines_that_serve_prints_are_what_a_shell_reads(tmp_path, monkeypatch, word):
+    monkeypatch.setattr("mmkgc.pipeline.cli.serve.getproxies", dict)
+    keys = ["-", word] if word == "-" else [word]
+    write_json(tmp_path / "vocabulary.json", {kind: {"keys": keys} for kind in ("entities", "relations")})
+    told = invitation("http://[::1]:80", "k e'y", Chosen(tmp_path, "mine", "1", None))
+    page, curl, shell = told.splitlines()
+    assert page == "page   http://[::1]:80/#key=k%20e%27y"
+    words = shlex.split(curl)
+    assert words[1:4] == ["curl", "-g", "http://[::1]:80/v1/complete"]
+    assert words[words.index("-d") + 1 :] == [
+        json.dumps({"queries": [{"head": word, "relation": word}]}, ensure_ascii=False)
+    ]
+    assert "Authorization: Bearer k e'y" in words
+    assert shlex.split(shell)[1:] == [
+        *("MMKGC_API_KEY=k e'y", "mmkgc", "complete", word, word),
+        *("--url", "http://[::1]:80"),
+    ]
+
+
+def test_an_unknown_label_names_the_other_models(bundle_folder, monkeypatch):
+    chosen = Chosen(bundle_folder, "mine", "1", None)
+    monkeypatch.setattr("mmkgc.pipeline.cli.champion.choose", lambda *_: chosen)
+    monkeypatch.setattr(
+        "mmkgc.components.runtime.model_registry.with_alias", lambda alias: ["mine", "countries", "films"]
+    )
+    for words, told in (([], True), (["--name", "mine"], False)):
+        failure = str(CliRunner().invoke(complete, ["nobody", "r1", *words]).exception)
+        assert ("this is the model 'mine'; --name asks another: countries, films" in failure) == told
+        assert "did you mean: " in failure
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://x", "http://", ""])
+def test_a_url_that_is_none_is_told(url):
+    with pytest.raises(ClientError, match="write http://HOST:PORT"):
+        Client(url, "a-key")
+
+
+@pytest.mark.parametrize(
+    ("url", "asks"), [("http://127.0.0.1:9", False), ("http://[::1]:9", False), ("http://x.org", True)]
+)
+def test_a_proxy_is_asked_for_other_machines_only(monkeypatch, url, asks):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Client(url, "a-key") as client:
+        assert bool(client._http._mounts) == asks
+
+
+def test_a_name_that_is_no_folder_is_refused(bundle_folder):
+    with pytest.raises(UserError, match="--name: a name is made of"):
+        choose("../x", "champion", bundle_folder)
+
+
 def test_serve_starts_what_it_invites_to(bundle_folder, tmp_path, monkeypatch, serve):
     """The archive is packed, TorchServe started, and the printed curl line works word for word."""
-    import shlex
     import subprocess
 
     from mmkgc.serving.api.gateway.app import create_app
@@ -85,7 +141,7 @@ def test_serve_starts_what_it_invites_to(bundle_folder, tmp_path, monkeypatch, s
     deployment = Deployment(choose("mine", "champion", bundle_folder), workers=1, alias="champion")
     try:
         server = deployment.start()
-        with serve(create_app(TorchServeModel(server.predictions_url), ["0123456789abcdef"])) as url:
+        with serve(create_app(TorchServeModel(server.predictions_url, server.token), ["0123456789abcdef"])) as url:
             told = invitation(url, "0123456789abcdef", deployment.chosen)
             (line,) = [line for line in told.splitlines() if line.startswith("curl")]
             answer = subprocess.run(shlex.split(line)[1:], capture_output=True, check=True).stdout

@@ -45,18 +45,21 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def gateway(torchserve, serve):
-    with serve(create_app(TorchServeModel(torchserve.predictions_url), [KEY])) as url:
+    with serve(create_app(TorchServeModel(torchserve.predictions_url, torchserve.token), [KEY])) as url:
         yield url
 
 
 def through_rest(torchserve) -> list[dict]:
-    return httpx.post(torchserve.predictions_url, json={"queries": QUERIES}).json()["answers"]
+    return httpx.post(torchserve.predictions_url, headers=torchserve.headers, json={"queries": QUERIES}).json()[
+        "answers"
+    ]
 
 
 def through_open_inference(torchserve) -> list[dict]:
     data = [json.dumps(query) for query in QUERIES]
     body = {"inputs": [{"name": "queries", "shape": [len(data)], "datatype": "BYTES", "data": data}]}
-    output = httpx.post(f"{torchserve.url}/v2/models/mmkgc/infer", json=body).json()["outputs"][0]
+    url = f"{torchserve.url}/v2/models/mmkgc/infer"
+    output = httpx.post(url, headers=torchserve.headers, json=body).json()["outputs"][0]
     return [json.loads(text) for text in output["data"]]
 
 
@@ -72,7 +75,7 @@ def through_grpc(torchserve) -> list[dict]:
     message = field(1, b"mmkgc") + field(3, field(1, b"data") + field(2, body))
     with grpc.insecure_channel(f"127.0.0.1:{torchserve.grpc_port}") as channel:
         call = channel.unary_unary("/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions")
-        answer = call(message, timeout=30)
+        answer = call(message, metadata=list(torchserve.headers.items()), timeout=30)
     return json.loads(answer[answer.index(b"{") :])["answers"]
 
 
@@ -208,11 +211,11 @@ async def ask_until(app: FastAPI, stop: asyncio.Event, clients: int = 4) -> list
 async def test_a_new_version_takes_over_without_a_failed_request(torchserve, bundle_folder, tmp_path):
     archive = tmp_path / "mmkgc.mar"
     write_archive(archive, {file.name: file for file in bundle_folder.iterdir()}, "mmkgc", "v2", {})
-    app, stop = create_app(TorchServeModel(torchserve.predictions_url), [KEY]), asyncio.Event()
+    app, stop = create_app(TorchServeModel(torchserve.predictions_url, torchserve.token), [KEY]), asyncio.Event()
     load = asyncio.create_task(ask_until(app, stop))
     successor = await asyncio.to_thread(TorchServe(archive, workers=1, java=bundled_java()).start)
     try:
-        await app.state.gateway.upstream.replace(TorchServeModel(successor.predictions_url))
+        await app.state.gateway.upstream.replace(TorchServeModel(successor.predictions_url, successor.token))
         await asyncio.sleep(0.5)
         stop.set()
         answers = await load
@@ -226,7 +229,7 @@ async def test_a_new_version_takes_over_without_a_failed_request(torchserve, bun
 
 @pytest.mark.anyio
 async def test_a_worker_killed_under_load_loses_no_request_silently(torchserve):
-    app, stop = create_app(TorchServeModel(torchserve.predictions_url), [KEY]), asyncio.Event()
+    app, stop = create_app(TorchServeModel(torchserve.predictions_url, torchserve.token), [KEY]), asyncio.Event()
     load = asyncio.create_task(ask_until(app, stop))
     await asyncio.sleep(0.5)
     os.kill(torchserve.worker_pids()[0], signal.SIGKILL)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmkgc.components.dataset.countries import draw
-from mmkgc.components.dataset.countries.facts import HERE, RELATIONS, TABLES, entity, rows, triples
+from mmkgc.components.dataset.countries.facts import HERE, RELATIONS, TABLES, entity, numbers, rows, triples
 from mmkgc.components.dataset.countries.split import split
 from mmkgc.components.runtime.files import atomic_path
 
@@ -26,6 +26,7 @@ def build(folder: Path) -> Path:
         _write(target / "relations.tsv", ["key", "name"], ((relation.key, relation.name) for relation in RELATIONS))
         for name, part in zip(("train", "valid", "test"), split(triples()), strict=True):
             _write(target / f"{name}.tsv", ["head", "relation", "tail"], part)
+        _write(target / "literals.tsv", ["key", "attribute", "value"], numbers())
         (target / "dataset.yaml").write_text(CARD, encoding="utf-8")
     return folder
 

@@ -17,6 +17,8 @@ TABLES = {
     "organisation": "organisations.tsv",
 }  # the type of an entity, and the file that lists the entities of this type
 
+NUMBERS = "numbers.tsv"  # of every country; a column is an attribute
+
 Row = dict[str, str]
 
 
@@ -61,7 +63,18 @@ def entity(type_: str, row_key: str) -> str:
 
 def rows(type_: str) -> list[Row]:
     """The table of a type."""
-    with (HERE / TABLES[type_]).open(encoding="utf-8", newline="") as file:
+    return _table(TABLES[type_])
+
+
+def numbers() -> Iterator[tuple[str, str, str]]:
+    """Entity, attribute and value of everything that is known as a number."""
+    for row in _table(NUMBERS):
+        key = entity("country", row.pop("key"))
+        yield from ((key, attribute, value) for attribute, value in row.items())
+
+
+def _table(name: str) -> list[Row]:
+    with (HERE / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True))
 
 

@@ -2,19 +2,33 @@
 
 from pathlib import Path
 
-from mmkgc.components.dataset.raw import RawGraph
+from mmkgc.components.dataset.raw import CARD, Columns, RawGraph
 from mmkgc.components.dataset.readers import folder as tsv
 from mmkgc.components.dataset.readers import openke
-from mmkgc.components.ingest.config import Columns
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError, shown
 
 
 def read(folder: Path, columns: Columns | None = None) -> RawGraph:
     """The dataset in ``folder``, TSV or OpenKE. Raises UserError for what is missing or malformed."""
+    return tsv.read(folder) if _is_tsv(folder) else openke.read(folder, columns)
+
+
+def inputs(folder: Path) -> tuple[list[str], list[str]]:
+    """What ``read`` and the check of images look at: files of the dataset, there or not, and paths of images.
+
+    Raises UserError where the folder holds no dataset or a malformed ``entities.tsv``.
+    """
+    if not _is_tsv(folder):
+        return [CARD, *openke.files_of(folder)], []
+    return [CARD, *tsv.files_of(folder)], tsv.contents_of(folder)
+
+
+def _is_tsv(folder: Path) -> bool:
+    """Whether the folder's format is TSV, else OpenKE. Raises UserError where it is neither."""
     present = {path.name for path in folder.iterdir()}
     if present & set(tsv.FILES):
-        return tsv.read(folder)
+        return True
     if present & set(openke.FILES):
-        return openke.read(folder, columns)
-    found = ", ".join(sorted(present)[:5]) or "nothing"
+        return False
+    found = ", ".join(map(shown, sorted(present)[:5])) or "nothing"
     raise UserError(folder, f"no dataset in this folder; found {found}", f"it needs {tsv.NEEDS}, or {openke.NEEDS}")

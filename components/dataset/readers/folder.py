@@ -1,10 +1,12 @@
 """The dataset folder: tab-separated files of keys and names.
 
-``train.tsv``, ``valid.tsv`` (optional), ``test.tsv``: ``head relation tail``, keys, with or without that header.
+``train.tsv``, ``valid.tsv`` (optional, also called ``dev.tsv``), ``test.tsv``: ``head relation tail``, keys, with or
+without that header.
 ``entities.tsv``: header ``key name`` and, optionally, ``description``, ``image`` (paths relative to the folder, several
 separated by ``|``) and ``type``. ``relations.tsv``: header ``key name``. ``dataset.yaml``: see ``Card``.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,70 +15,86 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rapidfuzz import process
 
-from mmkgc.components.dataset.checks import refuse_repeated_keys
+from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
+from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.kge.graph import Vocabulary
-from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, same_but_for_form, shown
 
-FILES = ("train.tsv", "valid.tsv", "test.tsv", "entities.tsv", "relations.tsv")
+ENTITIES = "entities.tsv"
+FILES = ("train.tsv", "valid.tsv", "test.tsv", ENTITIES, "relations.tsv")
+VALID = ("valid.tsv", "dev.tsv", "val.tsv", "validation.tsv")
 NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
 TRIPLE = ["head", "relation", "tail"]
 KEYED = ["key", "name"]
-OPTIONAL = ["description", "image", "type"]
+OPTIONAL = [*(modality.column for modality in MODALITIES.values() if modality.column), "type"]
 
 
 def read(folder: Path) -> RawGraph:
     """The dataset in ``folder``. Raises UserError, with file and line, for anything malformed."""
     card = Card.read(folder)
-    entity_columns = _table(folder / "entities.tsv", OPTIONAL)
-    relation_columns = _table(folder / "relations.tsv", [])
+    files = files_of(folder)
+    entity_columns = table(folder / ENTITIES, OPTIONAL)
+    relation_columns = table(folder / "relations.tsv", [])
     entities, relations = _vocabulary(entity_columns), _vocabulary(relation_columns)
-    nothing = [""] * len(entities)
-    types = tuple(entity_columns.get("type", nothing))
+    types = tuple(kind.strip() for kind in entity_columns.get("type", ()))
+    valid = next((name for name in files if name in VALID), None)
     split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
     return RawGraph(
         folder=folder,
         card=card,
-        files=FILES,
+        files=files,
         entities=entities,
         relations=relations,
         train=split.read("train.tsv"),
-        valid=split.read("valid.tsv") if (folder / "valid.tsv").exists() else None,
+        valid=split.read(valid) if valid else None,
         test=split.read("test.tsv"),
-        descriptions=tuple(text.strip() or None for text in entity_columns.get("description", nothing)),
-        image_paths=tuple(_paths(cell) for cell in entity_columns.get("image", nothing)),
+        contents={name: modality.read(folder, entity_columns) for name, modality in MODALITIES.items()},
         types=types if any(types) else None,
+        unread=tuple(sorted(path.name for path in folder.glob("*.tsv") if path.name not in files)),
     )
 
 
-def _table(path: Path, optional: list[str]) -> dict[str, list[str]]:
+def files_of(folder: Path) -> tuple[str, ...]:
+    """Names of the files that make up the dataset, present or not; a development split counts where it is there."""
+    valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
+    return tuple(name for name in (FILES[0], valid, *FILES[2:], *MODALITY_FILES) if name)
+
+
+def contents_of(folder: Path) -> list[str]:
+    """Paths of all images and other files that ``entities.tsv`` names. Raises UserError where it is malformed."""
+    columns = table(folder / ENTITIES, OPTIONAL)
+    kinds = [modality for modality in MODALITIES.values() if isinstance(modality, FileModality)]
+    return sorted({path for kind in kinds for paths in kind.read(folder, columns) for path in paths})
+
+
+def table(path: Path, optional: list[str]) -> dict[str, list[str]]:
     """Columns by name of a file whose header begins with ``key name``; every key is there once."""
     lines = Lines.read(path, f"the folder needs {NEEDS}")
     first = lines.text[0].as_py() if len(lines) else ""
     header = [name.strip().lower() for name in first.split("\t")]
     if header[:2] != KEYED:
-        what = f"the header 'key name' is missing; found '{first[:60]}'"
+        what = f"the header 'key name' is missing; found '{shown(first)}'"
         raise UserError(lines.at(0), what, "make the first line key and name, separated by a tab")
     for name in header[2:]:
         if name not in optional or header.count(name) > 1:
             advice = did_you_mean(name, optional) if optional else "only key and name belong here"
-            raise UserError(lines.at(0), f"unknown or repeated column '{name}'", advice)
+            raise UserError(lines.at(0), f"unknown or repeated column '{shown(name)}'", advice)
     rows = lines.after(1)
+    repeated = pc.equal(pc.utf8_lower(rows.text), first.lower()).to_numpy(zero_copy_only=False)
+    rows.refuse_if(repeated, lambda row: "the header is repeated", "delete this line")
     if not len(rows):
         raise UserError(path, "no rows follow the header", "list every key of the triples, one a line")
     columns = dict(zip(header, (column.to_pylist() for column in rows.fields(header)), strict=True))
-    refuse_repeated_keys(rows, columns["key"])
+    refuse_bad_keys(rows, columns["key"])
     return columns
 
 
 def _vocabulary(columns: dict[str, list[str]]) -> Vocabulary:
     names = [name.strip() or key for key, name in zip(columns["key"], columns["name"], strict=True)]
     return Vocabulary(tuple(columns["key"]), tuple(names))
-
-
-def _paths(cell: str) -> tuple[str, ...]:
-    return tuple(path.strip() for path in cell.split("|") if path.strip())
 
 
 class SplitReader:
@@ -104,6 +122,7 @@ class SplitReader:
         columns = dict(zip(TRIPLE, lines.fields(TRIPLE), strict=True))
         ids = {side: pc.index_in(keys, self.keys[side]) for side, keys in columns.items()}
         missing = {side: found.is_null().to_numpy(zero_copy_only=False) for side, found in ids.items()}
+        _refuse_headers(lines, np.logical_and.reduce(list(missing.values())))
 
         def key_at(row: int) -> tuple[str, str]:
             side = next(side for side in TRIPLE if missing[side][row])
@@ -118,14 +137,17 @@ class SplitReader:
 
     def _what(self, side: str, key: str) -> str:
         if self._is_misplaced(side, key):
-            return f"'{key}' in the {side} column is {'an entity' if side == 'relation' else 'a relation'}"
-        return f"{side} '{key}' is not in {self._file_of(side)}"
+            return f"'{shown(key)}' in the {side} column is {'an entity' if side == 'relation' else 'a relation'}"
+        return f"{side} '{shown(key)}' is not in {self._file_of(side)}"
 
     def _mend(self, side: str, key: str) -> str:
         if self._is_misplaced(side, key):
             return "the columns are head, relation, tail: put them in this order"
-        near = process.extractOne(key, self.keys[side].to_pylist(), score_cutoff=75)
-        return f"add it to {self._file_of(side)}" + (f"; or did you mean '{near[0]}'?" if near else "")
+        keys, file = self.keys[side].to_pylist(), self._file_of(side)
+        if alike := same_but_for_form(key, keys):
+            return f"'{shown(alike)}' is there in another Unicode form: write both in one form, such as NFC"
+        near = process.extractOne(key[:LONGEST_VALUE], keys, score_cutoff=75)
+        return f"add it to {file}" + (f"; or did you mean '{shown(near[0])}'?" if near else "")
 
     def _is_misplaced(self, side: str, key: str) -> bool:
         others = self.keys["head" if side == "relation" else "relation"]
@@ -137,8 +159,20 @@ class SplitReader:
 
 def _has_header(lines: Lines) -> bool:
     """Whether the first line names the columns. Raises UserError where it names them in another order."""
-    first = lines.text[0].as_py().lower().split("\t") if len(lines) else []
+    first = [name.strip() for name in lines.text[0].as_py().lower().split("\t")] if len(lines) else []
     if sorted(first) == sorted(TRIPLE) and first != TRIPLE:
         what = f"the columns are {', '.join(first)}"
         raise UserError(lines.at(0), what, "put them in the order head, relation, tail")
     return first == TRIPLE
+
+
+def _refuse_headers(lines: Lines, unknown: np.ndarray) -> None:
+    """Raise UserError for a header among lines whose three keys are ``unknown``, bool ``[T]``: a repeated one, or the
+    first line where others hold keys.
+    """
+    repeated = pc.equal(pc.utf8_lower(lines.text), "\t".join(TRIPLE)).to_numpy(zero_copy_only=False)
+    lines.refuse_if(unknown & repeated, lambda row: "the header is repeated", "delete this line")
+    if len(unknown) > 1 and unknown[0] and not unknown[1:].all():
+        found = " ".join(lines.text[0].as_py().split("\t"))
+        what = f"'{shown(found)}' are no keys of the dataset; they look like a header"
+        raise UserError(lines.at(0), what, "the header is head, relation, tail: write that, or delete the line")

@@ -5,6 +5,8 @@
 order is checked against the ranges of the ids, and ``columns`` settles what those leave open.
 """
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,42 +14,52 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkgc.components.dataset.checks import refuse_repeated_keys
+from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
-from mmkgc.components.dataset.raw import Card, RawGraph, Split
-from mmkgc.components.ingest.config import Columns
+from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
+from mmkgc.components.dataset.raw import Card, Columns, RawGraph, Split
 from mmkgc.components.kge.graph import Vocabulary
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError, shown
 
-FILES = ("entity2id.txt", "relation2id.txt", "train2id.txt", "valid2id.txt", "test2id.txt")
+ENTITIES, RELATIONS = "entity2id.txt", "relation2id.txt"
+FILES = (ENTITIES, RELATIONS, "train2id.txt", "valid2id.txt", "test2id.txt")
+VALID = ("valid2id.txt", "dev2id.txt", "val2id.txt", "validation2id.txt")
 NEEDS = "entity2id.txt, relation2id.txt, train2id.txt and test2id.txt (valid2id.txt if there is a development split)"
 ORDER: dict[str, list[int]] = {"htr": [0, 2, 1], "hrt": [0, 1, 2]}  # where head, relation and tail stand
 SPELLED = {"htr": "head tail relation", "hrt": "head relation tail"}
 SIDES = ("head", "relation", "tail")
+SEPARATED = "separate them by a blank or a tab"
+DIGITS = 18  # what fits 64 bits
 
 
 def read(folder: Path, columns: Columns | None = None) -> RawGraph:
     """The dataset in ``folder``; ``columns`` overrides dataset.yaml. Raises UserError for anything malformed."""
     card = Card.read(folder)
-    entities, relations = _vocabulary(folder / "entity2id.txt"), _vocabulary(folder / "relation2id.txt")
-    names = [name for name in FILES[2:] if name != "valid2id.txt" or (folder / name).exists()]
-    rows = {name: _rows(folder / name) for name in names}
+    files = files_of(folder)
+    entities, relations = vocabulary(folder / ENTITIES), vocabulary(folder / RELATIONS)
+    rows = {name: _rows(folder / name) for name in files if name not in (ENTITIES, RELATIONS, *MODALITY_FILES)}
     sizes = [len(entities), len(relations), len(entities)]
     order = columns or card.columns or _order(folder, [ids for _, ids in rows.values()], sizes)
     splits = {name: _split(lines, ids, order, sizes) for name, (lines, ids) in rows.items()}
     return RawGraph(
         folder=folder,
         card=card,
-        files=FILES,
+        files=files,
         entities=entities,
         relations=relations,
         train=splits["train2id.txt"],
-        valid=splits.get("valid2id.txt"),
+        valid=next((splits[name] for name in files if name in VALID), None),
         test=splits["test2id.txt"],
-        descriptions=(None,) * len(entities),
-        image_paths=((),) * len(entities),
+        contents={name: modality.read(folder, {"key": entities.keys}) for name, modality in MODALITIES.items()},
         types=None,
+        unread=tuple(sorted(path.name for path in folder.glob("*2id.txt") if path.name not in files)),
     )
+
+
+def files_of(folder: Path) -> tuple[str, ...]:
+    """Names of the files that make up the dataset, present or not; a development split counts where it is there."""
+    valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
+    return tuple(name for name in (*FILES[:3], valid, FILES[4], *MODALITY_FILES) if name)
 
 
 def _counted(path: Path) -> Lines:
@@ -57,50 +69,67 @@ def _counted(path: Path) -> Lines:
         raise UserError(path, "this file is empty", "write the count of rows, then the rows")
     first, rows = lines.text[0].as_py().strip(), lines.after(1)
     if not first.isdecimal():
-        what = f"the first line is the count of rows; found '{first[:60]}'"
+        what = f"the first line is the count of rows; found '{shown(first)}'"
         raise UserError(lines.at(0), what, f"put {len(lines)} on a line of its own before the rows")
-    if int(first) != len(rows):
-        what = f"the count says {first} rows, {len(rows)} follow"
+    if len(first) > DIGITS or int(first) != len(rows):
+        what = f"the count says {shown(first)} rows, {len(rows)} follow"
         raise UserError(lines.at(0), what, "correct the count, or restore the rows that are missing")
     return rows
 
 
-def _vocabulary(path: Path) -> Vocabulary:
+def vocabulary(path: Path) -> Vocabulary:
+    """Keys in the order of their ids, with names made from them. Raises UserError for anything malformed."""
     lines = _counted(path)
     fields = pc.extract_regex(lines.text, r"^\s*(?P<key>.*\S)\s+(?P<id>\d{1,18})\s*$")
-    _refuse_malformed(lines, fields, "a key and its id")
+    _refuse_malformed(lines, fields, "a key and its id", lambda row: _mend_ids(lines, SEPARATED))
     keys = pc.struct_field(fields, "key").to_pylist()
     ids = pc.struct_field(fields, "id").cast(pa.int64()).to_numpy()
     lines.refuse_if(
-        ids >= len(ids), lambda row: f"id {ids[row]} where {len(ids)} keys are", f"ids go from 0 to {len(ids) - 1}"
+        ids >= len(ids),
+        lambda row: f"id {ids[row]} where {len(ids)} keys are",
+        lambda row: _mend_ids(lines, f"ids go from 0 to {len(ids) - 1}"),
     )
     repeated = np.ones(len(ids), bool)
     repeated[np.unique(ids, return_index=True)[1]] = False
     lines.refuse_if(repeated, lambda row: f"id {ids[row]} is already taken", "give every key an id of its own")
-    refuse_repeated_keys(lines, keys)
+    refuse_bad_keys(lines, keys)
     ordered = [keys[row] for row in np.argsort(ids)]
     return Vocabulary(tuple(ordered), tuple(readable(key) for key in ordered))
 
 
 def readable(key: str) -> str:
-    """A name made from a key: the last part of a URI, decoded, with blanks for underscores."""
-    last = key.strip("<>").rsplit("#")[-1].rsplit("/")[-1]
-    return unquote(last).replace("_", " ").strip() or key
+    """A name made from a key: of a URI its last part, decoded; with blanks for underscores.
+
+    The names of DBpedia's resources may hold slashes (``…/resource/AC/DC``).
+    """
+    name = key.strip("<>")
+    if "://" in name:
+        _, is_resource, rest = name.partition("/resource/")
+        name = unquote(rest if is_resource else name.rsplit("#")[-1].rsplit("/")[-1])
+    name = name.replace("_", " ").strip()
+    return name if any(map(str.isalnum, name)) else key
 
 
 def _rows(path: Path) -> tuple[Lines, np.ndarray]:
     """Lines and ids ``[T, 3]`` in the file's own column order."""
     lines = _counted(path)
     fields = pc.extract_regex(lines.text, r"^\s*(?P<a>\d{1,18})\s+(?P<b>\d{1,18})\s+(?P<c>\d{1,18})\s*$")
-    _refuse_malformed(lines, fields, "three ids")
+    _refuse_malformed(lines, fields, "three ids", lambda row: SEPARATED)
     columns = [pc.struct_field(fields, name).cast(pa.int64()).to_numpy() for name in "abc"]
     return lines, np.stack(columns, axis=1)
 
 
-def _refuse_malformed(lines: Lines, fields: pa.StructArray, belongs: str) -> None:
+def _refuse_malformed(lines: Lines, fields: pa.StructArray, belongs: str, mend: Callable[[int], str]) -> None:
     malformed = fields.is_null().to_numpy(zero_copy_only=False)
-    mend = "separate them by a blank or a tab"
-    lines.refuse_if(malformed, lambda row: f"{belongs} belong here; found '{lines.text[row].as_py()[:60]}'", mend)
+    lines.refuse_if(malformed, lambda row: f"{belongs} belong here; found '{shown(lines.text[row].as_py())}'", mend)
+
+
+def _mend_ids(lines: Lines, otherwise: str) -> str:
+    """How to mend rows of keys and ids: in another order if every id there is stands first."""
+    fields = pc.extract_regex(lines.text, r"^\s*(?P<id>\d{1,18})\s+\S")
+    ids = np.sort(pc.struct_field(fields, "id").drop_null().cast(pa.int64()).to_numpy())
+    id_first = np.array_equal(ids, np.arange(len(lines)))
+    return "the ids stand first in this file: write the key, then its id" if id_first else otherwise
 
 
 def _fits(ids: np.ndarray, order: str, sizes: list[int]) -> bool:

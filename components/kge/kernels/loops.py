@@ -6,56 +6,26 @@ Equal points get equal scores from one loop, bit for bit; another loop may add c
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
-from numba import njit
 
 from mmkgc.components.kge.kernels import chunks, lanes
+from mmkgc.components.kge.kernels.machine_code import njit
 from mmkgc.components.kge.kernels.points import DOT, ONE, pull, score
 from mmkgc.components.kge.kernels.simd import wide
-from mmkgc.components.runtime import digests
 
 TILE = 16  # rows that stay in the first-level cache while all queries pass
 FEW = 32  # answers, up to which comparing them with all candidates beats a binary search for each
-CONFIG: Any = numba.config
 # sums may be reordered, which SIMD needs; NaN and infinity stay what they are
 FAST_MATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
 
-def cache_folder() -> str:
-    """Where machine code is kept: a folder named by the content of every file of this package; none: "".
-
-    numba looks at the file that holds a loop, not at those that are inlined into it, and would go on with what it
-    compiled before one of them changed. The folder is the user's choice for numba, or beside this file, or in the
-    user's cache, whichever can be written.
-    """
-    here = Path(__file__).parent
-    name = digests.of_json([digests.of_file(path) for path in sorted(here.glob("*.py"))])[:16]
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for parent in filter(None, (CONFIG.CACHE_DIR, here / "__pycache__", Path(caches) / "mmkgc")):
-        folder = Path(parent) / f"kernels-{name}"
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder):
-                return str(folder)
-    return ""
-
-
-CONFIG.CACHE_DIR = cache_folder()
-
-
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call and keep the machine code in ``cache_folder``, if there is one."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": FAST_MATH, "error_model": "numpy"}
-    return njit(cache=bool(CONFIG.CACHE_DIR), **options)(loop)
+    """Compile on first call, with the mathematics that SIMD needs."""
+    return njit(fastmath=FAST_MATH, error_model="numpy")(loop)
 
 
 class Loops(NamedTuple):

@@ -1,6 +1,6 @@
 """Corruption of one side by entities of the graph, never by a train positive."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -12,8 +12,9 @@ from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.samples import Batch
 
-Count = Annotated[int, Field(gt=0, description="negatives of a positive, K")]
+Count = Annotated[int, Field(gt=0, le=65_536, description="negatives of a positive, K")]
 Sides = Annotated[Literal["uniform", "bernoulli"], Field(description="how the corrupted side is chosen")]
+Propose = Callable[[Tensor, int], Tensor]  # entities [P, count] for the triples at rows[P]
 ROUNDS = 8
 
 
@@ -33,27 +34,33 @@ class Corruption:
         self.head_share = share.to(self.generator.device)
 
     def __call__(self, batch: Batch, count: int) -> Iterator[tuple[Tensor, Side, Tensor]]:
-        """Yield positions ``rows[b]`` in the batch, their corrupted side, and entities ``[b, count]``."""
+        """Yield positions ``rows[b]`` in the batch, their corrupted side, and uniform entities ``[b, count]``."""
+        for rows, side in self.sides(batch):
+            yield rows, side, self.replacements(batch.triples[rows], side, count)
+
+    def sides(self, batch: Batch) -> Iterator[tuple[Tensor, Side]]:
+        """Yield positions ``rows[b]`` in the batch and their corrupted side."""
         draw = torch.rand(len(batch), generator=self.generator, device=self.generator.device)
         heads = draw < self.head_share[batch.relations]
         sides: tuple[tuple[Side, Tensor], ...] = (("head", heads), ("tail", ~heads))
         for side, chosen in sides:
             rows = chosen.nonzero().squeeze(1)
             if len(rows):
-                yield rows, side, self.replacements(batch.triples[rows], side, count)
+                yield rows, side
 
-    def replacements(self, triples: Tensor, side: Side, count: int) -> Tensor:
-        """Uniform entities ``[b, count]`` that make no train triple of ``triples[b, 3]``.
+    def replacements(self, triples: Tensor, side: Side, count: int, propose: Propose | None = None) -> Tensor:
+        """Entities ``[b, count]``, uniform or those of ``propose``, that make no train triple of ``triples[b, 3]``.
 
-        Positives are drawn again; what is left after some rounds is drawn from the exact complement. A query to which
-        every entity is an answer keeps its draws.
+        Positives are drawn again; what is left after some rounds is drawn uniformly, and at last from the exact
+        complement. A query to which every entity is an answer keeps its draws.
         """
-        ids = self._draw(len(triples), count)
+        draws = (propose, self._draw) if propose else (self._draw,)
+        ids = draws[0](torch.arange(len(triples), device=triples.device), count)
         pending = self.train.collisions(triples, side, ids)
-        for _ in range(ROUNDS):
+        for draw in (draw for draw in draws for _ in range(ROUNDS)):
             if not len(pending):
                 return ids
-            drawn = self._draw(len(pending), 1)
+            drawn = draw(pending // count, 1)
             ids.view(-1)[pending] = drawn.squeeze(1)
             pending = pending[self.train.collisions(triples[pending // count], side, drawn)]
         rows = pending // count
@@ -61,8 +68,8 @@ class Corruption:
             self._draw_complement(triples[row], side, ids[row], pending[rows == row] % count)
         return ids
 
-    def _draw(self, rows: int, count: int) -> Tensor:
-        size, device = (rows, count), self.generator.device
+    def _draw(self, rows: Tensor, count: int) -> Tensor:
+        size, device = (len(rows), count), self.generator.device
         return torch.randint(self.n_entities, size, generator=self.generator, device=device)
 
     def _draw_complement(self, triple: Tensor, side: Side, ids: Tensor, columns: Tensor) -> None:
@@ -74,13 +81,18 @@ class Corruption:
 
 
 def head_share(triples: Tensor, n_relations: int) -> Tensor:
-    """tph/(tph + hpt) ``[R]`` of each relation: tails per head and heads per tail; ½ for relations without triples."""
+    """tph/(tph + hpt) ``[R]`` of each relation; ½ for relations without triples."""
+    tph, hpt = multiplicities(triples, n_relations)
+    return (tph / (tph + hpt)).nan_to_num(0.5).float()
+
+
+def multiplicities(triples: Tensor, n_relations: int) -> tuple[Tensor, Tensor]:
+    """Tails per head and heads per tail of each relation, tph and hpt ``[R]``; NaN for relations without triples."""
     triples = torch.unique(triples, dim=0)
     count = torch.bincount(triples[:, RELATION], minlength=n_relations).double()
     heads = _distinct(triples[:, [RELATION, HEAD]], n_relations)
     tails = _distinct(triples[:, [RELATION, TAIL]], n_relations)
-    tph, hpt = count / heads, count / tails
-    return (tph / (tph + hpt)).nan_to_num(0.5).float()
+    return count / heads, count / tails
 
 
 def _distinct(pairs: Tensor, n_relations: int) -> Tensor:

@@ -93,7 +93,7 @@ class DHNS(NegativeSampler):
         sides: Sides = "bernoulli",
         preset: Annotated[Literal["default", "paper", "released"], Field(description="whose choices")] = "default",
         weight: Annotated[float, Field(ge=0, description="λ of the hardness-adaptive terms")] = 0.01,
-        timesteps: Annotated[int, Field(ge=20, description="T")] = 50,
+        timesteps: Annotated[int, Field(ge=20, le=100_000, description="T")] = 50,
         adaptive: Annotated[bool, Field(description="margins and weights by level; else γ and 1 (ablation)")] = True,
         only: Annotated[tuple[str, ...] | None, Field(description="modalities to diffuse (ablation)")] = None,
         lr: Annotated[float, Field(gt=0, description="learning rate of the denoisers")] = 1e-3,

@@ -49,14 +49,14 @@ class MAT(NegativeSampler):
         count: Count = 64,
         sides: Sides = "bernoulli",
         weight: Annotated[float, Field(ge=0, description="λ of the adversarial terms")] = 0.01,
-        groups: Annotated[int, Field(gt=0, description="L, fakes of each kind for a positive")] = 1,
+        groups: Annotated[int, Field(gt=0, le=1024, description="L, fakes of each kind for a positive")] = 1,
         fakes: Annotated[tuple[Fake, ...], Field(description="which sides are replaced (ablation)")] = (
             "head",
             "tail",
             "both",
         ),
-        noise: Annotated[int, Field(gt=0, description="width of z")] = 64,
-        hidden: Annotated[int, Field(gt=0, description="width of the generators' hidden layer")] = 512,
+        noise: Annotated[int, Field(gt=0, le=65_536, description="width of z")] = 64,
+        hidden: Annotated[int, Field(gt=0, le=65_536, description="width of the generators' hidden layer")] = 512,
         lr: Annotated[float, Field(gt=0, description="learning rate of the generators")] = 1e-4,
     ) -> None:
         super().__init__()

@@ -6,28 +6,34 @@ from collections.abc import Sequence
 
 from mmkgc.serving.api.gateway.refusal import Refusal
 
+SHORTEST_KEY = 16
+UNAUTHORIZED = Refusal(401, "unauthorized", "send an API key as `Authorization: Bearer KEY`")
+
 
 class Access:
-    """API keys, each with a bucket of queries that refills steadily."""
+    """API keys, each with a bucket of queries that refills steadily.
+
+    Raises ``ValueError`` for a key of fewer than 16 characters, above all the empty one, which anybody could guess.
+    """
 
     def __init__(self, keys: Sequence[str], per_second: float, burst: int) -> None:
+        if any(len(key) < SHORTEST_KEY for key in keys):
+            raise ValueError(f"an API key has fewer than {SHORTEST_KEY} characters")
         self.keys = [key.encode() for key in keys]
         self.per_second, self.burst = per_second, burst
         self._buckets = [(float(burst), time.monotonic()) for _ in keys]
 
-    def admit(self, header: str) -> int:
-        """Number of the key in an ``Authorization`` header; raises ``Refusal`` 401.
+    def find(self, header: bytes) -> int | None:
+        """Number of the key in an ``Authorization`` header, ``None`` if there is no such key.
 
         Every key is compared in constant time, so that the time tells nothing about them.
         """
-        scheme, _, given = header.partition(" ")
-        matches = [hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key) for key in self.keys]
-        if scheme.lower() != "bearer" or not any(matches):
-            raise Refusal(401, "unauthorized", "send an API key as `Authorization: Bearer KEY`")
-        return matches.index(True)
+        scheme, _, given = header.partition(b" ")
+        matches = [hmac.compare_digest(given, key) for key in self.keys]
+        return matches.index(True) if scheme.lower() == b"bearer" and any(matches) else None
 
     def spend(self, key: int, queries: int) -> None:
-        """Take ``queries`` from the key's bucket; raises ``Refusal`` 429 if it holds fewer."""
+        """Take the cost of ``queries`` plain ones from the key's bucket; raises ``Refusal`` 429 if it holds less."""
         level, seen = self._buckets[key]
         now = time.monotonic()
         level = min(self.burst, level + (now - seen) * self.per_second)

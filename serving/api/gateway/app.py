@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from mmkgc.serving.api.gateway.door import Door
 from mmkgc.serving.api.gateway.gateway import Gateway
 from mmkgc.serving.api.gateway.observe import Observer, log_json
 from mmkgc.serving.api.gateway.refusal import Refusal
@@ -43,7 +44,8 @@ def create_app(
     documented: dict[str, Any] = {"title": "mmkgc gateway", "version": VERSION, "description": __doc__}
     app = FastAPI(**documented, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.gateway = gateway
-    app.add_middleware(Observer, metrics=gateway.metrics, max_body=limits.max_body)
+    app.add_middleware(Door, access=gateway.access, max_body=limits.max_body, seconds=limits.body_seconds)
+    app.add_middleware(Observer, metrics=gateway.metrics)  # what is added last comes first
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
@@ -55,10 +57,11 @@ def create_app(
 
 
 def from_env() -> FastAPI:
-    """The application as containers run it: ``uvicorn --factory mmkgc.serving.api.gateway.app:from_env``.
+    """The application as containers run it: ``python -m mmkgc.serving.api.gateway``.
 
-    ``MMKGC_GATEWAY_UPSTREAM`` is TorchServe's prediction URL, ``MMKGC_GATEWAY_PROPOSALS`` (optional) a file of
-    proposals, the decisions on which lie under ``MMKGC_HOME``; keys and limits: see ``settings``.
+    ``MMKGC_GATEWAY_UPSTREAM`` is TorchServe's prediction URL, ``MMKGC_GATEWAY_UPSTREAM_TOKEN`` (optional) the token
+    that it wants, ``MMKGC_GATEWAY_PROPOSALS`` (optional) a file of proposals, the decisions on which lie under
+    ``MMKGC_HOME``; keys and limits: see ``settings``.
     """
     import os
 
@@ -66,7 +69,8 @@ def from_env() -> FastAPI:
     gc.freeze()  # what is imported stays: the collector need not look through it again and again
     file = os.environ.get("MMKGC_GATEWAY_PROPOSALS")
     proposals = Proposals(Path(file)) if file else None
-    return create_app(TorchServeModel(os.environ["MMKGC_GATEWAY_UPSTREAM"]), read_keys(), Limits.from_env(), proposals)
+    model = TorchServeModel(os.environ["MMKGC_GATEWAY_UPSTREAM"], os.environ.get("MMKGC_GATEWAY_UPSTREAM_TOKEN", ""))
+    return create_app(model, read_keys(), Limits.from_env(), proposals)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

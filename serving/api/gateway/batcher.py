@@ -1,25 +1,35 @@
 """Queries of many requests, answered in few calls."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
+from mmkgc.serving.api.cost import Priced
 from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.wire import Name
 
-Ask = Callable[[list[Any]], Awaitable[tuple[Name, list[bytes]]]]
+Ask = Callable[[list[bytes]], Awaitable[tuple[Name, list[bytes]]]]
+CALL_BYTES = 16_000_000  # the largest request fits; TorchServe takes four times as much
+WAITING_BYTES = 3 * CALL_BYTES  # of one key
+COSTLY = 16  # a query that costs more does not share a call with cheaper ones
+PER_SECOND = 1_500  # what one core works off, for the time after which to ask again
 
 
 class Ticket:
-    """One request's queries and the answers that have come so far."""
+    """One request's queries and the answers that have come so far; the first ``taken`` queries are with the model."""
 
-    def __init__(self, queries: Sequence[Any]) -> None:
-        self.queries = queries
+    def __init__(self, key: int, queries: Sequence[Priced]) -> None:
+        self.key, self.queries = key, queries
+        self.taken = 0
         self.answers = [b""] * len(queries)
         self.missing = len(queries)
         self.model: Name = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def left(self) -> Sequence[Priced]:
+        """The queries that wait."""
+        return self.queries[self.taken :]
 
     def fill(self, place: int, answer: bytes, model: Name) -> None:
         """Put one answer into its place."""
@@ -34,56 +44,139 @@ class Ticket:
             self.done.set_exception(error)
 
 
+Batch = list[tuple[Ticket, int]]  # a request, and the place of one of its queries
+
+
 class Batcher:
     """Sends waiting queries as soon as one of the model's ``workers`` is free, as many as are waiting: no delay at low
-    load, large batches at high load.
+    load, large batches at high load. The requests take turns, and costly queries do not share a call with cheap ones,
+    so that a small request waits for two calls of a large one at most.
 
-    A call holds at most ``per_call`` queries; a full one, which would grow no more, may wait at the model for the next
-    free worker. More than ``max_waiting`` waiting queries are refused with 429.
+    A call holds at most ``per_call`` queries that cost at most ``call_cost`` together (a single one may cost more), and
+    at most 16 MB. One with as many queries as a call holds may wait at the model for the next free worker, if it and
+    what the worker does cost no more than a single call may. Of one API key, queries that cost more than
+    ``max_waiting`` or have more than 48 MB are refused with 429.
     """
 
-    def __init__(self, ask: Ask, workers: int, per_call: int, max_waiting: int) -> None:
-        self.ask, self.workers, self.per_call, self.max_waiting = ask, workers, per_call, max_waiting
-        self.waiting: deque[tuple[Ticket, int]] = deque()
-        self.running: set[asyncio.Task[None]] = set()
+    def __init__(self, ask: Ask, workers: int, per_call: int, call_cost: int, max_waiting: int) -> None:
+        self.ask, self.workers = ask, workers
+        self.per_call, self.call_cost, self.max_waiting = per_call, call_cost, max_waiting
+        self.waiting: deque[Ticket] = deque()
+        self.costs: Counter[int] = Counter()  # of what waits, by API key
+        self.sizes: Counter[int] = Counter()
+        self.queries = 0  # that wait
+        self.running: dict[asyncio.Task[None], Batch] = {}
 
-    async def submit(self, queries: Sequence[Any]) -> Ticket:
-        """Wait until every query is answered; raises ``Refusal`` 429 if too many wait already."""
-        if len(self.waiting) + len(queries) > self.max_waiting:
-            raise Refusal(429, "busy", "too many queries are waiting", retry_after=1)
-        ticket = Ticket(queries)
-        self.waiting.extend((ticket, place) for place in range(len(queries)))
-        self._start_calls()
-        if queries:
-            await ticket.done
-        else:  # all were refused before; who would have answered is still to be told
+    async def submit(self, key: int, queries: Sequence[Priced]) -> Ticket:
+        """Wait until every query is answered; raises ``Refusal`` 429 if too much of this key waits already.
+
+        Whoever stops waiting takes the queries back that the model has not got, and ends calls that serve nobody else.
+        """
+        ticket = Ticket(key, queries)
+        self._check_room(ticket)
+        if not queries:  # all were refused before; who would have answered is still to be told
             ticket.model, _ = await self.ask([])
+            return ticket
+        self.waiting.append(ticket)
+        self._count(ticket, 1)
+        self._start_calls()
+        try:
+            await ticket.done
+        finally:
+            self._leave(ticket)
         return ticket
+
+    def _check_room(self, ticket: Ticket) -> None:
+        cost = self.costs[ticket.key] + sum(query.cost for query in ticket.queries)
+        size = self.sizes[ticket.key] + sum(len(query.content) for query in ticket.queries)
+        if cost > self.max_waiting or size > WAITING_BYTES:
+            raise Refusal(429, "busy", "too many queries of this key are waiting", retry_after=cost / PER_SECOND)
+
+    def _count(self, ticket: Ticket, sign: int) -> None:
+        """Add what a request has waiting, or take it off."""
+        self.costs[ticket.key] += sign * sum(query.cost for query in ticket.left)
+        self.sizes[ticket.key] += sign * sum(len(query.content) for query in ticket.left)
+        self.queries += sign * len(ticket.left)
+
+    def _leave(self, ticket: Ticket) -> None:
+        if ticket.left:
+            self.waiting.remove(ticket)
+            self._count(ticket, -1)
+        for task, batch in list(self.running.items()):
+            if all(other.done.done() for other, _ in batch):
+                task.cancel()
 
     def _start_calls(self) -> None:
         while self.waiting:
             free = self.workers - len(self.running)
-            full = len(self.waiting) >= self.per_call
+            budget = self.call_cost if free > 0 else self.call_cost - max(map(_cost, self.running.values()))
+            full = self.queries >= self.per_call and budget >= self.per_call
             if free < 0 or (free == 0 and not full):
                 return
-            share = -(-len(self.waiting) // max(1, free))  # one large request uses every worker
-            batch = [self.waiting.popleft() for _ in range(min(share, self.per_call))]
-            batch = [(ticket, place) for ticket, place in batch if not ticket.done.done()]  # nobody waits any more
-            if batch:
-                task = asyncio.create_task(self._call(batch))
-                self.running.add(task)
-                task.add_done_callback(self._finished)
+            share = -(-self.queries // max(1, free))  # one large request uses every worker
+            batch = self._take(min(share, self.per_call), budget)
+            task = asyncio.create_task(self._call(batch))
+            self.running[task] = batch
+            task.add_done_callback(self._finished)
+
+    def _take(self, count: int, budget: int) -> Batch:
+        """The next call: a query of each waiting request in turn, all costly or all cheap, until the call is full."""
+        batch: Batch = []
+        others: list[Ticket] = []
+        cost = size = 0
+        while self.waiting and len(batch) < count:
+            ticket = self.waiting.popleft()
+            query = ticket.queries[ticket.taken]
+            cost, size = cost + query.cost, size + len(query.content)
+            if batch and (_is_costly(batch) != (query.cost > COSTLY) or cost > budget or size > CALL_BYTES):
+                others.append(ticket)
+                cost, size = cost - query.cost, size - len(query.content)
+                continue
+            batch.append(self._take_from(ticket))
+        self.waiting.extendleft(reversed(others))  # they come first the next time
+        return batch
+
+    def _take_from(self, ticket: Ticket) -> tuple[Ticket, int]:
+        place, query = ticket.taken, ticket.queries[ticket.taken]
+        ticket.taken += 1
+        self.costs[ticket.key] -= query.cost
+        self.sizes[ticket.key] -= len(query.content)
+        self.queries -= 1
+        if ticket.taken < len(ticket.queries):
+            self.waiting.append(ticket)
+        return ticket, place
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
-        self.running.discard(task)
+        del self.running[task]
         self._start_calls()
 
-    async def _call(self, batch: list[tuple[Ticket, int]]) -> None:
+    async def _call(self, batch: Batch) -> None:
         try:
-            model, answers = await self.ask([ticket.queries[place] for ticket, place in batch])
+            model, answers = await self.ask([ticket.queries[place].content for ticket, place in batch])
+            answered = list(zip(batch, answers, strict=True))
         except Exception as error:  # whoever waits must hear of it, whatever it was
-            for ticket, _ in batch:
-                ticket.fail(error)
+            await self._failed(batch, error)
             return
-        for (ticket, place), answer in zip(batch, answers, strict=True):
+        for (ticket, place), answer in answered:
             ticket.fill(place, answer, model)
+
+    async def _failed(self, batch: Batch, error: Exception) -> None:
+        """Tell the requests of a call that failed. Several are asked again, each by itself, since one of them alone may
+        be the reason; not if the call took too long.
+        """
+        tickets = {ticket for ticket, _ in batch if not ticket.done.done()}
+        if len(tickets) > 1 and isinstance(error, Refusal) and error.code != "timeout":
+            for one in tickets:
+                await self._call([(ticket, place) for ticket, place in batch if ticket is one])
+        else:
+            for ticket in tickets:
+                ticket.fail(error)
+
+
+def _cost(batch: Batch) -> int:
+    return sum(ticket.queries[place].cost for ticket, place in batch)
+
+
+def _is_costly(batch: Batch) -> bool:
+    ticket, place = batch[0]
+    return ticket.queries[place].cost > COSTLY

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request
 
+from mmkgc.serving.api.cost import EXPLANATION, LOOKUP, priced
 from mmkgc.serving.api.gateway.access import Access
 from mmkgc.serving.api.gateway.batcher import Batcher, Ticket
 from mmkgc.serving.api.gateway.observe import Metrics
@@ -14,6 +15,8 @@ from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.gateway.settings import Limits
 from mmkgc.serving.api.gateway.upstream import Model, Upstream
 from mmkgc.serving.api.wire import Name
+
+READY_SECONDS = 1.0
 
 
 class Gateway:
@@ -24,32 +27,70 @@ class Gateway:
         self.access = Access(keys, limits.queries_per_second, limits.burst)
         self.upstream = Upstream(model)
         self.metrics = Metrics()
-        self.batcher = Batcher(self._call, limits.workers, limits.per_call, limits.max_waiting)
+        self.batcher = Batcher(self._call, limits.workers, limits.per_call, limits.call_cost, limits.max_waiting)
+        self.readiness = Readiness(self.upstream)
 
     async def answer(self, request: Request, queries: Sequence[Any]) -> Ticket:
-        """Answers of a request's queries; raises ``Refusal``."""
-        self.access.spend(request.state.key, len(queries))
+        """Answers of a request's queries; raises ``Refusal``, before any work if they cost too much."""
+        prices = [priced(query) for query in queries]
+        cost = sum(price.cost for price in prices)
+        if cost > self.limits.max_cost:
+            raise _too_costly(len(queries), cost, self.limits.max_cost)
+        self.access.spend(request.state.key, cost)
         try:
             async with asyncio.timeout(self.limits.timeout):
-                ticket = await self.batcher.submit(queries)
+                ticket = await self.batcher.submit(request.state.key, prices)
         except TimeoutError:
             raise Refusal(503, "timeout", f"no answer within {self.limits.timeout:g} s", retry_after=1) from None
-        request.scope["told"] = {"queries": len(queries), "model_version": ticket.model.get("version")}
+        request.scope["told"] = {"queries": len(queries), "cost": cost, "model_version": ticket.model.get("version")}
         self.metrics.answered(ticket.model, ticket.answers)
         return ticket
 
     async def ask(self, request: Request, operation: str, **arguments: Any) -> dict[str, Any]:
         """Another operation of ``mmkgc.serving.engine.service``."""
-        self.access.spend(request.state.key, 1)
+        self.access.spend(request.state.key, LOOKUP)
         given = {name: value for name, value in arguments.items() if value is not None}
         return await self.upstream.ask({"operation": operation} | given)
 
-    async def _call(self, queries: list[Any]) -> tuple[Name, list[bytes]]:
+    async def _call(self, queries: list[bytes]) -> tuple[Name, list[bytes]]:
         self.metrics.call_queries.observe(len(queries))
-        self.metrics.waiting.set(len(self.batcher.waiting))
+        self.metrics.waiting.set(self.batcher.queries)
         begun = time.perf_counter()
         try:
-            return await self.upstream.answer(queries)
+            return await self.upstream.answer(queries, self.limits.timeout)
         finally:
             self.metrics.call_seconds.observe(time.perf_counter() - begun)
             self.metrics.retries.set(self.upstream.retries)
+
+
+class Readiness:
+    """Whether the model answers, asked at most once a second however many ask here: they need no key."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self._lock, self._until = asyncio.Lock(), 0.0
+        self._refusal: Refusal | None = None
+
+    async def check(self) -> None:
+        """Raise ``Refusal`` 503 if the model does not answer."""
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                self._refusal = await self._asked()
+                self._until = time.monotonic() + READY_SECONDS
+        if self._refusal is not None:
+            raise self._refusal
+
+    async def _asked(self) -> Refusal | None:
+        try:
+            await self.upstream.ask({"operation": "model"}, attempts=1)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+
+def _too_costly(queries: int, cost: int, most: int) -> Refusal:
+    fitting = queries * most // cost
+    split = f"send at most {fitting} such queries at once" if fitting else "ask for fewer predictions"
+    return Refusal(
+        413, "too_costly", f"{queries} queries of cost {cost} are over the limit of {most} ({EXPLANATION}); {split}"
+    )

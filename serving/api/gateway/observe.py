@@ -19,10 +19,13 @@ log = logging.getLogger("mmkgc.gateway")
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SECURITY = {
-    b"content-security-policy": b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    b"content-security-policy": (
+        b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
 }
+FAILED = Refusal(500, "internal", "the gateway failed; its log says why, under the x-request-id of this answer")
 
 
 class Metrics:
@@ -52,18 +55,19 @@ class Metrics:
 
 
 class Observer:
-    """ASGI middleware: request ids, log lines, metrics, security headers, and the limit of a body's bytes."""
+    """ASGI middleware, the outermost: request ids, log lines, metrics, security headers, and the answer to a request
+    that failed or was refused before it reached its route.
+    """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body: int) -> None:
-        self.app, self.metrics, self.max_body = app, metrics, max_body
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        headers = dict(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
-        begun, status = time.perf_counter(), 500
+        request_id = _request_id(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
+        begun, status = time.perf_counter(), 0
 
         async def reply(message: Message) -> None:
             nonlocal status
@@ -74,29 +78,16 @@ class Observer:
             await send(message)
 
         try:
-            if int(headers.get(b"content-length", b"0") or 0) > self.max_body:
-                raise self._too_large()
-            await self.app(scope, self._limited(receive), reply)
-        except Refusal as refusal:  # raised while the body was read, outside of the routes
-            await refusal.response()(scope, receive, reply)
+            await self.app(scope, receive, reply)
+        except Refusal as refusal:  # at the door: the rest of the body is not waited for
+            await refusal.response({"connection": "close"})(scope, receive, reply)
+        except Exception:
+            log.exception("request failed", extra={"fields": {"request_id": request_id}})
+            if status:  # half an answer is no answer: the server breaks the connection
+                raise
+            await FAILED.response({"connection": "close"})(scope, receive, reply)
         finally:
-            self._tell(scope, request_id, status, time.perf_counter() - begun)
-
-    def _limited(self, receive: Receive) -> Receive:
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_body:
-                raise self._too_large()
-            return message
-
-        return counted
-
-    def _too_large(self) -> Refusal:
-        return Refusal(413, "too_large", f"the body has more than {self.max_body} bytes")
+            self._tell(scope, request_id, status or 500, time.perf_counter() - begun)
 
     def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")

@@ -1,7 +1,7 @@
 """How the gateway says no: one JSON form for every refusal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import HTTPException
@@ -20,9 +20,9 @@ class Refusal(HTTPException):
         super().__init__(status, message)
         self.code, self.retry_after, self.nearest = code, retry_after, nearest
 
-    def response(self) -> JSONResponse:
-        """The refusal as a response."""
-        headers = {}
+    def response(self, further: Mapping[str, str] | None = None) -> JSONResponse:
+        """The refusal as a response, with ``further`` headers."""
+        headers = dict(further or {})
         if self.retry_after is not None:
             headers["retry-after"] = str(max(1, math.ceil(self.retry_after)))
         if self.status_code == 401:

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi import Path as PathPart
 from fastapi import Query as Parameter
 
+from mmkgc.serving.api.cost import LOOKUP
 from mmkgc.serving.api.gateway.gateway import Gateway
 from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.gateway.routes import Json, answers
@@ -42,7 +43,7 @@ def add_review(app: FastAPI, gateway: Gateway, secured: dict[str, Any], proposal
         offset: Annotated[int, Parameter(ge=0, le=10_000_000)] = 0,
     ) -> Json:
         """Proposed triples, best first, and how many of each relation are decided."""
-        gateway.access.spend(request.state.key, 1)
+        gateway.access.spend(request.state.key, LOOKUP)
         wanted = None if status == "all" else Status(status)
         page = await asyncio.to_thread(proposals.page, relation, wanted, limit, offset) if proposals else NOTHING
         return Json(page)
@@ -52,6 +53,10 @@ def add_review(app: FastAPI, gateway: Gateway, secured: dict[str, Any], proposal
         """Accept or reject a proposal, or take that back; the answer comes when the decision is on the disk."""
         gateway.access.spend(request.state.key, 1)
         status = DECISIONS[body.decision]
-        if proposals is None or not await asyncio.to_thread(proposals.decide, id, status, request.state.key):
+        try:
+            found = proposals is not None and await asyncio.to_thread(proposals.decide, id, status, request.state.key)
+        except OSError as error:  # the disk is full or read-only
+            raise Refusal(503, "not_kept", f"the decision could not be written: {error.strerror}") from error
+        if not found:
             raise Refusal(404, "unknown_proposal", "there is no proposal of this id")
         return Json(Decided(id=id, status=status))

@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 from pydantic import Field, SkipValidation, ValidationError
 from pydantic_core import to_json
 
+from mmkgc.serving.api.gateway.access import UNAUTHORIZED
 from mmkgc.serving.api.gateway.gateway import Gateway
 from mmkgc.serving.api.protocol import (
     MAX_BATCH,
@@ -56,12 +57,13 @@ def secured(gateway: Gateway) -> dict[str, Any]:
     """Arguments of a route that asks for a key and documents the refusals."""
 
     async def admit(request: Request) -> None:  # async: what is not, FastAPI runs in another thread
-        request.state.key = gateway.access.admit(request.headers.get("authorization", ""))
+        if request.state.key is None:
+            raise UNAUTHORIZED
 
     return {
         "dependencies": [Depends(admit)],
         "openapi_extra": {"security": [{"key": []}]},
-        "responses": {status: {"model": Refused} for status in (400, 401, 413, 422, 429, 503)},
+        "responses": {status: {"model": Refused} for status in (400, 401, 408, 413, 422, 429, 500, 503)},
     }
 
 
@@ -139,7 +141,7 @@ def add_watch(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
     @app.get("/readyz", responses={503: {"model": Refused}})
     async def ready() -> dict[str, str]:
         """Whether the model answers; tells nothing else and needs no key."""
-        await gateway.upstream.ask({"operation": "model"})
+        await gateway.readiness.check()
         return {"status": "ok"}
 
 

@@ -1,13 +1,18 @@
 """What an operator decides about a gateway."""
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings, variable
+from mmkgc.serving.api.cost import MAX_COST
+from mmkgc.serving.api.gateway.access import SHORTEST_KEY
 
 PREFIX = "MMKGC_GATEWAY_"
 
@@ -18,17 +23,26 @@ class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_body: int = Field(16_000_000, gt=0, description="bytes of a request")
-    queries_per_second: float = Field(20_000, gt=0, description="of one API key, on average")
-    burst: int = Field(40_000, gt=0, description="queries of one API key at once")
-    max_waiting: int = Field(4096, gt=0, description="queries that may wait; more are refused with 429")
+    max_cost: int = Field(
+        MAX_COST, gt=0, description="of a request's queries, see `mmkgc.serving.api.cost`; a plain one costs 1"
+    )
+    queries_per_second: float = Field(20_000, gt=0, description="of one API key, on average, by their cost")
+    burst: int = Field(40_000, gt=0, description="cost of the queries of one API key at once")
+    max_waiting: int = Field(16_384, gt=0, description="cost of one key's waiting queries; more are refused with 429")
     per_call: int = Field(256, gt=0, description="queries that are sent to the model at once")
+    call_cost: int = Field(
+        512, gt=0, description="cost of the queries that are sent at once: a third of a second of work"
+    )
     workers: int = Field(1, gt=0, description="of the model: as many calls at a time, and one more if it is full")
+    max_connections: int = Field(1000, gt=0, description="open at once; further ones are closed")
+    header_seconds: float = Field(10, gt=0, description="in which a request's headers have to come")
+    body_seconds: float = Field(60, gt=0, description="in which a request's body has to come")
     timeout: float = Field(30, gt=0, description="seconds until a request is given up")
 
     @classmethod
     def from_env(cls) -> "Limits":
         """Defaults, changed by the environment."""
-        given = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
+        given = {name: variable(PREFIX + name.upper()) for name in cls.model_fields}
         return cls.model_validate({name: value for name, value in given.items() if value is not None})
 
 
@@ -37,15 +51,9 @@ def read_keys() -> list[str]:
 
     Raises UserError where there is none or one is shorter than 16 characters.
     """
-    file = os.environ.get("MMKGC_API_KEYS_FILE")
-    text = Path(file).read_text(encoding="utf-8") if file else os.environ.get("MMKGC_API_KEYS", "").replace(",", "\n")
-    keys = [line.strip() for line in text.splitlines() if line.strip()]
-    where = file or "MMKGC_API_KEYS"
-    if not keys:
-        raise UserError(where, "no API key is given", "the gateway answers nobody without one")
-    if any(len(key) < 16 for key in keys):
-        raise UserError(where, "an API key is shorter than 16 characters", "make one with `openssl rand -hex 16`")
-    return keys
+    if file := os.environ.get("MMKGC_API_KEYS_FILE"):
+        return _keys_of(Path(file), "make one with `openssl rand -hex 16`")
+    return _checked(os.environ.get("MMKGC_API_KEYS", "").split(","), "MMKGC_API_KEYS", "set it to one or several")
 
 
 def own_keys() -> list[str]:
@@ -54,7 +62,33 @@ def own_keys() -> list[str]:
         return read_keys()
     path = Settings.from_env().home / "api-key"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(16) + "\n")
-    return [path.read_text().strip()]
+        _make_key(path)
+    return _keys_of(path, "delete the file: the next start makes another key")
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key; the file is there whole or not at all, and the first of two processes wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".api-key-") as file:  # only its owner may read it
+        file.write(secrets.token_hex(16) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(file.name, path)
+
+
+def _keys_of(path: Path, mend: str) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise UserError(path, f"the API keys cannot be read: {error}", mend) from error
+    return _checked(lines, path, mend)
+
+
+def _checked(lines: Iterable[str], where: Path | str, mend: str) -> list[str]:
+    keys = [line.strip() for line in lines if line.strip()]
+    if not keys:
+        raise UserError(where, "no API key is given, and the gateway answers nobody without one", mend)
+    if any(len(key) < SHORTEST_KEY for key in keys):
+        raise UserError(where, f"an API key is shorter than {SHORTEST_KEY} characters", mend)
+    return keys

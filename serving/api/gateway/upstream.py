@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
@@ -12,6 +14,7 @@ from mmkgc.serving.api.gateway.refusal import Refusal
 
 ATTEMPTS = 6
 FIRST_DELAY = 0.05
+SLOW = 5.0  # seconds; what failed later is not repeated
 JSON = {"content-type": "application/json"}
 OTHER_RELEASE = "the model's answers have a form that this gateway does not know; deploy both from one release"
 
@@ -23,8 +26,8 @@ class Gone(Exception):
 class Model(Protocol):
     """What can answer requests of ``mmkgc.serving.engine.service``."""
 
-    async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
-        """HTTP status and JSON of one request; raises ``Gone``."""
+    async def ask(self, body: bytes) -> tuple[int, bytes]:
+        """HTTP status and JSON of one request, in JSON too; raises ``Gone``."""
         ...
 
     async def close(self) -> None:
@@ -33,19 +36,19 @@ class Model(Protocol):
 
 
 class TorchServeModel(Model):
-    """A model in TorchServe at ``url`` (``…/predictions/<name>``)."""
+    """A model in TorchServe at ``url`` (``…/predictions/<name>``), which may want a ``token``."""
 
-    def __init__(self, url: str, timeout: float = 30) -> None:
+    def __init__(self, url: str, token: str = "", timeout: float = 30) -> None:
         self.url, self.timeout = url, ClientTimeout(timeout)
+        self.headers = JSON | ({"authorization": f"Bearer {token}"} if token else {})
         self._http: ClientSession | None = None
 
-    async def ask(self, body: dict[str, Any]) -> tuple[int, bytes]:
+    async def ask(self, body: bytes) -> tuple[int, bytes]:
         """Post one request."""
-        content = json.dumps(body).encode()  # in ASCII: a text may hold half a surrogate pair, which UTF-8 cannot
         if self._http is None:  # belongs to the event loop that runs now
             self._http = ClientSession(connector=TCPConnector(limit=64, keepalive_timeout=60), timeout=self.timeout)
         try:
-            async with self._http.post(self.url, data=content, headers=JSON) as response:
+            async with self._http.post(self.url, data=body, headers=self.headers) as response:
                 return response.status, await response.read()
         except (ClientError, TimeoutError) as error:
             raise Gone from error
@@ -64,13 +67,16 @@ class Upstream:
         self.retries = 0
         self._asking: dict[Model, int] = {}
 
-    async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, body: dict[str, Any], attempts: int = ATTEMPTS) -> dict[str, Any]:
         """The answer to a request; raises ``Refusal``: 503 if the model stays away, else the model's own refusal."""
-        return from_json(await self._ask(body))
+        return from_json(await self._ask(json.dumps(body).encode(), attempts))
 
-    async def answer(self, queries: list[Any]) -> tuple[wire.Name, list[bytes]]:
-        """The model that answered, and the JSON of each answer; raises ``Refusal`` as ``ask`` does."""
-        body = await self._ask({"operation": "answer", "queries": queries})
+    async def answer(self, queries: Sequence[bytes], within: float) -> tuple[wire.Name, list[bytes]]:
+        """The model that answered, and the JSON of each answer to ``queries`` in JSON; raises ``Refusal`` as ``ask``
+        does. After ``within`` seconds the model stops, since nobody waits for its answers any more.
+        """
+        content = b'{"operation":"answer","within":%f,"queries":[%b]}' % (within, b",".join(queries))
+        body = await self._ask(content, ATTEMPTS)
         try:
             return wire.split(body)
         except (ValueError, KeyError, TypeError) as error:
@@ -83,11 +89,14 @@ class Upstream:
             await asyncio.sleep(0.02)
         await old.close()
 
-    async def _ask(self, body: dict[str, Any]) -> bytes:
-        for attempt in range(ATTEMPTS):
+    async def _ask(self, body: bytes, attempts: int) -> bytes:
+        for attempt in range(attempts):
+            begun = time.monotonic()
             status, answer = await self._ask_once(body)
             if status < 500:
                 break
+            if time.monotonic() - begun > SLOW:  # the model may still work on it, and would do so twice
+                raise Refusal(503, "timeout", "the model took too long; ask less at once", retry_after=2)
             self.retries += 1
             await asyncio.sleep(FIRST_DELAY * 2**attempt)
         else:
@@ -100,7 +109,7 @@ class Upstream:
             raise Refusal(503, "unavailable", "the model server refused the request") from None
         raise Refusal(status, error["code"], error["message"], nearest=error["nearest"])
 
-    async def _ask_once(self, body: dict[str, Any]) -> tuple[int, bytes]:
+    async def _ask_once(self, body: bytes) -> tuple[int, bytes]:
         model = self.model
         self._asking[model] = self._asking.get(model, 0) + 1
         try:

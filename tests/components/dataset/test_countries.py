@@ -1,5 +1,6 @@
 """The bundled dataset: facts that agree with each other and with known counts, texts that give no answer away."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from itertools import chain
@@ -8,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from mmkgc.components.dataset.countries import build
-from mmkgc.components.dataset.countries.facts import HERE, RELATIONS, TABLES, Row, Triple, entity, rows, triples
+from mmkgc.components.dataset.countries.facts import (
+    HERE,
+    RELATIONS,
+    TABLES,
+    Row,
+    Triple,
+    entity,
+    numbers,
+    rows,
+    triples,
+)
 from mmkgc.components.dataset.countries.split import LEFT
 from mmkgc.components.dataset.readers import read
 
@@ -206,6 +217,65 @@ class TestTexts:
                 assert not re.search(pattern, ENTITIES[country]["description"], re.IGNORECASE), country
 
 
+NUMBERS: dict[str, dict[str, float]] = defaultdict(dict)
+for _key, _attribute, _value in numbers():
+    NUMBERS[_key.removeprefix("country/")][_attribute] = float(_value)
+FAR = {frozenset(pair) for pair in (("brazil", "france"), ("suriname", "france"), ("canada", "denmark"))}  # overseas
+
+
+def kilometres(one: str, other: str) -> float:
+    """Great-circle distance between the middles of two countries."""
+    (a, b), (c, d) = ((math.radians(NUMBERS[key][name]) for name in ("latitude", "longitude")) for key in (one, other))
+    return 6371 * math.acos(min(1, math.sin(a) * math.sin(c) + math.cos(a) * math.cos(c) * math.cos(b - d)))
+
+
+class TestNumbers:
+    def test_every_country_has_each_number_once(self):
+        assert set(NUMBERS) == set(COUNTRIES)
+        assert all(set(found) == {"area", "population", "latitude", "longitude"} for found in NUMBERS.values())
+        assert len(list(numbers())) == 4 * len(COUNTRIES)
+
+    def test_they_are_within_their_ranges(self):
+        for found in NUMBERS.values():
+            assert 0.4 <= found["area"] < 1.72e7
+            assert 400 <= found["population"] < 1.46e9
+            assert -45 < found["latitude"] < 66
+            assert -180 < found["longitude"] <= 180
+
+    def test_no_two_countries_have_the_same(self):
+        assert len({tuple(sorted(found.items())) for found in NUMBERS.values()}) == len(NUMBERS)
+        assert len({(found["latitude"], found["longitude"]) for found in NUMBERS.values()}) == len(NUMBERS)
+
+    def test_sums_are_those_of_the_world(self):
+        assert 130e6 < sum(found["area"] for found in NUMBERS.values()) < 150e6  # without Antarctica and Greenland
+        assert 8.0e9 < sum(found["population"] for found in NUMBERS.values()) < 8.3e9
+
+    def test_densities_are_possible(self):
+        density = {key: found["population"] / found["area"] for key, found in NUMBERS.items()}
+        assert {key for key, each in density.items() if each > 2000} == {"bahrain", "monaco", "singapore"}
+        assert min(density, key=lambda key: density[key]) == "mongolia"
+
+    def test_largest_and_smallest_are_the_known_ones(self):
+        by_area = sorted(NUMBERS, key=lambda key: -NUMBERS[key]["area"])
+        by_people = sorted(NUMBERS, key=lambda key: -NUMBERS[key]["population"])
+        assert by_area[:5] == ["russia", "canada", "united-states", "china", "brazil"]
+        assert by_area[-4:] == ["tuvalu", "nauru", "monaco", "vatican-city"]
+        assert by_people[:5] == ["india", "china", "united-states", "indonesia", "pakistan"]
+        assert by_people[-3:] == ["nauru", "tuvalu", "vatican-city"]
+
+    def test_neighbours_are_near(self):
+        pairs = {frozenset((t.head[8:], t.tail[8:])) for t in TRIPLES if t.relation == "borders"}
+        assert {pair for pair in pairs if kilometres(*pair) > 6000} <= FAR
+
+    def test_subregions_lie_together(self):
+        for region in {region for [region] in tails("subregion").values()}:
+            members = [head[8:] for head, [found] in tails("subregion").items() if found == region]
+            assert max(kilometres(one, other) for one in members for other in members) < 8500, region
+
+    def test_only_numbers_are_stated(self):
+        assert all(re.fullmatch(r"-?\d+(\.\d)?", value) for _, _, value in numbers())
+
+
 class TestSplit:
     def test_every_triple_is_in_one_split(self, parts):
         assert sorted(chain.from_iterable(parts.values())) == sorted(TRIPLES)
@@ -236,17 +306,19 @@ class TestFolder:
         assert raw.card.name == "countries"
         assert len(raw.entities) == len(ENTITIES)
         assert len(raw.relations) == len(RELATIONS)
-        assert all(raw.descriptions)
+        assert all(raw.contents["textual"])
         assert raw.types is not None
         assert Counter(raw.types) == {type_: len(rows(type_)) for type_ in TABLES}
-        images = list(zip(raw.types, raw.image_paths, strict=True))
+        counted = {type_ for type_, pairs in zip(raw.types, raw.contents["numeric"], strict=True) if pairs}
+        assert counted == {"country"}
+        images = list(zip(raw.types, raw.contents["visual"], strict=True))
         assert all((type_ == "country") == bool(paths) for type_, paths in images)
         assert all((folder / path).is_file() for _, paths in images for path in paths)
 
     def test_building_again_gives_the_same_bytes(self, folder, tmp_path):
         again = build(tmp_path / "again")
         files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        assert len(files) == len(COUNTRIES) + 6
+        assert len(files) == len(COUNTRIES) + 7
         assert {p.relative_to(again): p.read_bytes() for p in again.rglob("*") if p.is_file()} == files
 
     def test_the_card_counts_right(self, parts):

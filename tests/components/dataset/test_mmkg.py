@@ -17,9 +17,12 @@ def small_graph(types: tuple[str, ...] | None) -> MMKG:
         test=torch.tensor([[1, 1, 2]]),
         types=types,
     )
-    return MMKG(
-        graph, ("a kingdom", None, "a city"), (("a" * 64, "b" * 64), (), ()), {"name": "Grünland", "leakage": 0}
-    )
+    contents = {
+        "textual": ("a kingdom", None, "a city"),
+        "visual": (("a" * 64, "b" * 64), (), ()),
+        "numeric": ((("area", 1.5), ("area", 2.0), ("founded", 1814.375)), (), (("area", -3.0),)),
+    }
+    return MMKG(graph, contents, {"name": "Grünland", "leakage": 0})
 
 
 @pytest.mark.parametrize("types", [None, ("country", "country", "city")])
@@ -28,7 +31,7 @@ def test_a_saved_graph_is_loaded_as_it_was(tmp_path: Path, types: tuple[str, ...
     saved.save(tmp_path)
     loaded = MMKG.load(tmp_path)
 
-    assert (loaded.descriptions, loaded.images, loaded.info) == (saved.descriptions, saved.images, saved.info)
+    assert (loaded.contents, loaded.info) == (saved.contents, saved.info)
     assert (loaded.graph.entities, loaded.graph.relations) == (saved.graph.entities, saved.graph.relations)
     assert loaded.graph.types == types
     for split in ("train", "valid", "test", "known"):

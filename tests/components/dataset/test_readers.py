@@ -18,7 +18,7 @@ def test_a_dataset_folder_is_read(write_tsv: Write, built: Build) -> None:
     assert mmkg.graph.entities.names == ("Norway", "Sweden", "Finland", "Oslo")
     assert mmkg.graph.relations.names == ("borders", "has capital")
     assert mmkg.graph.train.tolist() == [[0, 0, 1], [1, 0, 2], [0, 1, 3], [2, 0, 0]]
-    assert mmkg.descriptions == ("a kingdom", None, "a republic", None)
+    assert mmkg.content("textual") == ("a kingdom", None, "a republic", None)
     assert mmkg.graph.types is None
     assert [mmkg.info[key] for key in ("name", "source", "licence", "leakage")] == ["Nordic", "an atlas", "CC0", 0]
     assert mmkg.info["warnings"] == []
@@ -40,14 +40,34 @@ def test_optional_columns_come_in_any_order_and_may_be_empty(write_tsv: Write, b
     mmkg = built(write_tsv({"entities.tsv": entities}))
     assert mmkg.graph.types == ("country", "", "", "city")
     assert mmkg.graph.entities.names[1] == "se", "a missing name is the key"
-    assert mmkg.descriptions == (None, "a kingdom", None, None)
+    assert mmkg.content("textual") == (None, "a kingdom", None, None)
 
 
 def test_nothing_is_special_in_a_cell(write_tsv: Write, built: Build) -> None:
     rows = ['no\tNA\t"quoted, with a comma', "se\tnull\t#1", "fi\t1.0\tnot a\u2028line", "osl\tÅlesund\t\\N"]
     mmkg = built(write_tsv({"entities.tsv": "\n".join(["key\tname\tdescription", *rows])}))
     assert mmkg.graph.entities.names == ("NA", "null", "1.0", "Ålesund")
-    assert mmkg.descriptions == ('"quoted, with a comma', "#1", "not a\u2028line", "\\N")
+    assert mmkg.content("textual") == ('"quoted, with a comma', "#1", "not a\u2028line", "\\N")
+
+
+@pytest.mark.parametrize("name", ["dev.tsv", "val.tsv", "validation.tsv"])
+def test_the_development_split_may_have_its_other_names(write_tsv: Write, built: Build, name: str) -> None:
+    mmkg = built(write_tsv({"valid.tsv": None, name: "se\tborders\tno\n"}))
+    assert mmkg.graph.valid.tolist() == [[1, 0, 0]]
+    assert mmkg.info["notes"] == [f"{name} is read as the development split."]
+    assert name in mmkg.info["made_from"]
+
+
+def test_an_openke_development_split_may_have_its_other_name(write_openke: Write, built: Build) -> None:
+    mmkg = built(write_openke({"valid2id.txt": None, "dev2id.txt": "1\n1 0 0\n"}))
+    assert mmkg.graph.valid.tolist() == [[1, 0, 0]]
+    assert mmkg.info["notes"] == ["dev2id.txt is read as the development split."]
+
+
+def test_files_that_are_not_read_are_told(write_tsv: Write, built: Build) -> None:
+    mmkg = built(write_tsv({"dev.tsv": "no\tborders\tno\n", "numbers.tsv": "a\n", "notes.txt": "a\n"}))
+    assert mmkg.graph.valid.tolist() == [[1, 0, 0]], "valid.tsv comes first"
+    assert mmkg.info["notes"] == ["Files that are not read: dev.tsv, numbers.tsv."]
 
 
 def test_openke_files_give_the_same_graph(write_tsv: Write, write_openke: Write, built: Build) -> None:
@@ -55,7 +75,7 @@ def test_openke_files_give_the_same_graph(write_tsv: Write, write_openke: Write,
     assert numbered.graph.entities.keys == keyed.graph.entities.keys
     for split in ("train", "valid", "test", "known"):
         assert getattr(numbered.graph, split).tolist() == getattr(keyed.graph, split).tolist()
-    assert numbered.descriptions == (None,) * 4
+    assert numbered.content("textual") == (None,) * 4
     assert numbered.info["name"] == "nordic-ids"
 
 
@@ -98,6 +118,15 @@ def test_an_order_that_ids_leave_open_is_taken_as_said(write_openke: Write, buil
         ("http://example.org/", "http://example.org/"),
         ("<>", "<>"),
         ("#_", "#_"),
+        ("AC/DC", "AC/DC"),
+        ("F#m7", "F#m7"),
+        ("n/a", "n/a"),
+        ("50% off", "50% off"),
+        ("100%25_cotton", "100%25 cotton"),
+        ("/m/02mjmr", "/m/02mjmr"),
+        ("<Barack_Obama>", "Barack Obama"),
+        ("<http://dbpedia.org/resource/AC/DC>", "AC/DC"),
+        ("http://rdf.freebase.com/ns/m.02mjmr", "m.02mjmr"),
     ],
 )
 def test_names_are_made_from_keys(key: str, name: str) -> None:

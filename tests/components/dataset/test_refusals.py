@@ -1,11 +1,13 @@
 """Every refusal: what a file says, and the sentence that the user reads."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.ingest.source import fingerprint
 from mmkgc.components.runtime.errors import UserError
 
 Write = Callable[..., Path]
@@ -64,9 +66,56 @@ TSV_REFUSALS = {
         ["relations.tsv, line 3", "key 'borders' is already on line 2"],
     ),
     "empty key": ({"entities.tsv": "key\tname\n\tNorway\n"}, ["entities.tsv, line 2", "the key is empty"]),
+    "too long a key": (
+        {"entities.tsv": f"key\tname\nno\tNorway\n{'x' * 501}\tlong\n"},
+        ["entities.tsv, line 3", "xxx' has 501 characters, and queries take 500", "give it a shorter key"],
+    ),
     "no header": (
         {"entities.tsv": "no\tNorway\nse\tSweden\n"},
-        ["entities.tsv, line 1", "header 'key name' is missing", "found 'no\tNorway'"],
+        ["entities.tsv, line 1", "header 'key name' is missing", "found 'no\\tNorway'"],
+    ),
+    "header of other names": (
+        {"train.tsv": "subject\tpredicate\tobject\nno\tborders\tse\nse\tborders\tfi\n"},
+        [
+            "train.tsv, line 1",
+            "'subject predicate object' are no keys",
+            "like a header",
+            "the header is head, relation",
+        ],
+    ),
+    "repeated header of entities": (
+        {"entities.tsv": "key\tname\nno\tNorway\nse\tSweden\nkey\tname\nfi\tFinland\nosl\tOslo\n"},
+        ["entities.tsv, line 4", "the header is repeated", "delete this line"],
+    ),
+    "repeated header of relations": (
+        {"relations.tsv": "key\tname\nborders\tb\nkey\tname\ncapital\tc\n"},
+        ["relations.tsv, line 3", "the header is repeated"],
+    ),
+    "repeated header of triples": (
+        {"train.tsv": HEADER + "no\tborders\tse\n" + HEADER + "se\tborders\tfi\n"},
+        ["train.tsv, line 3", "the header is repeated", "delete this line"],
+    ),
+    "another Unicode form": (
+        {"train.tsv": "no\tborders\tse\nno\tborders\tZoe\u0308\n"}
+        | {"entities.tsv": "key\tname\nZo\xeb\tZ\nno\tNorway\nse\tSweden\nfi\tFinland\n"},
+        [
+            "train.tsv, line 2",
+            "tail 'Zoe\u0308' is not in entities.tsv",
+            "'Zo\xeb' is there in another Unicode form",
+            "NFC",
+        ],
+    ),
+    "carriage returns alone": (
+        {"train.tsv": "no\tborders\tse\rse\tborders\tfi\r"},
+        ["train.tsv", "end in a carriage return alone", "LF or CR LF"],
+    ),
+    "a megabyte for a key": (
+        {"train.tsv": "no\tborders\t" + "x" * 1_000_000},
+        ["train.tsv, line 1", "tail 'xxx", " … ", "xxx' is not in entities.tsv"],
+    ),
+    "an escape sequence for a key": (
+        {"train.tsv": "no\tborders\t\x1b[2Jse\n"},
+        ["train.tsv, line 1", r"tail '\x1b[2Jse' is not in entities.tsv"],
     ),
     "unknown column": (
         {"entities.tsv": "key\tname\timages\nno\tNorway\t\n"},
@@ -91,6 +140,10 @@ TSV_REFUSALS = {
         ["dataset.yaml", "'license'", "did you mean 'licence'?"],
     ),
     "wrong value in the card": ({"dataset.yaml": "columns: thr"}, ["dataset.yaml", "'columns'", "htr"]),
+    "a card of deep nesting": ({"dataset.yaml": "name: " + "[" * 1500}, ["dataset.yaml", "not a YAML mapping"]),
+    "a card with a huge integer": ({"dataset.yaml": "name: " + "9" * 5000}, ["dataset.yaml", "not a YAML mapping"]),
+    "a card whose key is a number": ({"dataset.yaml": "1: 2"}, ["dataset.yaml", "unknown key '1'"]),
+    "a card of bytes": ({"dataset.yaml": b"name: \xe8"}, ["dataset.yaml", "not a YAML mapping"]),
     "card of another kind": ({"dataset.yaml": "- a\n- b\n"}, ["dataset.yaml", "not a YAML mapping", "key: value"]),
 }
 
@@ -98,6 +151,18 @@ OPENKE_REFUSALS = {
     "false count": (
         {"train2id.txt": "5\n0 1 0\n1 2 0\n0 3 1\n2 0 0\n"},
         ["train2id.txt, line 1", "the count says 5 rows, 4 follow", "correct the count"],
+    ),
+    "a count of 5,000 digits": (
+        {"train2id.txt": "9" * 5000 + "\n0 1 0\n"},
+        ["train2id.txt, line 1", "the count says 999", "rows, 1 follow"],
+    ),
+    "id first": (
+        {"entity2id.txt": "4\n0\tno\n1\tse\n2\tfi\n3\tosl\n"},
+        ["entity2id.txt, line 2", "found '0\\tno'", "the ids stand first in this file: write the key, then its id"],
+    ),
+    "id first, and keys are numbers": (
+        {"entity2id.txt": "4\n0 64\n1 30\n2 90\n3 17\n"},
+        ["entity2id.txt, line 2", "id 64 where 4 keys are", "the ids stand first in this file"],
     ),
     "no count": (
         {"test2id.txt": "2 1 0\n"},
@@ -164,10 +229,35 @@ def test_a_folder_without_a_dataset_is_refused(built: Build, tmp_path: Path) -> 
         built(folder)
 
 
+@pytest.mark.parametrize("name", ["valid.tsv", "dev.tsv", "train.tsv"])
+def test_a_link_that_leads_nowhere_is_refused(write_tsv: Write, built: Build, tmp_path: Path, name: str) -> None:
+    folder = write_tsv({"valid.tsv": None})
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "gone")
+    _refused(lambda: built(folder), [name, "symbolic link leads to no file", "restore what it leads to"], tmp_path)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_a_file_is_refused(write_tsv: Write, built: Build, tmp_path: Path) -> None:
+    folder = write_tsv({"valid.tsv": None, "dataset.yaml": None})
+    for name in ("valid.tsv", "dataset.yaml"):
+        os.mkfifo(folder / name)
+        _refused(lambda: built(folder), [name, "this is not a regular file"], tmp_path)
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_working_folder(built: Build, name: str) -> None:
+    for use in (built, fingerprint):
+        with pytest.raises(UserError, match="the name is empty"):
+            use(name)
+
+
 def _refused(build: Callable[[], object], said: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError) as refusal:
         build()
     for fragment in said:
         assert fragment in str(refusal.value)
     assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 800
     assert not (tmp_path / "store").exists(), "nothing is written"

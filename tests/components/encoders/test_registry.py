@@ -4,18 +4,18 @@ import sys
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mmkgc.components.encoders.registry import TextualConfig, VisualConfig, create, encoders, recreate
+from mmkgc.components.encoders.registry import configs, create, encoders, recreate
 from mmkgc.components.encoders.sbert import SBERT
 from mmkgc.components.runtime.errors import UserError
 
 
 class Recipe(BaseModel):
-    visual: VisualConfig | None = None
-    textual: TextualConfig | None = None
+    visual: configs("visual") | None = None
+    textual: configs("textual") | None = None
 
 
 def test_files_of_the_folder_are_found() -> None:
-    assert {encoder.__name__ for encoder in encoders} == {"BEiT", "HFText", "HFVision", "SBERT", "VGG16"}
+    assert {encoder.__name__ for encoder in encoders} == {"BEiT", "HFText", "HFVision", "Literals", "SBERT", "VGG16"}
 
 
 def test_a_recipe_names_an_encoder_and_survives_json() -> None:
@@ -50,3 +50,23 @@ def test_who_an_encoder_is_needs_no_transformers() -> None:
         "create(SBERTConfig()).spec; sys.exit('transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_changed_file_of_weights_and_a_damaged_note_are_not_believed(tmp_path, monkeypatch):
+    import os
+
+    from mmkgc.components.encoders import weights
+
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
+    file = tmp_path / "w.pth"
+    file.write_bytes(b"one")
+    state = file.stat()
+    one = weights.file_weights(str(file)).sha256
+    file.write_bytes(b"two")
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))  # the same size and time
+    assert weights.file_weights(str(file)).sha256 != one
+    assert weights._remembered("key", lambda: "f" * 64) == "f" * 64
+    (note,) = (tmp_path / "home" / "scratch" / "weights").iterdir()
+    note.write_text(note.read_text().replace("f", "e", 1))
+    assert weights._remembered("key", lambda: "f" * 64) == "f" * 64
+    assert weights._remembered("key", lambda: "never asked") == "f" * 64

@@ -23,7 +23,7 @@ def test_weights_of_stand_ins_are_no_weights_of_the_modality(toy_mmkg, toy_bundl
             for entity in (row[HEAD], row[TAIL])
             if graph.relations.names[row[RELATION]] == relation
         ]
-        expected = [weights[e] if toy_mmkg.descriptions[e] else 0.0 for e in ends]
+        expected = [weights[e] if toy_mmkg.content("textual")[e] else 0.0 for e in ends]
         assert found["textual"] == pytest.approx(np.mean(expected), abs=1e-5)
 
 

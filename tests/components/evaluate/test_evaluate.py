@@ -67,6 +67,7 @@ def test_completions_are_the_best_of_what_is_not_known(toy_mmkg, toy_bundle):
         best = sorted(candidates, key=lambda entity: -scores[entity])
         assert [found["label"] for found in answer["answers"]] == [graph.entities.names[e] for e in best[:4]]
         assert [found["gold"] for found in answer["answers"]] == [e == tail for e in best[:4]]
+        assert (answer["gold"], answer["gold_key"]) == (graph.entities.names[tail], graph.entities.keys[tail])
         assert answer["rank"] == best.index(tail) + 1
         assert answer["known"] == 60 - len(candidates)
 

@@ -60,7 +60,7 @@ def publish(storage: Storage, tmp_path: Path) -> Callable[..., str]:
         entities = Vocabulary(keys, tuple(names or [f"entity {key}" for key in keys]))
         graph = Graph(entities, Vocabulary(("r",), ("r",)), no_triples(), no_triples(), no_triples())
         folder = tmp_path / "graph"
-        MMKG(graph, tuple(texts or [None] * len(keys)), tuple(images), {}).save(folder)
+        MMKG(graph, {"textual": tuple(texts or [None] * len(keys)), "visual": tuple(images)}).save(folder)
         return storage.publish(folder, "graphs").uri
 
     return published

@@ -7,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.encoders.base import Encoder
 from mmkgc.components.encoders.beit import BEiTConfig
 from mmkgc.components.encoders.images import decode
+from mmkgc.components.encoders.literals import LiteralsConfig
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.encoders.sbert import SBERTConfig
 from mmkgc.components.extract.config import ExtractConfig, ImportedConfig
 from mmkgc.components.extract.extract import extract as step
 from mmkgc.components.extract.extract import make_features
+from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.feature_store.manifest import Manifest
@@ -249,3 +252,37 @@ def test_one_colour_images_are_no_zero_vectors(publish: Publish, storage: Storag
     uri = extract(graph, "visual", config, storage).uri
     assert table(uri, storage)[0]["status"] == "failed"
     assert "no finite, non-zero vector" in table(uri, storage)[0]["error"]
+
+
+def test_numbers_are_learnt_from_the_training_entities_alone(storage: Storage, tmp_path: Path) -> None:
+    keys = tuple(f"e{index}" for index in range(6))
+    numbers = tuple((("area", float(index)),) if index < 5 else () for index in range(6))
+    nothing = no_triples()
+
+    def features(train: list[list[int]]) -> Stored:
+        graph = Graph(Vocabulary(keys, keys), Vocabulary(("r",), ("r",)), torch.tensor(train), nothing, nothing)
+        return make_features(MMKG(graph, {"numeric": numbers}), "numeric", config, storage)
+
+    config = ExtractConfig(numeric=LiteralsConfig(rare=2, bins=2))
+    some, others = features([[0, 0, 2], [2, 0, 4]]), features([[0, 0, 1], [2, 0, 3]])
+    learnt = Manifest.read(some.uri, storage).encoder["options"]["fitted"]["attributes"]["area"]["values"]
+    assert list(learnt) == [0.0, 2.0, 4.0]
+    assert some.digest != others.digest, "other training entities, another identity"
+    found = load_features(some.uri, keys, storage)
+    assert found.mask.tolist() == [True] * 5 + [False]
+    assert found.vectors[1, :4].tolist() == pytest.approx([1, 0.25, 0.75, 0.25])
+    assert table(some.uri, storage)[5]["error"] == "no number"
+    assert features([[0, 0, 2], [2, 0, 4]]) == some
+
+
+def test_a_step_of_numbers_logs_its_settings_but_not_what_it_learnt(storage: Storage, tmp_path: Path) -> None:
+    keys = ("e0", "e1")
+    graph = Graph(
+        Vocabulary(keys, keys), Vocabulary(("r",), ("r",)), torch.tensor([[0, 0, 1]]), no_triples(), no_triples()
+    )
+    MMKG(graph, {"numeric": ((("http://a?b=c", 1.0),), ())}).save(tmp_path / "graph")
+    step(storage.publish(tmp_path / "graph", "graphs").uri, "numeric", ExtractConfig(numeric=LiteralsConfig()), storage)
+    (run,) = tracking.client().search_runs([tracking.experiment_id("mmkgc")])
+    assert run.info.run_name == "extract numeric"
+    assert run.data.params["options.bins"] == "8"
+    assert not [name for name in run.data.params if "fitted" in name]

@@ -96,3 +96,22 @@ def test_the_cache_sees_what_is_in_an_increment(increment, storage: Storage):
     assert fingerprint([place]) != before
     stored = storage.publish(Path(place), "increments")
     assert fingerprint([stored.uri]) == fingerprint([stored.uri])
+
+
+def test_the_cache_sees_nothing_else_in_an_increment(increment):
+    place = Path(increment())
+    before = fingerprint([str(place)])
+    (place / "notes.txt").write_text("notes")
+    assert fingerprint([str(place)]) == before
+    (place / "increment.json").write_text("{}")
+    assert fingerprint([str(place)]) != before
+
+
+@pytest.mark.parametrize("card", ["{", "[]", "9" * 5000, "[" * 100_000, "\ud800".encode("utf-8", "surrogatepass")])
+def test_a_card_that_is_none_is_refused(write_tsv, built, increment, card):
+    place = Path(increment())
+    (place / "increment.json").write_bytes(card if isinstance(card, bytes) else card.encode())
+    with pytest.raises(
+        UserError, match=r"increment\.json: this is not .*JSON.* delete it: the triples alone are enough"
+    ):
+        built(write_tsv(), increments=[str(place)])

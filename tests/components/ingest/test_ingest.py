@@ -1,5 +1,6 @@
 """The step as the pipeline calls it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def test_the_profile_counts_what_train_never_shows(write_tsv: Write, built: Buil
         "unseen_in_test": 2,
         "with_description": 2,
         "with_image": 0,
+        "with_number": 0,
     }
     assert "2 test triples have an entity that train never shows" in profile.summary(mmkg)
 
@@ -100,3 +102,48 @@ def test_the_bundled_dataset_passes_every_check(built: Build) -> None:
     assert (mmkg.info["notes"], mmkg.info["warnings"]) == ([], [])
     assert mmkg.info["counts"]["with_image"] > 190
     assert mmkg.info["counts"]["unseen_in_test"] == 0
+
+
+IMAGES = {"entities.tsv": "key\tname\timage\nno\tNorway\ta.png\nse\tSweden\t\nfi\tFinland\t\nosl\tOslo\t\n"}
+
+
+@pytest.mark.parametrize("how", ["inside", "linked", "in a linked folder", "absolute"])
+def test_the_fingerprint_sees_a_changed_picture_wherever_it_lies(write_tsv: Write, tmp_path: Path, how: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = {"inside": "a.png", "linked": "a.png", "in a linked folder": "img/a.png"}.get(how, str(elsewhere / "a.png"))
+    folder = write_tsv({"entities.tsv": IMAGES["entities.tsv"].replace("a.png", path)})
+    picture = folder / "a.png" if how == "inside" else elsewhere / "a.png"
+    if how == "linked":
+        (folder / "a.png").symlink_to(picture)
+    (folder / "img").symlink_to(elsewhere)
+    found = [fingerprint(str(folder))]
+    for content in (b"one", b"two"):
+        picture.write_bytes(content)
+        found.append(fingerprint(str(folder)))
+    assert len(set(found)) == 3
+
+
+@pytest.mark.timeout(20)
+def test_the_fingerprint_sees_only_what_ingest_reads(write_tsv: Write) -> None:
+    folder = write_tsv(IMAGES)
+    before = fingerprint(str(folder))
+    (folder / ".mmkgc" / "store").mkdir(parents=True)
+    (folder / ".mmkgc" / "store" / "blob").write_bytes(b"what a run writes")
+    (folder / "notes.txt").write_text("notes")
+    assert fingerprint(str(folder)) == before
+    os.mkfifo(folder / "a.png")  # reading it would not end
+    assert fingerprint(str(folder)) == before
+    (folder / "dev.tsv").write_text("se\tborders\tfi\n")
+    assert fingerprint(str(folder)) == before, "valid.tsv comes first"
+    (folder / "valid.tsv").unlink()
+    assert fingerprint(str(folder)) != before
+
+
+def test_the_fingerprint_of_an_openke_folder_is_that_of_its_files(write_openke: Write) -> None:
+    folder = write_openke()
+    before = fingerprint(str(folder))
+    (folder / "type_constrain.txt").write_text("1")
+    assert fingerprint(str(folder)) == before
+    (folder / "dataset.yaml").write_text("columns: htr")
+    assert fingerprint(str(folder)) != before

@@ -107,7 +107,48 @@ def test_a_bundle_of_format_2_keeps_its_scores(
     renamed["entities.has_structure"] = renamed.pop("seen")
     save_file(renamed, folder / "model.safetensors")
     description = json.loads((folder / "bundle.json").read_text()) | {"format": 2}
-    del description["model"]["encoder"], description["model"]["structure"]
+    del description["model"]["encoder"], description["model"]["structure"], description["files"]
     (folder / "bundle.json").write_text(json.dumps(description))
     loaded = Bundle.load(folder).model
     assert torch.equal(loaded.score_triples(graph.test), model.score_triples(graph.test))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "triples.safetensors", "vocabulary.json"])
+def test_a_bundle_that_was_changed_is_refused(
+    file: str, graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    Bundle.of(make_model(), graph).save(tmp_path / "bundle")
+    _flip(tmp_path / "bundle" / file)
+    with pytest.raises(UserError, match=rf"{file}: this file of the bundle was changed after it was saved"):
+        Bundle.load(tmp_path / "bundle")
+
+
+def test_a_published_bundle_must_be_what_its_name_says(
+    graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    Bundle.of(make_model(), graph, config={"seed": 1}).save(tmp_path / "bundle")
+    published = (tmp_path / "bundle").rename(tmp_path / digests.of_folder(tmp_path / "bundle"))
+    assert Bundle.load(published).config == {"seed": 1}
+    described = (published / "bundle.json").read_text()
+    (published / "bundle.json").write_text(described.replace('"seed": 1', '"seed": 2'))
+    with pytest.raises(UserError, match="this bundle was changed after it was published"):
+        Bundle.load(published)
+
+
+def test_a_bundle_of_before_digests_were_listed_still_loads(
+    graph: Graph, make_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    Bundle.of(make_model(), graph).save(tmp_path / "bundle")
+    described = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    del described["files"]
+    (tmp_path / "bundle" / "bundle.json").write_text(json.dumps(described))
+    assert Bundle.load(tmp_path / "bundle").entities == graph.entities
+    (tmp_path / "bundle" / "bundle.json").write_text("")
+    with pytest.raises(UserError, match="this bundle is damaged"):
+        Bundle.load(tmp_path / "bundle")
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)

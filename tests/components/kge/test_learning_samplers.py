@@ -1,5 +1,6 @@
-"""Samplers that learn: NSCaching's cache grows harder, KBGAN's generator is rewarded, and both survive a kill."""
+"""Samplers that learn: caches and generators grow harder, picks pass gradients on, and all survive a kill."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -160,3 +161,141 @@ def test_scored_blocks_hold_what_the_loss_saw(make_model: MakeModel, make_contex
         again = score_blocks(model, model.encode(), batch.triples, [block])
         torch.testing.assert_close((positive, negative), again)
         assert not positive.requires_grad
+
+
+def test_igans_generator_is_rewarded_for_what_the_model_takes_for_true(
+    make_model: MakeModel, make_context: MakeContext, graph: Graph
+) -> None:
+    model = make_model(interaction={"name": "distmult", "init": 1.5}, fusion="structure").eval()
+    context = make_context(model)
+    torch.manual_seed(3)
+    sampler: Any = SAMPLERS.create({"name": "igan", "count": 4, "lr": 0.02}, context)
+    batch = Batch(graph.train, torch.ones(len(graph.train)))
+    rewards = []
+    for epoch in range(10):
+        sampler.begin_epoch(epoch, 10)
+        steps(sampler, model, batch, context, 4)
+        rewards.append(sampler.metrics()["igan_reward"])
+    assert rewards[-1] > rewards[0] + 0.3
+    for block in sampler.sample(batch, model):
+        side = "tail" if block.head is None else "head"
+        assert not len(context.train.collisions(batch.triples[block.rows], side, (block.tail or block.head).ids))
+
+
+def test_igan_draws_from_its_softmax_over_all_entities_that_make_no_train_triple(
+    make_model: MakeModel, make_context: MakeContext, graph: Graph
+) -> None:
+    model = make_model(interaction="distmult", fusion="structure")
+    context = make_context(model)
+    sampler: Any = SAMPLERS.create({"name": "igan", "count": 20_000}, context)
+    positives = context.train.answers(graph.train[:1, 0], graph.train[:1, 1], "tail")
+    expected = sampler.generator(graph.train[:1, 0], graph.train[:1, 1], "tail", positives).exp()
+    assert expected[0, positives[1]].eq(0).all()
+    counts = sampler._draw(expected.detach())[0].bincount(minlength=30) / 20_000
+    torch.testing.assert_close(counts, expected[0].detach(), atol=0.01, rtol=0)
+
+
+def mmrns(context: Context, **settings: Any) -> Any:
+    torch.manual_seed(5)
+    return SAMPLERS.create({"name": "mmrns", "count": 3, "candidates": 12, **settings}, context)
+
+
+def test_mmrns_learns_from_the_model_through_the_straight_through_pick_alone(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    """Forward the picked entities; backward what the pool's mean by the proposal would get."""
+    model = make_model(interaction="distmult", fusion="sum")
+    context = make_context(model, "margin")
+    sampler = mmrns(context)
+    blocks = sampler.sample(batch, model)
+    encoded = model.encode(
+        [batch.heads, batch.tails, *(b.tail.ids if b.tail else b.head.ids for b in blocks), sampler.pool]
+    )
+    refined = sampler.refine(batch, blocks, encoded, model)
+    for real, picked in zip(blocks, refined, strict=True):
+        expected, found = (score_blocks(model, encoded, batch.triples, [block])[1] for block in (real, picked))
+        torch.testing.assert_close(found, expected)
+        (proposal,) = [p for p in sampler.proposals if p.ids is (real.tail or real.head).ids]
+        vectors = (picked.tail or picked.head).modal.vectors
+        upstream = dict(
+            zip(vectors, torch.autograd.grad(found.sum(), list(vectors.values()), retain_graph=True), strict=True)
+        )
+        (arrived,) = torch.autograd.grad(found.sum(), [proposal.leaf])
+        pool = encoded.index(sampler.pool)
+        by_hand = sum(upstream[m].sum(1) @ encoded.modal[m][pool].T for m in vectors)
+        torch.testing.assert_close(arrived, by_hand.detach())
+    losses = batch_losses(model, batch, blocks, context.loss, context.train, None, sampler).losses
+    losses["negatives"].backward()
+    assert all(parameter.grad is None for parameter in sampler.parameters())
+    before = [parameter.clone() for parameter in sampler.parameters()]
+    sampler.contrast = 0.0
+    sampler.update(batch, [], model)
+    assert all(not torch.equal(old, new) for old, new in zip(before, sampler.parameters(), strict=True))
+
+
+def test_mmrns_proposes_what_resembles_the_positive_as_far_as_the_relation_looks(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="distmult", fusion="sum")
+    context = make_context(model)
+    sampler = mmrns(context, candidates=30)
+    pictured = (batch.tails % 3 > 0).nonzero().squeeze(1)[:5]
+    gold, relations = batch.tails[pictured], batch.relations[pictured]
+    image = model.entities.raw("visual").vectors
+    compared = sampler.projections["visual"](image)
+    gate = sampler.gates["visual"](sampler.relations[relations]).sigmoid().unsqueeze(1)
+    expected = torch.cosine_similarity(gate * compared[gold].unsqueeze(1), gate * compared, dim=-1)
+    found = sampler._similarity("visual", image[gold], relations, compared)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    sampler.steps.fill_(10**9)
+    sampler.pool = torch.arange(30)
+    positive = torch.zeros(5, 30, dtype=torch.bool).scatter_(1, gold.unsqueeze(1), True)
+    proposal = sampler._propose([(5 * expected).masked_fill(positive, -1e9)], positive, torch.zeros(5, 3).long())
+    others = expected[~positive]
+    assert expected.gather(1, proposal.ids).mean() > others.mean() + others.std()
+
+
+def test_mmrns_never_picks_a_train_positive_nor_an_entity_twice(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="distmult", fusion="sum")
+    context = make_context(model)
+    for block in mmrns(context, count=8, candidates=30).sample(batch, model):
+        side, ids = ("tail", block.tail.ids) if block.head is None else ("head", block.head.ids)
+        assert not len(context.train.collisions(batch.triples[block.rows], side, ids))
+        free = 30 - context.train.answers(block_known(batch, block.rows, side), batch.relations[block.rows], side)[
+            0
+        ].bincount(minlength=len(ids))
+        distinct = torch.tensor([len(row.unique()) for row in ids])
+        assert distinct[free >= 8].eq(8).all()
+
+
+def block_known(batch: Batch, rows: torch.Tensor, side: str) -> torch.Tensor:
+    """The entities that are kept."""
+    return (batch.heads if side == "tail" else batch.tails)[rows]
+
+
+@pytest.mark.parametrize("name", ["eans", "igan", "mmrns"])
+def test_a_sampler_that_was_killed_goes_on_as_if_nothing_had_happened(
+    name: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="distmult", fusion="sum")
+    whole, context = None, make_context(model)
+    sampler: Any = SAMPLERS.create({"name": name, "count": 3}, context)
+    for epoch in range(2):
+        sampler.begin_epoch(epoch, 3)
+        steps(sampler, model, batch, context, 2)
+    states = sampler.state_dict(), {n: o.state_dict() for n, o in sampler.optimizers.items()}
+    states, drawn = copy.deepcopy(states), context.generator.get_state()
+    other = make_context(model)
+    again: Any = SAMPLERS.create({"name": name, "count": 3}, other)
+    again.load_state_dict(states[0])
+    for optimizer_name, optimizer in again.optimizers.items():
+        optimizer.load_state_dict(states[1][optimizer_name])
+    other.generator.set_state(drawn)
+    for each, own in ((sampler, context), (again, other)):
+        each.begin_epoch(2, 3)
+        steps(each, model, batch, own, 2)
+        found = [(b.tail or b.head).ids for b in each.sample(batch, model)]
+        assert whole is None or all(torch.equal(*pair) for pair in zip(whole, found, strict=True))
+        whole = found

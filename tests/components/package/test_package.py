@@ -3,6 +3,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,6 +16,7 @@ from mmkgc.components.package.package import PackageConfig, package
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.files import read_json
 from mmkgc.feature_store.storage import Storage, Stored, open_storage
+from mmkgc.serving.engine.build_thumbnails import write_thumbnails
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.torchserve.archive import read_manifest
 
@@ -35,7 +37,7 @@ def mmkg(toy_mmkg: MMKG, storage: Storage) -> MMKG:
     """The first two entities have pictures, one of them two; the second is transparent."""
     first = (storage.put_blob(picture("red", (400, 200))), storage.put_blob(picture("blue", (10, 10))))
     second = (storage.put_blob(picture("green", (20, 30), "RGBA")),)
-    return replace(toy_mmkg, images=(first, second, *toy_mmkg.images[2:]))
+    return replace(toy_mmkg, contents=toy_mmkg.contents | {"visual": (first, second, *toy_mmkg.content("visual")[2:])})
 
 
 @pytest.fixture
@@ -83,3 +85,18 @@ def test_thumbnails_can_be_left_out(published, storage):
     folder = storage.fetch(package(bundle.uri, graph.uri, PackageConfig(thumbnail_pixels=0), storage).uri)
     with zipfile.ZipFile(folder / "mmkgc.mar") as content:
         assert not [name for name in content.namelist() if "thumbnail" in name]
+
+
+def test_thumbnails_are_upright_and_show_deep_greys(toy_mmkg, storage, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20), "red").save(lying := BytesIO(), "JPEG", exif=exif)
+    Image.fromarray(np.full((20, 20), 257 * 40, np.uint16)).save(dark := BytesIO(), "PNG")
+    images = [(storage.put_blob(data.getvalue()),) for data in (lying, dark)]
+    damaged = storage.put_blob(b"not an image")
+    pictured = (*images, (damaged,), (damaged, *images[0]), *toy_mmkg.content("visual")[4:])
+    mmkg = replace(toy_mmkg, contents=toy_mmkg.contents | {"visual": pictured})
+    write_thumbnails(tmp_path / "t.safetensors", mmkg, storage, 16)
+    pictures = {key: Image.open(BytesIO(data.tobytes())) for key, data in load_file(tmp_path / "t.safetensors").items()}
+    assert {key: picture.size for key, picture in pictures.items()} == {"e0": (8, 16), "e1": (16, 16), "e3": (8, 16)}
+    assert abs(pictures["e1"].convert("L").getpixel((8, 8)) - 40) <= 2

@@ -126,8 +126,7 @@ def with_new_entities(mmkg, count):
             valid=torch.cat([graph.valid, torch.tensor([[old, 1, 3]])]),
             types=None,
         ),
-        descriptions=(*mmkg.descriptions, *[None] * count),
-        images=(*mmkg.images, *[()] * count),
+        contents={"textual": (*mmkg.content("textual"), *[None] * count)},
     )
 
 

@@ -3,9 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
+from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.listing import listing
+from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.negatives import SAMPLERS
+from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.runtime.plugins import Registry
 from mmkgc.components.train.config import TrainConfig
 
 
@@ -61,3 +65,9 @@ def test_the_catalog_lists_every_class_with_a_sentence() -> None:
         assert entries
         assert all(len(entry.summary) > 10 for entry in entries)
     assert {"mans-v", "mans-t", "mans-h", "mans-a", "mat", "dhns"} <= {entry.name for entry in listed["sampler"]}
+
+
+@pytest.mark.parametrize("registry", [INTERACTIONS, FUSIONS, SAMPLERS, LOSSES, REGULARIZERS], ids=lambda one: one.kind)
+def test_every_class_is_found_by_the_name_that_lists_it(registry: Registry) -> None:
+    for name, found in registry.classes().items():
+        assert registry.lookup(name) is found

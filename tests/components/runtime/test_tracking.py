@@ -1,6 +1,7 @@
 import pytest
 
-from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime import processes, tracking
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.tracking import flatten, parent_run, start_run, step_run
 
 
@@ -52,6 +53,27 @@ def test_an_exception_ends_the_run_as_failed():
     assert run.api.get_run(run.id).info.status == "FAILED"
 
 
+def test_what_a_killed_process_left_open_is_closed():
+    api, open_before = tracking.client(), []
+
+    def command():
+        with start_run("countries", "demo") as parent:
+            experiment = api.get_run(parent.id).info.experiment_id
+            step = api.create_run(experiment, run_name="train", tags={tracking.PARENT_TAG: parent.id})
+            open_before.extend([parent.id, step.info.run_id])
+            raise SystemExit(143)  # what a signal makes of a command
+
+    with pytest.raises(SystemExit):
+        command()
+    assert [api.get_run(run).info.status for run in open_before] == ["KILLED", "KILLED"]
+
+    dead = api.create_run("0", tags={tracking.PROCESS_TAG: processes.identity().rpartition(" ")[0] + " 1"}).info.run_id
+    alive = api.create_run("0", tags={tracking.PROCESS_TAG: processes.identity()}).info.run_id
+    foreign = api.create_run("0").info.run_id
+    with start_run("countries", "next"):
+        assert [api.get_run(run).info.status for run in (dead, alive, foreign)] == ["KILLED", "RUNNING", "RUNNING"]
+
+
 def test_many_and_long_parameters_are_logged_within_the_limits_of_mlflow(caplog):
     params = {"long": "x" * 7000} | {f"p{index}": index for index in range(250)}
     with step_run("train", params) as run:
@@ -64,3 +86,29 @@ def test_many_and_long_parameters_are_logged_within_the_limits_of_mlflow(caplog)
 
 def test_flatten_joins_keys_with_dots():
     assert flatten({"a": {"b": 1, "c": {"d": None}}, "e": [1]}) == {"a.b": 1, "a.c.d": None, "e": [1]}
+
+
+def test_a_deleted_experiment_is_told_with_what_restores_it():
+    found = tracking.experiment_id("countries")
+    tracking.client().delete_experiment(found)
+    with pytest.raises(UserError, match=f"deleted in MLflow.*experiments restore --experiment-id {found}"):
+        tracking.experiment_id("countries")
+
+
+def test_runs_and_artifacts_lie_in_a_home_of_any_name(monkeypatch, tmp_path):
+    name = "o'hara 50%41 ?x=y#z"
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / name))
+    (tmp_path / "note.txt").write_text("hello")
+    with start_run("countries", "demo") as run:
+        run.log_artifact(tmp_path / "note.txt")
+    assert (tmp_path / name / "mlflow.db").is_file()
+    assert (tmp_path / name / "mlartifacts" / "countries" / run.id / "artifacts" / "note.txt").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "note.txt"])
+
+
+def test_passwords_reach_no_parameter_and_no_tag():
+    url = "postgresql://me:secret@db/optuna"
+    with step_run("search", {"storage": url}) as run:
+        run.set_tags({"storage": url})
+    stored = run.api.get_run(run.id).data
+    assert stored.params["storage"] == stored.tags["storage"] == "postgresql://me:***@db/optuna"

@@ -9,6 +9,7 @@ from collections import Counter
 
 import optuna
 import pytest
+from pydantic import ValidationError
 
 from mmkgc.components.ingest.ingest import IngestConfig, ingest
 from mmkgc.components.runtime import tracking
@@ -17,7 +18,8 @@ from mmkgc.components.runtime.files import read_json
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.search.search import search
-from mmkgc.components.search.space import suggest
+from mmkgc.components.search.space import check_study, suggest
+from mmkgc.components.train.config import TrainConfig
 
 SPACE = {
     "optimizer.lr": {"low": 1e-3, "high": 0.3, "log": True},
@@ -145,3 +147,46 @@ def test_a_search_in_which_everything_fails_says_why(toy):
 def test_a_value_may_belong_to_a_part_that_another_value_names(toy):
     changed = toy.train.override({"regularizer": "n3", "regularizer.weight": 0.01})
     assert changed.regularizer == {"name": "n3", "weight": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"values": [4, 8]}, {"values": [4, 8, 16]}, "4, 8"),
+        ({"values": [4, 8]}, {"low": 4, "high": 8, "integer": True}, "4, 8"),
+        ({"low": 4, "high": 64, "integer": True, "log": True}, {"low": 4, "high": 64, "integer": True}, "4 to 64, log"),
+        ({"low": 4, "high": 8, "integer": True}, {"low": 4, "high": 64, "integer": True, "step": 4}, None),
+        ({"values": [4, 8]}, {"values": [4, 8]}, None),
+    ],
+)
+def test_a_study_is_not_joined_with_values_that_optuna_cannot_mix(before, after, told):
+    study = optuna.create_study(study_name="mine")
+    suggest(study.ask(), SearchConfig(space={"model.dimension": before}).space, TrainConfig())
+    space = SearchConfig(space={"model.dimension": after}).space
+    if told is None:
+        check_study(study, space)
+    else:
+        with pytest.raises(
+            UserError, match=f"the study 'mine' has trials with other values of it, {told}.*search.study"
+        ):
+            check_study(study, space)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"low": 1.5, "integer": True},
+        {"step": 0.5, "integer": True},
+        {"high": float("inf")},
+        {"low": float("nan")},
+    ],
+)
+def test_ranges_that_no_sampler_draws_from_are_refused(change):
+    with pytest.raises(ValidationError):
+        SearchConfig(space={"model.dimension": {"low": 1, "high": 8} | change})
+
+
+@pytest.mark.parametrize("study", ["../../x", "a/b", "", "x" * 200])
+def test_a_study_whose_name_is_no_folder_is_refused(study):
+    with pytest.raises(ValidationError, match="a name"):
+        SearchConfig(study=study)

@@ -226,3 +226,16 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     for name in one:
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], one[name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_of_mans_ts_first_stage_is_not_selected(toy_mmkg: MMKG, toy_features: Toy) -> None:
+    """There the development MRR may be high by chance, and patience must not end a run before its second stage."""
+    model = {"dimension": 8, "interaction": "transe", "fusion": {"name": "ikrl", "modality": "textual"}}
+    negatives = {"name": "mans-t", "count": 2, "beta": 0.5}
+    settings = {"epochs": 8, "evaluate_every": 1, "patience": 1, "optimizer": {"lr": 1e-9}, "loss": "margin"}
+    trainer = Trainer(toy_mmkg.graph, toy_features, TrainConfig(model=model, negatives=negatives, **settings))
+    measured: list[dict[str, float]] = []
+    trainer.fit(lambda epoch, metrics: measured.append(metrics))
+    assert all("dev_mrr" in metrics for metrics in measured)
+    assert trainer.selection.best_epoch == 5
+    assert len(measured) == 6

@@ -82,6 +82,14 @@ def test_an_entity_answers_itself_only_where_the_graph_has_loops(engine):
         assert "e1" in {p["key"] for p in everyone["predictions"]}
 
 
+def test_no_type_is_no_choice(make_bundle):
+    bundle = make_bundle()
+    bundle.types = tuple("" if index else "town" for index in range(len(bundle.entities)))
+    catalog = Engine(bundle).catalog
+    assert catalog.model()["types"] == ["town"]
+    assert [catalog.search(f"e{index}", 1)["entities"][0]["type"] for index in range(2)] == ["town", None]
+
+
 def test_candidates_and_types_restrict(engine):
     candidates = ["e3", "Entity 5", "e11", "e3"]
     by_list, by_type, by_both = engine.answer(
@@ -109,7 +117,7 @@ def test_candidates_and_types_restrict(engine):
         (None, ErrorCode.INVALID_QUERY, ""),
         ({"head": "e1", "relation": "r1", "type": "lake"}, ErrorCode.UNKNOWN_TYPE, "river, town"),
         ({"head": "e1", "tail": "e2", "type": "town"}, ErrorCode.UNSUPPORTED, "restrict"),
-        ({"head": {}, "relation": "r1"}, ErrorCode.INVALID_QUERY, "text, an image"),
+        ({"head": {}, "relation": "r1"}, ErrorCode.INVALID_QUERY, "text, image"),
         ({"head": {"text": "a town"}, "relation": "r1", "tail": {"text": "x"}}, ErrorCode.UNSUPPORTED, "at most one"),
         ({"head": {"image": b64encode(b"no").decode()}, "relation": "r1"}, ErrorCode.BAD_IMAGE, "decode"),
         ({"head": {"text": "a town"}, "relation": "r1"}, ErrorCode.NO_MODALITY, "no textual encoder"),
@@ -181,3 +189,41 @@ def test_any_json_gets_a_well_formed_answer(engine, batch):
     assert len(answers) == len(batch)
     for answer in json.loads(json.dumps(answers, allow_nan=False)):
         ANSWER.validate_python(answer)
+
+
+def test_candidates_are_never_left_out_unless_that_is_asked_for(engine):
+    head, relation, tail = engine.bundle.train[3].tolist()
+    query = {"head": f"e{head}", "relation": f"r{relation}", "candidates": [f"e{tail}", f"e{head}", "e20"]}
+    (answer,) = engine.answer([query])
+    assert {one["key"]: one["known"] for one in answer["predictions"]} == {
+        f"e{tail}": True,
+        f"e{head}": False,
+        "e20": False,
+    }
+    hidden, shown = engine.answer(
+        [query | {"exclude_known": True, "exclude_self": True}, query | {"exclude_self": True}]
+    )
+    assert [one["key"] for one in hidden["predictions"]] == ["e20"]
+    assert {one["key"] for one in shown["predictions"]} == {f"e{tail}", "e20"}
+
+
+def test_what_is_not_begun_in_time_fails_and_the_rest_is_answered(engine, monkeypatch):
+    clock = iter([0.0, 0.0, 100.0])
+    monkeypatch.setattr("mmkgc.serving.engine.engine.time.monotonic", lambda: next(clock))
+    plain, relation = {"head": "e1", "relation": "r1"}, {"head": "e1", "tail": "e2"}
+    first, second = engine.answer([plain, relation], within=30)
+    assert first["predictions"]
+    assert second["error"]["code"] == "out_of_time"
+
+
+def test_costly_queries_are_worked_on_in_small_pieces(engine):
+    explained = {"head": "e1", "relation": "r1", "k": 100, "explain": True}
+    resolved = [engine.resolver.resolve(place, explained) for place in range(10)]
+    assert [sum(map(len, piece.values())) for piece in engine.scorer.pieces(resolved)] == [2] * 5
+
+
+def test_only_the_first_unknown_names_of_a_batch_are_compared_with_every_name(engine):
+    answers = engine.answer([{"head": f"nobody {number}", "relation": "r1"} for number in range(100)])
+    suggested = [bool(answer["error"]["nearest"]) for answer in answers]
+    assert suggested == [True] * 16 + [False] * 84
+    assert {answer["error"]["code"] for answer in answers} == {"unknown_entity"}

@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from mmkgc.components.kge.graph import Vocabulary
@@ -35,3 +37,12 @@ def test_search_ranks_beginnings_before_words_before_similar(labels):
     assert labels.search("oslu", 1) == [3]
     assert labels.search("", 2) == [0, 1]
     assert labels.search("paris", 1) == [1]
+
+
+def test_accents_may_be_composed_or_not():
+    names = ("Zo\u00eb", "A\u030asa")
+    labels = Labels(Vocabulary(("zoe", "asa"), names), "entity")
+    for form in ("NFC", "NFD"):
+        for index, name in enumerate(names):
+            assert labels.resolve(unicodedata.normalize(form, name)) == index
+            assert labels.search(unicodedata.normalize(form, name), 1) == [index]

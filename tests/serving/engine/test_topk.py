@@ -26,3 +26,23 @@ def test_equals_a_stable_sort(scores, k):
 def test_many_rows_and_columns():
     scores = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32).round(1)
     assert top_k(scores, 20).tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :20].tolist()
+
+
+READ_ONLY = """
+import tempfile, numpy
+def refuse(*arguments, **options):
+    raise OSError(30, "Read-only file system")
+tempfile.TemporaryFile = refuse
+from mmkgc.serving.engine.topk import top_k
+from mmkgc.components.kge.kernels import machine_code
+assert machine_code.CONFIG.CACHE_DIR == ""
+print(top_k(numpy.float32([[1, 3, 2]]), 2))
+"""
+
+
+def test_it_works_where_no_folder_can_hold_machine_code():
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", READ_ONLY], capture_output=True, text=True)
+    assert done.stdout == "[[1 2]]\n", done.stderr

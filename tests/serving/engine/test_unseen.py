@@ -8,13 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
+from mmkgc.components.dataset.modalities.visual import MAX_IMAGE_BYTES
+from mmkgc.components.encoders.images import decode
 from mmkgc.components.encoders.registry import create, recreate
 from mmkgc.components.encoders.vgg16 import VGG16Config
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.model import Model, ModelConfig
-from mmkgc.serving.api.protocol import MAX_IMAGE_BYTES, ErrorCode
+from mmkgc.serving.api.protocol import ErrorCode, Unseen
 from mmkgc.serving.engine.engine import Engine
+from mmkgc.serving.engine.unseen import UnseenEntities
 
 TEXT = "A quiet town on the bank of a wide river."
 
@@ -85,7 +88,7 @@ def test_other_weights_are_refused(make_reading_bundle):
         ({"image": "not base64!"}, ErrorCode.INVALID_QUERY),
         ({"image": b64encode(b"x" * (MAX_IMAGE_BYTES + 1)).decode()}, ErrorCode.INVALID_QUERY),
         ({"image": b64encode(b"GIF89a").decode()}, ErrorCode.BAD_IMAGE),
-        ({"image": png((6000, 5000))}, ErrorCode.BAD_IMAGE),
+        ({"image": png((8000, 6500))}, ErrorCode.BAD_IMAGE),
         ({"text": TEXT, "url": "http://example.org"}, ErrorCode.INVALID_QUERY),
     ],
 )
@@ -115,3 +118,98 @@ def test_a_picture_is_read_by_the_bundles_visual_encoder(bundle):
     )
     assert [p["score"] for p in red["predictions"]] != [p["score"] for p in blue["predictions"]]
     assert bad["error"]["code"] == ErrorCode.BAD_IMAGE
+
+
+def turned(image: Image.Image, kind: str) -> bytes:
+    """Bytes of an image that its EXIF data say is to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(data := BytesIO(), kind, exif=exif)
+    return data.getvalue()
+
+
+def kinds() -> dict[str, bytes]:
+    """A picture in every form in which decoders have gone apart."""
+    values = np.random.default_rng(0).integers(0, 256, (30, 44, 4), dtype=np.uint8)
+    colours, grey = Image.fromarray(values), Image.fromarray(values[..., 0].astype(np.uint16) * 257)
+    pictures = {"turned": turned(colours.convert("RGB"), "JPEG")}
+    saved = {"alpha": (colours, "PNG"), "deep": (grey, "PNG"), "palette": (colours.quantize(9), "GIF")}
+    saved |= {kind: (colours.convert("RGB"), kind) for kind in ("AVIF", "TIFF", "BMP", "WEBP")}
+    for name, (image, kind) in saved.items():
+        image.save(data := BytesIO(), kind)
+        pictures[name] = data.getvalue()
+    return pictures
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_picture_is_the_same_to_a_query_as_to_extraction(bundle, kind):
+    data, encoder = kinds()[kind], create(VGG16Config(weights="random"))
+    unseen = UnseenEntities(bundle)
+    unseen.modalities, unseen.specs = ("visual",), {"visual": encoder.spec.model_dump()}
+    unseen._encoders["visual"] = encoder
+    given = unseen.read(Unseen(image=b64encode(data)))
+    assert torch.equal(given["visual"], encoder.prepare([decode(data)])[0])
+
+
+def test_the_limits_of_a_query_are_those_of_extraction(reading):
+    line = png((20_000, 1))
+    (answer,) = reading.answer([{"head": {"image": line}, "relation": "r1"}])
+    assert answer["error"]["code"] == ErrorCode.BAD_IMAGE
+    assert "a line rather than a picture" in answer["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def counting(counting_folder) -> Engine:
+    return Engine.load(counting_folder)
+
+
+def test_numbers_are_read_by_the_quantiles_that_the_bundle_learnt(counting):
+    model, encoder = counting.bundle.model, recreate(counting.bundle.encoders["numeric"])
+    item = (("founded", 1510.0), ("population", 5400.0))
+    with torch.no_grad():
+        modal = model.entities.encode_new({"numeric": torch.from_numpy(encoder.encode([item]))})
+        scores = model.score_queries([(modal, torch.tensor([1]), "tail")])[0][0]
+    numbers = {"population": 5.4e3, "founded": "1510-01-01"}
+    (answer,) = counting.answer([{"head": {"numbers": numbers}, "relation": "r1", "k": 5}])
+    assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in scores.topk(5).indices.tolist()]
+    assert [p["score"] for p in answer["predictions"]] == pytest.approx(scores.topk(5).values.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code", "told"),
+    [
+        ({"populaton": 5}, ErrorCode.BAD_CONTENT, "did you mean 'population'?"),
+        ({"population": "many"}, ErrorCode.INVALID_QUERY, "'many' is no number and no date"),
+        ({"population": True}, ErrorCode.INVALID_QUERY, "give a finite number"),
+        ({"population": 10**400}, ErrorCode.INVALID_QUERY, "give a finite number"),
+        ({"population": None}, ErrorCode.INVALID_QUERY, "give a finite number"),
+        ({}, ErrorCode.INVALID_QUERY, "at least 1"),
+    ],
+)
+def test_numbers_that_cannot_be_read_are_told(counting, numbers, code, told):
+    (answer,) = counting.answer([{"head": {"numbers": numbers}, "relation": "r1"}])
+    assert answer["error"]["code"] == code
+    assert told in answer["error"]["message"]
+
+
+def test_a_number_never_seen_before_is_placed_within_the_scale(counting):
+    answers = counting.answer([{"head": {"numbers": {"population": each}}, "relation": "r1"} for each in (4e4, 1e300)])
+    assert answers[0]["predictions"] == answers[1]["predictions"]
+
+
+def test_explanations_weigh_numbers_like_any_modality(counting):
+    (answer,) = counting.answer([{"head": "e3", "relation": "r1", "k": 1, "explain": True}])
+    assert set(answer["predictions"][0]["shares"]) == {"structure", "numeric"}
+
+
+def test_the_model_says_how_it_may_be_asked(counting, reading):
+    assert counting.catalog.model()["describing"] == [
+        {
+            "modality": "numeric",
+            "field": "numbers",
+            "noun": "number",
+            "widget": "pairs",
+            "names": ["founded", "population"],
+        }
+    ]
+    assert [one["field"] for one in reading.catalog.model()["describing"]] == ["text"]

@@ -2,6 +2,7 @@
 
 import { $, api, current, el, gauge, get, legend, picture, session, thumbnail, why } from "./common.js";
 import { offerProposals, showProposals } from "./proposals.js";
+import { nothingGiven, offerUnseen, unseenEntity } from "./unseen.js";
 
 const state = { entity: null, relation: null, side: "tail", relations: [], walk: [] };
 let asking = 0;
@@ -26,9 +27,7 @@ async function signIn(given) {
     `${model.model.name} ${model.model.version} · ${model.interaction} · ${model.fusion} · ${model.entities.toLocaleString()} entities, ${model.relations} relations`;
   $("type-label").hidden = !model.types.length;
   $("type").replaceChildren(el("option", { value: "", textContent: "any" }), ...model.types.map((type) => el("option", { textContent: type })));
-  $("unseen").hidden = !Object.keys(model.encoders).length;
-  $("unseen-note").textContent = "Read by " + Object.entries(model.encoders).map(([modality, encoder]) => `${encoder} (${modality})`).join(", ") +
-    (model.unseen_entities === "trained" ? "." : ". The model was trained without structure dropout: expect little of it.");
+  offerUnseen();
   await offerProposals();
   await restore();
 }
@@ -172,27 +171,10 @@ for (const id of ["known", "k", "type"]) $(id).addEventListener("change", ask);
 
 // -- unseen entities -------------------------------------------------------------------------------------------------
 
-let dropped = null;
-
-function takeImage(file) {
-  if (!file) return;
-  const reader = new FileReader();
-  reader.addEventListener("load", () => { dropped = reader.result; $("image-preview").src = dropped; $("image-preview").hidden = false; });
-  reader.readAsDataURL(file);
-}
-$("image").addEventListener("change", () => takeImage($("image").files[0]));
-for (const [type, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
-  $("drop").addEventListener(type, (event) => {
-    event.preventDefault();
-    $("drop").classList.toggle("over", over);
-    if (type === "drop") takeImage(event.dataTransfer.files[0]);
-  });
-}
 $("use-unseen").addEventListener("click", () => {
-  const text = $("text").value.trim();
-  const unseen = { ...(text && { text }), ...(dropped && { image: dropped.split(",")[1] }) };
-  if (!Object.keys(unseen).length) { $("status").textContent = "Give a text or a picture first."; return; }
-  choose({ key: null, name: text ? `“${text.slice(0, 40)}${text.length > 40 ? "…" : ""}”` : "your picture", type: "unseen", unseen, image: dropped, picture: dropped !== null }, state.relation ? { relation: state.relation } : {});
+  const entity = unseenEntity();
+  if (!entity) { $("status").textContent = nothingGiven(); return; }
+  choose(entity, state.relation ? { relation: state.relation } : {});
 });
 
 // -- address ---------------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ import { $, api, current, el, gauge, get, legend, thumbnail, why } from "./commo
 
 const PAGE = 50;
 const STATUSES = ["open", "accepted", "rejected", "all"];
-const DECISIONS = { a: "accept", r: "reject", u: "reopen" };
+const DECISIONS = { a: "accept", r: "reject" };
 const STEPS = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
 
-const state = { relation: "", status: "open", shown: [], total: 0, relations: [], current: 0 };
+// decided: the proposals decided with the present filter, the last one at the end
+const state = { relation: "", status: "open", shown: [], total: 0, relations: [], current: 0, decided: [] };
 let asking = 0;
 
 /** Show the way to the proposals if there are some. */
@@ -29,6 +30,7 @@ async function load() {
   if (turn !== asking) return;
   state.shown = page.proposals;
   state.current = 0;
+  state.decided = [];
   $("proposals").replaceChildren();
   take(page);
 }
@@ -121,11 +123,20 @@ async function decide(index, decision) {
     relation[status] += 1;
     showFilters();
     showDecision($("proposals").children[index], one, index);
+    state.decided = state.decided.filter((other) => other !== one);
+    if (decision !== "reopen") state.decided.push(one);
     $("review-status").textContent = "";
     mark(decision === "reopen" ? index : index + 1);
   } catch (error) {
     $("review-status").textContent = error.message;
   }
+}
+
+/** Take the last decision back, wherever the focus has gone since. */
+function undo() {
+  const last = state.decided.at(-1);
+  if (last) decide(state.shown.indexOf(last), "reopen");
+  else $("review-status").textContent = "There is no decision to undo since this list was opened.";
 }
 
 $("more").addEventListener("click", more);
@@ -135,6 +146,7 @@ document.addEventListener("keydown", (event) => {
   const decision = DECISIONS[event.key];
   if (step) mark(state.current + step);
   else if (decision && !event.repeat) decide(state.current, decision);
+  else if (event.key === "u" && !event.repeat) undo();
   else return;
   event.preventDefault();
 });

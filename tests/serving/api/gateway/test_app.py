@@ -10,15 +10,17 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from mmkgc.serving.api.cost import MAX_COST
+from mmkgc.serving.api.gateway import routes
 from mmkgc.serving.api.gateway.app import create_app
 from mmkgc.serving.api.gateway.routes import schema
-from mmkgc.serving.api.gateway.settings import Limits, own_keys, read_keys
+from mmkgc.serving.api.gateway.settings import Limits
 from mmkgc.serving.api.protocol import Answers, Entities, ModelInfo, Relations
 
 KEY = "0123456789abcdef"
 HEADERS = {"authorization": f"Bearer {KEY}"}
 QUERY = {"head": "e1", "relation": "r1", "k": 3}
-COMMITTED = Path(__file__).parents[3] / "serving" / "gateway" / "openapi.json"
+COMMITTED = Path(routes.__file__).with_name("openapi.json")
 
 
 @pytest.fixture
@@ -102,9 +104,9 @@ def test_a_body_without_length_is_limited_too(engine_model):
 
 
 def test_a_key_that_asks_too_much_waits(engine_model):
-    app = create_app(engine_model, [KEY, "another-key-of-16"], Limits(burst=5, queries_per_second=1))
+    app = create_app(engine_model, [KEY, "another-key-of-16"], Limits(burst=10, queries_per_second=1))
     with TestClient(app, headers=HEADERS) as client:
-        assert client.post("/v1/complete", json={"queries": [QUERY] * 5}).status_code == 200
+        assert client.post("/v1/complete", json={"queries": [QUERY] * 10}).status_code == 200
         refused = client.post("/v1/complete", json={"queries": [QUERY] * 3})
         assert refused.status_code == 429
         assert 2 <= int(refused.headers["retry-after"]) <= 3
@@ -193,6 +195,86 @@ def test_log_lines_have_ids_and_no_payload(client, caplog):
     assert KEY not in str([record.__dict__ for record in caplog.records])
 
 
+@pytest.mark.parametrize(
+    ("query", "fits"),
+    [
+        (QUERY | {"k": 10, "explain": True}, 390),
+        ({"head": {"text": "x" * 2000}, "relation": "r1"}, 125),
+        ({"head": {"image": "AAAA"}, "relation": "r1"}, 15),
+    ],
+)
+def test_a_request_that_costs_too_much_is_refused_before_any_work(query, fits):
+    model = StrangeModel(200, b"")  # whose answer would be another refusal
+    with TestClient(create_app(model, [KEY]), headers=HEADERS) as client:
+        refused = client.post("/v1/complete", json={"queries": [query] * 1000})
+        assert refused.status_code == 413
+        message = refused.json()["error"]["message"]
+        assert f"the limit of {MAX_COST}" in message
+        assert f"send at most {fits} such queries at once" in message
+        assert client.post("/v1/complete", json={"queries": [query] * fits}).status_code == 503
+
+
+def test_a_key_pays_by_cost(engine_model):
+    app = create_app(engine_model, [KEY], Limits(burst=50, queries_per_second=0.001))
+    with TestClient(app, headers=HEADERS) as client:
+        explained = {"queries": [QUERY | {"k": 10, "explain": True}]}
+        assert [client.post("/v1/complete", json=explained).status_code for _ in range(2)] == [200, 429]
+
+
+class BrokenModel(StrangeModel):
+    """Fails as nobody foresaw."""
+
+    async def ask(self, body):
+        raise RuntimeError("unforeseen")
+
+
+def test_an_unforeseen_failure_is_json_too(caplog):
+    app = create_app(BrokenModel(200, b""), [KEY])
+    logging.getLogger("mmkgc.gateway").propagate = True
+    with TestClient(app, headers=HEADERS) as client:
+        answer = client.get("/v1/model", headers={"x-request-id": "id-1"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert answer.headers["x-request-id"] == "id-1"
+    assert "unforeseen" in caplog.text
+
+
+def test_readiness_is_asked_once_a_second_however_many_ask(engine_model, monkeypatch):
+    model = CountingModel(engine_model)
+    with TestClient(create_app(model, [KEY])) as client:
+        assert {client.get("/readyz").status_code for _ in range(50)} == {200}
+        assert model.asked == 1
+        monkeypatch.setattr("mmkgc.serving.api.gateway.gateway.READY_SECONDS", 0)
+        client.app.state.gateway.readiness._until = 0
+        client.get("/readyz")
+        assert model.asked == 2
+
+
+def test_readiness_tells_that_the_model_is_away_without_waiting():
+    model = CountingModel(StrangeModel(503, b""))
+    with TestClient(create_app(model, [KEY])) as client:
+        assert {client.get("/readyz").status_code for _ in range(5)} == {503}
+    assert model.asked == 1
+
+
+class CountingModel:
+    """Counts what it is asked."""
+
+    def __init__(self, model) -> None:
+        self.model, self.asked = model, 0
+
+    async def ask(self, body):
+        self.asked += 1
+        return await self.model.ask(body)
+
+    async def close(self) -> None:
+        pass
+
+
+def test_the_page_may_load_and_send_to_nobody_else(client):
+    policy = client.get("/").headers["content-security-policy"]
+    assert all(part in policy for part in ("default-src 'self'", "base-uri 'none'", "form-action 'none'"))
+
+
 def test_metrics_count_what_happened(client):
     client.post("/v1/complete", json={"queries": [QUERY, {"head": "nobody", "relation": "r1"}]})
     text = client.get("/metrics").text
@@ -204,22 +286,3 @@ def test_metrics_count_what_happened(client):
 
 def test_the_committed_description_is_current(app):
     assert json.loads(COMMITTED.read_text()) == schema(app), "run `python -m mmkgc.serving.api.gateway.openapi`"
-
-
-def test_keys_come_from_a_file_or_the_environment(tmp_path, monkeypatch):
-    from mmkgc.components.runtime.errors import UserError
-
-    (tmp_path / "keys").write_text(f"{KEY}\n\nanother-key-of-16\n")
-    monkeypatch.setenv("MMKGC_API_KEYS_FILE", str(tmp_path / "keys"))
-    assert read_keys() == [KEY, "another-key-of-16"]
-    monkeypatch.delenv("MMKGC_API_KEYS_FILE")
-    monkeypatch.setenv("MMKGC_API_KEYS", "short")
-    with pytest.raises(UserError, match="shorter than 16"):
-        read_keys()
-    monkeypatch.delenv("MMKGC_API_KEYS")
-    with pytest.raises(UserError, match="no API key"):
-        read_keys()
-    monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
-    assert own_keys() == own_keys()
-    assert (tmp_path / "api-key").stat().st_mode & 0o777 == 0o600
-    assert len(own_keys()[0]) == 32

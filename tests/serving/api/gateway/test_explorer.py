@@ -135,3 +135,27 @@ def test_a_text_tries_an_unseen_entity(browser, reading_bundle, serve, in_proces
         relation, side = asked(browser)
         given = {"tail": "head", "head": "tail"}[side]
         assert browser.texts(NAMES) == expected(engine, **{given: {"text": text}, "relation": relation})
+
+
+def test_numbers_try_an_unseen_entity(browser, counting_folder, serve, in_process):
+    engine = Engine.load(counting_folder)
+    browser.resize(1200, 900)
+    with serve(create_app(in_process(engine), [KEY])) as url:
+        browser.open(f"{url}/#key={KEY}")
+        browser.wait(lambda: browser.texts("#question"), "the first question")
+        browser.click("#unseen summary")
+        browser.click("#use-unseen")
+        assert browser.texts("#status") == ["Give a number first."]
+        names = browser.script("return [...document.querySelectorAll('#numbers-names option')].map(o => o.value)")
+        assert names == ["founded", "population"]
+        browser.type(".pairs .name", "population")
+        browser.type(".pairs .value", "5400")
+        browser.type(".pairs > div:last-child .name", "founded")
+        browser.type(".pairs > div:last-child .value", "1510-01-01")
+        browser.click("#use-unseen")
+        browser.wait(lambda: "population 5400, founded" in " ".join(browser.texts("#question")), "its question")
+        relation, side = asked(browser)
+        given = {"tail": "head", "head": "tail"}[side]
+        unseen = {"numbers": {"population": 5400, "founded": "1510-01-01"}}
+        assert browser.texts(NAMES) == expected(engine, **{given: unseen, "relation": relation})
+        assert browser.errors() == []

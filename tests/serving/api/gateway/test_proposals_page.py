@@ -71,12 +71,33 @@ def test_the_keyboard_alone_moves_accepts_rejects_and_takes_back(page, proposals
     page.press("k", UP, "j")
     page.wait(lambda: current(page) == 1, "the second again")
     page.press("u")
-    page.wait(lambda: statuses(page)[1] == "open", "the decision to be taken back")
+    page.wait(lambda: statuses(page)[1] == "open" and current(page) == 1, "the decision to be taken back")
     page.press(DOWN, "r")
     page.wait(lambda: statuses(page)[2] == "rejected", "the third to be rejected")
     assert named(proposals, status=Status.ACCEPTED) == [wanted[0]]
     assert named(proposals, status=Status.REJECTED) == [wanted[2]]
     assert "mmkgc propose export" in page.texts("#export")[0]
+
+
+def test_undo_takes_back_the_last_decision_and_no_other_card_changes(page, proposals):
+    wanted = named(proposals)
+    page.press("u")
+    page.wait(lambda: "no decision" in page.texts("#review-status")[0], "a word that there is nothing to undo")
+    for place, key in enumerate("arar"):
+        page.press(key)
+        page.wait(lambda place=place: current(page) == place + 1, "the next card")
+    page.press("u")  # the focus is on the fifth card, which nobody has decided
+    page.wait(lambda: current(page) == 3, "the last one decided")
+    assert statuses(page)[:5] == ["accepted", "rejected", "accepted", "open", "open"]
+    page.click(f"{CARDS}:nth-child(1) .reopen")
+    page.wait(lambda: statuses(page)[0] == "open", "another one taken back by its button")
+    page.press("u")
+    page.wait(lambda: statuses(page)[2] == "open", "the last that is left")
+    page.press("u")
+    page.wait(lambda: statuses(page)[1] == "open", "the one before")
+    page.press("u")
+    page.wait(lambda: "no decision" in page.texts("#review-status")[0], "a word that all are undone")
+    assert named(proposals) == wanted
 
 
 def test_buttons_decide_and_filters_show_what_was_decided(page, proposals):

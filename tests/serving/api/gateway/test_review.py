@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.serving.api.cost import LOOKUP
 from mmkgc.serving.api.gateway.app import create_app
 from mmkgc.serving.api.gateway.settings import Limits
 from mmkgc.serving.review.decisions import Decisions
@@ -107,8 +108,21 @@ def test_what_makes_no_sense_is_refused(open_client, parameters, body, status):
     assert answer.json()["error"]["message"]
 
 
+def test_a_decision_that_cannot_be_written_is_told_in_json(open_client, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Decisions, "append", full)
+    with open_client() as client:
+        one = page(client, limit=1).proposals[0]
+        answer = client.post(f"/v1/proposals/{one.id}", json={"decision": "accept"})
+        assert answer.status_code == 503
+        assert answer.json()["error"]["message"] == "the decision could not be written: No space left on device"
+        assert page(client, limit=1).proposals[0].id == one.id
+
+
 def test_a_key_may_not_decide_without_end(open_client):
-    with open_client(Limits(burst=3, queries_per_second=0.001)) as client:
+    with open_client(Limits(burst=3 * LOOKUP, queries_per_second=0.001)) as client:
         assert [client.get("/v1/proposals").status_code for _ in range(4)] == [200, 200, 200, 429]
 
 

@@ -1,0 +1,170 @@
+"""Content in files: checked, stored under their digests, and decoded when they are encoded."""
+
+import os
+import stat
+from abc import abstractmethod
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmkgc.components.dataset.modalities.base import Contents, Modality
+from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.progress import track
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mmkgc.components.dataset.checks import Findings
+
+THREADS = min(8, os.cpu_count() or 1)
+LONGEST_NAME = 255  # bytes, on every usual file system
+MAX_BYTES = 400_000_000
+
+
+class BadFile(Exception):
+    """Why a file cannot be used."""
+
+
+class FileModality(Modality):
+    """A modality of files: ``column`` names them, relative to the dataset folder, several separated by ``|``.
+
+    An item is the SHA-256 digest of a blob in the store; worker processes ``decode`` it.
+    """
+
+    @property
+    def arrow(self) -> "pa.DataType":
+        """Digests, none or several an entity."""
+        import pyarrow as pa
+
+        return pa.list_(pa.string())
+
+    @abstractmethod
+    def check(self, data: bytes) -> None:
+        """Raise Unusable for the bytes of a file that extraction could not decode."""
+
+    @abstractmethod
+    def decode(self, data: bytes, options: Mapping[str, Any]) -> Any:
+        """What an encoder with these ``options`` prepares, from a file's bytes. Raises Unusable."""
+
+    def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
+        """Paths of each entity's files."""
+        cells = columns.get(str(self.column)) or [""] * len(columns["key"])
+        return tuple(tuple(path.strip() for path in cell.split("|") if path.strip()) for cell in cells)
+
+    def accept(
+        self,
+        contents: Contents,
+        keys: Sequence[str],
+        folder: Path,
+        put_blob: Callable[[bytes], str],
+        findings: "Findings",
+        allow_outside: bool = False,
+    ) -> Contents:
+        """Digests of each entity's stored files; what is missing or does not decode is told and left out.
+
+        Raises UserError, before anything is stored, for a path that leaves the folder, unless ``allow_outside``.
+        """
+        if not allow_outside:
+            self._refuse_outside(contents, folder)
+        stored = self._store({path for paths in contents for path in paths}, folder, put_blob)
+        unusable = [
+            f"{shown(key)}: {shown(path)} {stored[path]}"
+            for key, paths in zip(keys, contents, strict=True)
+            for path in paths
+            if isinstance(stored[path], BadFile)
+        ]
+        findings.unusable_files += unusable
+        findings.warn_of(f"unusable {self.noun}s, left out (graph.json lists them all)", unusable)
+        digests = [[stored[path] for path in paths] for paths in contents]
+        return tuple(tuple(dict.fromkeys(one for one in some if isinstance(one, str))) for some in digests)
+
+    def from_query(self, value: bytes, options: Mapping[str, Any]) -> Any:
+        """The file, decoded as extraction decodes an entity's, within the same limits."""
+        from mmkgc.components.encoders.images import Unusable
+
+        try:
+            return self.decode(value, options)
+        except Unusable as error:
+            raise Unusable(f"the {self.noun} is not decoded: {error}") from error
+
+    def from_cell(self, value: Any) -> Any:
+        """Bytes as base64; text is base64 already."""
+        return b64encode(value).decode() if isinstance(value, bytes) else value
+
+    def from_option(self, values: Sequence[str]) -> str:
+        """The bytes of a file as base64."""
+        path = Path(values[-1])
+        if not path.is_file():
+            raise UserError(self.option, f"there is no file '{path}'", "give the path of a file")
+        return b64encode(path.read_bytes()).decode()
+
+    def _store(self, paths: set[str], folder: Path, put_blob: Callable[[bytes], str]) -> dict[str, str | BadFile]:
+        """Digest of each file, or why it cannot be used."""
+
+        def store(path: str) -> str | BadFile:
+            try:
+                if reason := self._misunderstood(path):
+                    raise BadFile(reason)
+                return put_blob(self.checked(folder / path))
+            except BadFile as bad:
+                return bad
+
+        ordered = sorted(paths)
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = track(pool.map(store, ordered), f"{self.noun}s", len(ordered), self.noun)
+            return dict(zip(ordered, found, strict=True))
+
+    def checked(self, path: Path) -> bytes:
+        """The file's bytes, once they decode as extraction decodes them. Raises BadFile where they do not."""
+        from mmkgc.components.encoders.images import Unusable
+
+        if reason := unreadable(path):
+            raise BadFile(reason)
+        try:
+            data = path.read_bytes()
+            self.check(data)
+        except OSError as error:
+            raise BadFile("cannot be read") from error
+        except Unusable as error:
+            raise BadFile(f"cannot be used: {shown(error)}") from error
+        return data
+
+    def _refuse_outside(self, contents: Contents, folder: Path) -> None:
+        """Raise UserError for the first path that leads out of the folder: absolute, by ``..``, or by a link."""
+        root = Path(os.path.realpath(folder))
+        for row, paths in enumerate(contents):
+            for path in paths:
+                if self._misunderstood(path) or Path(os.path.realpath(root / path)).is_relative_to(root):
+                    continue
+                raise UserError(
+                    f"{folder / 'entities.tsv'}, line {row + 2}",  # the header is line 1
+                    f"the {self.noun} '{shown(path)}' leads out of the dataset folder",
+                    "copy it into the folder, or set ingest.allow_outside_images=true to read it from there",
+                )
+
+    def _misunderstood(self, path: str) -> str:
+        """Why the cell holds no path at all; empty where it does."""
+        if path.startswith("data:"):
+            return f"is a data URI, not a path: save the {self.noun} as a file"
+        if "://" in path:
+            return f"is an address, and nothing is fetched: download the {self.noun} into the folder"
+        if "\0" in path:
+            return "has a NUL character, which no file name has"
+        if max(map(len, path.encode().split(b"/"))) > LONGEST_NAME:
+            return f"is too long for a file name: an {self.noun} is given by its path, not by its content"
+        return ""
+
+
+def unreadable(path: Path) -> str:
+    """Why a file is not even opened; empty where it can be."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return "does not exist"
+    except (OSError, ValueError):
+        return "cannot be read"
+    if not stat.S_ISREG(found.st_mode):  # a pipe would hang, a device never end
+        return "is not a regular file"
+    return f"has more than {MAX_BYTES:,} bytes" if found.st_size > MAX_BYTES else ""

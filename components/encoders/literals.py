@@ -1,0 +1,185 @@
+"""Numbers and dates as vectors: for each attribute whether it is there, and where among the others' values it lies.
+
+Of every attribute a the training entities' values give the quantiles q_0 ≤ … ≤ q_B at the levels j / B. With them, a
+value x becomes a position and B soft bins:
+
+    p(x)   = piecewise linear through the points (q_j, j / B), constant outside; equal quantiles are one point at the
+             mean of their levels
+    b_k(x) = max(0, 1 − |(B − 1) p(x) − k|),  k = 0 … B − 1;  they sum to 1
+
+An entity's vector has one block a attribute, [1, p, b_0 … b_{B−1}], the mean over its values of this attribute, and
+zeros where it has none. Attributes with fewer than ``rare`` training values share the last block as if they were one
+attribute, whatever their units; so do attributes that no training entity has. Width d = (attributes + 1) · (B + 2).
+
+Positions do not change with a monotonic change of unit (metres or feet, dollars or their logarithm). What is learnt is
+part of the encoder's identity, so that an entity that comes later is read in the same way.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from mmkgc.components.encoders.base import Encoder, EncoderConfig
+from mmkgc.components.encoders.weights import Weights
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+
+Item = Sequence[tuple[str, float]]  # attribute and value, several of an attribute allowed
+
+
+class Points(BaseModel):
+    """The points of p: strictly ascending values, and the level of each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    values: tuple[float, ...] = (0.0,)
+    levels: tuple[float, ...] = (0.5,)  # where nothing was learnt, every value is in the middle
+
+    @classmethod
+    def of(cls, values: Sequence[float], bins: int) -> "Points":
+        """The quantiles of ``values`` at the levels 0, 1 / bins … 1."""
+        if not len(values):
+            return cls()
+        levels = np.arange(bins + 1) / bins
+        knots, inverse, counts = np.unique(np.quantile(values, levels), return_inverse=True, return_counts=True)
+        return cls(values=tuple(knots.tolist()), levels=tuple((np.bincount(inverse, levels) / counts).tolist()))
+
+
+class Fitted(BaseModel):
+    """What was learnt of the training entities: the points of each frequent attribute, and of all ``rare`` ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attributes: dict[str, Points] = {}
+    rare: tuple[str, ...] = ()
+    pooled: Points = Points()
+
+    def __str__(self) -> str:
+        return "learnt by the extraction"
+
+
+class LiteralsConfig(EncoderConfig):
+    """Quantiles of the training entities' numbers."""
+
+    encoder: Literal["literals"] = "literals"
+    weights: Literal["quantiles"] = "quantiles"
+    output: Literal["pooled"] = "pooled"
+    precision: Literal["float32"] = "float32"
+    bins: int = Field(default=8, ge=2, le=100, description="soft bins of an attribute")
+    rare: int = Field(default=20, ge=1, description="attributes with fewer training values share one block")
+    fitted: Fitted = Field(default=Fitted(), description="left out of recipes: the extraction learns it")
+
+
+class Literals(Encoder):
+    """Numbers and dates: per attribute presence, quantile position and soft bins, learnt from training entities."""
+
+    modality = "numeric"
+    Config = LiteralsConfig
+    config: LiteralsConfig
+
+    @property
+    def weights(self) -> Weights:
+        """What was learnt, by its digest; nothing is random."""
+        fitted = self.config.fitted.model_dump(mode="json")
+        return Learnt(self.config.weights, None, digests.of_json([fitted, self.config.bins]))
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    @property
+    def dimension(self) -> int:
+        """One block a frequent attribute, one for the rest."""
+        return (len(self.names) + 1) * (self.config.bins + 2)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Frequent attributes in the order of their blocks."""
+        return sorted(self.config.fitted.attributes)
+
+    def fit(self, items: Sequence[Item]) -> "Literals":
+        """An encoder with the quantiles of ``items``. Raises UserError where there is no number."""
+        values: dict[str, list[float]] = defaultdict(list)
+        for item in items:
+            for attribute, value in item:
+                values[attribute].append(value)
+        if not values:
+            mend = "add them to literals.tsv, or set extract.numeric=null"
+            raise UserError("extract.numeric", "no entity of the training triples has a number", mend)
+        rare = sorted(name for name, found in values.items() if len(found) < self.config.rare)
+        bins = self.config.bins
+        fitted = Fitted(
+            attributes={name: Points.of(values[name], bins) for name in sorted(values.keys() - set(rare))},
+            rare=tuple(rare),
+            pooled=Points.of([value for name in rare for value in values[name]], bins),
+        )
+        return Literals(self.config.model_copy(update={"fitted": fitted}))
+
+    def refusal(self, item: Item) -> str:
+        """An attribute that no training entity has."""
+        known = [*self.names, *self.config.fitted.rare]
+        unknown = [attribute for attribute, _ in item if attribute not in known]
+        return f"the model knows no attribute '{unknown[0]}', {did_you_mean(unknown[0], known)}" if unknown else ""
+
+    def prepare(self, items: Sequence[Item]) -> list[Item]:
+        """Nothing is to be prepared."""
+        return list(items)
+
+    def build(self) -> nn.Module:
+        """No network."""
+        return nn.Identity()
+
+    def pooled(self, batch: Sequence[Item]) -> Tensor:
+        """Vectors ``[B, d]``."""
+        rest, bins = len(self.names), self.config.bins
+        blocks = {name: block for block, name in enumerate(self.names)}
+        rows = np.repeat(np.arange(len(batch)), [len(item) for item in batch])
+        columns = np.array([blocks.get(name, rest) for item in batch for name, _ in item], dtype=np.int64)
+        positions = self._positions(columns, np.array([value for item in batch for _, value in item], dtype=float))
+        soft = np.maximum(0, 1 - np.abs((bins - 1) * positions[:, None] - np.arange(bins)))
+        ones = np.ones((len(rows), 1))
+        sums, counts = np.zeros((len(batch), rest + 1, bins + 2)), np.zeros((len(batch), rest + 1, 1))
+        np.add.at(sums, (rows, columns), np.concatenate([ones, positions[:, None], soft], axis=1))
+        np.add.at(counts, (rows, columns), 1)
+        return torch.from_numpy((sums / np.maximum(counts, 1)).reshape(len(batch), -1)).float()
+
+    def tokens(self, batch: Sequence[Item]) -> list[Tensor]:
+        """Numbers have no sequences; the configuration does not allow them."""
+        raise NotImplementedError
+
+    def _positions(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """p of each value ``[V]`` by the points of its block ``columns[V]``."""
+        knots, levels, counts = self._points
+        below = (knots[columns] <= values[:, None]).sum(axis=1) - 1
+        last = counts[columns] - 1
+        left, right = np.clip(below, 0, last), np.clip(below + 1, 0, last)
+        start, span = knots[columns, left], knots[columns, right] - knots[columns, left]
+        share = np.divide(values - start, span, out=np.zeros_like(values), where=span > 0)
+        return levels[columns, left] + share * (levels[columns, right] - levels[columns, left])
+
+    @cached_property
+    def _points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and levels of the points of every block ``[A + 1, B + 1]``, padded by infinity, and their numbers."""
+        fitted = self.config.fitted
+        points = [*(fitted.attributes[name] for name in self.names), fitted.pooled]
+        counts = np.array([len(each.values) for each in points])
+        knots, levels = np.full((len(points), counts.max()), np.inf), np.zeros((len(points), counts.max()))
+        for row, each in enumerate(points):
+            knots[row, : counts[row]], levels[row, : counts[row]] = each.values, each.levels
+        return knots, levels, counts
+
+
+class Learnt(Weights):
+    """Weights without a file that are not random: they were learnt."""
+
+    @property
+    def random(self) -> bool:
+        """Never."""
+        return False

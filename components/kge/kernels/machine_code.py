@@ -1,0 +1,43 @@
+"""Where compiled loops keep their machine code: one rule for every file that compiles one."""
+
+# mypy: disable-error-code="no-untyped-def"
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numba
+
+from mmkgc.components.runtime import digests
+
+CONFIG: Any = numba.config
+
+
+def cache_folder() -> str:
+    """Where machine code is kept: a folder named by the content of every file of this package; none: "".
+
+    numba looks at the file that holds a loop, not at those that are inlined into it, and would go on with what it
+    compiled before one of them changed. The folder is the user's choice for numba, or beside this file, or in the
+    user's cache, whichever can be written.
+    """
+    here = Path(__file__).parent
+    name = digests.of_json([digests.of_file(path) for path in sorted(here.glob("*.py"))])[:16]
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for parent in filter(None, (CONFIG.CACHE_DIR, here / "__pycache__", Path(caches) / "mmkgc")):
+        folder = Path(parent) / f"kernels-{name}"
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                return str(folder)
+    return ""
+
+
+CONFIG.CACHE_DIR = cache_folder()
+
+
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """``numba.njit`` without the GIL; machine code is kept in ``cache_folder``, if there is one."""
+    return numba.njit(cache=bool(CONFIG.CACHE_DIR), nogil=True, **options)

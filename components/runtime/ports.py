@@ -1,0 +1,30 @@
+"""Ports of this machine, taken before the work that is to be shown on them."""
+
+import errno
+import os
+import socket
+
+from mmkgc.components.runtime.errors import UserError
+
+WAITING = 2048
+"""Connections that wait to be accepted, as many as uvicorn's own sockets let wait."""
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A socket that listens on ``host`` and ``port``: nobody else can take the port while it is open.
+
+    What connects before it is served waits. Raises UserError where the port is taken, or is not ours to take.
+    """
+    try:
+        if not 0 <= port < 1 << 16:
+            raise OverflowError("ports are numbers from 0 to 65535")
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=WAITING)
+    except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None) or 0
+        what = {
+            errno.EADDRINUSE: "another program listens on this port",
+            errno.EACCES: "this port is for the system's administrator",
+            errno.EADDRNOTAVAIL: "this address is not one of this machine's",
+        }.get(number, os.strerror(number) if number > 0 else str(error))
+        raise UserError(f"{host}, port {port}", what, "choose another with --port (or --host)") from error

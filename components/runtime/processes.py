@@ -1,0 +1,183 @@
+"""The processes of one command: whatever it starts ends with it, however it ends.
+
+A command marks the processes that it starts through their environment, which all descendants inherit, whatever group
+or session they move to. INT, TERM and HUP end the command as an exception does. A guard, a small process in a session
+of its own, waits on a pipe for the command's end and kills what still carries the mark: after ``kill -9`` too.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+
+from mmkgc.components.runtime.files import OWNER, hold
+
+MARK = "MMKGC_COMMAND"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE_SECONDS = 10.0
+CLOCK_SECONDS = 2.0  # a process's birth is told by the clock, which may have been set since
+FOLDER = "mmkgc-"
+ROOT = Path(__file__).parents[2]
+_held: dict[Path, Any] = {}
+
+
+class Stopped(SystemExit):
+    """A signal ended the command; its exit code is the shell's, 128 + the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number).name
+
+
+@contextmanager
+def supervised() -> Iterator[None]:
+    """While it is open, a signal raises ``Stopped``, and what is started here does not outlive this process.
+
+    Temporary files of this process and of its children lie in one folder, which is removed at the end. What commands
+    left that could not tidy up is removed at the beginning.
+    """
+    sweep()
+    mark, folder = uuid4().hex, private_folder()
+    guard, pipe = _start_guard(mark)
+    handled = {number: signal.getsignal(number) for number in SIGNALS}
+    handled = {number: handler for number, handler in handled.items() if handler != signal.SIG_IGN}  # nohup, `&` in sh
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ |= {MARK: mark, "TMPDIR": str(folder)}
+    tempfile.tempdir = str(folder)
+    try:
+        _on_signals({number: lambda number, frame: _stop(mark, number) for number in handled})
+        yield
+    finally:
+        _on_signals(dict.fromkeys(handled, signal.SIG_IGN))  # a second Ctrl-C must not end the tidying up
+        end(mark)
+        os.environ.pop(MARK, None)
+        _restore_temporary(*before)
+        remove(folder)
+        os.close(pipe)
+        guard.wait()
+        _on_signals(handled)
+
+
+def _stop(mark: str, number: int) -> None:
+    """End what the command waits for, which else would be waited for on the way out, and the command."""
+    for process in marked(mark):
+        with suppress(psutil.Error):
+            process.terminate()
+    raise Stopped(number)
+
+
+def _on_signals(handlers: dict[signal.Signals, Any]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _restore_temporary(variable: str | None, folder: str | None) -> None:
+    tempfile.tempdir = folder
+    if variable is None:
+        os.environ.pop("TMPDIR", None)
+    else:
+        os.environ["TMPDIR"] = variable
+
+
+def _start_guard(mark: str) -> tuple[subprocess.Popen, int]:
+    """The guard, and the end of the pipe that closes with this process."""
+    theirs, ours = os.pipe()
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {name: value for name, value in os.environ.items() if name != MARK} | {"PYTHONPATH": python_path}
+    nothing = subprocess.DEVNULL
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "mmkgc.components.runtime.guard", mark],
+        stdin=theirs,
+        stdout=nothing,
+        stderr=nothing,
+        cwd="/",
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    return guard, ours
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Processes of this user that carry the mark, without this one."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def end(mark: str, grace: float = GRACE_SECONDS) -> None:
+    """Ask every process with the mark to end, and kill those that have not after ``grace`` seconds."""
+    processes = marked(mark) if grace else []
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    psutil.wait_procs(processes, timeout=grace)
+    while processes := marked(mark):  # also those that were started meanwhile
+        for process in processes:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(processes, timeout=1)
+
+
+def private_folder(parent: str | None = None) -> Path:
+    """A temporary folder that lasts as long as this process: ``remove`` it, else a later command's ``sweep`` does."""
+    hidden = Path(tempfile.mkdtemp(prefix=f".{FOLDER}", dir=parent))
+    folder = hidden.with_name(hidden.name[1:])
+    owner = hold(hidden / OWNER)
+    hidden.rename(folder)
+    _held[folder] = owner
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that ``private_folder`` made."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if owner := _held.pop(folder, None):
+        owner.close()
+
+
+def sweep() -> None:
+    """Remove the private folders of processes that have ended."""
+    for parent in {tempfile.gettempdir(), "/tmp"}:
+        for folder in Path(parent).glob(f"{FOLDER}*"):
+            with suppress(OSError):
+                if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / OWNER).exists():
+                    continue
+                if owner := hold(folder / OWNER):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    owner.close()
+
+
+def identity() -> str:
+    """This process, told apart from those that get its number later, or have it in another container."""
+    space = "-"
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {space} {os.getpid()} {psutil.Process().create_time():.0f}"
+
+
+def has_ended(process: str) -> bool:
+    """Whether the process with this ``identity`` has surely ended; of another machine or container nobody knows."""
+    here, there = identity().split(" "), process.split(" ")
+    if len(there) != len(here) or there[:2] != here[:2]:
+        return False
+    try:
+        born = psutil.Process(int(there[2])).create_time()
+        return abs(born - float(there[3])) > CLOCK_SECONDS
+    except (psutil.NoSuchProcess, ValueError):
+        return True

@@ -1,0 +1,216 @@
+"""A trained model as a notebook uses it: completions, scores, reasons, vectors and metrics as tables."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.evaluation.metrics import QueryRanks, metrics_by_side
+from mmkgc.components.kge.evaluation.ranks import rank
+from mmkgc.components.kge.graph import Graph, KnownTriples, no_triples
+from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.extras import required
+from mmkgc.pipeline.cli.complete import PARTS, refuse_failed
+from mmkgc.serving.api.protocol import QueryError
+from mmkgc.serving.engine import engine as serving
+
+Entity = str | Mapping[str, Any]
+"""A key or a name of the graph, or ``{"text": …, "image": …}`` of an entity that the graph does not hold."""
+REGISTERED = "models:/"
+HITS = (1, 3, 10)
+POPULARITY = "relation popularity"
+
+
+class Explanation(NamedTuple):
+    """Why a triple has its score.
+
+    ``probability``: calibrated, None where the model was not. ``known``: whether the graph holds it, in any split.
+    ``modality_weights``: how much each modality counts in it, None where the fusion does not weigh. ``similar``: the
+    most similar training triples of the relation, names in the columns ``head``, ``relation``, ``tail``.
+    """
+
+    score: float
+    probability: float | None
+    known: bool
+    modality_weights: dict[str, float] | None
+    similar: pd.DataFrame
+
+
+class Engine(serving.Engine):
+    """The engine that serves, with answers as tables. Entities and relations are given by key or by name.
+
+    Made by ``mmkgc.load``, ``RunResult.load``, or ``Engine.load(folder)`` of a bundle. ``bundle`` is what was trained:
+    ``bundle.model`` the PyTorch module, ``bundle.entities`` and ``bundle.relations`` the vocabularies.
+    """
+
+    def complete(
+        self,
+        head: Entity | None = None,
+        relation: str | None = None,
+        tail: Entity | None = None,
+        *,
+        k: int = 10,
+        exclude_known: bool = True,
+        exclude_self: bool = True,
+        candidates: Sequence[str] | None = None,
+        type: str | None = None,
+    ) -> pd.DataFrame:
+        """The ``k`` best completions of a triple of which one part is left out.
+
+        At most one of ``head`` and ``tail`` may be an entity that the graph does not hold, described by a ``text``, an
+        ``image`` (a path, or the bytes of a PNG, JPEG, WebP or GIF), or both. ``exclude_known`` leaves out what the
+        graph holds already, ``exclude_self`` the entity that is asked about. ``candidates`` (keys or names) and
+        ``type`` restrict the entities that are ranked.
+        Returns columns ``key name score probability known``, the best first; scores are logits, higher is more
+        plausible. Raises UserError for labels that the graph does not have.
+        """
+        query = {"head": _json(head), "relation": relation, "tail": _json(tail), "k": k, "type": type}
+        options = {"exclude_known": exclude_known, "exclude_self": exclude_self, "candidates": candidates}
+        answer = self._ask(query | options)
+        if "predictions" not in answer:
+            raise UserError("complete", "nothing is asked for", "leave out one of head, relation and tail")
+        columns = ["key", "name", "score", "probability", "known"]
+        ranks = pd.RangeIndex(1, len(answer["predictions"]) + 1, name="rank")
+        return pd.DataFrame(answer["predictions"], index=ranks, columns=columns)
+
+    def score(self, head: Entity, relation: str, tail: Entity) -> float:
+        """The score of a triple, a logit: higher is more plausible. Raises UserError for unknown labels."""
+        return float(self._ask({"head": _json(head), "relation": relation, "tail": _json(tail)})["score"])
+
+    def explain(self, head: str, relation: str, tail: str) -> Explanation:
+        """Score and reasons of a triple of the graph's entities. Raises UserError for unknown labels."""
+        answer = self._ask({"head": head, "relation": relation, "tail": tail, "explain": True})
+        similar = [[triple[part]["name"] for part in PARTS] for triple in answer["support"]]
+        return Explanation(
+            score=answer["score"],
+            probability=answer["probability"],
+            known=answer["known"],
+            modality_weights=answer["shares"],
+            similar=pd.DataFrame(similar, columns=list(PARTS)),
+        )
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the vectors that every entity has: ``structure``, its modalities, and what the fusion makes."""
+        return tuple(self.bundle.model.everyone().views)
+
+    def embeddings(self, view: str | None = None) -> pd.DataFrame:
+        """The vectors of all entities ``[N, e]``, float32, one row a key in the order of the vocabulary.
+
+        ``view``: one of ``views``; by default the one that the score's first term compares, or ``structure`` where
+        that depends on the relation. Interactions over complex numbers have e = 2d reals. Raises UserError for an
+        unknown view.
+        """
+        views = self.bundle.model.everyone().views
+        first = self.bundle.model.fusion.terms[0].head
+        chosen = view or (first if first in views else "structure")
+        if chosen not in views:
+            raise UserError("embeddings", f"the model has no view '{chosen}'", did_you_mean(chosen, views))
+        keys = pd.Index(self.bundle.entities.keys, name="entity")
+        return pd.DataFrame(views[chosen].detach().cpu().numpy().copy(), index=keys)
+
+    def evaluate(self, triples: pd.DataFrame | Iterable[Sequence[str]], *, batch_size: int = 256) -> pd.DataFrame:
+        """Filtered metrics of true triples, beside those of relation popularity.
+
+        ``triples``: rows of head, relation, tail (keys or names), in columns of these names if it is a DataFrame. Each
+        is asked for its head and for its tail; other true answers, of the graph and of ``triples``, do not compete;
+        ties count at their mean rank. The model must not have been trained on them for the figures to mean anything.
+        Returns rows by ``scorer`` (``model``, ``relation popularity``) and ``side`` (``both``, ``head``, ``tail``);
+        columns ``mr``, ``mrr``, ``hits_at_1``, … as shares of 1. Raises UserError for unknown labels.
+        """
+        ids = self._ids(triples)
+        bundle, model = self.bundle, self.bundle.model
+        sizes = len(bundle.entities), len(bundle.relations)
+        known = KnownTriples(torch.cat([bundle.known.triples, ids]), *sizes)
+        popularity = RelationPopularity(
+            Graph(bundle.entities, bundle.relations, bundle.train, no_triples(), no_triples())
+        )
+        frozen = model.everyone()
+        try:
+            ranks = {"model": rank(model, ids, known, batch_size), POPULARITY: rank(popularity, ids, known, batch_size)}
+        finally:
+            model.freeze(frozen)
+        by_side = {scorer: metrics_by_side(QueryRanks.of(found), HITS, "realistic") for scorer, found in ranks.items()}
+        rows = {(scorer, side): values for scorer, sides in by_side.items() for side, values in sides.items()}
+        index = pd.MultiIndex.from_tuples(list(rows), names=["scorer", "side"])
+        return pd.DataFrame(list(rows.values()), index=index)
+
+    def _ask(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        with required():
+            (answer,) = self.answer([query])
+        refuse_failed(answer)
+        return answer
+
+    def _ids(self, triples: pd.DataFrame | Iterable[Sequence[str]]) -> Tensor:
+        """Triples ``[T, 3]`` of labels."""
+        rows = triples[list(PARTS)].itertuples(index=False) if isinstance(triples, pd.DataFrame) else triples
+        labels = self.resolver.entities, self.resolver.relations, self.resolver.entities
+        ids = []
+        for number, row in enumerate(rows, start=1):
+            try:
+                ids.append([label.resolve(str(part)) for label, part in zip(labels, row, strict=True)])
+            except ValueError as error:
+                raise UserError(f"triple {number}", f"{row!r} is no triple", "give head, relation, tail") from error
+            except QueryError as error:
+                near = ", ".join(item["name"] for item in error.nearest)
+                raise UserError(f"triple {number}", str(error), f"did you mean: {near}?" if near else "") from error
+        if not ids:
+            raise UserError("evaluate", "there are no triples", "give rows of head, relation, tail")
+        return torch.tensor(ids)
+
+
+def load(model: str | Path) -> Engine:
+    """The model of a bundle folder, or of the registry: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+
+    Raises UserError where there is no such folder, model, alias or version.
+    """
+    if not str(model).startswith(REGISTERED):
+        return Engine.load(Path(model))
+    with required():
+        from mmkgc.components.runtime import model_registry as registry
+
+        name, alias, version = _registered(str(model))
+        if alias:
+            folder, found = registry.champion_bundle(name, alias), registry.version_at(name, alias)
+            return Engine.load(folder, name, found.version if found else alias)
+        return Engine.load(registry.bundle_of(registry.version(name, version)), name, version)
+
+
+def evaluate(model: str | Path | Engine, triples: pd.DataFrame | Iterable[Sequence[str]]) -> pd.DataFrame:
+    """Filtered metrics of true triples by a model, as ``Engine.evaluate``; ``model`` as ``load`` takes it."""
+    return (model if isinstance(model, Engine) else load(model)).evaluate(triples)
+
+
+def _registered(uri: str) -> tuple[str, str, str]:
+    """Name, alias and version in a URI of the registry; one of the last two is empty."""
+    text = uri.removeprefix(REGISTERED)
+    name, _, alias = text.partition("@")
+    name, _, version = name.partition("/")
+    if not name or bool(alias) == bool(version):
+        raise UserError(uri, "this names no registered model", "write models:/NAME@ALIAS or models:/NAME/VERSION")
+    return name, alias, version
+
+
+def _json(entity: Entity | None) -> str | dict[str, Any] | None:
+    """An entity as a query has it; images become base64."""
+    if entity is None or isinstance(entity, str):
+        return entity
+    described = dict(entity)
+    image = described.get("image")
+    if isinstance(image, str | Path):
+        image = _bytes(Path(image))
+    if isinstance(image, bytes):
+        described["image"] = b64encode(image).decode()
+    return described
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(path, "this image cannot be read", str(error.strerror)) from error

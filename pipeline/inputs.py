@@ -1,0 +1,81 @@
+"""What a recipe reads from this machine: a cluster's pods cannot, so it is published before a run is submitted."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmkgc.components.encoders.weights import find_local
+from mmkgc.components.extract.config import ImportedConfig
+from mmkgc.components.ingest import increments, source
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.inputs import publish_input
+from mmkgc.feature_store.storage import Storage
+from mmkgc.pipeline.config import Recipe
+
+WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
+
+
+class LocalInput(NamedTuple):
+    """A file or folder of this machine that the recipe names at ``key``."""
+
+    key: str
+    path: Path
+
+
+def local_inputs(recipe: Recipe) -> list[LocalInput]:
+    """Everything that the recipe reads from this machine. Raises UserError for what it names and is not here."""
+    found = []
+    if recipe.dataset not in source.BUNDLED and "://" not in recipe.dataset:
+        found.append(LocalInput("dataset", source.folder_of(recipe.dataset)))
+    for index, place in enumerate(recipe.ingest.increments):
+        if "://" not in place:
+            increments.fingerprint([place])  # refuses a folder without triples
+            found.append(LocalInput(f"ingest.increments.{index}", Path(place)))
+    for modality, encoder in recipe.extract:
+        for field in ("source", "weights"):
+            named, key = getattr(encoder, field, None), f"extract.{modality}.{field}"
+            if isinstance(named, str) and (path := _local(named, key, encoder)):
+                found.append(LocalInput(key, path))
+    return found
+
+
+def publish(recipe: Recipe, storage: Storage) -> Recipe:
+    """The recipe with every local input in the store: content-addressed, and skipped where it is there already.
+
+    Raises UserError for an input that is missing, and where the store is a folder of this machine.
+    """
+    found = local_inputs(recipe)
+    if found and "://" not in storage.root:
+        raise UserError(
+            f"{found[0].key} {found[0].path}",
+            f"pods cannot read this machine's files, nor its store {storage.root}",
+            "set MMKGC_STORAGE to the store of the cluster, s3://bucket/prefix",
+        )
+    values = recipe.model_dump(mode="json", by_alias=True)
+    for key, path in found:
+        whole = key == "dataset" or key.startswith("ingest.")
+        uri = storage.publish(path, "datasets").uri if whole else publish_input(path, storage)
+        _put(values, key.split("."), uri)
+    return Recipe.model_validate(values)
+
+
+def _local(place: str, key: str, encoder: Any) -> Path | None:
+    """The file or folder that ``place`` names; None for names, digests and URIs."""
+    if "://" in place:
+        return None
+    if isinstance(encoder, ImportedConfig):
+        path = Path(place).expanduser()
+        is_file = path.suffix not in ("", ".json")  # else a manifest, which is in the store
+    else:
+        path = find_local(place) or Path(place).expanduser()
+        is_file = path.exists() or path.suffix in WEIGHT_FILES or place.startswith((".", "/", "~"))
+    if is_file and not path.exists():
+        raise UserError(key, f"'{place}' is not here", "give the path of the file or folder")
+    return path if is_file else None
+
+
+def _put(values: Any, path: list[str], value: str) -> None:
+    """Set a value of nested dictionaries and lists."""
+    *parents, last = path
+    for part in parents:
+        values = values[int(part) if isinstance(values, list) else part]
+    values[int(last) if isinstance(values, list) else last] = value

@@ -1,0 +1,76 @@
+"""Keys of recipes that have another name now: the old one is read, with one sentence that says so.
+
+An old name is kept for two minor versions and then becomes an unknown key (see CONTRIBUTING.md).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from mmkgc.components.runtime.errors import UserError
+
+RENAMED = {"train.objective": "train.loss"}
+"""Old key and new key; the last part alone may differ. ``objective``: until 0.3."""
+PARENT = "train."  # keys of a search space are keys of `train`
+
+
+def current_key(key: str) -> str:
+    """The present name of a dotted key: ``train.objective.margin`` → ``train.loss.margin``."""
+    for old, new in RENAMED.items():
+        if f"{key}.".startswith(f"{old}."):
+            return new + key.removeprefix(old)
+    return key
+
+
+def current(values: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """A recipe's ``values`` with every old key under its present name; tells on stderr which there were.
+
+    ``where`` names the recipe's file. Raises UserError where a key stands under both names.
+    """
+    found: list[str] = []
+    renamed = _renamed(values, "", found, where)
+    for old in dict.fromkeys(found):
+        tell(where, old)
+    return renamed
+
+
+def tell(where: object, old: str) -> None:
+    """Say on stderr that the key ``old`` has another name now."""
+    sentence = f"{where}: '{old}' is called '{current_key(old)}' now; the old name will be refused in a later version"
+    click.secho(f"mmkgc: {sentence}", fg="yellow", err=True)
+
+
+def _renamed(values: Mapping[str, Any], path: str, found: list[str], where: object) -> dict[str, Any]:
+    """``values`` at the dotted ``path`` (ended by a dot, or empty); adds old keys to ``found``."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        new = _last(key, path, found)
+        if new != key and new in values:
+            raise UserError(
+                f"{where}, {path}{key}", f"this is called '{new}' now, and '{new}' is given too", "keep one"
+            )
+        result[new] = _below(value, new, path, found, where)
+    return result
+
+
+def _last(key: str, path: str, found: list[str]) -> str:
+    """The present name of ``key`` at ``path``; keys of a search space, or of its conditions, are dotted paths."""
+    prefix = PARENT if _names_keys(path) else path
+    full = f"{prefix}{key}"
+    new = current_key(full)
+    if new != full:
+        found.append(full)
+    return new.removeprefix(prefix)
+
+
+def _below(value: Any, key: str, path: str, found: list[str], where: object) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    # what a system says `for:` a dataset is a recipe of its own
+    inner = "" if path == "for." else f"{path}{key}."
+    return _renamed(value, inner, found, where)
+
+
+def _names_keys(path: str) -> bool:
+    return path == "search.space." or (path.startswith("search.space.") and path.endswith(".when."))

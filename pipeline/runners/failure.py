@@ -1,0 +1,86 @@
+"""How a step's process ended, and what is told of it: one sentence where the cause is known."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from mmkgc.components.runtime.errors import UserError
+
+GIGABYTE = 1 << 30
+LAST_LINES = 20
+SYSTEM = re.compile(r"(?:\[[Ee]rrno |\(os error )(\d+)")
+SQLITE = {"database or disk is full": 28, "readonly database": 30}  # SQLite's words for ENOSPC and EROFS
+
+
+class StepFailed(Exception):
+    """A step ended with an error that is not the user's: its traceback, and the log that holds the rest."""
+
+    def __init__(self, step: str, traceback: str, log: Path) -> None:
+        super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
+
+
+class StepProcess:
+    """Runs a step's command as kfp does, which forgets how it ended; ``code`` remembers."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def __call__(self, full_command: Sequence[str], env_vars: dict[str, str] | None = None) -> int:
+        """Run the command, print what it prints, and return its exit code."""
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        with subprocess.Popen(full_command, bufsize=1, env=os.environ | (env_vars or {}), **pipe) as process:  # type: ignore[call-overload]
+            for line in process.stdout:
+                print(line, end="")
+        self.code = process.returncode
+        return self.code
+
+
+def failure(step: str, log: Path, code: int) -> Exception:
+    """The signal, the user's error or the system's in one sentence, else the step's traceback.
+
+    ``code``: what the step's process ended with; negative, or above 128 where its shell tells it, for a signal.
+    """
+    if number := -code if code < 0 else max(0, code - 128):
+        return _signalled(step, number, log)
+    traceback = _traceback(log)
+    for line in traceback:
+        if "UserError: " in line:
+            return UserError(step, line.partition("UserError: ")[2])
+    text = traceback[-1] if traceback else ""
+    numbers = [int(found) for found in SYSTEM.findall(text)] + [code for words, code in SQLITE.items() if words in text]
+    if numbers:
+        file = re.search(r"'([^']+)'$", text)
+        told = f"{os.strerror(numbers[0])} in step '{step}' (the whole log: {log})"
+        return OSError(numbers[0], told, file[1]) if file else OSError(numbers[0], told)
+    return StepFailed(step, "\n".join(traceback), log)
+
+
+def _signalled(step: str, number: int, log: Path) -> UserError:
+    name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+    if number != signal.SIGKILL:
+        return UserError(f"step '{step}'", f"ended by {name}", f"run again, it goes on where it was; the log: {log}")
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIGABYTE  # of the largest process yet
+    total = psutil.virtual_memory().total / GIGABYTE
+    return UserError(
+        f"step '{step}'",
+        f"killed ({name}) when its largest process had taken up to {taken:.1f} GB of this machine's {total:.1f} GB",
+        "where nobody killed it, memory ran out: lower batch_size, dimension or workers, or give the machine more, and "
+        "run again, it goes on where it was",
+    )
+
+
+def _traceback(log: Path) -> list[str]:
+    """Lines of the log's last traceback, to the error's own line; without one, the log's last lines."""
+    lines = [line.removeprefix("    ") for line in log.read_text(encoding="utf-8").splitlines()]
+    begins = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    traceback = lines[begins[-1] :] if begins else lines[-LAST_LINES:]
+    for index, line in enumerate(traceback):
+        if index and line and not line.startswith((" ", "Traceback", "The above", "During")):
+            return traceback[: index + 1]
+    return traceback

@@ -1,0 +1,71 @@
+"""What a Kubeflow run left in MLflow: its metrics and its model; and the end of a run that was cancelled."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from mmkgc.components.runtime import pipeline_run, tracking
+from mmkgc.components.runtime.settings import Settings
+
+ENDED = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELED": "KILLED", "SKIPPED": "FINISHED"}
+SHOWN = ("test/mrr", "test/hits_at_1", "test/hits_at_10", "baseline/mrr")
+
+
+def lines(run_id: str) -> Iterator[str]:
+    """What there is to say of a run's end; one sentence where MLflow is not named here, or does not answer."""
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        yield "metrics and model are in the cluster's MLflow (set MLFLOW_TRACKING_URI to see them here)"
+        return
+    try:
+        found = pipeline_run.find(_client(), run_id)
+    except Exception as error:  # MLflow raises what its store raises
+        yield f"MLflow at {Settings.from_env().tracking_uri} does not answer: {_first_line(error)}"
+        return
+    if found is None:
+        yield "MLflow knows no run of it"
+        return
+    metrics = [f"{name} {found.data.metrics[name]:.4f}" for name in SHOWN if name in found.data.metrics]
+    if metrics:
+        yield "   ".join(metrics)
+    tags = found.data.tags
+    if "model" in tags:
+        promoted = "now champion" if tags.get("promoted") == "True" else "not promoted"
+        yield f"registered {tags['model']}: {promoted}\n  {tags.get('gate', '')}"
+    if link := _link(found):
+        yield f"MLflow:    {link}"
+
+
+def close(run_id: str, state: str) -> None:
+    """End the MLflow runs that killed pods of an ended run could not end. Silent where MLflow cannot be reached."""
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        return
+    try:
+        api = _client()
+        top = pipeline_run.find(api, run_id)
+        if top is None:
+            return
+        query = f"tags.`{pipeline_run.PARENT_TAG}` = '{top.info.run_id}'"
+        for run in api.search_runs([top.info.experiment_id], query, max_results=1000):
+            if run.info.status in ("RUNNING", "SCHEDULED"):
+                api.set_terminated(run.info.run_id, "KILLED")
+        api.set_terminated(top.info.run_id, ENDED[state])
+    except Exception:
+        return
+
+
+def _client() -> Any:
+    """A client that says within seconds that its server is absent."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
+    return tracking.client()
+
+
+def _link(run: Any) -> str | None:
+    address = Settings.from_env().tracking_uri
+    if not address.startswith("http"):
+        return None
+    return f"{address.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

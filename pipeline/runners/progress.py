@@ -1,0 +1,84 @@
+"""How far a Kubeflow run is: its steps, in the order of the pipeline, read from the API's details."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+from typing import Any
+
+WORKS = "executor"
+"""Name that Kubeflow gives a task's own pod, ``executor(1)`` the second attempt's."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task of the pipeline: its state, how long it takes or took, and its pods, one an attempt."""
+
+    name: str
+    state: str  # pending, running, succeeded, cached, skipped, failed, canceled
+    seconds: float | None = None
+    pods: tuple[str, ...] = ()
+    error: str = ""
+
+
+def steps(run: Mapping[str, Any]) -> list[Step]:
+    """The steps of a run as ``GET /runs/{id}`` answers it."""
+    details = (run.get("run_details") or {}).get("task_details") or []
+    by_name: dict[str | None, dict[str, Any]] = {}
+    for detail in details:
+        by_name.setdefault(detail.get("display_name"), detail)
+    tree = _Tree(details)
+    return [_step(shown, by_name.get(name), by_name.get(f"{name}-driver"), tree) for name, shown in _tasks(run)]
+
+
+def _tasks(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and shown name of the pipeline's tasks, each after those that it waits for."""
+    document = run.get("pipeline_spec") or {}
+    tasks = document.get("pipeline_spec", document).get("root", {}).get("dag", {}).get("tasks", {})
+    order = TopologicalSorter({name: task.get("dependentTasks", []) for name, task in sorted(tasks.items())})
+    for name in order.static_order():
+        yield name, tasks[name]["taskInfo"]["name"]
+
+
+class _Tree:
+    """Details by what they belong to."""
+
+    def __init__(self, details: list[dict[str, Any]]) -> None:
+        self._by_id = {detail.get("task_id"): detail for detail in details}
+
+    def below(self, detail: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Every detail below one, in order."""
+        for child in detail.get("child_tasks") or []:
+            if found := self._by_id.get(child.get("task_id")):
+                yield found
+                yield from self.below(found)
+
+
+def _step(name: str, detail: dict[str, Any] | None, driver: dict[str, Any] | None, tree: _Tree) -> Step:
+    if detail is None:
+        failed = driver is not None and driver.get("state") == "FAILED"
+        return Step(name, "failed" if failed else "pending", error=_error(driver) if failed else "")
+    below = [each for each in tree.below(detail) if str(each.get("display_name", "")).startswith(WORKS)]
+    pods = tuple(each["pod_name"] for each in below if each.get("pod_name"))
+    state = str(detail.get("state") or "pending").lower()
+    if state == "succeeded" and below and all(each.get("state") == "SKIPPED" for each in below):
+        state = "cached"
+    errors = [_error(each) for each in (detail, *below) if _error(each)]
+    return Step(name, state, _seconds(detail), pods, errors[-1] if errors else "")
+
+
+def _seconds(detail: Mapping[str, Any]) -> float | None:
+    begun, ended = _time(detail.get("start_time")), _time(detail.get("end_time"))
+    return ((ended or datetime.now(UTC)) - begun).total_seconds() if begun else None
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time of the API; Kubernetes writes none as the year 1 or 1970."""
+    if not text:
+        return None
+    found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return found if found.year > 1970 else None
+
+
+def _error(detail: Mapping[str, Any] | None) -> str:
+    return str(((detail or {}).get("error") or {}).get("message") or "")

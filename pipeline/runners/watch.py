@@ -1,0 +1,108 @@
+"""Follows a Kubeflow run until it ends: one line a step, and what a failed one said."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.pipeline.runners.kubeflow import ENDED, Kubeflow, Unavailable, patiently
+from mmkgc.pipeline.runners.progress import Step, steps
+
+POLL_SECONDS = 3.0
+LOG_LINES = 15
+KFP_BEGINS = " {}[]"
+"""What the lines of kfp's executor begin with."""
+MARKS = {
+    "pending": ("·", None), "running": ("▸", "cyan"), "succeeded": ("✓", "green"), "cached": ("=", "green"),
+    "skipped": ("-", None), "failed": ("✗", "red"), "canceling": ("▸", "yellow"), "canceled": ("✗", "yellow"),
+}  # fmt: skip
+SAID = {"cached": "unchanged, from the cache", "skipped": "not needed", "pending": ""}
+
+
+def follow(kubeflow: Kubeflow, run_id: str) -> dict[str, Any]:
+    """Show the run's steps until it ends, and return the run. Outages of minutes are waited for."""
+    table = Table()
+    while True:
+        run = patiently(kubeflow.run, run_id, pause=POLL_SECONDS, tell=table.note)
+        found = steps(run)
+        table.show(found, lambda step: last_line(log_of(kubeflow, run_id, step)))
+        if run.get("state") in ENDED:
+            for step in found:
+                if step.state == "failed":
+                    _explain(kubeflow, run_id, step)
+            return run
+        time.sleep(POLL_SECONDS)
+
+
+class Table:
+    """The steps on stderr: on a terminal a table that is kept up to date, else a line when a step begins or ends."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self._height, self._noted = 0, ""
+        self._told: dict[str, tuple[str, int]] = {}
+
+    def show(self, found: list[Step], last_line: Callable[[Step], str]) -> None:
+        """Draw the steps as they are now."""
+        self._noted = ""
+        if self.live:
+            lines = [line(step, last_line(step) if step.state == "running" else "") for step in found]
+            self._draw(lines)
+            return
+        for step in found:
+            if step.state != "pending" and self._told.get(step.name) != (step.state, len(step.pods)):
+                self._told[step.name] = (step.state, len(step.pods))
+                click.echo(line(step), err=True)
+
+    def note(self, text: str) -> None:
+        """Say once that the cluster does not answer."""
+        if text != self._noted:
+            click.secho(f"  {text}; trying again", fg="yellow", err=True)
+            self._noted, self._height = text, 0
+
+    def _draw(self, lines: list[str]) -> None:
+        up = f"\033[{self._height}A" if self._height else ""
+        click.echo(up + "".join(f"\r\033[K{text}\n" for text in lines), nl=False, err=True)
+        self._height = len(lines)
+
+
+def line(step: Step, last: str = "") -> str:
+    """One step: mark, name, duration, attempts beyond the first, and the last line of its log."""
+    mark, colour = MARKS.get(step.state, ("?", None))
+    took = SAID.get(step.state, f"{step.seconds:7.1f} s" if step.seconds is not None else "")
+    attempts = f"  attempt {len(step.pods)}" if len(step.pods) > 1 else ""
+    return f"{click.style(mark, fg=colour)} {step.name:<18}{took}{attempts}  {last[:80]}".rstrip()
+
+
+def log_of(kubeflow: Kubeflow, run_id: str, step: Step) -> str:
+    """What the step's last pod has printed; empty where there is no pod, or it is gone."""
+    if not step.pods:
+        return ""
+    try:
+        return kubeflow.log(run_id, step.pods[-1])
+    except (UserError, Unavailable):
+        return ""
+
+
+def refusal(log: str) -> str | None:
+    """The sentence that ends a step whose input was refused."""
+    found = [text.partition("UserError: ")[2] for text in log.splitlines() if "UserError: " in text]
+    return found[-1] if found else None
+
+
+def last_line(log: str) -> str:
+    """The last thing that a step said itself: kfp's executor begins every log with the step's input as JSON."""
+    said = [text for text in log.splitlines() if text.strip() and text[0] not in KFP_BEGINS]
+    return said[-1].strip() if said else ""
+
+
+def _explain(kubeflow: Kubeflow, run_id: str, step: Step) -> None:
+    log = log_of(kubeflow, run_id, step)
+    sentence = refusal(log)
+    click.secho(f"\n{step.name}: {sentence or step.error or 'failed'}", fg="red", err=True)
+    if sentence is None and log:
+        click.echo("\n".join(f"  {text}" for text in log.splitlines()[-LOG_LINES:]), err=True)
+    click.echo(f"  the whole log:  mmkgc logs {run_id} {step.name.split()[0]}", err=True)

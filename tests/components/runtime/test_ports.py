@@ -1,0 +1,17 @@
+import pytest
+
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.ports import listener
+
+
+def test_a_taken_port_is_refused_in_one_sentence() -> None:
+    with listener("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(UserError, match=f"127.0.0.1, port {port}: another program listens on this port — choose"):
+            listener("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("no such host", 0), ("127.0.0.1", 70000)])
+def test_an_impossible_address_is_refused(host: str, port: int) -> None:
+    with pytest.raises(UserError, match=f"{host}, port {port}: "):
+        listener(host, port)

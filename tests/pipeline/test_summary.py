@@ -1,0 +1,46 @@
+"""What ``mmkgc run`` prints at its end is read from the store, wherever that is."""
+
+import importlib
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mmkgc.feature_store.storage import open_storage
+from mmkgc.pipeline.cli import mmkgc
+from mmkgc.pipeline.runners import local
+
+METRICS = {"mr": 2.0, "mrr": 0.5, "hits_at_1": 0.25}
+OUTPUTS = {
+    "graph": ("graph.json", {"notes": ["three triples were twice there"], "warnings": []}),
+    "evaluation": ("metrics.json", {"metrics": {"realistic": dict.fromkeys(("both", "head", "tail"), METRICS)}}),
+    "archive": ("archive.json", {}),
+    "registration": ("registration.json", {"model": "places", "version": "7", "alias": "champion", "promoted": True}),
+}
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(request, s3_endpoint, tmp_path, monkeypatch):
+    for name, value in {"ENDPOINT_URL": s3_endpoint, "ACCESS_KEY_ID": "any", "SECRET_ACCESS_KEY": "any"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    root = str(tmp_path / "store") if request.param == "folder" else f"s3://bucket/{tmp_path.name}"
+    monkeypatch.setenv("MMKGC_STORAGE", root)
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
+    return open_storage()
+
+
+def test_a_run_ends_with_its_metrics_whether_the_store_is_a_folder_or_a_bucket(storage, tmp_path, monkeypatch):
+    uris = {}
+    importlib.import_module("mmkgc.pipeline.cli.run")
+    for name, (file, content) in OUTPUTS.items():
+        (tmp_path / name).mkdir()
+        content = content | {"baseline": {"both": METRICS}, "reason": "+0.2 MRR"}
+        (tmp_path / name / file).write_text(json.dumps(content))
+        uris[name] = storage.publish(tmp_path / name, name).uri
+    monkeypatch.setattr(local, "run", lambda *_, **__: uris)
+    monkeypatch.setattr(sys.modules["mmkgc.pipeline.cli.run"], "unusable_items", lambda archive: ())
+    result = CliRunner().invoke(mmkgc, ["run", "countries", "--no-serve"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "three triples were twice there" in result.output
+    assert "registered places version 7: now 'champion'" in result.output
