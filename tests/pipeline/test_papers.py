@@ -58,7 +58,7 @@ def test_a_recipe_makes_a_training_step_on_a_tiny_graph(name, graph):
     after = trainer.fit().relations
     assert all(weight.isfinite().all() for weight in after.values())
     assert not any(weight.equal(before[name]) for name, weight in after.items() if weight.requires_grad)
-    assert trainer.selection.best_epoch == 1
+    assert trainer.selection.best_epoch == (0 if "mans-t" in name else 1)  # which does not select its first stage
 
 
 def test_values_that_the_papers_set_by_dataset():

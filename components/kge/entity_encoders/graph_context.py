@@ -92,7 +92,7 @@ class GraphContext(EntityEncoder):
         if not moved:
             return structure
         count = torch.bincount(triples[:, ours], minlength=len(self)) + 1
-        return structure.index_add(0, triples[:, ours], torch.cat(moved)) / count.unsqueeze(1)
+        return structure.index_add(0, triples[:, ours], torch.cat(moved).to(structure)) / count.unsqueeze(1)
 
 
 def _with(modal: ModalityEmbeddings, contexts: dict[str, Tensor]) -> ModalityEmbeddings:

@@ -84,6 +84,6 @@ class LAFA(EntityEncoder):
         theirs = take(vectors, source)
         asked = take(vectors, target) * take(self.links[modality], link)
         logit = torch.einsum("ed,ed->e", asked, theirs) / vectors.shape[1] ** 0.5
-        weight = softmax_of(logit, target, len(vectors)).unsqueeze(1)
-        mean = torch.zeros_like(vectors).index_add(0, target, weight * theirs)
+        weighed = softmax_of(logit, target, len(vectors)).unsqueeze(1) * theirs
+        mean = weighed.new_zeros(vectors.shape).index_add(0, target, weighed)
         return vectors + self.dropout(self.messages[modality](mean))
