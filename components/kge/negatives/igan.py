@@ -34,8 +34,8 @@ class IGAN(NegativeSampler):
         *,
         count: Count = 1,
         sides: Sides = "bernoulli",
-        dimension: Annotated[int, Field(gt=0, description="of the generator's vectors")] = 50,
-        hidden: Annotated[int, Field(gt=0, description="width of the generator's hidden layer")] = 50,
+        dimension: Annotated[int, Field(gt=0, le=65_536, description="of the generator's vectors")] = 50,
+        hidden: Annotated[int, Field(gt=0, le=65_536, description="width of the generator's hidden layer")] = 50,
         lr: Annotated[float, Field(gt=0, description="learning rate of the generator")] = 1e-3,
     ) -> None:
         super().__init__()

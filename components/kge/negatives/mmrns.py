@@ -67,8 +67,10 @@ class MMRNS(NegativeSampler):
         *,
         count: Count = 20,
         sides: Sides = "uniform",
-        candidates: Annotated[int, Field(gt=0, description="entities of the pool, P")] = 1500,
-        dimension: Annotated[int, Field(gt=0, description="of the vectors that are compared, and of r")] = 50,
+        candidates: Annotated[int, Field(gt=0, le=65_536, description="entities of the pool, P")] = 1500,
+        dimension: Annotated[
+            int, Field(gt=0, le=65_536, description="of the vectors that are compared, and of r")
+        ] = 50,
         contrast: Annotated[float, Field(ge=0, description="weight of the contrastive term")] = 0.01,
         lr: Annotated[float, Field(gt=0, description="learning rate of the sampler")] = 1e-4,
     ) -> None:

@@ -36,8 +36,10 @@ class SANS(ProposingSampler):
         *,
         count: Count = 64,
         sides: Sides = "bernoulli",
-        hops: Annotated[int, Field(gt=0, description="steps from the anchor, k")] = 2,
-        walks: Annotated[int, Field(ge=0, description="random walks from each anchor; 0: the exact sets")] = 0,
+        hops: Annotated[int, Field(gt=0, le=16, description="steps from the anchor, k")] = 2,
+        walks: Annotated[
+            int, Field(ge=0, le=65_536, description="random walks from each anchor; 0: the exact sets")
+        ] = 0,
         size: Annotated[int, Field(gt=0, description="largest neighbourhood that is kept of an anchor")] = 4096,
     ) -> None:
         super().__init__(context, count, sides)
