@@ -47,7 +47,7 @@ class KubeflowPipelines:
         namespaces: tuple[str, ...] = (), backoff: float = 0.1, mlflow: str | None = None,
     ) -> None:  # fmt: skip
         self.cluster, self.root, self.token, self.namespaces, self.backoff = cluster, root, token, namespaces, backoff
-        self.plugin = MLflowPlugin(mlflow) if mlflow else None
+        self.plugin = MLflowPlugin(mlflow, cluster.folder / "mlartifacts") if mlflow else None
         self.experiments: dict[str, dict] = {}
         self.runs: dict[str, dict] = {}
         self.workflows: dict[str, Workflow] = {}

@@ -1,5 +1,6 @@
 """KFP 2.17's MLflow plugin: a parent run a pipeline run, a nested run a task, told to the tasks by environment."""
 
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -9,16 +10,17 @@ ENDED = {"SUCCEEDED": "FINISHED", "CANCELED": "KILLED"}
 
 
 class MLflowPlugin:
-    """Writes to the MLflow server at ``uri``."""
+    """Writes to the MLflow server or database at ``uri``; a database's experiments keep files in ``artifacts``."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, artifacts: Path) -> None:
         self.uri, self.api = uri, MlflowClient(uri)
+        self.artifacts = artifacts.as_uri() if uri.startswith("sqlite:") else None
         self.parents: dict[str, Any] = {}
 
     def begin_run(self, run_id: str, name: str, plugins_input: dict[str, Any]) -> None:
         experiment = plugins_input.get("mlflow", {}).get("experiment_name", DEFAULT_EXPERIMENT)
         found = self.api.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else self.api.create_experiment(experiment)
+        number = found.experiment_id if found else self.api.create_experiment(experiment, self.artifacts)
         self.parents[run_id] = self.api.create_run(number, tags={"kfp.pipeline_run_id": run_id}, run_name=name)
 
     def end_run(self, run_id: str, state: str) -> None:
