@@ -17,7 +17,7 @@ def usable(scores: Tensor, golds: int) -> bool:
 
 
 def count(scores: Tensor, rows: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts of better, equal and all other candidates of ``gold[G]`` in ``scores[B, N][rows[G]]``; each ``[G]``.
+    """Numbers of better, equal and all candidates beside ``gold[G]`` in ``scores[B, N][rows[G]]``; each ``[G]``.
 
     ``answers``: pairs (row, entity) of known answers, sorted by row; they are not candidates.
     """

@@ -235,7 +235,7 @@ def pull_attention(weights, present, vectors, saturated, shares, gradients, of_v
 
 @compiled
 def count(scores, rows, gold, offsets, answers, better, equal, others, begin, end):
-    """Count better, equal and all other candidates per gold answer, without row i's ``answers[offsets[i] : …]``."""
+    """Count better, equal and all candidates beside each gold answer; row i's ``answers[offsets[i] : …]`` are none."""
     for g in range(begin, end):
         row, offset, stop = scores[rows[g]], offsets[rows[g]], offsets[rows[g] + 1]
         own = row[gold[g]]

@@ -20,8 +20,8 @@ def cache_folder() -> str:
     """Cache folder, named by a digest of all files of this package; "" if none is writable.
 
     numba checks only the file that holds a loop, not the files inlined into it, and would use outdated code after a
-    change in one of those. The folder is in numba's configured cache, beside this file, or in the user's cache, the first
-    that is writable.
+    change in one of those. The folder is in numba's configured cache, beside this file, or in the user's cache: the
+    first that is writable.
     """
     here = Path(__file__).parent
     name = digests.of_json([digests.of_file(path) for path in sorted(here.glob("*.py"))])[:16]
