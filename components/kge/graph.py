@@ -81,9 +81,7 @@ class KnownTriples:
 
     def __init__(self, triples: Tensor, n_entities: int, n_relations: int) -> None:
         self.n_entities, self.n_relations = n_entities, n_relations
-        self._codes = torch.unique(
-            self._code(*triples.unbind(-1))
-        )  # sorted; many times faster than torch.unique over rows
+        self._codes = torch.unique(self._code(*triples.unbind(-1)))  # sorted; many times faster than unique rows
         self.triples = self._triples(self._codes)
         head, relation, tail = self.triples.unbind(1)
         self._tails = _Answers.group(head * n_relations + relation, tail)

@@ -17,7 +17,7 @@ from mmkgc.components.kge.negatives.scoring import score_blocks
 
 
 class NSCaching(NegativeSampler):
-    """Negatives from a cache of hard ones for every training query, renewed by what the model scores high.
+    """Negatives from a cache of hard ones for every training query, updated by the model's scores.
 
     Zhang et al. 2019, Algorithm 2 and 3. Each query (h, r, ?) and (?, r, t) of train caches N₁ entities. Negatives are
     drawn from the cache uniformly; afterwards N₁ of the cached and N₂ uniform entities stay in it, drawn without
