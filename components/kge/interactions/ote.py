@@ -17,9 +17,9 @@ class OTE(ProjectionInteraction):
     """−½ [D(f(h), t) + D(f⁻¹(t), h)]: a relation rotates and scales groups of m coordinates by an orthogonal matrix.
 
     Tang et al. 2020: f(h)_g = (h_g Q_g) ∘ exp(s_g), D sums the Euclidean distances of the groups, and both directions
-    are used, since they differ by the scale. Q is the Gram–Schmidt orthogonalisation of a learned m × m matrix, so QᵀQ
-    = 1. f⁻¹(t)_g = (t_g ∘ exp(−s_g)) Qᵀ_g is the inverse of f (the paper scales after the inverse rotation). The matrix
-    is the identity plus M / ``init``: relations start as different rotations, as in RotatE, and M = 0, where
+    are used, since they differ by the scale. Q is the Gram–Schmidt orthogonalisation of a learned m × m matrix, so
+    QᵀQ = 1. f⁻¹(t)_g = (t_g ∘ exp(−s_g)) Qᵀ_g is the inverse of f (the paper scales after the inverse rotation). The
+    matrix is the identity plus M / ``init``: relations start as different rotations, as in RotatE, and M = 0, where
     Gram–Schmidt would fail, gives the identity.
     """
 

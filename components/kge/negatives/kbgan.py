@@ -90,7 +90,7 @@ class KBGAN(NegativeSampler):
         self.drawn = []
 
     def _pretrain(self) -> None:
-        """One epoch of the generator alone: the positive against its candidates."""
+        """Train only the generator for one epoch: the positive against its candidates."""
         device = self.random.device
         order = torch.randperm(len(self.triples), generator=self.random, device=device)
         for rows in order.split(PRETRAIN_BATCH):
