@@ -22,11 +22,11 @@ Ends = tuple[ModalityEmbeddings, ModalityEmbeddings]  # heads and tails, [b, 1, 
 class Perturbation(NegativeSampler):
     """Normal negatives, also of positives whose features are moved in the direction that lowers their score.
 
-    The adversarial training of MMKRL (Lu et al. 2022): the features m of a positive's head and tail become m + δ, δ = ε
-    ‖m‖ g/‖g‖ with g the gradient that lowers the positive's score (fast gradient method, Goodfellow et al. 2015); the
-    loss with them counts ``weight`` times. The formula follows a description, since the paper's was not available; 0.07
-    is from the AdaMF authors' port, which adds noise without a gradient. δ itself gets no gradient, structure is not
-    moved.
+    The adversarial training of MMKRL (Lu et al. 2022): the features m of a positive's head and tail become m + δ,
+    δ = ε ‖m‖ g/‖g‖ with g the gradient that lowers the positive's score (fast gradient method, Goodfellow et al. 2015).
+    The loss with them has factor ``weight``. The formula follows a description, since the paper's was not available;
+    0.07 is from the AdaMF authors' port, which adds noise without a gradient. δ itself gets no gradient, structure is
+    not moved.
     """
 
     def __init__(
