@@ -1,9 +1,9 @@
-"""The pipeline's steps and the libraries below them.
+"""The steps of the pipeline and the libraries that they use.
 
-GNU OpenMP's threads, which PyTorch uses, wait for their next piece of work by spinning, 300,000 turns by default: many
-milliseconds, in which they hold a core that the compiled kernels' own threads need. It reads how long when PyTorch is
-imported, thus this stands here; whoever imports PyTorch first keeps the default, with which training is slower and
-nothing else changes.
+PyTorch uses GNU OpenMP, whose idle threads wait by spinning, by default for 300,000 iterations. That takes many
+milliseconds and occupies cores that the threads of the compiled kernels need. OpenMP reads the setting when PyTorch is
+imported, so it is set here, before that import. If PyTorch was imported earlier, the default stays: training is slower,
+results are the same.
 """
 
 import os

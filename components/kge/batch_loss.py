@@ -23,7 +23,7 @@ from mmkgc.components.kge.tensors import at_least_float32, total
 
 
 class BatchLosses(NamedTuple):
-    """Scalar losses of a batch by name, whose sum training minimises; and its blocks of negatives with their scores."""
+    """Scalar losses of a batch by name, whose sum is minimised, and its blocks of negatives with scores."""
 
     losses: dict[str, Tensor]
     scored: list[ScoredBlock]
@@ -40,8 +40,8 @@ def batch_losses(
 ) -> BatchLosses:
     """The losses of a batch.
 
-    The loss looks at the blocks of negatives, at all entities, or at the whole graph. Every entity of the batch is
-    encoded and fused once; ``sampler`` may then refine its blocks. ``train``: the answers that count as true labels.
+    The loss uses the blocks of negatives, all entities, or the whole graph. Every entity of the batch is encoded and
+    fused once; ``sampler`` may then refine its blocks. ``train``: the triples that define true labels.
     """
     scored: list[ScoredBlock] = []
     if isinstance(loss, AllEntityLoss):
@@ -72,10 +72,10 @@ def block_loss(
     blocks: Sequence[NegativeBlock],
     loss: NegativeLoss,
 ) -> tuple[Tensor, list[ScoredBlock]]:
-    """Scalar loss of blocks of one kind, the weighted mean over the batch; and their scores.
+    """Scalar loss of blocks of one kind, the weighted mean over the batch, and their scores.
 
-    The loss sees all of them at once: to it, it does not matter which side is corrupted. The losses of an ensemble's
-    terms are summed, and so are their scores.
+    The loss is computed for all blocks at once, since it does not depend on which side is corrupted. The losses of an
+    ensemble's terms are summed, and so are their scores.
     """
     kind = blocks[0]
     loss = kind.loss or loss
@@ -132,13 +132,13 @@ def whole_graph_loss(
 
 
 def groups(model: Model) -> list[tuple[Term, ...]]:
-    """The terms that the loss looks at together; what it sees alone is not weighed."""
+    """Groups of terms with a loss each; in an ensemble every term is a group, without its weight."""
     terms = model.fusion.terms
     return [(replace(term, weight=1.0),) for term in terms] if model.fusion.separate else [terms]
 
 
 def auxiliary(model: Model, encoded: EncodedEntities, triples: Tensor) -> dict[str, Tensor]:
-    """Further losses, weighted, that the interaction and the fusion ask for, by name."""
+    """Weighted auxiliary losses of the interaction and the fusion, by name."""
     names = dict.fromkeys(t.relation for t in model.fusion.terms if model.interaction_of(t) is model.interaction)
     relations = (take(model.relations[name], triples[:, RELATION]) for name in sorted(names))
     return model.fusion.auxiliary(encoded.modal) | model.interaction.auxiliary(relations)

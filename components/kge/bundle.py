@@ -1,4 +1,4 @@
-"""A saved model with all that is needed to use it: safetensors and JSON, no pickle, the same bytes for the same model.
+"""A saved model with all that is needed to use it, as safetensors and JSON; the same model gives the same bytes.
 
 Files: ``model.safetensors`` (weights, raw features and their masks), ``triples.safetensors`` (train, known),
 ``vocabulary.json`` (entities, relations, types), ``bundle.json`` (config, encoders, calibration, provenance, and the
@@ -25,14 +25,14 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path, read_json, write_json
 
 FORMAT = 3
-FEATURES = "features."  # in front of a modality's name: its raw features
-OLD = "entities.features."  # in front of a modality's name to format 2
-RAW = {"feature_scale": "raw"}  # what bundles of format 1 were trained with, which do not say so
+FEATURES = "features."  # prefix of a modality's name, for its raw features
+OLD = "entities.features."  # the same prefix up to format 2
+RAW = {"feature_scale": "raw"}  # setting of all bundles of format 1, which do not record it
 
 
 @dataclass
 class Bundle:
-    """A trained model, its vocabularies, and what it knows.
+    """A trained model with its vocabularies and known triples.
 
     ``train``: the triples that it was fitted on, int64 ``[T, 3]``; ``known``: all true triples of all splits (the
     filter); ``encoders``: the specification of the encoder of each modality, from which new entities get features;
@@ -57,7 +57,7 @@ class Bundle:
         return cls(model, graph.entities, graph.relations, graph.types, graph.train, known, **rest)
 
     def save(self, folder: Path) -> None:
-        """Write the bundle; ``folder`` is whole or absent."""
+        """Write the bundle to ``folder`` atomically."""
         with atomic_path(folder) as temporary:
             temporary.mkdir()
             save_file(_tensors(self.model), temporary / "model.safetensors")
@@ -73,7 +73,7 @@ class Bundle:
     def load(cls, folder: Path, device: str = "cpu") -> "Bundle":
         """Read a bundle; on the CPU its tensors are memory-mapped, so several processes share them.
 
-        Raises ``UserError`` where the folder is no bundle, of another format, or not what was saved.
+        Raises ``UserError`` if the folder is no bundle, has an unsupported format, or was changed after saving.
         """
         if not (folder / "bundle.json").is_file():
             raise UserError(folder, "this folder is no model bundle", "give the folder that `train` published")
@@ -119,10 +119,10 @@ class Bundle:
 
 
 def _verified(folder: Path) -> dict[str, Any]:
-    """What ``bundle.json`` says, if it and the other files are as they were saved.
+    """Read ``bundle.json`` and verify that no file was changed after saving.
 
-    They are compared with the digests that it lists (older bundles list none), and with that in the folder's own name,
-    where it has its published name.
+    Files are compared with the digests that it lists (older bundles list none), and with the digest in the name of the
+    folder, if it has its published name.
     """
     mend = "fetch or train it again"
     if re.fullmatch("[0-9a-f]{64}", folder.resolve().name) and digests.of_folder(folder) != folder.resolve().name:
@@ -139,7 +139,7 @@ def _verified(folder: Path) -> dict[str, Any]:
 
 
 def _tensors(model: Model) -> dict[str, Tensor]:
-    """The weights; the raw features with their masks, each once, also where they are fine-tuned and so weights too."""
+    """The weights and the raw features with masks; fine-tuned features, which are also weights, are stored once."""
     state = model.state_dict() | {"seen": model.seen}
     for m in (m for m in model.entities.modalities if m != STRUCTURE):
         raw = model.entities.raw(m)
@@ -149,7 +149,7 @@ def _tensors(model: Model) -> dict[str, Tensor]:
 
 
 def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of any format by the names of the present one: to 2 the encoder held features and ``seen``."""
+    """Tensors of any format under current names; up to format 2 the encoder held features and ``seen``."""
     if "seen" in tensors:
         return tensors
     features = {
@@ -159,7 +159,7 @@ def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _model(config: ModelConfig, tensors: Mapping[str, Tensor], n_relations: int, triples: Tensor) -> Model:
-    """The model around loaded tensors: built without memory, then given them."""
+    """The model with loaded tensors: built on the meta device, then filled."""
     names = [name.removeprefix(FEATURES).removesuffix("_mask") for name in tensors if name.startswith(FEATURES)]
     features = {m: Features(tensors[FEATURES + m], tensors[f"{FEATURES}{m}_mask"]) for m in dict.fromkeys(names)}
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Which parts of a recipe can work together; what cannot is refused with the reason, before anything runs."""
+"""Compatibility of the parts of a recipe, checked before anything runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +20,9 @@ Choice = dict[str, Any]
 
 
 def incompatibility(config: ModelConfig, modalities: Sequence[str], sampler: Choice | None, loss: Choice) -> str | None:
-    """Why the parts cannot work together, given the modalities that have features; None where they can."""
+    """Why the parts are incompatible, given the modalities that have features; None if they are compatible."""
     try:
-        with torch.device("meta"):  # nothing is drawn, and a large dimension takes no memory
+        with torch.device("meta"):  # no random numbers are drawn and no memory is allocated
             interaction = INTERACTIONS.create(config.interaction, config.dimension)
             fusion = FUSIONS.create(config.fusion, _space(config, modalities, interaction))
     except ValueError as error:

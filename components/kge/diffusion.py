@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 Predict = Callable[[Tensor, int], Tensor]
-CLIP = 3.0  # standard deviations to which an estimate of standardised x₀ is held, or the first steps explode
+CLIP = 3.0  # clip estimates of standardised x₀ to this many deviations; otherwise the first steps diverge
 
 
 class Schedule:
-    """How much of x₀ is left after t of T steps: ``remaining[t]`` = ā_t.
+    """Noise schedule: the share of x₀ left after t of T steps, ``remaining[t]`` = ā_t.
 
     ``cosine`` (Nichol & Dhariwal 2021, eq. 17) ends in pure noise; ``linear`` is DHNS's 1e-4 → 0.02 for any T, which at
     T = 50 still leaves ā_T = 0.6.
@@ -58,7 +58,7 @@ class Schedule:
 def full_chain(
     schedule: Schedule, state: Tensor, stops: Sequence[int], predict: Predict, random: torch.Generator
 ) -> list[Tensor]:
-    """States at ``stops`` (any order) of the reverse chain from x_T, one denoiser pass a step (DDPM, algorithm 2)."""
+    """States at ``stops`` (any order) of the reverse chain from x_T, one denoiser pass per step (DDPM, algorithm 2)."""
     states = {schedule.steps: state}
     for step in range(schedule.steps, min(stops), -1):
         state = schedule.mean(state, step, predict(state, step))
@@ -70,7 +70,7 @@ def full_chain(
 
 
 def strided_chain(schedule: Schedule, state: Tensor, stops: Sequence[int], predict: Predict) -> list[Tensor]:
-    """States at ``stops`` of a chain that jumps from stop to stop, one denoiser pass each."""
+    """States at ``stops`` of a chain that jumps from stop to stop, with one denoiser pass per stop."""
     states, start = {}, schedule.steps
     for stop in sorted(stops, reverse=True):
         state = schedule.jump(state, start, stop, predict(state, start))
@@ -99,7 +99,7 @@ class Denoiser(nn.Module):
         )
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)  # begin without an opinion
+        nn.init.zeros_(last.weight)  # the initial estimate is zero
         nn.init.zeros_(last.bias)
 
     def forward(self, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from mmkgc.components.kge.kernels.rows import share, take
 
 
 class EncodedEntities:
-    """Modality embeddings and views of U distinct entities; ``ids``: those that are needed, in any number and shape.
+    """Modality embeddings and views of U distinct entities; ``ids``: tensors of ids of any number and shape.
 
-    Where as many ids as entities are asked for (or ``ids`` is None), all N are encoded. ``without`` ``[b, 3]``: train
+    If ``ids`` is None or holds as many ids as there are entities, all N are encoded. ``without`` ``[b, 3]``: train
     triples whose messages a graph encoder leaves out. An id that is not among the U raises ``IndexError``.
     """
 
@@ -32,7 +32,7 @@ class EncodedEntities:
 
     @classmethod
     def restored(cls, fusion: Fusion, tensors: Mapping[str, Tensor]) -> "EncodedEntities":
-        """All N entities from what ``tensors`` gave, without computing anything."""
+        """All N entities, restored from the result of ``tensors`` without computation."""
         encoded = cls.__new__(cls)
         encoded.fusion, encoded.position = fusion, None
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in ("vectors", "present", "views")}
@@ -45,7 +45,7 @@ class EncodedEntities:
         return encoded
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is held, by name, each tensor once: to be kept in a file."""
+        """All tensors by name, each once, for storing in a file."""
         fused = {name: view for name, view in self.views.items() if name not in self.modal.vectors}
         parts = {"vectors": self.modal.vectors, "present": self.modal.present, "views": fused}
         return {f"{part}.{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
@@ -61,7 +61,7 @@ class EncodedEntities:
         return encoded
 
     def index(self, ids: Tensor) -> Tensor:
-        """Rows at which the entities ``ids`` lie; raises ``IndexError`` for one that was not encoded."""
+        """Rows of the entities ``ids``; raises ``IndexError`` for one that was not encoded."""
         if self.position is None:
             return ids
         rows = self.position[ids]
@@ -84,7 +84,7 @@ class EncodedEntities:
 
 
 def _distinct(ids: Iterable[Tensor], n_entities: int) -> tuple[Tensor | None, Tensor | None]:
-    """The distinct ids, and each entity's place among them or −1; (None, None) where all N are as cheap."""
+    """The distinct ids, and each entity's position among them or −1; (None, None) if all N are as cheap."""
     tensors = list(ids)
     if sum(tensor.numel() for tensor in tensors) >= n_entities:
         return None, None

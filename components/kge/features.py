@@ -22,7 +22,7 @@ class Features:
         return self.vectors.shape[1]
 
     def pooled(self) -> "Features":
-        """These vectors themselves: one for an entity already."""
+        """These vectors themselves; each entity already has a single one."""
         return self
 
 
@@ -30,8 +30,8 @@ class Features:
 class TokenFeatures:
     """Token sequences of one modality in vocabulary order: image patches or words.
 
-    ``vectors`` float32 ``[N, L, d]``; ``mask`` bool ``[N, L]``, false at padding, all of a row's where the entity lacks
-    the modality.
+    ``vectors`` float32 ``[N, L, d]``; ``mask`` bool ``[N, L]``, false at padding, and in a whole row if the entity
+    lacks the modality.
     """
 
     vectors: Tensor

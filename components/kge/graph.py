@@ -12,12 +12,12 @@ from mmkgc.components.kge.kernels import lookup
 
 HEAD, RELATION, TAIL = 0, 1, 2
 LONGEST_KEY = 500
-"""Characters of a key; queries take no longer label."""
+"""Largest number of characters of a key, and of a label in a query."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Keys and human names of entities or relations; an id is a position."""
+    """Keys and human-readable names of entities or relations; the id is the position."""
 
     keys: tuple[str, ...]
     names: tuple[str, ...]
@@ -47,7 +47,7 @@ class Graph:
     """A multi-modal knowledge graph without its modalities.
 
     Triples are int64 ``[T, 3]`` in the order head, relation, tail. ``valid`` is the clean development split: no triple
-    of it is in train or test. ``known`` holds further true triples (a contaminated split) that only the filter sees.
+    of it is in train or test. ``known`` holds further true triples (a contaminated split), used only for filtering.
     """
 
     entities: Vocabulary
@@ -65,18 +65,18 @@ class Graph:
 
     @property
     def selection_triples(self) -> Tensor:
-        """The true triples that model selection may filter by: none of test, which only the final evaluation reads.
+        """The true triples by which model selection may filter, without those of test.
 
-        A contaminated split among ``known`` may hold test triples; they are left out.
+        Test is used only in the final evaluation, so test triples in a contaminated ``known`` are left out too.
         """
         return torch.cat([self.train, self.valid, without(self.known, self.test)])
 
 
 class KnownTriples:
-    """Answers of every known query, for filters and for the rejection of false negatives.
+    """Answers to every known query, for filtering and for rejecting false negatives.
 
     Queries ``(h, r)`` and ``(r, t)`` are int64 codes; a sorted code array with offsets into sorted answers (CSR) takes
-    16 bytes a triple and side, and a batch is looked up with one binary search.
+    16 bytes per triple and side, and a batch needs one binary search.
     """
 
     def __init__(self, triples: Tensor, n_entities: int, n_relations: int) -> None:
@@ -112,9 +112,9 @@ class KnownTriples:
         return self._codes[position] == codes
 
     def collisions(self, triples: Tensor, side: str, ids: Tensor) -> Tensor:
-        """Ascending places ``[P]`` in the flattened ``ids[B, K]`` that make known triples of ``triples[B, 3]``.
+        """Ascending positions ``[P]`` in the flattened ``ids[B, K]`` that turn ``triples[B, 3]`` into known triples.
 
-        An id takes the place of the head or of the tail, as ``side`` says.
+        An id replaces the head or the tail, as given by ``side``.
         """
         heads, relations, tails = triples.unbind(1)
         if lookup.usable(ids):
@@ -147,7 +147,7 @@ class _Answers(NamedTuple):
 
     @classmethod
     def group(cls, codes: Tensor, answers: Tensor) -> "_Answers":
-        """Answers of the same query stay in their order."""
+        """Group answers by query; those of one query keep their order."""
         order = torch.argsort(codes, stable=True)
         distinct, counts = torch.unique_consecutive(codes[order], return_counts=True)
         return cls(distinct, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), answers[order])

@@ -1,4 +1,4 @@
-"""Lists of consecutive items that are alike."""
+"""Grouping of consecutive items."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -7,9 +7,9 @@ Item = TypeVar("Item")
 
 
 def group_consecutive(items: Iterable[Item], alike: Callable[[Item, Item], bool]) -> list[list[Item]]:
-    """Items in lists of such as follow each other and are ``alike``.
+    """Group consecutive items that are ``alike`` into lists.
 
-    ``itertools.groupby`` with a function cannot be traced by torch.compile, which fails on a loop over it.
+    torch.compile cannot trace ``itertools.groupby`` with a key function and fails on a loop over it.
     """
     found: list[list[Item]] = []
     for item in items:

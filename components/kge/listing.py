@@ -1,4 +1,4 @@
-"""Everything that a recipe can name, for listings."""
+"""Listing of all parts that a recipe can name."""
 
 from mmkgc.components.kge.entity_encoders import ENTITY_ENCODERS
 from mmkgc.components.kge.fusions import FUSIONS

@@ -1,7 +1,7 @@
 """The model: entity encoder, relation vectors, fusion and interaction. It knows the graph's triples, no negatives.
 
 B batch, N entities, R relations, U encoded entities, V development triples, e and r the interaction's widths. Scores
-are float32 logits: higher is more plausible, the margin γ is not included, nothing is squashed.
+are float32 logits: higher is more plausible, without margin γ and without a sigmoid.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ class Model(nn.Module):
         super().__init__()
         self.config, self.n_relations = config, n_relations
         self.interaction = INTERACTIONS.create(config.interaction, config.dimension)
-        features = dict(sorted(features.items()))  # sums of modalities must not depend on who gave them in which order
+        features = dict(sorted(features.items()))  # sums over modalities must not depend on the order of the features
         width = self.interaction.entity_width
         modalities = ((STRUCTURE,) if config.structure else ()) + tuple(features)
         raw_widths = {m: table.dimension for m, table in features.items()}
@@ -97,7 +97,7 @@ class Model(nn.Module):
     def score_queries(self, queries: Sequence[tuple[ModalityEmbeddings, Tensor, Side]]) -> list[Tensor]:
         """Scores ``[b, N]`` of groups: known entities by their embeddings, ``relations[b]``, the side asked for.
 
-        They go through the table of entities together where heads and tails have the same.
+        Groups that share a table of entities (same views of heads and tails) are scored in one pass.
         """
         encoded, terms = self.everyone(), self.fusion.terms
         groups = [(self.fusion.views(known, relations), relations, side) for known, relations, side in queries]
@@ -154,17 +154,17 @@ class Model(nn.Module):
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def encode(self, ids: Iterable[Tensor] | None = None, without: Tensor | None = None) -> EncodedEntities:
-        """The entities ``ids``, by default all N; ``without``: train triples that pass no message."""
+        """Encode the entities ``ids``, by default all N; ``without``: train triples that pass no message."""
         return EncodedEntities(self.entities, self.fusion, ids, without)
 
     def everyone(self) -> EncodedEntities:
-        """All N entities; the frozen ones where the model is frozen."""
+        """All N encoded entities; the stored ones if the model is frozen."""
         return self._frozen or self.encode()
 
     def freeze(self, encoded: EncodedEntities | None = None) -> "Model":
-        """Switch to evaluation and keep every entity's vectors ready; parameters must not change until ``train()``.
+        """Switch to evaluation and store every entity's vectors; parameters must not change until ``train()``.
 
-        ``encoded``: these vectors, if they have been computed before.
+        ``encoded``: these vectors, if already computed.
         """
         self.eval()
         with torch.no_grad():
@@ -181,18 +181,18 @@ class Model(nn.Module):
         return term.interaction or self.interaction
 
     def relation(self, term: Term, relations: Tensor, side: Side) -> Tensor:
-        """Relation vectors ``[..., r]`` of a term; head queries have their own where relations are reciprocal."""
+        """Relation vectors ``[..., r]`` of a term; with reciprocal relations, head queries have their own."""
         inverse = self.config.reciprocal and side == "head"
         return take(self.relations[term.relation], relations + self.n_relations if inverse else relations)
 
     def roles(self, term: Term, side: Side) -> tuple[str, str, Side]:
-        """Views of the known and of the sought side, and the direction: (?, r, t) is (t, r⁻¹, ?) with reciprocals."""
+        """Views of the known and the sought side, and the direction; if reciprocal, (?, r, t) is (t, r⁻¹, ?)."""
         if side == "tail" or self.config.reciprocal:
             return term.head, term.tail, "tail"
         return term.tail, term.head, "head"
 
     def query(self, known: Tensor, modality: str, relations: Tensor, side: Side) -> Tensor:
-        """Point ``[B, e]`` near which the answers' vectors of one modality lie, for query interactions alone."""
+        """Query point ``[B, e]`` in one modality, near the vectors of the answers; only for query interactions."""
         assert isinstance(self.interaction, QueryInteraction)
         relation = self.relation(self.fusion.unimodal(modality), relations, side)
         direction: Side = "tail" if self.config.reciprocal else side
@@ -224,7 +224,7 @@ class Model(nn.Module):
     def _against_all(
         self, encoded: EncodedEntities, known: Views, relations: Tensor, side: Side, terms: tuple[Term, ...]
     ) -> Tensor:
-        """Scores ``[B, U]``; views that depend on the relation are made once for every distinct one."""
+        """Scores ``[B, U]``; relation-dependent views are computed once per distinct relation."""
         if views_of(terms) <= encoded.views.keys():
             return self._against_table(encoded, [(known, relations, side)], terms)[0]
         rows_of = [(relations == relation).nonzero().squeeze(1) for relation in relations.unique()]
@@ -235,9 +235,9 @@ class Model(nn.Module):
     def _against_table(
         self, encoded: EncodedEntities, groups: Sequence[Queries], terms: tuple[Term, ...]
     ) -> list[Tensor]:
-        """Scores ``[b, U]`` of groups of queries that meet the same table of each view, in one pass over it.
+        """Scores ``[b, U]`` of groups of queries that share the table of each view, in one pass over it.
 
-        Where views depend on the relation, it is the table of the first one.
+        If views depend on the relation, the table is that of the first relation.
         """
         _, relations, side = groups[0]
         of_terms = []
@@ -251,6 +251,6 @@ class Model(nn.Module):
         ]
 
     def _queries(self, term: Term, known: Views, relations: Tensor, side: Side) -> Query:
-        """What a term asks the interaction about known entities in their views."""
+        """The interaction's query for a term: view of the known entities, relation vectors and direction."""
         view, _, direction = self.roles(term, side)
         return known[view], self.relation(term, relations, side), direction

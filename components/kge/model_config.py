@@ -10,11 +10,11 @@ from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
 
 WIDEST = 65_536
-"""Largest dimension: a thousand times more, a slip of the hand, would not fit into any memory."""
+"""Largest dimension; catches typing errors that would exhaust the memory."""
 
 
 class ModelConfig(BaseModel):
-    """What kind of model, and how wide."""
+    """Parts and dimension of the model."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
@@ -33,7 +33,7 @@ class ModelConfig(BaseModel):
     modalities: tuple[str, ...] | None = Field(None, description="features to use; default: all that there are")
     structure: bool = Field(True, description="learn a structural vector of each entity; false: features alone")
     reciprocal: bool = Field(False, description="a second relation vector for head queries; a triple: mean of both")
-    missing: Missing = Field("learned", description="what stands in where an entity lacks a modality")
+    missing: Missing = Field("learned", description="replacement for a modality that an entity lacks")
     structure_dropout: float = Field(0.0, ge=0, lt=1, description="share of entities trained without own structure")
     feature_scale: FeatureScale = Field(
         "unit", description="mean norm 1 for each modality's features; raw: as they come"

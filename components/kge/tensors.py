@@ -1,6 +1,6 @@
-"""Small tensor helpers: sums, and blocked evaluation that never makes ``[B, N, d]``.
+"""Tensor helpers: sums, and blocked evaluation that avoids tensors of shape ``[B, N, d]``.
 
-Under torch.compile nothing is blocked: it fuses a comparison with its sum.
+Under torch.compile nothing is blocked, because it fuses a comparison with its sum.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmkgc.components.kge.kernels.rows import take
 
-BLOCK_FLOATS = {"cpu": 1 << 19, "cuda": 1 << 26}  # 2 MB of float32 stay in the cache; 256 MB keep a GPU busy
+BLOCK_FLOATS = {"cpu": 1 << 19, "cuda": 1 << 26}  # 2 MB of float32 fit into the cache; 256 MB keep a GPU busy
 
 
 def total(tensors: Iterable[Tensor]) -> Tensor:
@@ -26,15 +26,15 @@ def total_product(*matrices: Tensor) -> Tensor:
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """The rows of one or more tensors; ``torch.cat`` would copy a single one."""
+    """The concatenated rows of one or more tensors; unlike ``torch.cat``, a single tensor is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
 def random_vectors(*shape: int) -> Tensor:
-    """Normal vectors ``[..., d]`` with a mean squared length of 1, to begin training with.
+    """Normal vectors ``[..., d]`` with a mean squared length of 1, as initial values.
 
-    On the meta device, where bundles are built before they get their tensors, nothing is drawn: PyTorch would import
-    its compiler for that, which takes seconds.
+    On the meta device, where bundles are built before they get their tensors, nothing is drawn, because PyTorch would
+    import its compiler, which takes seconds.
     """
     vectors = torch.empty(shape)
     return vectors if vectors.is_meta else torch.randn(shape) / shape[-1] ** 0.5
@@ -52,12 +52,12 @@ def slices(length: int, size: int) -> Iterator[slice]:
 
 
 def rows_at_once(width: int, device: torch.device) -> int:
-    """How many rows of ``width`` numbers make one block, at least one."""
+    """Number of rows of ``width`` numbers in one block, at least one."""
     return max(1, BLOCK_FLOATS.get(device.type, BLOCK_FLOATS["cpu"]) // max(1, width))
 
 
 def recomputed(function: Callable[..., Tensor], *operands: Tensor) -> Tensor:
-    """``function(*operands)``, whose intermediates are computed again in the backward pass instead of being kept."""
+    """``function(*operands)``, whose intermediates are recomputed in the backward pass instead of stored."""
     if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
         return checkpoint(function, *operands, use_reentrant=False, preserve_rng_state=False)
     return function(*operands)

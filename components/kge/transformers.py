@@ -11,9 +11,9 @@ Dropout = Annotated[float, Field(ge=0, lt=1, description="share of coordinates d
 
 
 def transformer(width: int, heads: int | None, layers: int, dropout: float) -> nn.Module:
-    """``layers`` of a transformer over tokens ``[B, L, width]``, whose hidden layers are twice as wide.
+    """A transformer of ``layers`` layers over tokens ``[B, L, width]``, with feed-forward layers twice as wide.
 
-    Raises ``ValueError`` where the heads cannot share the width.
+    Raises ``ValueError`` if ``width`` is not divisible by ``heads``.
     """
     heads = heads or max(n for n in (1, 2, 3, 4) if width % n == 0)
     if width % heads:

@@ -1,4 +1,4 @@
-"""The step alone, in one process or in several: ``[torchrun --nproc-per-node N] -m mmkgc.components.train …``."""
+"""Training by itself, in one or several processes: ``[torchrun --nproc-per-node N] -m mmkgc.components.train …``."""
 
 import sys
 from collections.abc import Callable

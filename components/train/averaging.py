@@ -16,7 +16,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take the model's present weights into the average."""
+        """Update the averages with the model's current weights."""
         for name, weight in model.named_parameters():
             self.weights[name].lerp_(weight, 1 - self.decay)
 
@@ -35,5 +35,5 @@ class Average:
         return self.weights
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Put saved averages back."""
+        """Restore saved averages."""
         self.weights = state

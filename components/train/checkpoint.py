@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training run in one file that is whole or absent, and holds no pickled code."""
+"""Checkpoints: the state of a training run in one file, written atomically and without pickled code."""
 
 import pickle
 import zipfile
@@ -11,7 +11,7 @@ import torch
 
 from mmkgc.components.runtime.files import atomic_path, locked, set_aside
 
-PATIENCE_SECONDS = 10.0  # for a process that is just being ended
+PATIENCE_SECONDS = 10.0  # to wait for a process that is terminating
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -21,12 +21,12 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read a checkpoint; None where there is none, or where it is damaged: it is set aside then."""
+    """Read a checkpoint; None if there is none or it is damaged. A damaged file is renamed."""
     if not path.is_file():
         return None
     try:
         with zipfile.ZipFile(path) as archive:
-            if broken := archive.testzip():  # torch.load does not compare the checksums that it writes
+            if broken := archive.testzip():  # torch.load does not verify checksums
                 raise ValueError(f"{broken} does not match its checksum")
         return torch.load(path, map_location=device, weights_only=True)
     except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
@@ -36,7 +36,7 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Be the only process that trains with the checkpoints of ``folder``. Raises UserError where another one does."""
+    """Lock the checkpoints of ``folder`` for this process. Raises UserError if another process holds the lock."""
     with locked(
         folder.with_name(f"{folder.name}.lock"), f"training with the checkpoints of {folder}", PATIENCE_SECONDS
     ):
@@ -44,13 +44,13 @@ def owned(folder: Path) -> Iterator[None]:
 
 
 def random_state(sampler: torch.Generator, shuffler: torch.Generator) -> dict[str, Any]:
-    """State of the generators of negatives and of the order of batches, and of torch's own on the CPU and the GPU."""
+    """State of the random generators: negatives, order of batches, and torch's own on the CPU and the GPU."""
     state = {"sampler": sampler.get_state(), "shuffler": shuffler.get_state(), "torch": torch.get_rng_state()}
     return state | ({"cuda": torch.cuda.get_rng_state()} if sampler.device.type == "cuda" else {})
 
 
 def restore_random_state(state: dict[str, Any], sampler: torch.Generator, shuffler: torch.Generator) -> None:
-    """Undo what ``random_state`` recorded."""
+    """Restore what ``random_state`` recorded."""
     sampler.set_state(state["sampler"].cpu())
     shuffler.set_state(state["shuffler"].cpu())
     torch.set_rng_state(state["torch"].cpu())

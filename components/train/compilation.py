@@ -1,4 +1,4 @@
-"""torch.compile where it helps, with a word on why it is not used elsewhere."""
+"""torch.compile of the losses; where it is not used, the reason is logged."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ Losses = Callable[..., BatchLosses]
 
 
 def compiled(losses: Losses, wanted: Wanted, device: torch.device) -> Losses:
-    """``losses(model, …)`` compiled for batches of any size, or as they are where that is not wanted or not possible.
+    """Compile ``losses(model, …)`` for batches of any size; return it unchanged where not wanted or not possible.
 
-    ``auto`` compiles on a GPU alone: on the CPU the package's own kernels serve, which need no C++ compiler.
+    ``auto`` compiles only on a GPU; the CPU uses the package's own kernels, which need no C++ compiler.
     """
     if wanted == "never" or (wanted == "auto" and device.type == "cpu"):
         return losses
@@ -29,33 +29,33 @@ def compiled(losses: Losses, wanted: Wanted, device: torch.device) -> Losses:
 
 
 def lacking(device: torch.device) -> str | None:
-    """What torch.compile misses on this machine; None where it has all."""
+    """What torch.compile needs and this machine lacks; None if it lacks nothing."""
     if device.type == "cpu":
         there = compiler("CXX", "clang++" if sys.platform == "darwin" else "g++")
         return None if there else "this machine has no C++ compiler"
     if not _has_triton():
         return "Triton is not installed, or does not know this GPU"
-    # Triton starts its kernels through a small C library, which it builds when the first of them is needed
+    # Triton builds a small C library to launch its kernels when the first one is needed
     return None if compiler("CC", "gcc", "clang") else "this machine has no C compiler, which Triton needs (gcc)"
 
 
 def compiler(variable: str, *usual: str) -> str | None:
-    """Path of the compiler that an environment variable names, or else of the first usual one; None without any."""
+    """Path of the compiler named by an environment variable, else of the first usual one found; None if none is."""
     named = os.environ.get(variable)
     return next(filter(None, map(shutil.which, [named] if named else usual)), None)
 
 
 class Compiled:
-    """Compiled losses; from the first failure of the compiler on, as they are.
+    """Compiled losses, which fall back to the uncompiled ones if compilation fails.
 
-    That a compiler is there does not mean that it works, and a run had better be slower than end. The code of the
-    gradient is compiled when it is needed first, so the first batch goes backward once more, within this object.
+    An installed compiler may still fail, and a slow run is better than an aborted one. The gradient is compiled on the
+    first backward pass, so this object runs an additional backward pass on the first batch to detect failures.
     """
 
     def __init__(self, losses: Losses) -> None:
-        import torch._functorch.config  # only now: it belongs to the compiler, whose import takes seconds
+        import torch._functorch.config  # imported late: the compiler takes seconds to import
 
-        torch._functorch.config.donated_buffer = False  # a graph goes backward twice here, and MAT's generators' too
+        torch._functorch.config.donated_buffer = False  # a graph has two backward passes here and in MAT
         self.losses, self.fast, self.proven = losses, torch.compile(losses, dynamic=True), False
 
     def __call__(self, model: torch.nn.Module, *rest: Any) -> BatchLosses:

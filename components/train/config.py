@@ -18,7 +18,7 @@ from mmkgc.components.train.compilation import Wanted
 
 
 class OptimizerConfig(BaseModel):
-    """How parameters move."""
+    """Optimizer and learning-rate schedule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -39,25 +39,25 @@ class TrainConfig(BaseModel):
     model: ModelConfig = ModelConfig()
     loss: Annotated[dict[str, Any], *LOSSES.annotate()] = Field(LOSSES.resolve("self-adversarial"), description="loss")
     negatives: Annotated[dict[str, Any], *SAMPLERS.annotate()] | None = Field(
-        None, description="sampling strategy; default: uniform, where the objective needs negatives"
+        None, description="negative sampler; default: uniform, if the loss needs negatives"
     )
     regularizer: Annotated[dict[str, Any], *REGULARIZERS.annotate()] | None = None
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
     drop_modality: dict[ModalityName, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {}, description="share of the entities that lose a modality they have: a study of missing modalities"
+        {}, description="share of entities whose features of a modality are dropped, to study missing modalities"
     )
     optimizer: OptimizerConfig = OptimizerConfig()
-    batch_size: int = Field(1024, gt=0, le=2**24, description="positives of a step, all devices together")
+    batch_size: int = Field(1024, gt=0, le=2**24, description="positives per step, over all devices")
     epochs: int = Field(100, gt=0, le=1_000_000, description="at most")
     evaluate_every: int = Field(5, gt=0, le=1_000_000, description="epochs between measurements of the development MRR")
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
     keep: Literal["best", "last"] = Field(
-        "best", description="the epoch with the best development MRR, or the last of all, as the papers' code does"
+        "best", description="the epoch with the best development MRR, or the last one, as in the papers' code"
     )
     checkpoint_seconds: float = Field(
-        20.0, ge=0, description="time between checkpoints, from which a killed run goes on"
+        20.0, ge=0, description="time between checkpoints, from which a killed run continues"
     )
     calibration: Method | None = Field(
         "platt", description="map from scores to probabilities, fitted on the development split; null: none"
@@ -70,7 +70,7 @@ class TrainConfig(BaseModel):
     @field_validator("negatives", mode="before")
     @classmethod
     def _uniform_where_needed(cls, given: Any, info: ValidationInfo) -> Any:
-        """Uniform negatives where none are named and the objective needs some."""
+        """Use uniform negatives if no sampler is named and the loss needs one."""
         loss = info.data.get("loss")
         if given is not None or loss is None or not issubclass(LOSSES.lookup(loss["name"]), NegativeLoss):
             return given
@@ -84,17 +84,17 @@ class TrainConfig(BaseModel):
         return self
 
     def incompatibility(self, modalities: tuple[str, ...]) -> str | None:
-        """Why this cannot be trained on a graph whose entities have features of ``modalities``; None where it can."""
+        """Why this cannot be trained on a graph with features of ``modalities``; None if it can."""
         return incompatibility(self.model, modalities, self.negatives, self.loss)
 
     @property
     def label(self) -> str:
-        """What tells a run from another at a glance: interaction, fusion and negatives, or the objective without."""
+        """Short name of a run: interaction, fusion and sampler, or the loss if there is no sampler."""
         parts = self.model.interaction, self.model.fusion, self.negatives or self.loss
         return ", ".join(part["name"] for part in parts)
 
     def uses(self, modality: str) -> bool:
-        """Whether features of the modality are wanted."""
+        """Whether the model uses features of the modality."""
         if self.model.fusion["name"] == "structure":
             return False
         return self.model.modalities is None or modality in self.model.modalities
@@ -106,9 +106,7 @@ class TrainConfig(BaseModel):
             *parents, last = key.split(".")
             place = changed
             for parent in parents:
-                if isinstance(
-                    place[parent], str
-                ):  # a part that another of the values names: regularizer, then its weight
+                if isinstance(place[parent], str):  # a part that another value names: regularizer, then its weight
                     place[parent] = {"name": place[parent]}
                 place = place[parent]
             place[last] = value

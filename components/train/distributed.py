@@ -1,7 +1,7 @@
 """Several processes, one model: each takes its share of every batch, and gradients are summed.
 
-``torchrun --nproc-per-node 2 …`` starts them and says in the environment how many there are and which GPU is whose. A
-single process joins no group, and nothing here costs it anything.
+``torchrun --nproc-per-node 2 …`` starts them and sets environment variables with their number and each process's GPU. A
+single process joins no group and has no overhead.
 """
 
 import os
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def own_device(kind: str) -> torch.device:
-    """This process's device of a kind, ``cpu`` or ``cuda``: each process of a machine has a GPU of its own."""
+    """This process's device of a kind, ``cpu`` or ``cuda``; each process on a machine has its own GPU."""
     if kind == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device(kind)
@@ -43,7 +43,7 @@ class Group:
         return self.rank == 0
 
     def told(self, news: Any = None) -> Any:
-        """What the leading process brings as ``news``; the others wait for it."""
+        """Broadcast ``news`` of the main process to all; the others wait for it."""
         box = [news]
         if self.size > 1:
             dist.broadcast_object_list(box)
@@ -62,7 +62,7 @@ class Group:
                 dist.all_reduce(parameter.grad)
 
     def copy(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by those of the first process."""
+        """Replace tensors by those of the main process."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)

@@ -18,7 +18,7 @@ CLASSES: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The configured optimiser, in one pass over the parameters: unfused, Adam costs as much as all the scores."""
+    """Make the configured optimiser, fused: unfused, Adam costs as much as computing all scores."""
     return CLASSES[config.name](parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 

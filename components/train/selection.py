@@ -1,4 +1,4 @@
-"""Early stopping: the best model so far, and when to give up."""
+"""Early stopping: the best model so far, and when to stop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass
 class Selection:
-    """How far a run is, and the model with the best development MRR so far."""
+    """Progress of a run and the model with the best development MRR so far."""
 
     patience: int | None
     epoch: int = 0
@@ -27,11 +27,11 @@ class Selection:
 
     @property
     def gives_up(self) -> bool:
-        """Whether ``patience`` measurements brought nothing better."""
+        """Whether the run stops early: the last ``patience`` measurements were no better than the best."""
         return self.patience is not None and self.stale >= self.patience
 
     def summary(self) -> dict[str, Any]:
-        """What the bundle should say about its training."""
+        """Facts about the training, for the bundle."""
         best = {"best_epoch": self.best_epoch, "dev_mrr": self.best_mrr} if self.best_state is not None else {}
         return {"epochs": self.epoch, **best}
 

@@ -37,10 +37,10 @@ def train(
     """Train on a published graph and the features of its entities, and publish the bundle.
 
     ``feature_uris``: manifest by modality. ``best_uri``: what a search found, applied on top of ``config``.
-    ``scratch`` (default: the environment's) keeps checkpoints; the same call after a kill goes on from the last one.
-    Progress and metrics go to an MLflow run. Under ``torchrun`` every process makes this call; the first one alone
-    logs, keeps checkpoints and publishes, and all return what it published. Raises ``UserError`` where the graph lacks
-    what the config needs, or where the loss becomes NaN.
+    ``scratch`` (default: the environment's) holds checkpoints; after a kill, the same call continues from the last one.
+    Progress and metrics go to an MLflow run. Under ``torchrun`` every process makes this call. Only the main process
+    logs, writes checkpoints and publishes; all return what it published. Raises ``UserError`` if the graph lacks what
+    the config needs, or if the loss becomes NaN.
     """
     from mmkgc.components.runtime.tracking import step_run
 
@@ -91,5 +91,5 @@ def digest_in(uri: str) -> str:
 
 
 def _key(made_from: dict[str, Any], config: TrainConfig) -> str:
-    """Names the checkpoint: the same inputs, configuration and code."""
+    """Name of the checkpoint: a digest of inputs, configuration and code."""
     return digests.of_json([made_from, json.loads(config.model_dump_json()), digests.of_code()])[:16]

@@ -1,4 +1,4 @@
-"""One training loop for every combination of model, strategy and objective."""
+"""The training loop, for every combination of model, sampler and loss."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,8 +40,8 @@ CHECKPOINT_SECONDS = 20.0
 class Trainer:
     """Trains one model on one graph; ``fit`` returns the model with the best development MRR (or the last one).
 
-    All of a batch lives on the device: triples, sampler, filter. With ``checkpoint_path``, a killed run that is started
-    again continues after its last checkpoint and, on the CPU, ends with the same bits. Under ``torchrun`` each process
+    Triples, sampler and filter are on the device. With ``checkpoint_path``, a killed run that is started again
+    continues after its last checkpoint; on the CPU its result is bitwise the same. Under ``torchrun`` each process
     takes its share of every batch; a continued run then draws other negatives.
     """
 
@@ -143,7 +143,7 @@ class Trainer:
         return iter(order.split(self.config.batch_size))
 
     def step(self, rows: Tensor) -> dict[str, Tensor]:
-        """One step of model and strategy on the batch at ``rows``; the losses, detached."""
+        """Make one step of model and sampler on the batch at ``rows``; return the losses, detached."""
         mine = self.group.share(rows)
         batch = Batch(self.triples[mine], self.weights[mine])
         self.optimizer.zero_grad()
@@ -170,13 +170,13 @@ class Trainer:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _autocast(self) -> Any:
-        """bfloat16 where it is asked for, or where ``auto`` finds a GPU that has it; else float32."""
+        """bfloat16 if configured, or with ``auto`` on a GPU that supports it; else float32."""
         wanted = self.config.precision
         automatic = wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.autocast(self.device.type, torch.bfloat16) if wanted == "bfloat16" or automatic else nullcontext()
 
     def _measure(self) -> dict[str, float]:
-        """The development MRR, in the epochs in which it is due."""
+        """Measure the development MRR in the epochs in which it is due."""
         epoch = self.selection.epoch
         if not len(self.dev) or (epoch % self.config.evaluate_every and epoch != self.config.epochs):
             return {}
@@ -210,12 +210,12 @@ class Trainer:
             part.load_state_dict(state[name])
         self.selection = Selection(**state["selection"])
         checkpoint.restore_random_state(state["random"], self.draws, self.shuffler)
-        if not self.group.is_main:  # the leader's negatives are not to be drawn twice
+        if not self.group.is_main:  # must not draw the main process's negatives
             self.draws.manual_seed(hash((self.config.seed, self.group.rank, self.selection.epoch)))
         print(f"train resumes after epoch {self.selection.epoch} of {self.config.epochs}", flush=True)
 
     def _parts(self) -> dict[str, Any]:
-        """Everything with a state."""
+        """All parts with a state, by name."""
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "average": self.average}
         if self.sampler:
             parts |= {"sampler": self.sampler}

@@ -1,4 +1,4 @@
-"""Entity encoders: from entity ids to one embedding per modality, one a file."""
+"""Entity encoders, which map entity ids to one embedding per modality; one per file."""
 
 from mmkgc.components.kge.entity_encoders.base import EntityEncoder
 from mmkgc.components.runtime.plugins import Registry

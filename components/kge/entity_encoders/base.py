@@ -1,4 +1,4 @@
-"""What an entity encoder is: ids in, one embedding per modality out, with masks for what an entity lacks.
+"""Interface of entity encoders, which map ids to one embedding per modality, with masks for missing modalities.
 
 B entities of a batch, N entities, R relations, T train triples, e width of an embedding, d_m width of the raw features
 of modality m.
@@ -26,8 +26,8 @@ FeatureScale = Literal["unit", "raw"]
 class ModalityEmbeddings:
     """Embeddings of entities, one per modality.
 
-    ``vectors[m]`` ``[..., e]``; ``present[m]`` bool ``[...]``, whether the embedding counts; ``ids`` ``[...]``, which
-    entities these are, or None where they are new, generated or put together from several.
+    ``vectors[m]`` ``[..., e]``; ``present[m]`` bool ``[...]``, whether the embedding counts; ``ids`` ``[...]``, the
+    ids of the entities, or None if they are new, generated or combined from several.
     """
 
     vectors: dict[str, Tensor]
@@ -51,7 +51,7 @@ class ModalityEmbeddings:
         return chosen if self.ids is None else replace(chosen, ids=self.ids[index])
 
     def pick(self, index: Mapping[str, Tensor]) -> "ModalityEmbeddings":
-        """Entities put together from several: modality m is that of the entity at ``index[m]``."""
+        """Entities combined from several: modality m is that of the entity at ``index[m]``."""
         return ModalityEmbeddings(
             {m: take(vectors, index[m]) for m, vectors in self.vectors.items()},
             {m: present[index[m]] for m, present in self.present.items()},
@@ -68,7 +68,7 @@ class ModalityEmbeddings:
 
 @dataclass(frozen=True)
 class EntityData:
-    """What an entity encoder is made from.
+    """Inputs of an entity encoder's constructor.
 
     ``structure`` ``[N, e]``: initial structural vectors, or None for a model without structure; ``features``: frozen
     raw features by modality, pooled or as tokens; ``seen`` bool ``[N]``: entities of the train triples; ``triples``
@@ -92,27 +92,27 @@ class EntityData:
 class EntityEncoder(nn.Module, ABC):
     """Turns entity ids into ``ModalityEmbeddings``.
 
-    An encoder chosen by a recipe is made with ``EntityData`` as its only positional argument. ``contexts``: names of
-    vectors that it gives beside those of the modalities, for fusions that know of them.
+    An encoder in a recipe is constructed with ``EntityData`` as its only positional argument. ``contexts``: names of
+    further vectors that it gives in addition to the modalities, for fusions that use them.
     """
 
     contexts: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def incompatibility(cls, structure: bool, interaction: Interaction | None = None) -> str | None:
-        """Why this encoder cannot work with an interaction, and with or without structure; None where it can."""
+        """Why this encoder is incompatible with an interaction, or with (or without) structure; None if compatible."""
         return None
 
     def attach(self, interaction: Interaction, relations: nn.ParameterDict, name: str) -> None:
-        """Get the model's interaction and tables of relation vectors; that of structural terms is ``name``.
+        """Receive the model's interaction and tables of relation vectors; that of structural terms is ``name``.
 
-        They stay the model's: an encoder whose messages need them must not register them as its own.
+        They belong to the model: an encoder whose messages need them must not register them as its own.
         """
 
     @property
     @abstractmethod
     def modalities(self) -> tuple[str, ...]:
-        """Structure first (where the model has it), then the modalities that have features."""
+        """Names of the modalities: structure first (if the model has it), then those that have features."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -122,8 +122,8 @@ class EntityEncoder(nn.Module, ABC):
     def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
         """Embeddings of the entities ``ids`` ``[B]``, by default of all N; ids should be distinct.
 
-        ``without`` ``[b, 3]``: train triples whose messages are left out. Training gives its batch, whose triples are
-        what the model has to predict.
+        ``without`` ``[b, 3]``: train triples whose messages are left out. In training this is the batch, whose triples
+        the model has to predict.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The train triples along which messages pass, and their weights."""
+"""Train triples along which messages are passed, and their weights."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ def remaining(triples: Tensor, without: Tensor | None, n_entities: int, n_relati
 
 
 def softmax_of(logit: Tensor, group: Tensor, n_groups: int) -> Tensor:
-    """Softmax ``[E]`` of ``logit[E]`` within each group, as ``group[E]`` says."""
+    """Softmax ``[E]`` of ``logit[E]`` within each group; ``group[E]``: group of each logit."""
     highest = logit.detach().new_full((n_groups,), -torch.inf).scatter_reduce(0, group, logit.detach(), "amax")
     weight = (logit - highest[group]).exp()
     return weight / weight.new_zeros(n_groups).index_add(0, group, weight)[group]

@@ -17,12 +17,12 @@ from mmkgc.components.kge.kernels.rows import share, take
 
 
 class GraphContext(EntityEncoder):
-    """As ``table``, and where an entity's train triples say that it should lie, as a head and as a tail.
+    """As ``table``, with positions of an entity as head and as tail, predicted from its train triples.
 
     The context of GC-OTE (Tang et al. 2020): ``tail_context`` is the mean of f_r'(h') over the triples (h', r', e) and
     of e itself, ``head_context`` that of f⁻¹_r'(t') over (e, r', t') and of e itself, with the model's own relation
-    vectors. Triples of the training batch are no context, since they are what the model predicts (in the released code
-    they are). New entities have no triples: their contexts are their own vectors.
+    vectors. Triples of the training batch are excluded, since the model predicts them (the released code includes
+    them). New entities have no triples; their contexts are their own vectors.
     """
 
     contexts = ("head_context", "tail_context")
@@ -42,7 +42,7 @@ class GraphContext(EntityEncoder):
         return None
 
     def attach(self, interaction: Interaction, relations: nn.ParameterDict, name: str) -> None:
-        self._moves = (interaction, relations, name)  # in a tuple, since they are parts of the model
+        self._moves = (interaction, relations, name)  # in a tuple, to avoid registering parts of the model
 
     def __len__(self) -> int:
         return len(self.table)

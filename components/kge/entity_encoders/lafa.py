@@ -18,13 +18,13 @@ from mmkgc.components.kge.tensors import random_vectors
 
 
 class LAFA(EntityEncoder):
-    """Every modality's vector gathers that of the neighbours in the train graph, weighed by entity and link.
+    """Aggregates each modality's vectors over neighbours in the train graph, weighted by entity and link.
 
     A **re-implementation** of the link-aware aggregation of LAFA (Shang et al. 2024) from its description; the exact
-    formula was not at hand: e'_mi = e_mi + dropout(W_m Σ_{(j, r) → i} α_mijr e_mj), α = softmax over i's edges of
+    formula was not available: e'_mi = e_mi + dropout(W_m Σ_{(j, r) → i} α_mijr e_mj), α = softmax over i's edges of
     (e_mi ∘ q_mr) · e_mj / √e, with a vector q for each modality, relation and direction. Neighbours that lack the
-    modality say nothing. One layer; everything else is as in ``table``. With fusion ``link-aware`` it is LAFA. Triples
-    of the training batch pass no message, since they are what the model predicts. New entities have no edges.
+    modality are left out. One layer; everything else is as in ``table``. With fusion ``link-aware`` it is LAFA. Triples
+    of the training batch pass no message, since the model predicts them. New entities have no edges.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class LAFA(EntityEncoder):
         return self.table.structural_table()
 
     def _gathered(self, modality: str, vectors: Tensor, edges: Tensor) -> Tensor:
-        """``vectors[N, e]`` with what their neighbours say; ``edges[3, E]``: sources, links and targets."""
+        """``vectors[N, e]`` with the messages of their neighbours; ``edges[3, E]``: sources, links and targets."""
         source, link, target = edges
         theirs = take(vectors, source)
         asked = take(vectors, target) * take(self.links[modality], link)

@@ -1,4 +1,4 @@
-"""A graph encoder: attention over an entity's neighbours that knows the relation."""
+"""A graph encoder: relation-aware attention over an entity's neighbours."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,13 +19,13 @@ from mmkgc.components.kge.tensors import random_vectors
 
 
 class RelationalAttention(EntityEncoder):
-    """Structural vectors gather what their neighbours in the train graph say, weighed by entity and relation.
+    """Aggregates structural vectors over neighbours in the train graph, weighted by entity and relation.
 
     e'_i = e_i + dropout(Σ_{(j, r) → i} α_ijr m_jr), m_jr = W (e_j ∘ ρ_r), α = softmax over i's edges of
     LeakyReLU(a·e_i + b·m_jr): graph attention (Veličković et al. 2018, eq. 1–4) with the composition of CompGCN
     (Vashishth et al. 2020, eq. 2 with a product). Every train triple is an edge in both directions, with a relation
     vector ρ for each. One layer; everything else is as in ``table``. Triples of the training batch pass no message,
-    since they are what the model predicts. New entities have no edges.
+    since the model predicts them. New entities have no edges.
     """
 
     def __init__(

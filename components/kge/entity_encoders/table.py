@@ -17,18 +17,18 @@ from mmkgc.components.kge.tensors import random_vectors
 
 
 class Table(EntityEncoder):
-    """Each entity has a learned structural vector; its features are projected linearly, each modality by its own map.
+    """Each entity has a learned structural vector; its features are projected linearly, with one map per modality.
 
     ``structure`` ``[N, e]`` is learned. A feature vector of width d_m becomes W_m s_m f + b_m of width e; features are
-    frozen unless ``fine_tune``. Encoders differ in how long their vectors are, and with them in what a step of W_m
-    does, so s_m brings the mean norm of a modality to 1 (``feature_scale: unit``); the papers' code takes features as
-    they come (``raw``: s_m = 1). Where an entity lacks a modality, ``missing`` says what stands in: a ``learned``
-    vector shared by all, ``zeros`` (which fusions that weigh modalities leave out), or ``random`` Xavier features of
-    its own (the papers' choice; an entity that comes after training has none and gets zeros).
+    frozen unless ``fine_tune``. The norms of vectors differ among encoders, and with them the effect of a step of W_m,
+    so s_m scales the mean norm of a modality to 1 (``feature_scale: unit``); the papers' code does not scale features
+    (``raw``: s_m = 1). If an entity lacks a modality, ``missing`` determines the replacement: a ``learned`` vector
+    shared by all, ``zeros`` (which fusions that weigh modalities leave out), or ``random`` Xavier features of its own
+    (the papers' choice; a new entity has none and gets zeros).
 
     Structure dropout replaces the structural vector of that share of a batch's entities by one learned vector, which
-    then also serves entities without any training triple (``seen`` is false) and entities that come after training.
-    Without it, such new entities have a zero structural vector that does not count.
+    is then also used for entities without train triples (``seen`` is false) and for new entities. Without it, such
+    entities have a zero structural vector that does not count.
     """
 
     def __init__(self, data: EntityData) -> None:
@@ -103,7 +103,7 @@ class Table(EntityEncoder):
         return {STRUCTURE: vectors}, {STRUCTURE: present}
 
     def _projected(self, modality: str, ids: Tensor | None, mask: Tensor) -> Tensor:
-        """Projected features; where most entities lack the modality, those of the others alone, and zeros."""
+        """Projected features; if most entities lack the modality, only the others are projected, the rest are zero."""
         table = self.features.vectors(modality)
         given = mask.nonzero().squeeze(1)
         if 2 * len(given) > len(mask):
@@ -112,15 +112,15 @@ class Table(EntityEncoder):
         return projected.new_zeros(len(mask), projected.shape[1]).index_copy(0, given, projected)
 
     def _project(self, modality: str, features: Tensor) -> Tensor:
-        """Projected features; only scaled where the fusion projects."""
+        """Projected features; only scaled if the fusion projects them."""
         return self.projections[modality](features)
 
     def _width(self, modality: str) -> int:
         return self.widths.get(modality, self.width)
 
     def _stand_in(self, modality: str, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors with the missing ones replaced, and which of them count."""
-        if mask.all():  # spares a copy of all vectors, and two of their gradients
+        """Vectors with the missing ones replaced, and a mask of those that count."""
+        if mask.all():  # saves a copy of all vectors and two of their gradients
             return vectors, mask
         absent = self.absent[modality] if modality in self.absent else vectors.new_zeros(())
         counts = torch.ones_like(mask) if modality in self.absent else mask
@@ -154,7 +154,7 @@ class _Scale(nn.Module):
 
 
 class _FeatureTables(nn.Module):
-    """Raw features and masks; state only if they are fine-tuned, since a checkpoint need not repeat frozen ones."""
+    """Raw features and masks; part of the state only if fine-tuned, so that checkpoints do not store frozen ones."""
 
     def __init__(self, features: Mapping[str, Features], fine_tune: bool) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class _FeatureTables(nn.Module):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities, in the order in which they were given."""
+        """The modalities in the given order."""
         return self._modalities
 
     def vectors(self, modality: str) -> Tensor:
@@ -176,20 +176,20 @@ class _FeatureTables(nn.Module):
         return getattr(self, modality)
 
     def mask(self, modality: str) -> Tensor:
-        """Which entities have any, ``[N]``."""
+        """Mask ``[N]`` of the entities that have features."""
         return getattr(self, f"{modality}_mask")
 
 
 def _rows(table: Tensor, ids: Tensor | None) -> Tensor:
-    """The table itself for all entities: a slice of all its rows would cost a second gradient of its size."""
+    """Rows ``ids`` of the table; for all entities the table itself, since a slice would need a second gradient."""
     return table if ids is None else table[ids]
 
 
 def _unit_scale(table: Features) -> Tensor:
     """1 / the mean norm of all entities that have the modality; 1 where none has.
 
-    All, whether or not they are in a train triple: it is a fact about the encoder, and features are no answers. On the
-    meta device, where bundles are built before they get their tensors, no feature is read.
+    Entities without train triples are included: the scale is a property of the feature encoder and leaks no answers. On
+    the meta device, where bundles are built before they get their tensors, no feature is read.
     """
     if torch.get_default_device().type == "meta":
         return torch.empty(())

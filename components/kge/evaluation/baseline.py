@@ -1,4 +1,4 @@
-"""Relation popularity: the baseline that a model must beat before its numbers mean anything."""
+"""Relation popularity: a baseline that every useful model must beat."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph
 
 
 class RelationPopularity(nn.Module):
-    """Scores a candidate by how often it fills that slot of that relation in train, whatever the other entity is.
+    """Scores a candidate by its frequency in that slot of that relation in train, regardless of the other entity.
 
-    It answers ``mmkgc.components.kge.evaluation.ranks.rank`` like a model.
+    It can be passed to ``mmkgc.components.kge.evaluation.ranks.rank`` like a model.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -18,7 +18,7 @@ class RelationPopularity(nn.Module):
         self._heads, self._tails = (_counts(graph.train, slot, shape) for slot in (HEAD, TAIL))
 
     def freeze(self) -> "RelationPopularity":
-        """Nothing to prepare."""
+        """Do nothing; required by ``Scorer``."""
         return self
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
@@ -31,6 +31,6 @@ class RelationPopularity(nn.Module):
 
 
 def _counts(train: Tensor, slot: int, shape: tuple[int, int]) -> Tensor:
-    """How often each relation has each entity in ``slot``: sparse float ``[R, N]``."""
+    """Frequency of each entity in ``slot`` of each relation: sparse float ``[R, N]``."""
     indices = train[:, [RELATION, slot]].T
     return torch.sparse_coo_tensor(indices, torch.ones(len(train)), shape, check_invariants=True).coalesce()

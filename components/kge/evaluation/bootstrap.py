@@ -1,6 +1,6 @@
-"""Bootstrap intervals: how far a metric could move on other test triples of the same kind.
+"""Bootstrap confidence intervals of metrics over test triples.
 
-The unit of resampling is the triple, not the query: the head and the tail query of a triple share their facts, and
+The unit of resampling is the triple, not the query: the head and the tail query of a triple are correlated, and
 treating them as independent would make intervals too narrow.
 """
 
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 
 
 def mean_metrics(ranks: NDArray[np.float64], ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:
-    """What each query adds to the metrics that are plain means over queries: one array ``[Q]`` a metric."""
+    """Per-query values of the metrics that are means over queries: one array ``[Q]`` per metric."""
     return {"mr": ranks, "mrr": 1 / ranks, **{f"hits_at_{k}": (ranks <= k).astype(np.float64) for k in ks}}
 
 
@@ -30,7 +30,7 @@ def resampled_means(
 ) -> NDArray[np.float64]:
     """Means of ``values`` ``[Q]`` over ``resamples`` draws of whole clusters with replacement, ``[resamples]``.
 
-    ``clusters`` ``[Q]`` says which queries go together.
+    ``clusters`` ``[Q]``: cluster of each query.
     """
     _, cluster = np.unique(clusters, return_inverse=True)
     sums, sizes = np.bincount(cluster, weights=values), np.bincount(cluster)

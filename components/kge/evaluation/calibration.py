@@ -1,4 +1,4 @@
-"""From scores to probabilities: true triples, honest false ones, and a monotone map fitted between the two.
+"""Calibration of scores to probabilities by a monotone map, fitted on true and corrupted triples.
 
 **Base rate.** A calibrated probability answers "is this triple the true one of a true and a corrupted triple, equally
 many of each?". Among all candidate answers of a query true triples are rare, so the share of true ones at probability p
@@ -26,7 +26,7 @@ class UniformNegatives:
     def pair(self, triples: Tensor, known: KnownTriples, seed: int) -> tuple[Tensor, Tensor]:
         """One negative for each of ``triples`` ``[T, 3]``: positives and negatives, row by row, each ``[T', 3]``.
 
-        No negative is in ``known``. A triple for which none is found in some attempts is left out of both.
+        No negative is in ``known``. A triple for which no negative is found is left out of both.
         """
         generator = torch.Generator().manual_seed(seed)
         negatives = triples.clone()
@@ -46,10 +46,10 @@ class UniformNegatives:
 
 
 class PlausibleNegatives(UniformNegatives):
-    """Corrupts triples as Socher et al. 2013 do: the new entity has been seen in train in that slot of that relation.
+    """Corrupts triples as Socher et al. 2013 do: the new entity occurs in train in that slot of that relation.
 
-    Such negatives are of the right kind (a city for a capital), so a model earns nothing by telling kinds apart. After
-    half of all attempts, entities are drawn from all: the relation offers none that makes an unknown triple.
+    Such negatives have the right type (a city for a capital), so distinguishing types is not enough. After half of all
+    attempts, entities are drawn from all, in case the relation offers none that makes an unknown triple.
     """
 
     def __init__(self, train: Tensor, n_entities: int, n_relations: int) -> None:
@@ -75,7 +75,7 @@ class _Pool:
         self.starts = self.sizes.cumsum(0) - self.sizes
 
     def at(self, relations: Tensor, luck: Tensor, n_entities: int) -> Tensor:
-        """The entity at the fraction ``luck`` ∈ [0, 1) of each relation's pool, of all entities where that is empty."""
+        """The entity at the fraction ``luck`` ∈ [0, 1) of each relation's pool, or of all entities if empty."""
         sizes = self.sizes[relations]
         if not len(self.entities):
             return (luck * n_entities).long()
@@ -96,7 +96,7 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit the map on the development split and one plausible negative for each of its triples.
 
-    Only train and valid are read: a negative that is a test triple stays in, or test would shape the map.
+    Only train and valid are used. A negative that is a test triple is kept; removing it would leak test into the map.
     Returns a JSON value for ``probability``.
     """
     known = KnownTriples(torch.cat([train, valid]), n_entities, n_relations)

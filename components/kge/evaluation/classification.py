@@ -1,4 +1,4 @@
-"""Triple classification: is a triple true? Thresholds on scores, chosen on the development split."""
+"""Triple classification: thresholds on scores, chosen on the development split, separate true from false triples."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,7 @@ class LabelledSplits:
 def labelled_splits(model: Any, graph: Graph, seed: int) -> LabelledSplits:
     """Development and test triples, each with one seeded negative.
 
-    Negatives of the development split may be test triples: knowing them would let test into the thresholds.
+    Negatives of the development split may be test triples; excluding them would leak test into the thresholds.
     """
     sizes = len(graph.entities), len(graph.relations)
     source = PlausibleNegatives(graph.train, *sizes)
@@ -55,10 +55,10 @@ def labelled_splits(model: Any, graph: Graph, seed: int) -> LabelledSplits:
 
 
 def best_threshold(scores: Tensor, labels: Tensor) -> float:
-    """Threshold δ with the highest accuracy of "true when score ≥ δ"; the middle of the gap, the lowest of equals.
+    """Threshold δ with the highest accuracy of "true when score ≥ δ"; the lowest of equally good ones.
 
-    It lies halfway between two neighbouring distinct scores (or at the lowest: all true), so that it carries over to
-    scores that it was not chosen on.
+    It is halfway between two neighbouring distinct scores (or the lowest score: all true), so that it generalises to
+    other scores.
     """
     levels, inverse = torch.unique(scores, return_inverse=True)
     gain = torch.zeros_like(levels).index_add(0, inverse, torch.where(labels, 1.0, -1.0).to(levels))
@@ -70,7 +70,7 @@ def best_threshold(scores: Tensor, labels: Tensor) -> float:
 
 
 def relation_thresholds(valid: LabelledTriples, n_relations: int) -> Tensor:
-    """Threshold δ_r of every relation ``[R]``; rare relations share the one that is best for all."""
+    """Threshold δ_r of every relation ``[R]``; rare relations use the best global threshold."""
     thresholds = torch.full((n_relations,), best_threshold(valid.scores, valid.labels), dtype=torch.float64)
     for relation in torch.unique(valid.triples[:, RELATION]).tolist():
         of_relation = valid.triples[:, RELATION] == relation
@@ -92,9 +92,9 @@ def classification_metrics(predicted: Tensor, labels: Tensor) -> dict[str, float
 def classify(splits: LabelledSplits, n_relations: int) -> dict[str, dict[str, float]]:
     """Metrics of the test triples under both protocols.
 
-    ``standard``: plausible negatives, and thresholds per relation chosen on the development split. ``mans``: what the
-    code of the MANS paper does, uniform negatives and one threshold chosen on the very test scores it is judged on; it
-    is optimistic and only for comparison with published numbers (their Table III).
+    ``standard``: plausible negatives, and thresholds per relation chosen on the development split. ``mans``: as
+    in the code of the MANS paper, uniform negatives and one threshold chosen on the test scores themselves; it is
+    optimistic and only for comparison with published numbers (their Table III).
     """
     test, mans = splits.test, splits.mans
     thresholds = relation_thresholds(splits.valid, n_relations)[test.triples[:, RELATION]]

@@ -1,4 +1,4 @@
-"""Metrics of filtered ranks, and the table of one row a query that every other view of an evaluation is made from."""
+"""Metrics of filtered ranks, and a table with one row per query from which all evaluation results are computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -20,9 +20,9 @@ TIES: tuple[Ties, ...] = ("realistic", "optimistic", "pessimistic")
 class QueryRanks:
     """Ranks of the queries of T triples: the T head queries ``(?, r, t)``, then the T tail queries ``(h, r, ?)``.
 
-    Every array has one entry a query, Q of them. ``triple`` is the row of the triple in its split, ``side`` the asked
-    slot, ``optimistic`` one plus the number of strictly better candidates, ``pessimistic`` the number of candidates at
-    least as good, ``candidates`` how many entities competed, the answer among them.
+    Every array has one entry per query, Q in total. ``triple`` is the row of the triple in its split, ``side`` the side
+    asked for, ``optimistic`` one plus the number of strictly better candidates, ``pessimistic`` the number of
+    candidates at least as good, ``candidates`` the number of ranked entities, including the answer.
     """
 
     triple: NDArray[np.int64]
@@ -33,7 +33,7 @@ class QueryRanks:
 
     @classmethod
     def of(cls, ranks: Ranks) -> "QueryRanks":
-        """Lay the two sides of ``ranks`` under each other."""
+        """Stack the two sides of ``ranks``."""
         size = len(ranks.head.optimistic)
         return cls(
             triple=np.tile(np.arange(size), 2),
@@ -49,7 +49,7 @@ class QueryRanks:
         return (self.optimistic + self.pessimistic) / 2
 
     def at(self, ties: Ties) -> NDArray[np.float64]:
-        """Ranks under one way of counting ties."""
+        """Ranks under one treatment of ties."""
         ranks: NDArray[np.float64] = getattr(self, ties)
         return ranks
 

@@ -1,8 +1,8 @@
-"""Filtered ranks of queries: how far down the list of all entities the true answer stands.
+"""Filtered ranks of queries: the position of the true answer among all entities, sorted by score.
 
-A query (h, r, ?) or (?, r, t) is answered by every entity but those that are known to be answers too, the gold one
-excepted. Ties make a rank ambiguous: *optimistic* counts the strictly better candidates, *pessimistic* also the equal
-ones, *realistic* is their mean. Duplicate queries are scored once.
+The candidates of a query (h, r, ?) or (?, r, t) are all entities except known answers other than the gold one. Ties
+make a rank ambiguous: *optimistic* counts the strictly better candidates, *pessimistic* also the equal ones,
+*realistic* is their mean. Duplicate queries are scored once.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ Progress = Callable[[Iterable[Tensor]], Iterable[Tensor]]
 
 
 class Scorer(Protocol):
-    """What can be ranked: a ``Model``, a baseline, or a model behind a change of ids."""
+    """Interface of what can be ranked: a ``Model``, a baseline, or a model with mapped ids."""
 
     training: bool
 
@@ -29,7 +29,7 @@ class Scorer(Protocol):
         ...
 
     def train(self, mode: bool = True) -> Any:
-        """Go back to training, or not."""
+        """Switch between training and evaluation."""
         ...
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class Scorer(Protocol):
 
 
 class NotFinite(ArithmeticError):
-    """A score is NaN or infinite: no order exists, and an optimistic rank would be 1."""
+    """Raised if a score is NaN or infinite: no order exists, and an optimistic rank would be 1."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def rank(
     """Ranks of ``triples[Q, 3]`` among all entities, filtered by ``known``.
 
     ``batch_size`` distinct queries are scored at once; ``progress`` wraps the iteration over batches. Raises
-    ``NotFinite``. The model is left as it was (training or not).
+    ``NotFinite``. The model keeps its mode (training or evaluation).
     """
     training = model.training
     try:
@@ -122,7 +122,7 @@ def _counts(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Optimistic rank, pessimistic rank and number of candidates ``[G]`` of ``gold[G]`` in ``scores[rows]``.
 
-    Known answers sink to −∞; the gold one, known or not, is compared by its own score and counted apart.
+    Known answers get −∞; the gold one, known or not, is compared by its own score and counted separately.
     """
     if not torch.stack(scores.aminmax()).isfinite().all():
         raise NotFinite(

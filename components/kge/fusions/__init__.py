@@ -1,4 +1,4 @@
-"""Fusions: how the modality vectors of two entities become a triple's score, one a file."""
+"""Fusions, which turn the modality vectors of two entities into the score of a triple; one per file."""
 
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.runtime.plugins import Registry

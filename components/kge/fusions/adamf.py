@@ -11,15 +11,15 @@ from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 from mmkgc.components.kge.kernels import attention
 from mmkgc.components.kge.tensors import random_vectors, total
 
-ABSENT = -1e4  # a logit that leaves no weight, in half precision too; finite, so that no modality at all is no NaN
+ABSENT = -1e4  # logit that gives weight 0, also in half precision; finite, to avoid NaN if all modalities are absent
 
 
 class AdaMF(Fusion):
-    """One term over an attention-weighted sum of the modality vectors, with weights of its own for every entity.
+    """One term over an attention-weighted sum of the modality vectors, with separate weights for every entity.
 
     Zhang et al. 2024, eq. 3–4: α_m = softmax_m(w_m · tanh(e_m)), joint = Σ α_m e_m. The released code shares one w
-    among the modalities (``shared``). Modalities that are not present get no weight. The released code takes features
-    as they come; here each modality's have mean norm 1, unless the model's ``feature_scale`` is raw.
+    among the modalities (``shared``). Missing modalities get no weight. The released code does not scale features; here
+    those of each modality have mean norm 1, unless the model's ``feature_scale`` is raw.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a fusion is: views of an entity, and the terms that pair them."""
+"""Interface of fusions: views of an entity, and the terms that compare them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,8 +22,8 @@ class Term:
     """weight × interaction(head's view, relation's vector of a table, tail's view).
 
     A view is a modality's name or one of the vectors that the fusion makes. The tag says whether the term compares a
-    modality with itself (``uni``), with another (``cross``), or fused vectors. A term may bring an ``interaction`` of
-    its own, whose widths its views and its relation table have; the default is the model's.
+    modality with itself (``uni``), with another (``cross``), or fused vectors. A term may have its own ``interaction``,
+    which determines the widths of its views and its relation table; the default is the model's.
     """
 
     head: str
@@ -45,12 +45,12 @@ def views_of(terms: Iterable[Term]) -> set[str]:
 
 @dataclass(frozen=True)
 class Space:
-    """What a fusion works on.
+    """Inputs of a fusion's constructor.
 
-    ``modalities``: those that there are, structure first where the model has it; ``width``: reals of one entity vector;
-    ``raw_widths``: reals of each modality's raw features; ``features``: these themselves; ``triples`` ``[T, 3]``: the
-    train triples; ``interaction``: the model's; ``contexts``: further vectors that the entity encoder gives. Where
-    parts are only checked, there are no features and no triples.
+    ``modalities``: the available ones, structure first if the model has it; ``width``: reals of one entity vector;
+    ``raw_widths``: reals of each modality's raw features; ``features``: the raw features; ``triples`` ``[T, 3]``: the
+    train triples; ``interaction``: the model's; ``contexts``: further vectors from the entity encoder. There are
+    no features and no triples if parts are only checked for compatibility.
     """
 
     modalities: tuple[str, ...]
@@ -66,14 +66,14 @@ class Space:
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
-    ``modalities``: those that it uses. Those in ``unprojected`` come as raw features, which the fusion projects itself,
-    instead of projected linearly by the entity encoder (but scaled as the model's ``feature_scale`` says). Views of a
-    ``relational`` fusion depend on the triple's relation, whose ids ``[...]`` it then gets beside the embeddings;
-    all-entity scores are then made relation by relation.
+    ``modalities``: those that it uses. Those in ``unprojected`` are raw features, which the fusion projects itself
+    instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views of a ``relational``
+    fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the embeddings; all-entity scores
+    are then computed relation by relation.
     """
 
     unprojected: frozenset[str] = frozenset()
-    separate = False  # whether the objective looks at each term alone (an ensemble)
+    separate = False  # whether each term has a separate loss (an ensemble)
     relational = False
 
     def __init__(self, space: Space) -> None:
@@ -81,7 +81,7 @@ class Fusion(nn.Module, ABC):
         self.modalities, self.width = space.modalities, space.width
 
     def use(self, *features: str) -> None:
-        """Use structure and these features alone; raises ``ValueError`` where the entities have no such features."""
+        """Use only structure and these features; raises ``ValueError`` if the entities have no such features."""
         if missing := set(features) - set(self.modalities):
             raise ValueError(f"this fusion needs {' and '.join(sorted(missing))} features; extract them too")
         if STRUCTURE not in self.modalities:
@@ -89,7 +89,7 @@ class Fusion(nn.Module, ABC):
         self.modalities = (STRUCTURE, *features)
 
     def use_all(self) -> tuple[str, ...]:
-        """Use structure and every feature that there is, whose names are given back; at least one is needed."""
+        """Use structure and all available features; return their names. At least one is needed."""
         features = tuple(m for m in self.modalities if m != STRUCTURE)
         self.use(*(features or ("visual or textual",)))
         return features
@@ -104,36 +104,36 @@ class Fusion(nn.Module, ABC):
         return Term(modality, modality, self.terms[0].relation)
 
     def combine(self, terms: Sequence[Term], scores: Sequence[Tensor], relations: Tensor) -> Tensor:
-        """The score ``[...]`` of the terms' own ``scores``, of triples with ``relations``, which broadcast to them."""
+        """The score ``[...]`` from the ``scores`` of the terms, for triples with ``relations``, which broadcast."""
         return total(term.weighed(score) for term, score in zip(terms, scores, strict=True))
 
     def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
-        """Further views ``[..., e]`` beside the modalities themselves."""
+        """Further views ``[..., e]`` in addition to the modalities themselves."""
         return {}
 
     def views(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
-        """Every view ``[..., e]`` by name; without ``relations`` those that do not depend on one."""
+        """Every view ``[..., e]`` by name; without ``relations``, only those that do not depend on the relation."""
         if self.relational and relations is None:
             return modal.vectors
         return modal.vectors | self.fuse(modal, relations)
 
     def needed_views(self, modal: ModalityEmbeddings, relations: Tensor, names: set[str]) -> dict[str, Tensor]:
-        """At least the views ``names``; the modalities alone where no fused vector is among them."""
+        """At least the views ``names``; only the modalities if no fused vector is among them."""
         return modal.vectors if names <= modal.vectors.keys() else self.views(modal, relations)
 
     def modality_weights(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor] | None:
-        """Weight ``[...]`` of each modality in an entity's fused vector; None where the fusion does not weigh."""
+        """Weight ``[...]`` of each modality in an entity's fused vector; None if the fusion has no weights."""
         return None
 
     def auxiliary(self, modal: ModalityEmbeddings) -> dict[str, Tensor]:
-        """Further scalar losses, weighted, of the entities of a batch, by name."""
+        """Weighted auxiliary losses (scalars, by name) of the entities of a batch."""
         return {}
 
     def begin_epoch(self, epoch: int, epochs: int, entities: EntityEncoder) -> None:
         """Called before epoch ``epoch`` (from 0) of ``epochs``; ``entities`` gives the embeddings of any of them."""
 
     def fit(self, score_terms: ScoreTerms, triples: Tensor) -> None:
-        """Learn from the development ``triples[V, 3]`` after training, how to weigh terms for instance.
+        """Fit parameters on the development ``triples[V, 3]`` after training, such as weights of terms.
 
         ``score_terms(triples, side)`` gives each term's scores ``[V, N]`` of all entities on a side, without weights.
         """

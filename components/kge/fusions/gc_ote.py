@@ -9,11 +9,11 @@ from mmkgc.components.kge.interactions.ote import OTE, Groups
 
 
 class GCOTE(Fusion):
-    """Structure alone, compared with the other end and with what the graph around that end says.
+    """Structure only, compared with the other entity and with its graph context.
 
     Tang et al. 2020: −¼ [D(f⁻¹(t), h) + D(f⁻¹(t), h_c) + D(f(h), t) + D(f(h), t_c)], h_c and t_c being the contexts of
-    encoder ``graph-context``. It needs that encoder and interaction ``ote``. The paper trains OTE first and begins
-    GC-OTE with its vectors; here there is one training.
+    encoder ``graph-context``. It needs that encoder and interaction ``ote``. The paper trains OTE first and initialises
+    GC-OTE with its vectors; here there is one training run.
     """
 
     def __init__(self, space: Space) -> None:
@@ -48,7 +48,7 @@ class _Half(ProjectionInteraction):
         return self._moved(candidate, relation, side)
 
     def _moved(self, vectors: Tensor, relation: Tensor, role: Side) -> Tensor:
-        """Vectors of heads or tails; those of the side that is compared with stay."""
+        """Transformed vectors of heads or tails; those of side ``towards`` are unchanged."""
         if role == self.towards:
             return vectors
         return self.ote.forth(vectors, relation) if role == "head" else self.ote.back(vectors, relation)

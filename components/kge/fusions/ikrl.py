@@ -11,16 +11,16 @@ from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 class IKRL(Fusion):
     """Four terms with one relation vector: structure–structure, image–image, structure–image, image–structure.
 
-    Xie et al. 2017, eq. 3–6, whose interaction is TransE. An entity's images come as one mean vector, as in the MANS
-    and AdaMF papers, instead of the original's attention over images.
-    ``modality: textual`` puts text in the image's place.
+    Xie et al. 2017, eq. 3–6, whose interaction is TransE. An entity's images are given as one mean vector, as in the
+    MANS and AdaMF papers, instead of the original's attention over images. ``modality: textual`` uses text instead of
+    the image.
     """
 
     def __init__(
         self,
         space: Space,
         *,
-        modality: Annotated[Literal["visual", "textual"], Field(description="what stands beside structure")] = "visual",
+        modality: Annotated[Literal["visual", "textual"], Field(description="feature used with structure")] = "visual",
     ) -> None:
         super().__init__(space)
         self.use(modality)

@@ -11,10 +11,10 @@ from mmkgc.components.kge.tensors import random_vectors, total
 
 
 class LinkAware(Fusion):
-    """One term over a sum of the modality vectors weighed by the relation: α_m = softmax_m(q_r · tanh(e_m)).
+    """One term over a sum of the modality vectors weighted by the relation: α_m = softmax_m(q_r · tanh(e_m)).
 
     After the link-aware fusion of LAFA (Shang et al. 2024), re-implemented from its description: the exact formula was
-    not at hand, and its aggregation over neighbours is left out.
+    not available, and its aggregation over neighbours is left out.
     """
 
     relational = True

@@ -17,7 +17,7 @@ class MMKRL(Fusion):
     Lu et al. 2022: e' = P e + b of the structural vector e, m a projection of image and text together; terms e'–e',
     m–m, e'–m, m–e' with one relation vector, whose interaction is TransE; component alignment adds ``weight`` · (mean
     square of e − e' and of P₂ e − m) over the batch's entities. Formulas are those of the AdaMF authors' port: the
-    paper's own alignment was not at hand, nor a weight. Its adversarial training is sampler ``perturbation``.
+    paper's own alignment and its weight were not available. Its adversarial training is sampler ``perturbation``.
     """
 
     def __init__(

@@ -10,11 +10,11 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.tensors import slices
 
-QUERIES = 256  # that are scored at once
+QUERIES = 256  # number of queries scored at once
 
 
 class MoSE(Fusion):
-    """An ensemble: each modality alone, with relation vectors of its own; trained apart, ranked by the mean score.
+    """An ensemble of one term per modality with its own relation vectors; trained separately, ranked by mean score.
 
     Zhao et al. 2022, eq. 1–4, with average inference (MoSE-AI); the original divides features by a temperature, which
     the learned projection does here, and fills missing features with random numbers (``missing: random``).
@@ -31,7 +31,7 @@ class MoSE(Fusion):
 
 
 class Development(NamedTuple):
-    """What each of M terms says about development queries, of both sides.
+    """Scores of each of M terms on development queries of both sides.
 
     ``scores`` float32 ``[Q, 1 + C, M]``: of the answer first, then of C drawn entities; ``relations`` ``[Q]``.
     """

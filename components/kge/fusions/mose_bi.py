@@ -10,16 +10,16 @@ from torch import Tensor
 from mmkgc.components.kge.fusions.base import ScoreTerms, Space, Term
 from mmkgc.components.kge.fusions.mose import MoSE, development
 
-LARGEST = 1 - 1e-3  # of a mean gap, or a modality that is always right would weigh infinitely much
+LARGEST = 1 - 1e-3  # largest mean gap; a modality that is always right would have infinite weight
 
 
 class MoSEBI(MoSE):
-    """MoSE with boosting inference: after training, each relation gets its own weights of the modalities.
+    """MoSE with boosting inference: after training, each relation gets its own modality weights.
 
     Zhao et al. 2022 (MoSE-BI) boost relation-wise weights on the development split, by RankBoost (Freund et al. 2003):
     in each round the modality whose mean gap r between an answer and other entities is largest gets ½ ln((1 + r) /
-    (1 − r)) more weight, and pairs that it gets wrong count more. Gaps are divided by the modality's mean square gap
-    and cut at ±1. The released code was not followed: other entities are drawn; relations with fewer than ``least``
+    (1 − r)) more weight, and pairs that it ranks wrongly count more. Gaps are divided by the modality's mean square gap
+    and clipped to ±1. The released code was not followed: other entities are drawn; relations with fewer than ``least``
     development triples get the weights of all relations together; the weights of a relation sum to 1. Until then, and
     without a development split, this is MoSE's average.
     """

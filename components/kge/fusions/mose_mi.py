@@ -12,12 +12,12 @@ from mmkgc.components.kge.fusions.mose import MoSE, development
 
 
 class MoSEMI(MoSE):
-    """MoSE with meta inference: after training, a small network learns to put the modalities' scores together.
+    """MoSE with meta inference: after training, a small network learns to combine the modalities' scores.
 
     Zhao et al. 2022 (MoSE-MI) train a meta-learner on the development split. Here s = mean_m s_m + MLP(z), z the
     modalities' scores of one triple, standardised by their mean and deviation on that split; one hidden layer, cross
-    entropy of the answer against drawn entities. The last layer begins at zero, so that until then, and without a
-    development split, this is MoSE's average. The network's exact shape in the paper was not at hand.
+    entropy of the answer against drawn entities. The last layer is initialised with zeros, so that before fitting, and
+    without a development split, this is MoSE's average. The paper's exact network was not available.
     """
 
     def __init__(

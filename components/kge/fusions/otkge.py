@@ -10,20 +10,20 @@ from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityEncoder, 
 from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 from mmkgc.components.kge.tensors import random_vectors
 
-Share = Annotated[float, Field(ge=0, le=1, description="share of the modality in an entity's vector")]
-TOLERANCE = 1e-6  # by which the plan's sums may miss the marginals, as a share of them
+Share = Annotated[float, Field(ge=0, le=1, description="weight of the modality in an entity's vector")]
+TOLERANCE = 1e-6  # relative error allowed between the plan's sums and the marginals
 
 
 class OTKGE(Fusion):
-    """Features carried to the coordinates of the structural vectors by optimal transport, then mixed with these.
+    """Features transported to the coordinates of the structural vectors by optimal transport, then mixed with them.
 
     Cao et al. 2022, whose interaction is ComplEx: e = (1 − α − γ) e_s + α f_v (T_v + M_v) + γ f_t (T_t + M_t), M
     learned. T is the mean of the entropic plans of the first ``anchors`` entities, each between the coordinates of its
     feature and of its structural vector with cost (f_i − e_j)², divided by its maximum; no gradient goes through the
-    iterations. The released code makes the plan anew in each step, from the first entities of the **batch**, so that
-    an entity's vector depends on its company; here the entities are always the same, and the plan is made once an
-    epoch. A plan of total mass 1 vanishes beside M; here each column sums to 1, so that a coordinate of f T is a mean
-    of coordinates of f. A modality that an entity lacks counts nothing. Before the first epoch the plan is uniform.
+    iterations. The released code computes the plan in each step, from the first entities of the **batch**, so that an
+    entity's vector depends on the batch; here the entities are fixed, and the plan is computed once per epoch. A plan
+    of total mass 1 is negligible compared with M; here each column sums to 1, so that a coordinate of f T is a mean of
+    coordinates of f. A modality that an entity lacks contributes nothing. Before the first epoch the plan is uniform.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class OTKGE(Fusion):
         *,
         visual: Share = 0.1,
         textual: Share = 0.7,
-        anchors: Annotated[int, Field(gt=0, description="entities from which the plan is made")] = 10,
+        anchors: Annotated[int, Field(gt=0, description="entities from which the plan is computed")] = 10,
         blur: Annotated[float, Field(gt=0, description="weight of the entropy, of costs up to 1")] = 0.1,
         iterations: Annotated[int, Field(gt=0, description="Sinkhorn iterations at most")] = 1000,
     ) -> None:

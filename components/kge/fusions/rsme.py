@@ -17,26 +17,26 @@ from mmkgc.components.kge.interactions.geometry import Dot
 
 
 class RSME(Fusion):
-    """Structure mixed with the image, and the likeness of two images where the relation cares for it.
+    """Structure mixed with the image, and the similarity of two images for relations where it is informative.
 
-    Wang et al. 2021: the fusion gate makes e = (1 − α) e_s + α W f; the forget gate scores a triple by
-    β s(h, r, t) + (1 − β) g_r cos(f_h, f_t), s being ComplEx in the paper. g_r is 1 where images say something about r:
-    where the tail's image is among the nearest to the head's (and the reverse), in the mean over r's triples. The mean
-    rank is that of **train** triples; the released code takes valid and test too, which tells it answers. Its threshold
-    was not at hand. An entity without an image is e_s, and has no likeness if ``model.missing`` is ``zeros``. α is one
-    constant (the code also has one per relation). The filter gate chooses among an entity's images; here each entity
-    has one feature vector, so there is nothing to choose. ``modality: textual`` puts text in the image's place.
+    Wang et al. 2021: the fusion gate makes e = (1 − α) e_s + α W f; the forget gate scores a triple by β s(h, r, t) +
+    (1 − β) g_r cos(f_h, f_t), s being ComplEx in the paper. g_r is 1 if images are informative about r: if the tail's
+    image is among the nearest to the head's (and the reverse), in the mean over r's triples. The mean rank is that of
+    **train** triples; the released code also uses valid and test, which leaks answers. Its threshold was not available.
+    An entity without an image is e_s, and has no similarity if ``model.missing`` is ``zeros``. α is one constant (the
+    code also has one per relation). The filter gate chooses among an entity's images; here each entity has one feature
+    vector, so there is nothing to choose. ``modality: textual`` uses text instead of the image.
     """
 
     def __init__(
         self,
         space: Space,
         *,
-        modality: Annotated[Literal["visual", "textual"], Field(description="what stands beside structure")] = "visual",
-        alpha: Annotated[float, Field(ge=0, le=1, description="α, share of the feature in an entity")] = 0.7,
-        beta: Annotated[float, Field(ge=0, le=1, description="β, share of the score that is no likeness")] = 0.95,
+        modality: Annotated[Literal["visual", "textual"], Field(description="feature used with structure")] = "visual",
+        alpha: Annotated[float, Field(ge=0, le=1, description="α, weight of the feature in an entity's vector")] = 0.7,
+        beta: Annotated[float, Field(ge=0, le=1, description="β, weight of the score without similarity")] = 0.95,
         threshold: Annotated[
-            float, Field(ge=0, le=1, description="mean rank below which likeness counts: 0 best, 0.5 chance")
+            float, Field(ge=0, le=1, description="mean rank below which similarity is used: 0 best, 0.5 chance")
         ] = 0.5,
     ) -> None:
         super().__init__(space)
@@ -72,12 +72,12 @@ class _Likeness(QueryInteraction):
         self.gates = gates
 
     def initialise(self, vectors: Tensor) -> Tensor:
-        """The gates, twice where head queries have relations of their own."""
+        """Set the gates, repeated if head queries have their own relations."""
         with torch.no_grad():
             return vectors.copy_(self.gates.repeat(len(vectors) // len(self.gates)).unsqueeze(1))
 
     def moduli(self, vectors: Tensor) -> Tensor:
-        """Zeros: nothing here is learned, so nothing is to be kept small."""
+        """Zeros: nothing is learned here, so nothing is regularised."""
         return torch.zeros_like(vectors)
 
     def entity(self, vectors: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ class _Likeness(QueryInteraction):
 
 
 def mean_ranks(features: Features, triples: Tensor, n_relations: int) -> Tensor:
-    """How near the features of two ends are, ``[R]``: the mean over a relation's ``triples[T, 3]`` and both directions.
+    """Similarity rank ``[R]`` of two ends: the mean over a relation's ``triples[T, 3]`` and both directions.
 
-    The share of other entities that are more like the one end than the other end is; 1 where no triple can tell.
+    It is the share of other entities more similar to one end than the other end is; 1 if no triple has both features.
     """
     with_feature = features.mask.nonzero().squeeze(1)
     unit = normalize(features.vectors[with_feature], dim=1)
@@ -106,13 +106,13 @@ def mean_ranks(features: Features, triples: Tensor, n_relations: int) -> Tensor:
 
 
 def _nearer(unit: Tensor, ours: Tensor, theirs: Tensor) -> Tensor:
-    """How many of the ``unit[n, d]`` are nearer to row ``ours[P]`` than row ``theirs[P]`` is, ``[P]``."""
+    """Number ``[P]`` of rows of ``unit[n, d]`` nearer to row ``ours[P]`` than row ``theirs[P]`` is."""
     distinct, row = torch.unique(ours, return_inverse=True)
     found = torch.zeros(len(ours))
     for block in tensors.slices(len(distinct), tensors.rows_at_once(len(unit), unit.device)):
         alike = unit[distinct[block]] @ unit.T
         pairs = ((row >= block.start) & (row < block.stop)).nonzero().squeeze(1)
         own = alike[row[pairs] - block.start]
-        own = own.scatter(1, ours[pairs].unsqueeze(1), -torch.inf)  # itself is no answer
+        own = own.scatter(1, ours[pairs].unsqueeze(1), -torch.inf)  # exclude the row itself
         found[pairs] = (own > own.gather(1, theirs[pairs].unsqueeze(1))).sum(1).float()
     return found

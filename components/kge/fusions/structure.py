@@ -5,7 +5,7 @@ from mmkgc.components.kge.fusions.base import Fusion, Space, Term
 
 
 class Structure(Fusion):
-    """Structural vectors alone: the unimodal baseline."""
+    """Structural vectors only: the unimodal baseline."""
 
     def __init__(self, space: Space) -> None:
         super().__init__(space)

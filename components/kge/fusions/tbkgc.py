@@ -12,7 +12,7 @@ class TBKGC(Fusion):
 
     Mousselly-Sergieh et al. 2018, eq. 5–9, whose interaction is TransE. m = [W_v f_v; W_t f_t], each of half the width:
     the first half of the image's vector and the second half of the text's. The original corrupts head and tail in one
-    loss; here that is the strategy's affair.
+    loss; here that depends on the sampler.
     """
 
     def __init__(self, space: Space) -> None:

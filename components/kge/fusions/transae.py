@@ -15,10 +15,10 @@ class TransAE(Fusion):
     """An autoencoder of an entity's features, whose bottleneck is the entity's vector; there is no structural vector.
 
     Wang et al. 2019, whose interaction is TransE: features → ``hidden`` → e → ``hidden`` → features, with sigmoids in
-    the paper and tanh here, whose outputs are not all positive; the mean square error of the reconstruction, over the
-    features that an entity has, is added ``weight`` times. What is missing is zero to the encoder, unless
-    ``model.missing`` puts something there. Set ``model.structure`` to false, or a table is kept that nobody uses. (The
-    AdaMF authors' port never calls the autoencoder: what it calls TransAE is TransE.)
+    the paper and tanh here, since its outputs may be negative. The mean square error of the reconstruction, over the
+    features that an entity has, is added with factor ``weight``. Missing features are zero, unless ``model.missing``
+    replaces them. Set ``model.structure`` to false to avoid an unused table. (The AdaMF authors' port never calls the
+    autoencoder; what it calls TransAE is TransE.)
     """
 
     def __init__(
@@ -53,5 +53,5 @@ class TransAE(Fusion):
         return {"reconstruction": self.weight * total(error.sum() for error in counted) / there.clamp(min=1)}
 
     def _given(self, modal: ModalityEmbeddings) -> Tensor:
-        """The features of all modalities ``[..., Σ d_m]``, one after another."""
+        """The concatenated features of all modalities ``[..., Σ d_m]``."""
         return torch.cat([modal[m] * modal.present[m].unsqueeze(-1) for m in self.modalities], dim=-1)

@@ -10,9 +10,9 @@ from mmkgc.components.kge.tensors import total
 class VBKGC(Fusion):
     """IKRL's four terms with one vector of image and text together: s–s, m–m, s–m, m–s, one relation vector.
 
-    Zhang & Zhang 2022, whose interaction is TransE. Their m is a projection of what VisualBERT makes of image and text
-    together; that encoder does not come along. Here m = W [f_v; f_t] = W_v f_v + W_t f_t, of SBERT's text and the
-    visual encoder's image, without those that an entity lacks. Sampler ``twins`` is the paper's.
+    Zhang & Zhang 2022, whose interaction is TransE. Their m is a projection of VisualBERT's joint encoding of image and
+    text; that encoder is not included. Here m = W [f_v; f_t] = W_v f_v + W_t f_t, of SBERT's text and the visual
+    encoder's image, without features that an entity lacks. Sampler ``twins`` is the paper's.
     """
 
     def __init__(self, space: Space) -> None:

@@ -10,13 +10,13 @@ from mmkgc.components.kge.transformers import Dropout, Heads, Layers, transforme
 
 
 class VISTA(Fusion):
-    """A transformer reads an entity's modalities as tokens behind a token [CLS], whose output is the entity's vector.
+    """A transformer over an entity's modalities as tokens after a [CLS] token, whose output is the entity's vector.
 
     Lee et al. 2023, together with interaction ``vista``, their decoder. A token is the structural vector, or the
-    projection of a feature, plus a vector that tells which modality it is; those that an entity lacks are masked.
-    Departures: one image token of an entity's mean feature (the original has up to three), and no encoder of relations,
-    since the data sets have neither images of relations nor, in the recipes, texts of them: a relation is its vector.
-    Every entity that a step looks at is encoded again: in a loss over all entities that is all N, as in the original.
+    projection of a feature, plus a learned vector of the modality; those that an entity lacks are masked. Differences:
+    one image token of an entity's mean feature (the original has up to three), and no encoder of relations, since the
+    data sets have neither images of relations nor, in the recipes, texts of them: a relation is its vector. Every
+    entity that a step uses is encoded again; with a loss over all entities that is all N, as in the original.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Interactions: the raw plausibility of (head, relation, tail) vectors, one a file."""
+"""Interactions: the raw plausibility of (head, relation, tail) vectors, one per file."""
 
 from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.runtime.plugins import Registry

@@ -1,6 +1,6 @@
-"""What an interaction is.
+"""Interface of interactions.
 
-B batch, K candidates a row, N entities, R relations, d the dimension that a recipe names; ``e`` and ``r`` are the
+B batch, K candidates per row, N entities, R relations, d the dimension set in the recipe; ``e`` and ``r`` are the
 widths of entity and relation vectors that the interaction declares. The *side* of a query is the side that is asked
 for: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t).
 """
@@ -25,10 +25,11 @@ Init = Annotated[float, Field(gt=0, description="half width of the uniform initi
 class Interaction(nn.Module, ABC):
     """Raw plausibility of triples of vectors: higher is better, a margin γ is not included.
 
-    The four ways to ask (triples, K candidates, all heads, all tails) give equal scores. The base class answers all of
-    them from ``score``; subclasses have faster ways. One chosen by a recipe is made with the ``dimension`` d as its
-    only positional argument, and may have parameters of its own. ``entity_width`` and ``relation_width``: reals of one
-    entity and of one relation vector, d by default. ``learns_relations``: whether relation vectors are trained.
+    The four kinds of queries (triples, K candidates, all heads, all tails) give equal scores. The base class computes
+    all of them with ``score``; subclasses have faster methods. An interaction in a recipe is constructed with the
+    ``dimension`` d as its only positional argument, and may have its own parameters. ``entity_width`` and
+    ``relation_width``: reals of one entity and of one relation vector, d by default. ``learns_relations``: whether
+    relation vectors are trained.
     """
 
     learns_relations = True
@@ -41,7 +42,7 @@ class Interaction(nn.Module, ABC):
         self.entity_width, self.relation_width = entity_width or dimension, relation_width or dimension
 
     def incompatibility(self, reciprocal: bool) -> str | None:
-        """Why this interaction cannot work with or without reciprocal relations; None where it can."""
+        """Why this interaction is incompatible with (or without) reciprocal relations; None if it is compatible."""
         return None
 
     def initialise(self, vectors: Tensor) -> Tensor:
@@ -49,17 +50,17 @@ class Interaction(nn.Module, ABC):
         return torch.nn.init.uniform_(vectors, -self.init, self.init)
 
     def moduli(self, vectors: Tensor) -> Tensor:
-        """Absolute values of the coordinates, of which N3 takes cubes; of complex numbers where they are complex."""
+        """Absolute values of the (real or complex) coordinates, which N3 cubes."""
         return vectors.abs()
 
     def auxiliary(self, relations: Iterable[Tensor]) -> dict[str, Tensor]:
-        """Further scalar losses, weighted, of a batch's relation vectors, ``[B, r]`` from each table, by name."""
+        """Weighted auxiliary losses (scalars, by name) of a batch's relation vectors, ``[B, r]`` from each table."""
         return {}
 
     def sum_of_squares(self, heads: Tensor, tails: Tensor, relations: Tensor) -> Tensor:
         """Σ s(h, r, t)² over all ``heads[N, e]``, ``relations[R, r]`` and ``tails[N, e]``, in closed form; scalar.
 
-        Raises ``NotImplementedError`` where no closed form is known (see ``knows_sum_of_squares``).
+        Raises ``NotImplementedError`` if no closed form is known (see ``knows_sum_of_squares``).
         """
         raise NotImplementedError
 
@@ -75,14 +76,15 @@ class Interaction(nn.Module, ABC):
     def score_crossed(
         self, heads: Sequence[Tensor], relation: Tensor, tails: Sequence[Tensor], pairs: Sequence[tuple[int, int]]
     ) -> list[Tensor]:
-        """Scores ``[...]`` of triples of ``heads[i]`` and ``tails[j]`` for each of ``pairs``; what they share, once.
+        """Scores ``[...]`` of triples of ``heads[i]`` and ``tails[j]`` for each of ``pairs``.
 
-        Shapes as in ``score``; ``[b, K or 1, e]`` and ``relation[b, 1, r]`` are the fastest.
+        Shared parts are computed once. Shapes as in ``score``; ``[b, K or 1, e]`` and ``relation[b, 1, r]`` are the
+        fastest.
         """
         return [self.score(heads[i], relation, tails[j]) for i, j in pairs]
 
     def score_candidates(self, asked: Sequence[Query], table: Tensor, index: Tensor) -> Tensor:
-        """Scores ``[B, K]`` of candidates ``table[index]`` for groups of queries, B in all, one group after another.
+        """Scores ``[B, K]`` of candidates ``table[index]`` for groups of queries, B in total, in order.
 
         ``table`` ``[U, e]``, ``index`` ``[B, K]``.
         """
@@ -95,9 +97,9 @@ class Interaction(nn.Module, ABC):
         return torch.stack([self._score_side(e.unsqueeze(0), r.unsqueeze(0), table, side) for e, r in rows])
 
     def score_sides(self, asked: Sequence[Query], table: Tensor) -> list[Tensor]:
-        """``score_all`` of several groups of queries, ``[b, N]`` each; in one pass over the table where that is faster.
+        """``score_all`` of several groups of queries, ``[b, N]`` each; in one pass over the table if that is faster.
 
-        A pass costs as much as several queries, where they are few.
+        With few queries, a pass over the table costs as much as several queries.
         """
         return [self.score_all(known, relation, table, side) for known, relation, side in asked]
 
@@ -119,7 +121,7 @@ class QueryInteraction(Interaction):
     geometry: Geometry
 
     def entity(self, vectors: Tensor) -> Tensor:
-        """What is done to every entity vector first, whatever the relation (a normalisation)."""
+        """Transformation of every entity vector that does not depend on the relation (a normalisation)."""
         return vectors
 
     @abstractmethod
@@ -143,18 +145,18 @@ class QueryInteraction(Interaction):
         return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
 
     def score_sides(self, asked: Sequence[Query], table: Tensor) -> list[Tensor]:
-        if len(asked) == 1:  # in training, where the gradient of a split would copy all scores' gradients
+        if len(asked) == 1:  # avoids a split, whose gradient would copy the gradients of all scores in training
             return super().score_sides(asked, table)
         scores = self.geometry.everyone(self._queries(asked), self.entity(table))
         return list(scores.split([len(known) for known, _, _ in asked]))
 
     def _queries(self, asked: Sequence[Query]) -> Tensor:
-        """Points ``[B, e]`` of all groups, one after another."""
+        """Query points ``[B, e]`` of all groups, concatenated."""
         return torch.cat([self.query(self.entity(known), relation, side) for known, relation, side in asked])
 
 
 class ProjectionInteraction(QueryInteraction):
-    """A query interaction whose candidates are also moved by the relation: geometry(query(h, r), key(t, r))."""
+    """A query interaction whose candidates are also transformed by the relation: geometry(query(h, r), key(t, r))."""
 
     @abstractmethod
     def key(self, candidate: Tensor, relation: Tensor, side: Side) -> Tensor:
@@ -179,7 +181,7 @@ class ProjectionInteraction(QueryInteraction):
         return torch.cat([tensors.recomputed(score, *block) for block in blocks])
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
-        """As in the base class; the candidates are moved once for every distinct relation."""
+        """As in the base class; candidates are transformed once per distinct relation."""
         query, table = self.query(self.entity(known), relation, side), self.entity(table)
         distinct, group = torch.unique(relation.detach(), dim=0, return_inverse=True)
         groups = [(group == number).nonzero().squeeze(1) for number in range(len(distinct))]

@@ -1,4 +1,4 @@
-"""Batch normalisation that a batch of one row does not stop."""
+"""Batch normalisation that accepts a batch of one row."""
 
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm

@@ -18,7 +18,7 @@ def complex_product(left: Tensor, right: Tensor, conjugate: bool = False) -> Ten
 
 
 def halves(vectors: Tensor) -> tuple[Tensor, ...]:
-    """Real and imaginary halves ``[..., d]``; the gradient of ``chunk`` would fill two whole tensors and add them."""
+    """Real and imaginary halves ``[..., d]``; the gradient of ``chunk`` would allocate and add two full tensors."""
     return vectors.unflatten(-1, (2, -1)).unbind(-2)
 
 
@@ -41,7 +41,7 @@ class ComplEx(QueryInteraction):
         return complex_product(known, relation, conjugate=side == "head")
 
     def sum_of_squares(self, heads: Tensor, tails: Tensor, relations: Tensor) -> Tensor:
-        """As DistMult's, for each pair of the four real products that Re⟨h, r, t̄⟩ is the sum of."""
+        """As in DistMult, for each pair of the four real products whose sum is Re⟨h, r, t̄⟩."""
         of_heads, of_relations, of_tails = heads.T @ heads, relations.T @ relations, tails.T @ tails
         d = self.dimension
         real, imaginary = slice(0, d), slice(d, 2 * d)

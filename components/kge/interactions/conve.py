@@ -15,12 +15,12 @@ Dropout = Annotated[float, Field(ge=0, lt=1, description="share of coordinates d
 
 
 class ConvE(QueryInteraction):
-    """f(vec(f([h̄; r̄] ∗ ω)) W) · t + b_t: a convolution over head and relation, laid out as a picture.
+    """f(vec(f([h̄; r̄] ∗ ω)) W) · t + b_t: a convolution over head and relation, reshaped to an image.
 
-    Dettmers et al. 2018, eq. 1 and Fig. 1; f is ReLU, with batch normalisation and dropout in front of and behind the
+    Dettmers et al. 2018, eq. 1 and Fig. 1; f is ReLU, with batch normalisation and dropout before and after the
     convolution, as in their code. h̄ and r̄ are ``height`` rows of d / ``height`` numbers. The answer's bias b_t is the
     last coordinate of its vector, so an entity vector has d + 1 reals, and a feature's projection learns a bias too.
-    Only tails can be asked for, so relations must be reciprocal: (?, r, t) is (t, r⁻¹, ?).
+    Only tails can be queried, so relations must be reciprocal: (?, r, t) is (t, r⁻¹, ?).
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ConvE(QueryInteraction):
         return None if reciprocal else "it asks for tails alone; set model.reciprocal: true"
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
-        """[x, 1] of the picture's vector x ``[..., d]``, whose product with [t, b_t] is the score."""
+        """[x, 1] with the image's vector x ``[..., d]``; its product with [t, b_t] is the score."""
         known, relation = torch.broadcast_tensors(known[..., : self.dimension], relation)
         rows = torch.stack([vectors.reshape(-1, self.dimension) for vectors in (known, relation)], dim=1)
         picture = rows.reshape(len(rows), 1, 2 * self.height, -1)

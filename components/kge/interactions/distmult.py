@@ -8,7 +8,7 @@ from mmkgc.components.kge.tensors import total_product
 
 
 class DistMult(QueryInteraction):
-    """Σᵢ hᵢ rᵢ tᵢ: a relation weighs coordinates; symmetric in h and t.
+    """Σᵢ hᵢ rᵢ tᵢ: a relation weights the coordinates; symmetric in h and t.
 
     Yang et al. 2015, eq. 2 with a diagonal matrix.
     """

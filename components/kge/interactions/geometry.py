@@ -1,8 +1,8 @@
-"""Geometries: how a query point is compared with candidates.
+"""Geometries: comparisons of query points with candidates.
 
-q query points, c candidates; each geometry answers for pairs, for K candidates a query, and for all candidates. Nothing
-of shape ``[B, N, d]`` is made: compiled kernels compare float32 vectors on the CPU, and PyTorch goes block by block
-elsewhere (float64, a GPU, few vectors). Scores are higher for nearer candidates.
+q query points, c candidates; each geometry scores pairs, K candidates per query, and all candidates. No tensor of shape
+``[B, N, d]`` is created: compiled kernels compare float32 vectors on the CPU, and PyTorch works in blocks otherwise
+(float64, a GPU, few vectors). Scores are higher for nearer candidates.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from torch import Tensor
 from mmkgc.components.kge import tensors
 from mmkgc.components.kge.kernels import comparison
 
-EPSILON = 1e-18  # under a root: its gradient at zero is 0 instead of NaN, its value moves by 1e-9
+EPSILON = 1e-18  # added under a root: the gradient at zero is 0 instead of NaN, the value changes by 1e-9
 
 
 class Geometry(ABC):
@@ -27,7 +27,7 @@ class Geometry(ABC):
         """Scores ``[...]`` of ``query[..., d]`` with ``candidate[..., d]``; leading dimensions broadcast."""
 
     def aligned(self, query: Tensor, candidate: Tensor) -> Tensor:
-        """``pairs``, by the kernels where ``query`` and ``candidate`` are ``[b, K or 1, d]``."""
+        """``pairs``, by the kernels if ``query`` and ``candidate`` are ``[b, K or 1, d]``."""
         if query.dim() == candidate.dim() == 3 and len(query) == len(candidate):
             rows, table = query.flatten(0, 1), candidate.flatten(0, 1)
             count = max(query.shape[1], candidate.shape[1])
@@ -88,7 +88,7 @@ class L2(Geometry):
         return -torch.linalg.vector_norm(query - candidate, dim=-1)
 
     def grid(self, query: Tensor, table: Tensor) -> Tensor:
-        # without the matrix product, whose cancellation costs half the digits of near points
+        # no matrix product: its cancellation loses half of the digits for near points
         return -torch.cdist(query, table, compute_mode="donot_use_mm_for_euclid_dist")
 
 

@@ -10,17 +10,17 @@ from mmkgc.components.kge.interactions.base import Init, ProjectionInteraction, 
 from mmkgc.components.kge.interactions.geometry import Geometry
 from mmkgc.components.kge.tensors import gathered, total
 
-Group = Annotated[int | None, Field(gt=0, description="m, coordinates turned together; default: ≤ 20, a divisor of d")]
+Group = Annotated[int | None, Field(gt=0, description="m, coordinates rotated together; default: ≤ 20, a divisor of d")]
 
 
 class OTE(ProjectionInteraction):
-    """−½ [D(f(h), t) + D(f⁻¹(t), h)]: a relation turns and scales groups of m coordinates by an orthogonal matrix.
+    """−½ [D(f(h), t) + D(f⁻¹(t), h)]: a relation rotates and scales groups of m coordinates by an orthogonal matrix.
 
     Tang et al. 2020: f(h)_g = (h_g Q_g) ∘ exp(s_g), D sums the Euclidean distances of the groups, and both directions
-    count, since the scale makes them differ. Q is the Gram–Schmidt orthogonalisation of a learned m × m matrix, so
-    QᵀQ = 1. f⁻¹(t)_g = (t_g ∘ exp(−s_g)) Qᵀ_g is the inverse of f (the paper scales after turning back). The matrix
-    is the identity plus M / ``init``: relations begin as different rotations, as RotatE's do, and M = 0, where
-    Gram–Schmidt would fail, is the identity.
+    are used, since they differ by the scale. Q is the Gram–Schmidt orthogonalisation of a learned m × m matrix, so
+    QᵀQ = 1. f⁻¹(t)_g = (t_g ∘ exp(−s_g)) Qᵀ_g is the inverse of f (the paper scales after the inverse rotation). The
+    matrix is the identity plus M / ``init``: relations start as different rotations, as in RotatE, and M = 0, where
+    Gram–Schmidt would fail, gives the identity.
     """
 
     def __init__(self, dimension: int, *, group: Group = None, init: Init = 0.07) -> None:
@@ -38,22 +38,22 @@ class OTE(ProjectionInteraction):
         return self._both(candidate, relation, "head" if side == "tail" else "tail")
 
     def forth(self, head: Tensor, relation: Tensor) -> Tensor:
-        """f(h) ``[..., d]``, where the tail should lie."""
+        """f(h) ``[..., d]``, the predicted position of the tail."""
         turned = torch.einsum("...gi,...gij->...gj", self._groups(head), self.rotations(relation)).flatten(-2)
         return turned * self._scales(relation).exp()
 
     def back(self, tail: Tensor, relation: Tensor) -> Tensor:
-        """f⁻¹(t) ``[..., d]``, where the head should lie."""
+        """f⁻¹(t) ``[..., d]``, the predicted position of the head."""
         scaled = self._groups(tail * (-self._scales(relation)).exp())
         return torch.einsum("...gj,...gij->...gi", scaled, self.rotations(relation)).flatten(-2)
 
     def rotations(self, relation: Tensor) -> Tensor:
-        """Q ``[..., d / m, m, m]``, each made once however often its relation comes."""
+        """Q ``[..., d / m, m, m]``, computed once per distinct relation."""
         flat = relation.reshape(-1, relation.shape[-1])[:, : -self.dimension]
         first, row = _firsts(flat)
         matrices = flat[first].view(len(first), -1, self.group, self.group) / self.init
         q, r = torch.linalg.qr(matrices + torch.eye(self.group, dtype=flat.dtype, device=flat.device))
-        q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)  # Gram–Schmidt's, which is the one with positive r
+        q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)  # as in Gram–Schmidt, where r is positive
         return q[row].view(*relation.shape[:-1], *q.shape[1:])
 
     def _both(self, vectors: Tensor, relation: Tensor, side: Side) -> Tensor:
@@ -89,7 +89,7 @@ class Groups(Geometry):
 
 
 def _firsts(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Places of distinct ``rows[B, r]``, and for each row which of them it equals."""
+    """Positions of the distinct ``rows[B, r]``, and for each row the index of its distinct row."""
     _, row = torch.unique(rows.detach(), dim=0, return_inverse=True)
     first = torch.zeros(int(row.max()) + 1 if len(row) else 0, dtype=torch.long, device=rows.device)
     return first.scatter(0, row, torch.arange(len(row), device=rows.device)), row

@@ -8,7 +8,7 @@ from mmkgc.components.kge.interactions.geometry import L1
 
 
 class PairRE(ProjectionInteraction):
-    """−‖ĥ∘r_H − t̂∘r_T‖₁ with unit ĥ, t̂: a relation is a pair of vectors, one for each side.
+    """−‖ĥ∘r_H − t̂∘r_T‖₁ with unit ĥ, t̂: a relation is a pair of vectors, one per side.
 
     Chao et al. 2021, eq. 2. A relation vector is [r_H, r_T].
     """

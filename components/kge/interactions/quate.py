@@ -11,7 +11,7 @@ from mmkgc.components.kge.interactions.geometry import Dot
 class QuatE(QueryInteraction):
     """(h ⊗ r/|r|) · t: a relation rotates the head's quaternions by unit quaternions.
 
-    Zhang et al. 2019, eq. 4–6. A vector holds the four parts of its ``dimension`` quaternions one after the other; the
+    Zhang et al. 2019, eq. 4–6. A vector is the concatenation of the four parts of its ``dimension`` quaternions; the
     head query is t ⊗ r̄, since (h ⊗ r)·t = h·(t ⊗ r̄) for unit r.
     """
 

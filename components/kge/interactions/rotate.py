@@ -19,8 +19,8 @@ class RotatE(QueryInteraction):
     """−Σᵢ|hᵢ e^{iθᵢ} − tᵢ|: a relation rotates each complex coordinate.
 
     Sun et al. 2019, eq. 3–4; a sum of moduli as in the paper, not the norm of the whole vector. Phases are stored on
-    the scale of the entities, θ = π r / init, as in the authors' code: it decides how fast Adam turns them. Their
-    ``init`` is (γ + 2) / dimension.
+    the scale of the entities, θ = π r / init, as in the authors' code; the scale determines how fast Adam changes them.
+    Their ``init`` is (γ + 2) / dimension.
     """
 
     def __init__(self, dimension: int, *, init: Init = 0.07) -> None:
@@ -31,7 +31,7 @@ class RotatE(QueryInteraction):
         return _Rotation.apply(known, self._phase(relation, side))
 
     def _queries(self, asked: Sequence[Query]) -> Tensor:
-        """Phases that turn back belong to the same rotation, so that all groups need but one."""
+        """As in the base class, with one rotation for all groups: inverse rotations have negative phases."""
         known = joined([known for known, _, _ in asked])
         return _Rotation.apply(known, joined([self._phase(relation, side) for _, relation, side in asked]))
 
@@ -42,7 +42,7 @@ class RotatE(QueryInteraction):
 class _Rotation(torch.autograd.Function):
     """vector ∘ e^{i phase}, ``[..., 2d]`` and ``[..., d]``.
 
-    Its gradient in closed form, for it is a good part of a step: the derivative by the phase is i times the result.
+    The gradient is in closed form for speed; the derivative by the phase is i times the result.
     """
 
     @staticmethod

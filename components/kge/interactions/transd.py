@@ -12,7 +12,7 @@ from mmkgc.components.kge.interactions.geometry import L1, L2
 
 
 class TransD(ProjectionInteraction):
-    """−‖h⊥ + r − t⊥‖ₚ, e⊥ = e + (e_p·e) r_p brought to unit length: entity and relation together make the projection.
+    """−‖h⊥ + r − t⊥‖ₚ, e⊥ = e + (e_p·e) r_p with unit norm: the projection depends on entity and relation.
 
     Ji et al. 2015, eq. 11–13, with equal widths of entities and relations; the paper bounds the norm of e⊥ by one, here
     it is one, as in OpenKE. An entity vector is [e, e_p], a relation vector [r, r_p].
@@ -29,7 +29,7 @@ class TransD(ProjectionInteraction):
         self.geometry = L1() if p == 1 else L2()
 
     def entity(self, vectors: Tensor) -> Tensor:
-        """[e, e_p·e]: all that the projection needs of an entity."""
+        """[e, e_p·e], the part of the projection that depends only on the entity."""
         vector, projection = vectors.chunk(2, dim=-1)
         return torch.cat([vector, (vector * projection).sum(-1, keepdim=True)], dim=-1)
 

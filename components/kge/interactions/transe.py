@@ -13,8 +13,8 @@ from mmkgc.components.kge.interactions.geometry import L1, L2
 class TransE(QueryInteraction):
     """−‖h + r − t‖ₚ: a relation is a translation.
 
-    Bordes et al. 2013, eq. 1. ``normalize`` brings h, r and t to unit length, as OpenKE does (the paper: only entities,
-    once an epoch); the RotatE code base does not normalise. With p = 2 and unit vectors a distance is at most 3, so
+    Bordes et al. 2013, eq. 1. ``normalize`` scales h, r and t to unit length, as OpenKE does (the paper: only entities,
+    once per epoch); the RotatE code base does not normalise. With p = 2 and unit vectors a distance is at most 3, so
     larger margins saturate.
     """
 

@@ -18,7 +18,7 @@ class TuckER(QueryInteraction):
 
     Balažević et al. 2019, eq. 2, with their code's batch normalisation and dropout: of the known entity, of the
     relation's matrix W ×₂ r, and of the query point. With ``reciprocal: true``, as in their code, (?, r, t) is
-    (t, r⁻¹, ?); otherwise the matrix is transposed, which gives a triple one score only without batch normalisation.
+    (t, r⁻¹, ?); otherwise the matrix is transposed; a triple then has a unique score only without batch normalisation.
     """
 
     def __init__(

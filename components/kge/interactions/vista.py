@@ -10,11 +10,11 @@ from mmkgc.components.kge.transformers import Dropout, Heads, Layers, transforme
 
 
 class VISTA(QueryInteraction):
-    """decoder([h, r, MASK])₃ · t: a transformer reads head and relation, and says what belongs in the tail's place.
+    """decoder([h, r, MASK])₃ · t: a transformer predicts the tail's vector from head and relation.
 
-    Lee et al. 2023, together with fusion ``vista``, their encoder of entities. Each place has a vector that is added to
-    what stands there. The original also masks heads; here (?, r, t) is (t, r⁻¹, ?), so that relations must be
-    reciprocal, and head queries have relation vectors of their own. The original's loss is ``cross-entropy``.
+    Lee et al. 2023, together with fusion ``vista``, their encoder of entities. A learned vector is added at each
+    position. The original also masks heads; here (?, r, t) is (t, r⁻¹, ?), so that relations must be
+    reciprocal, and head queries have their own relation vectors. The original's loss is ``cross-entropy``.
     """
 
     def __init__(

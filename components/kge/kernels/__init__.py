@@ -1,5 +1,5 @@
 """CPU kernels: comparisons of points, rotations and counting of ranks, compiled by numba, which needs no C++ compiler.
 
-``comparison``, ``rotation`` and ``counting`` are what other rooms call; ``loops`` holds the compiled loops and is
-imported on first use, because numba takes half a second to import.
+Other packages call ``comparison``, ``rotation`` and ``counting``. ``loops`` holds the compiled loops and is imported on
+first use, because numba takes half a second to import.
 """

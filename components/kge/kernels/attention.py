@@ -1,4 +1,4 @@
-"""Attention over modalities and its gradient, on the CPU, in float32: one pass over memory each, but for tanh."""
+"""Attention over modalities and its gradient, on the CPU, in float32; one pass over memory each, except for tanh."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,18 +12,18 @@ from torch.autograd.function import once_differentiable
 from mmkgc.components.kge.kernels.threads import ranges, run
 from mmkgc.components.kge.tensors import total
 
-SMALL = 1 << 17  # coordinates of a modality, below which PyTorch's own operations are as fast
+SMALL = 1 << 17  # with fewer coordinates per modality, PyTorch's own operations are as fast
 
 
 def usable(weights: Tensor, vectors: Sequence[Tensor]) -> bool:
-    """Whether the kernels serve these weights ``[M, d]`` and the vectors ``[…, d]`` of each of M modalities."""
+    """Whether the kernels support weights ``[M, d]`` and the vectors ``[…, d]`` of each of M modalities."""
     plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (weights, *vectors))
     alike = vectors[0].dim() > 1 and all(tensor.shape == vectors[0].shape for tensor in vectors)
     return plain and alike and vectors[0].numel() >= SMALL and not torch.compiler.is_compiling()
 
 
 def attend(weights: Tensor, present: Tensor, vectors: Sequence[Tensor], absent: float) -> Tensor:
-    """``[…, d]``: Σₘ αₘ vₘ, α = softmaxₘ(wₘ · tanh(vₘ)); what is not ``present[…, M]`` has the logit ``absent``."""
+    """``[…, d]``: Σₘ αₘ vₘ, α = softmaxₘ(wₘ · tanh(vₘ)); logit ``absent`` where ``present[…, M]`` is false."""
     return _Attention.apply(weights, present, absent, *vectors)
 
 

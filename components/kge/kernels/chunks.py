@@ -1,9 +1,8 @@
-"""Compiled comparisons of a row of the table with all queries that it meets, ``CHUNK`` coordinates at a time.
+"""Compiled comparisons of one row of the table with all of its queries, ``CHUNK`` coordinates at a time.
 
-In the gradient the row's coordinates, and the sum of what its queries add to its own, stay in registers while the
-queries pass; pair by pair (``points.pull``) both are read and written for each of them. Queries come in no order that a
-processor could guess, and they leave it no room to keep track of the table either: what will be needed is asked for
-before its turn. Arrays are flat.
+In the gradient, the row's coordinates and its accumulated gradient stay in registers while the loop goes over its
+queries; pair by pair (``points.pull``), both are read and written for each query. The order of the queries is
+irregular, so hardware prefetching works neither for them nor for the table; the code prefetches both. Arrays are flat.
 """
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
@@ -16,20 +15,20 @@ from numba import carray, njit
 from mmkgc.components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ONE, ZERO, root
 from mmkgc.components.kge.kernels.simd import adder, prefetch, stack, summer
 
-CHUNK = 32  # two registers of 512 bits; a loop over fewer would be unrolled before it could become SIMD
-AHEAD = 4  # pairs, from which a query is asked for to its turn
+CHUNK = 32  # two registers of 512 bits; a shorter loop would be unrolled before it is vectorised
+AHEAD = 4  # number of pairs by which a query is prefetched in advance
 _stack, _add, _sum = stack(CHUNK), adder(CHUNK), summer(CHUNK)
 
 
 @njit(inline="always")
 def length(kind, width):
-    """Coordinates to go through: of complex ones the imaginary halves come along."""
+    """Number of coordinates to loop over; complex ones count once, real and imaginary part together."""
     return np.uintp(width // 2 if kind == MODULUS else width)
 
 
 @njit(inline="always")
 def shares(length):
-    """What counts of a chunk ``[2, CHUNK]``: all, and what a last one does not share with the one before it."""
+    """Masks ``[2, CHUNK]``: of a full chunk, and of a last chunk without its overlap with the one before it."""
     counts = np.ones((2, CHUNK), np.float32)
     if length % CHUNK:
         counts[1, : CHUNK - length % CHUNK] = 0
@@ -38,7 +37,7 @@ def shares(length):
 
 @njit(inline="always")
 def starts(queries, width):
-    """Where the points of ``queries`` begin in a flat array, and ``AHEAD`` more."""
+    """Offsets of the points of ``queries`` in a flat array, with ``AHEAD`` zeros appended."""
     places = np.zeros(queries.size + AHEAD, np.uintp)
     for p in range(queries.size):
         places[p] = queries[p] * width
@@ -47,10 +46,10 @@ def starts(queries, width):
 
 @njit(inline="always")
 def score(kind, length, counts, query, starts, ahead, table, start, scores):
-    """``points.score`` of the row that begins at ``start`` and each query that begins at one of ``starts``.
+    """``points.score`` of the row at offset ``start`` with each query at offsets ``starts``.
 
-    ``counts``: ``shares`` of ``length``, which is at least a chunk; the last chunk overlaps with the one before it.
-    ``ahead``: where the queries begin that will be needed soon; the next row will be as well.
+    ``counts``: ``shares`` of ``length``, which is at least ``CHUNK``; the last chunk overlaps with the one before it.
+    ``ahead``: offsets of the queries to prefetch. The next row is prefetched too.
     """
     sums_at, lanes = _stack(), np.uintp(CHUNK)
     sums, step = _array(sums_at), _step(kind, length)
@@ -82,7 +81,7 @@ def score(kind, length, counts, query, starts, ahead, table, start, scores):
 
 @njit(inline="always")
 def pull(kind, length, counts, query, starts, ahead, slopes, table, start, dq, dc):
-    """``points.pull`` of the row and the queries of ``score``."""
+    """``points.pull`` of the row with each query; arguments as in ``score``."""
     x_at, y_at, sum_x_at, sum_y_at = _stack(), _stack(), _stack(), _stack()
     x, y, sum_x, sum_y = _array(x_at), _array(y_at), _array(sum_x_at), _array(sum_y_at)
     lanes, step = np.uintp(CHUNK), _step(kind, length)
@@ -125,13 +124,13 @@ def pull(kind, length, counts, query, starts, ahead, slopes, table, start, dq, d
 
 @njit(inline="always")
 def _step(kind, length):
-    """From one row to the next."""
+    """Distance between the starts of two consecutive rows."""
     return length + length if kind == MODULUS else length
 
 
 @njit(inline="always")
 def _fetch(kind, length, array, place):
-    """Ask for a chunk, and for its imaginary half: two lines of 64 bytes each."""
+    """Prefetch a chunk and, if complex, its imaginary half: two cache lines of 64 bytes each."""
     line = np.uintp(CHUNK // 2)
     prefetch(array, place)
     prefetch(array, place + line)

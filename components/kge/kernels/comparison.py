@@ -1,8 +1,8 @@
 """Differentiable comparisons of queries with rows of a table, on the CPU, in float32.
 
-Gathered rows ``[B, K, d]`` never exist: each thread owns a range of the table's rows and goes through the pairs that
-need them, so a row is read once from memory and its gradient is written without races. Each thread has query gradients
-of its own, which are summed.
+Gathered rows ``[B, K, d]`` are never materialised. Each thread owns a range of the table's rows and processes the pairs
+that need them, so a row is read from memory once and its gradient is written without races. Each thread has its own
+query gradients, which are summed at the end.
 """
 
 from functools import partial
@@ -19,12 +19,12 @@ from mmkgc.components.kge.tensors import total
 
 Kind = Literal["dot", "l1", "l2", "modulus"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # as numbered in points
-MANY = 16  # queries, from which on it pays to turn the table
-SMALL = 1 << 17  # coordinates to compare, below which PyTorch's own operations are as fast
+MANY = 16  # from this number of queries, transposing the table is faster
+SMALL = 1 << 17  # with fewer coordinates to compare, PyTorch's own operations are as fast
 
 
 def usable(query: Tensor, table: Tensor, comparisons: int) -> bool:
-    """Whether the kernels serve these vectors; ``comparisons``: of pairs of points."""
+    """Whether the kernels support these vectors; ``comparisons``: number of pairs of points."""
     plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (query, table))
     return plain and query.dim() == 2 and comparisons * query.shape[1] >= SMALL and not torch.compiler.is_compiling()
 
@@ -128,7 +128,7 @@ def _pull(
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of queries and table from the scores' ``gradient``; ``pull`` works on each of ``parts`` of the rows.
 
-    A shared table's gradient is added up elsewhere.
+    The table's gradient is None for a shared table, which accumulates it itself.
     """
     query, table, scores = ctx.saved_tensors
     slope = _slope(ctx.kind, scores, gradient)
@@ -141,7 +141,7 @@ def _pull(
 
 
 def _slope(kind: Kind, scores: Tensor, gradient: Tensor) -> Tensor:
-    """What ``pull`` takes: the scores' gradient, of L2 divided by the score."""
+    """The ``slope`` argument of ``pull``: the gradient of the scores; for L2, divided by the score."""
     return torch.where(scores == 0, 0, gradient / scores) if kind == "l2" else gradient
 
 

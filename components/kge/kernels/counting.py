@@ -1,4 +1,4 @@
-"""Counting of ranks in a matrix of scores: one pass instead of one for each comparison, filter and sum."""
+"""Counting of ranks in a matrix of scores: one pass instead of one each for comparison, filter and sum."""
 
 from functools import partial
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 from mmkgc.components.kge.kernels.threads import ranges, run
 
-SMALL = 1 << 15  # scores to look at, below which PyTorch's own operations are as fast
+SMALL = 1 << 15  # with fewer scores, PyTorch's own operations are as fast
 
 
 def usable(scores: Tensor, golds: int) -> bool:
-    """Whether the kernel serves these scores for so many gold answers."""
+    """Whether the kernel supports these scores with this number of gold answers."""
     plain = scores.device.type == "cpu" and scores.dtype == torch.float32
     return plain and scores.is_contiguous() and golds * scores.shape[1] >= SMALL
 
 
 def count(scores: Tensor, rows: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates better than, equal to, and beside the answers ``gold[G]`` of ``scores[B, N][rows[G]]``; each ``[G]``.
+    """Numbers of better, equal and all candidates beside ``gold[G]`` in ``scores[B, N][rows[G]]``; each ``[G]``.
 
-    ``answers``: pairs (row, entity) of known answers in the order of rows, which are no candidates.
+    ``answers``: pairs (row, entity) of known answers, sorted by row; they are not candidates.
     """
     from mmkgc.components.kge.kernels import loops
 

@@ -1,7 +1,7 @@
-"""Compiled comparison of one query with ``LANES`` candidates, each in a SIMD lane of its own.
+"""Compiled comparison of one query with ``LANES`` candidates, one per SIMD lane.
 
-Within a row, a sum's last step adds lanes to each other, and a width that is no multiple of a register leaves a rest;
-across rows there is neither, and a sum stays in its register for all coordinates. The rows have to be turned first.
+Vectorising within a row needs a horizontal sum at the end and a remainder loop for widths that are no multiple of a
+register. Vectorising across rows needs neither, and each sum stays in a register. The rows must be transposed first.
 """
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
@@ -14,22 +14,22 @@ from numba import carray, njit
 from mmkgc.components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO, root
 from mmkgc.components.kge.kernels.simd import stack, wide
 
-LANES = 64  # four registers of 512 bits: enough sums under way to hide the latency of each
+LANES = 64  # four registers of 512 bits: enough independent sums to hide the latency of an addition
 _stack = stack(LANES)
 
 
 @njit(inline="always")
 def turn(rows, columns):
-    """Put up to ``LANES`` ``rows[n, d]`` into the first of ``columns[d, LANES]``; the others repeat the last row."""
+    """Transpose ``rows[n, d]``, n ≤ ``LANES``, into ``columns[d, LANES]``; unused columns repeat the last row."""
     last = np.uintp(rows.shape[0] - 1)
     for i in range(np.uintp(columns.shape[0])):
-        for lane in range(np.uintp(LANES)):  # a fixed number is SIMD
+        for lane in range(np.uintp(LANES)):  # a fixed number of iterations is vectorised
             columns[i, lane] = rows[min(lane, last), i]
 
 
 @njit(inline="always")
 def score(kind, q, columns, scores):
-    """``points.score`` of ``q[d]`` with as many columns as there are places in ``scores``."""
+    """``points.score`` of ``q[d]`` with the first ``scores.size`` columns."""
     wide()
     sums = carray(_stack(), (LANES,))
     lanes, half = np.uintp(LANES), np.uintp(q.size // 2)
@@ -50,6 +50,6 @@ def score(kind, q, columns, scores):
                     sums[lane] -= abs(q[i] - c)
                 else:
                     sums[lane] += (q[i] - c) * (q[i] - c)
-    for lane in range(lanes):  # as often as above, or the sums would need memory
+    for lane in range(lanes):  # same length as above, otherwise the sums would be stored in memory
         if lane < np.uintp(scores.size):
             scores[lane] = -sqrt(sums[lane]) if kind == L2 else sums[lane]

@@ -1,4 +1,4 @@
-"""Looking up which candidates are known answers: one pass instead of a dozen over all of them."""
+"""Lookup of candidates that are known answers: one pass over the candidates instead of a dozen."""
 
 import numpy as np
 import torch
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def usable(ids: Tensor) -> bool:
-    """Whether the kernel serves these ids."""
+    """Whether the kernel supports these ids."""
     return ids.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def collisions(queries: Tensor, known: Tensor, offsets: Tensor, answers: Tensor, ids: Tensor) -> Tensor:
-    """Ascending places ``[P]`` in the flattened ``ids[B, K]`` that are known answers of ``queries[B]``.
+    """Ascending positions ``[P]`` in the flattened ``ids[B, K]`` of known answers to ``queries[B]``.
 
     The answers of the query ``known[i]`` (ascending) are the ascending ``answers[offsets[i] : offsets[i + 1]]``.
     """

@@ -1,7 +1,7 @@
-"""Compiled loops: over pairs of points (B queries, the rows of a table, B·K pairs of them), rotations, modalities.
+"""Compiled loops: over pairs of points (B queries, rows of a table, B·K pairs of both), rotations, modalities.
 
-Points are C-contiguous float32 ``[…, d]``. A loop works for the rows ``begin…end`` of the table and releases the GIL.
-Equal points get equal scores from one loop, bit for bit; another loop may add coordinates in another order.
+Points are C-contiguous float32 ``[…, d]``. A loop processes the rows ``begin…end`` of the table and releases the GIL.
+One loop gives bitwise equal scores for equal points; different loops may sum coordinates in different order.
 """
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
@@ -17,22 +17,22 @@ from mmkgc.components.kge.kernels.machine_code import njit
 from mmkgc.components.kge.kernels.points import DOT, ONE, pull, score
 from mmkgc.components.kge.kernels.simd import wide
 
-TILE = 16  # rows that stay in the first-level cache while all queries pass
-FEW = 32  # answers, up to which comparing them with all candidates beats a binary search for each
-# sums may be reordered, which SIMD needs; NaN and infinity stay what they are
+TILE = 16  # rows that stay in the L1 cache while the loop goes over all queries
+FEW = 32  # up to this number of answers, comparing each candidate with all is faster than binary search
+# SIMD needs reordered sums; NaN and infinity are handled as usual
 FAST_MATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
 
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call, with the mathematics that SIMD needs."""
+    """Compile on first call, with the floating-point options that SIMD needs."""
     return njit(fastmath=FAST_MATH, error_model="numpy")(loop)
 
 
 class Loops(NamedTuple):
-    """The scores of a comparison, and what makes the queries' gradients and adds to the table's.
+    """The loops of a comparison: ``score``, and ``pull`` for the gradients of queries and table.
 
-    The table's gradient may be ``fresh``: memory that nobody has written yet. Each row becomes zero when its turn
-    comes, which spares a pass over the whole table. The queries' always is, and is a thread's own.
+    The table's gradient may be ``fresh``, that is uninitialised memory. Each row is then set to zero before its first
+    use, which saves a pass over the whole table. The queries' gradient is always fresh; each thread has its own.
     """
 
     score: Callable[..., None]
@@ -41,10 +41,10 @@ class Loops(NamedTuple):
 
 @compiled
 def group(index, offsets, places, queries):
-    """Group pairs by the row ``index[B, K]`` that they need.
+    """Group pairs by their table row ``index[B, K]``.
 
-    Row i's are ``offsets[i] … offsets[i + 1]`` of ``places``, where a pair lies in ``index``, and of ``queries``, their
-    b. Raises ``IndexError`` for a row that does not exist.
+    The pairs of row i are at ``offsets[i] … offsets[i + 1]`` of ``places`` (position of the pair in ``index``) and of
+    ``queries`` (its b). Raises ``IndexError`` for a row that does not exist.
     """
     offsets[:] = 0
     rows = index.ravel()
@@ -113,7 +113,7 @@ def pairs(kind: int) -> Loops:
 
 @cache
 def aligned(kind: int) -> Loops:
-    """Scores ``[B]`` of each query with the candidate in its own place; both gradients are fresh."""
+    """Scores ``[B]`` of each query with the candidate at the same index; both gradients are fresh."""
 
     @compiled
     def score_aligned(query, candidate, scores, begin, end):
@@ -157,7 +157,7 @@ def grid(kind: int) -> Loops:
 
 @cache
 def grid_of_many(kind: int) -> Callable[..., None]:
-    """The scores of ``grid`` for so many queries that turning the table pays."""
+    """The scores of ``grid``, for enough queries that transposing the table is faster."""
 
     @compiled
     def score_grid(query, table, scores, begin, end):
@@ -185,7 +185,7 @@ def rotate(vectors, cosines, sines, rotated, begin, end):
 
 @compiled
 def pull_rotation(gradients, cosines, sines, rotated, of_vectors, of_phases, begin, end):
-    """The gradients of vectors and phases from that of ``rotated``: the derivative by a phase is i times the result."""
+    """The gradients of vectors and phases from that of ``rotated``; the derivative by a phase is i times the result."""
     d = np.uintp(cosines.shape[1])
     for b in range(begin, end):
         g, cosine, sine, r = gradients[b], cosines[b], sines[b], rotated[b]
@@ -200,7 +200,7 @@ def pull_rotation(gradients, cosines, sines, rotated, of_vectors, of_phases, beg
 
 @compiled
 def attend(weights, present, vectors, saturated, shares, joint, absent, begin, end):
-    """Row by row, shares = softmaxₘ(wₘ · saturatedₘ), or ``absent`` instead, and joint = Σₘ sharesₘ vectorsₘ."""
+    """Per row, shares = softmaxₘ(wₘ · saturatedₘ), logit ``absent`` if not present; joint = Σₘ sharesₘ vectorsₘ."""
     for row in range(begin, end):
         share, own = shares[row], joint[row]
         for m in range(len(vectors)):
@@ -216,7 +216,7 @@ def attend(weights, present, vectors, saturated, shares, joint, absent, begin, e
 
 @compiled
 def pull_attention(weights, present, vectors, saturated, shares, gradients, of_vectors, of_weights, begin, end):
-    """The gradients of vectors, and a thread's own of weights, from those of ``joint``."""
+    """The gradients of vectors, and the thread's part of that of weights, from that of ``joint``."""
     of_weights[:] = 0
     slopes = np.empty(len(vectors), np.float32)
     for row in range(begin, end):
@@ -235,7 +235,7 @@ def pull_attention(weights, present, vectors, saturated, shares, gradients, of_v
 
 @compiled
 def count(scores, rows, gold, offsets, answers, better, equal, others, begin, end):
-    """Candidates better than, equal to, and beside each gold answer; row i's ``answers[offsets[i] : …]`` are none."""
+    """Count better, equal and all candidates beside each gold answer; row i's ``answers[offsets[i] : …]`` are none."""
     for g in range(begin, end):
         row, offset, stop = scores[rows[g]], offsets[rows[g]], offsets[rows[g] + 1]
         own = row[gold[g]]
@@ -253,7 +253,7 @@ def count(scores, rows, gold, offsets, answers, better, equal, others, begin, en
 
 @compiled
 def collisions(queries, known, offsets, answers, ids, places):
-    """Write the places of ids that are answers of their row's query, and return how many there are."""
+    """Write the positions of ids that are answers to their row's query; return their number."""
     count = 0
     for b in range(queries.size):
         query = np.searchsorted(known, queries[b])
@@ -271,7 +271,7 @@ def collisions(queries, known, offsets, answers, ids, places):
 
 @njit(inline="always")
 def _meet(few, others):
-    """Whether two sets have a common member: without a branch, which is SIMD."""
+    """Whether two sets have a common member; without branches, so that it is vectorised."""
     pairs = 0
     for one in few:
         for k in range(others.size):

@@ -1,4 +1,4 @@
-"""Where compiled loops keep their machine code: one rule for every file that compiles one."""
+"""Cache folder for the machine code of compiled loops, the same for every file that compiles one."""
 
 # mypy: disable-error-code="no-untyped-def"
 
@@ -17,11 +17,11 @@ CONFIG: Any = numba.config
 
 
 def cache_folder() -> str:
-    """Where machine code is kept: a folder named by the content of every file of this package; none: "".
+    """Cache folder, named by a digest of all files of this package; "" if none is writable.
 
-    numba looks at the file that holds a loop, not at those that are inlined into it, and would go on with what it
-    compiled before one of them changed. The folder is the user's choice for numba, or beside this file, or in the
-    user's cache, whichever can be written.
+    numba checks only the file that holds a loop, not the files inlined into it, and would use outdated code after a
+    change in one of those. The folder is in numba's configured cache, beside this file, or in the user's cache: the
+    first that is writable.
     """
     here = Path(__file__).parent
     name = digests.of_json([digests.of_file(path) for path in sorted(here.glob("*.py"))])[:16]
@@ -39,5 +39,5 @@ CONFIG.CACHE_DIR = cache_folder()
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """``numba.njit`` without the GIL; machine code is kept in ``cache_folder``, if there is one."""
+    """``numba.njit`` without the GIL; machine code is cached in ``cache_folder``, if there is one."""
     return numba.njit(cache=bool(CONFIG.CACHE_DIR), nogil=True, **options)

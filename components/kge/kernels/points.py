@@ -1,8 +1,8 @@
 """Compiled comparisons of two points, and their gradients; inlined into ``loops``.
 
-A point is ``[d]``; of complex coordinates the first half is real and the second imaginary, and an index into it is
-unsigned: of a signed one numba asks whether it is negative, and there would be no SIMD. The same holds for loops over
-many arrays, of which the compiler cannot exclude that they overlap.
+A point is ``[d]``; of complex coordinates, the first half is real and the second imaginary. Offsets into a point are
+unsigned, because numba checks signed ones for negative values, which prevents SIMD. Loops over many arrays are not
+vectorised either, because the compiler cannot exclude that they overlap.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -15,7 +15,7 @@ from numba import njit
 DOT, L1, L2, MODULUS = range(4)
 
 ZERO, ONE = np.float32(0), np.float32(1)
-EPSILON = np.float32(1e-18)  # as in geometry: under a root, so that its gradient at zero is 0
+EPSILON = np.float32(1e-18)  # as in geometry: added under a root, so that the gradient at zero is 0
 
 
 @njit(inline="always")
@@ -32,7 +32,7 @@ def score(kind, q, c):
 
 @njit(inline="always")
 def pull(kind, q, c, slope, dq, dc):
-    """Add ``slope`` times the gradient of ``score`` to ``dq`` and ``dc``; L2's slope comes divided by the score."""
+    """Add ``slope`` times the gradient of ``score`` to ``dq`` and ``dc``; for L2, ``slope`` is divided by the score."""
     if kind == DOT:
         _pull_dot(q, c, slope, dq, dc)
     elif kind == L1:
@@ -115,8 +115,8 @@ def _pull_modulus(q, c, slope, dq, dc):
 
 @njit(fastmath={"arcp", "afn", "contract"}, error_model="numpy")
 def root(x):
-    """√x as x · (1/√x): a processor estimates reciprocal roots, and refines them, in half the time of a root.
+    """√x as x · (1/√x): an estimated and refined reciprocal root takes half the time of a root.
 
-    Without ``reassoc``, which would make it √x again.
+    ``reassoc`` is off, since the compiler would turn the expression back into √x.
     """
     return x * (ONE / sqrt(x))

@@ -1,4 +1,4 @@
-"""Rotations of complex coordinates and their gradients, on the CPU, in float32, in one pass over memory each."""
+"""Rotations of complex coordinates and their gradients, on the CPU, in float32; one pass over memory each."""
 
 from functools import partial
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 from mmkgc.components.kge.kernels.threads import ranges, run
 
-SMALL = 1 << 14  # coordinates, below which PyTorch's own operations are as fast
+SMALL = 1 << 14  # with fewer coordinates, PyTorch's own operations are as fast
 
 
 def usable(vectors: Tensor, phases: Tensor) -> bool:
-    """Whether the kernels serve these vectors ``[…, 2d]`` and phases ``[…, d]``."""
+    """Whether the kernels support these vectors ``[…, 2d]`` and phases ``[…, d]``."""
     plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (vectors, phases))
     alike = vectors.shape[:-1] == phases.shape[:-1] and phases.dim() > 1
     return plain and alike and phases.numel() >= SMALL and not torch.compiler.is_compiling()

@@ -1,7 +1,7 @@
-"""Rows of a table that several operations read, and whose gradients are added up in place.
+"""Rows of a table that several operations read, with gradients accumulated in place.
 
-By default each operation makes a whole table of zeros, writes its few rows' gradients there, and the tables are added:
-with N × d parameters that costs more than the scores. A shared table keeps one such table for all of them.
+By default, each operation allocates a table of zeros, writes the gradients of its few rows, and the tables are summed;
+with N × d parameters that costs more than the scores. A shared table has one gradient table for all operations.
 """
 
 from typing import Any
@@ -13,33 +13,33 @@ from torch.nn.functional import embedding
 
 
 class RowGradients:
-    """The gradient of one shared table in the backward pass under way."""
+    """The gradient of one shared table in the current backward pass."""
 
     def __init__(self) -> None:
         self._pass, self._total = -1, torch.empty(0)
 
     def of(self, table: Tensor) -> Tensor:
-        """What the operations of this pass have added up so far, to be added to in place."""
+        """The gradient accumulated so far in this pass, to be added to in place."""
         total, fresh = self.begun(table)
         return total.zero_() if fresh else total
 
     def begun(self, table: Tensor) -> tuple[Tensor, bool]:
-        """As ``of``, and whether it is fresh memory, which the caller has to make zero."""
+        """As ``of``, and whether the memory is uninitialised; the caller then has to set it to zero."""
         now = torch._C._current_graph_task_id()
-        fresh = self._pass != now  # another pass, whose gradient may never have reached the table
+        fresh = self._pass != now  # an earlier pass may have ended before its gradient reached the table
         if fresh:
             self._pass, self._total = now, torch.empty_like(table, memory_format=torch.contiguous_format)
         return self._total, fresh
 
     def collect(self) -> Tensor | None:
-        """The total of this pass, given away; None where nothing was added."""
+        """Return and release the total of this pass; None if nothing was added."""
         total = self._total if self._pass == torch._C._current_graph_task_id() else None
         self._pass, self._total = -1, torch.empty(0)
         return total
 
 
 def share(table: Tensor) -> Tensor:
-    """The table, such that ``take`` and ``comparison`` add up their gradients; other operations may read it too."""
+    """The table, with gradients of ``take`` and ``comparison`` accumulated in place; other operations may use it."""
     if not (torch.is_grad_enabled() and table.requires_grad) or torch.compiler.is_compiling():
         return table
     if gradients_of(table):
@@ -51,14 +51,14 @@ def share(table: Tensor) -> Tensor:
 
 
 def gradients_of(table: Tensor) -> RowGradients | None:
-    """Where gradients of the table's rows are added up; None where the table is not shared."""
+    """The accumulator of the gradients of the table's rows; None if the table is not shared."""
     return getattr(table, "row_gradients", None)
 
 
 def take(table: Tensor, index: Tensor) -> Tensor:
-    """``table[index]``, ``[…, d]``, of a table ``[N, d]``, whose gradient is the same in every run.
+    """``table[index]``, ``[…, d]``, of a table ``[N, d]``, with a deterministic gradient.
 
-    That of an index is not: two threads add to one row in the order in which they happen to come.
+    The gradient of plain indexing is not deterministic: threads add to a row in any order.
     """
     gradients = gradients_of(table)
     return embedding(index, table) if gradients is None else _Take.apply(table, index, gradients)

@@ -1,6 +1,6 @@
-"""What numba lacks to keep vectors near the processor.
+"""Intrinsics for SIMD code that numba lacks.
 
-Memory that may become registers, sums of them, wide registers, and lines fetched into the cache ahead of their use.
+Stack memory that the compiler may place in registers, vector sums, wide registers, and prefetching.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -16,7 +16,7 @@ POINTER = types.CPointer(types.float32)
 
 
 def stack(count: int) -> Any:
-    """A function that gives memory for ``count`` float32, which the compiler may replace by registers."""
+    """A function that allocates stack memory for ``count`` float32, which the compiler may replace by registers."""
 
     @intrinsic
     def allocate(typing):
@@ -35,7 +35,7 @@ def stack(count: int) -> Any:
 def adder(count: int) -> Any:
     """A function ``add(array, place, sums)`` that adds ``count`` float32 to those at ``place`` of a flat array.
 
-    As a loop it would be unrolled, and end as ``count`` single additions.
+    A loop would be unrolled into ``count`` scalar additions.
     """
 
     @intrinsic
@@ -55,7 +55,7 @@ def adder(count: int) -> Any:
 
 
 def summer(count: int) -> Any:
-    """A function that sums ``count`` float32; as a loop it would be unrolled into single additions."""
+    """A function that sums ``count`` float32; a loop would be unrolled into scalar additions."""
 
     @intrinsic
     def add_up(typing, floats):
@@ -73,10 +73,10 @@ def summer(count: int) -> Any:
 
 @intrinsic
 def wide(typing):
-    """Registers of 512 bits where there are such: by default LLVM prefers 256, lest short loops lower the clock."""
+    """Use 512-bit registers if available; by default LLVM prefers 256 bits, because 512 may lower the clock rate."""
 
     def generate(context, builder, signature, arguments):
-        # past llvmlite's list of known attributes, which holds only those without a value
+        # bypasses llvmlite's list of known attributes, which lacks those with a value
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -85,7 +85,7 @@ def wide(typing):
 
 @intrinsic
 def prefetch(typing, array, place):
-    """Ask for the cache line of ``place`` of a flat array; a hint, so ``place`` may lie beyond the end."""
+    """Prefetch the cache line at ``place`` of a flat array; a hint, so ``place`` may be beyond the end."""
 
     def generate(context, builder, signature, arguments):
         data = context.make_array(array)(context, builder, arguments[0]).data
@@ -94,7 +94,7 @@ def prefetch(typing, array, place):
         fetch = builder.module.declare_intrinsic(
             "llvm.prefetch", [line.type], ir.FunctionType(ir.VoidType(), [line.type, number, number, number])
         )
-        builder.call(fetch, [line, number(0), number(3), number(1)])  # to read, into the first level, data
+        builder.call(fetch, [line, number(0), number(3), number(1)])  # read, locality 3 (L1), data cache
         return context.get_dummy_value()
 
     return types.void(array, types.uintp), generate

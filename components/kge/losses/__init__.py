@@ -1,4 +1,4 @@
-"""Objectives: what training minimises, one a file."""
+"""Losses, which training minimises; one per file."""
 
 from mmkgc.components.kge.losses.base import Loss
 from mmkgc.components.runtime.plugins import Registry

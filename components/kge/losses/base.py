@@ -1,37 +1,37 @@
-"""What a loss is. B positives, K negatives of each, N entities, T train triples."""
+"""Interface of losses. B positives, K negatives of each, N entities, T train triples."""
 
 from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-TINY = 1e-12  # keeps a quotient finite where all weights are zero
+TINY = 1e-12  # keeps a quotient finite if all weights are zero
 
 
 class Loss(ABC):  # noqa: B024 (its kinds consume different scores)
-    """A loss of scores; the margin γ belongs to the loss, so scores come without it."""
+    """A loss of scores; the margin γ belongs to the loss, so scores do not include it."""
 
 
 class NegativeLoss(Loss):
     """A loss of positives and the negatives of a sampler; ``margin`` is γ."""
 
     margin: float
-    graded = False  # whether the negatives of a positive are of different levels, which a sampler must provide
+    graded = False  # whether negatives have levels of hardness, which the sampler must provide
 
     @abstractmethod
     def __call__(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Loss ``[B]`` of scores ``positive[B]``, ``negative[B, K]``, the negatives weighed by ``weights[B, K]``."""
+        """Loss ``[B]`` of scores ``positive[B]``, ``negative[B, K]``, the negatives weighted by ``weights[B, K]``."""
 
 
 class AllEntityLoss(Loss):
     """A loss of the scores of all entities: every other entity is a negative."""
 
-    uses_known = False  # whether the labels are all train answers of a query, not only the triple's own
+    uses_known = False  # whether all train answers to a query are labels, not only the triple's own
 
     @abstractmethod
     def __call__(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Loss ``[B]`` of ``scores[B, N]`` with the triples' own answers ``gold[B]``.
 
-        ``answers``: pairs (row, entity) of all known answers, where ``uses_known``.
+        ``answers``: pairs (row, entity) of all known answers, if ``uses_known``.
         """
 
 
@@ -44,5 +44,5 @@ class WholeGraphLoss(Loss):
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean ``[B]`` of ``values[B, K]`` with ``weights[B, K]``; 0 where a row has no weight."""
+    """Mean ``[B]`` of ``values[B, K]`` with ``weights[B, K]``; 0 if all weights of a row are 0."""
     return (values * weights).sum(-1) / weights.sum(-1).clamp(min=TINY)

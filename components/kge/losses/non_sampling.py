@@ -13,7 +13,7 @@ class NonSampling(WholeGraphLoss):
 
     Li et al. 2021 (NS-KGE), eq. 8–12, without its constant: L = Σ_pos [(c⁺ − c⁻) s² − 2 c⁺ s] + c⁻ Σ_all s². A batch
     of B of the T positives takes B/T of the second sum, and the loss of a triple is its share, so that all batches of
-    an epoch add up to L; the paper takes the whole graph as one batch.
+    an epoch sum to L; the paper uses the whole graph as one batch.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ class SelfAdversarial(NegativeLoss):
     """−½[log σ(γ + s⁺) + Σₖ wₖ log σ(−γ − sₖ⁻)], w = softmax(α s⁻) without gradient.
 
     Sun et al. 2019, eq. 5–6; the factor ½ is their code's. AdaMF's eq. 8 prints the weights with the sign of a
-    distance; here s is a score, so harder negatives weigh more. α = 0 weighs all alike. Bilinear models use γ = 0.
+    distance; here s is a score, so harder negatives weigh more. α = 0 gives equal weights. Bilinear models use γ = 0.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Negative samplers: which entities, real or generated, corrupt a batch? One a file."""
+"""Negative samplers, which choose the entities that corrupt a batch; one per file."""
 
 from mmkgc.components.kge.negatives.base import NegativeSampler
 from mmkgc.components.runtime.plugins import Registry

@@ -1,4 +1,4 @@
-"""What a negative sampler is: which entities, real or generated, corrupt a batch?"""
+"""Interface of negative samplers, which choose the entities (of the graph or generated) that corrupt a batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock, ScoredB
 
 @dataclass(frozen=True)
 class Context:
-    """What a run supplies to a sampler when it is made; the model is handed over again at each call."""
+    """What a run supplies to the constructor of a sampler; the model is also passed to each call."""
 
     model: Model
     graph: Graph
@@ -37,11 +37,11 @@ class NegativeSampler(nn.Module, ABC):
     """Chooses the negatives of a batch.
 
     In each step of training: ``sample`` draws blocks; the model encodes their entities and those of ``further_ids``;
-    ``refine`` may change the blocks, knowing the embeddings; after the model's step, ``update`` gets the blocks with
-    their scores. A sampler that learns (a generator, a diffusion model, a cache) keeps what it learns in parameters and
-    buffers, and steps the ``optimizers`` of its own in ``update``.
+    ``refine`` may change the blocks using the embeddings; after the model's step, ``update`` gets the blocks with their
+    scores. A sampler that learns (a generator, a diffusion model, a cache) stores its state in parameters and buffers,
+    and steps its own ``optimizers`` in ``update``.
 
-    ``synchronised``: names of buffers that are copied from the first to all other processes after each step;
+    ``synchronised``: names of buffers that are copied from the main process to the others after each step;
     parameters are averaged.
     """
 
@@ -49,7 +49,7 @@ class NegativeSampler(nn.Module, ABC):
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
-        """Why this sampler cannot work with a fusion and an interaction; None where it can."""
+        """Why this sampler is incompatible with a fusion and an interaction; None if it is compatible."""
         return None
 
     @property
@@ -62,13 +62,13 @@ class NegativeSampler(nn.Module, ABC):
         """Blocks of negatives for the batch."""
 
     def further_ids(self) -> Iterable[Tensor]:
-        """Ids, beside those of the batch and of its sampled blocks, of entities that ``refine`` or ``update`` reads."""
+        """Ids of entities that ``refine`` or ``update`` reads, in addition to the batch and its sampled blocks."""
         return ()
 
     def refine(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
     ) -> list[NegativeBlock]:
-        """Change or add blocks, knowing the embeddings of the batch's entities, which the loss needs anyway.
+        """Change or add blocks, using the embeddings of the batch's entities, which the loss needs anyway.
 
         Entities that were neither sampled nor named in ``further_ids`` are not encoded and raise ``IndexError``.
         """
@@ -78,12 +78,12 @@ class NegativeSampler(nn.Module, ABC):
         """Learn from the batch and its refined blocks with their scores, after the model's own step."""
 
     def selectable(self, epoch: int, epochs: int) -> bool:
-        """Whether the model after epoch ``epoch`` (from 0) may be selected; patience counts such epochs alone."""
+        """Whether the model after epoch ``epoch`` (from 0) may be selected; patience counts only such epochs."""
         return True
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Called before epoch ``epoch`` (from 0) of ``epochs``."""
 
     def metrics(self) -> dict[str, float]:
-        """What the epoch's log should show of the sampler."""
+        """Metrics of the sampler, logged for each epoch."""
         return {}

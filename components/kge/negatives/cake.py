@@ -9,21 +9,20 @@ from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.corruption import Count, Sides, multiplicities
 from mmkgc.components.kge.negatives.proposals import Lists, ProposingSampler, below
 
-MANY = 1.5  # answers of a query from which on the side of a relation counts as "n" (Bordes et al. 2013)
+MANY = 1.5  # from this mean number of answers, a side of a relation counts as "n" (Bordes et al. 2013)
 SIDES: tuple[Side, Side] = ("head", "tail")
 
 
 class CAKE(ProposingSampler):
-    """Negatives chosen by their concept: hard ones where an answer is unique, likely false ones avoided elsewhere.
+    """Negatives chosen by concept: hard ones for unique answers, and few false negatives otherwise.
 
     Niu et al. 2022, section 4.2. Each side of a relation has the concepts of the entities that stand there in train.
-    Where a query has one answer (the side is "1" of 1-1, 1-n, n-1), negatives share the positive's concept; where it
-    has many ("n"), they have another concept of that side, since one with the positive's may be an answer too.
+    If queries have one answer (the side is "1" of 1-1, 1-n, n-1), negatives share the positive's concept. If they have
+    many ("n"), negatives have another concept of that side, since an entity with the positive's may be an answer too.
 
-    An entity's concept is its type where the graph gives one, else the place in which train has it most often: a side
-    of a relation (the paper takes several types of an ontology for each entity). All statistics are of train alone. The
-    paper's evaluation also drops candidates of other concepts; ours does not. Memory: 12 bytes an entity, and 24 for
-    each concept of each side.
+    An entity's concept is its type if the graph gives one, else the side of a relation on which it is most frequent in
+    train (the paper uses several ontology types per entity). All statistics are of train only. The paper's evaluation
+    also drops candidates of other concepts; ours does not. Memory: 12 bytes per entity, and 24 per concept and side.
     """
 
     def __init__(self, context: Context, *, count: Count = 64, sides: Sides = "bernoulli") -> None:
@@ -43,9 +42,9 @@ class CAKE(ProposingSampler):
         return torch.where(self.unique[side][relations].unsqueeze(1), same, other)
 
     def _layout(self, triples: Tensor, n_relations: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Concepts of each side of a relation, laid out one after another as long as they have members.
+        """Concepts of each side of a relation in consecutive ranges, as long as they have members.
 
-        Codes of the pairs (side, concept), ascending, and where each ends; where each side begins and how long it is.
+        Ascending codes of the pairs (side, concept) and the end of each; the begin and the length of each side.
         """
         slots = torch.cat([_slots(triples[:, RELATION], side) for side in SIDES])
         pairs = (slots * self.n_concepts + self.concepts[triples[:, [HEAD, TAIL]].T.flatten()]).unique()
@@ -54,13 +53,13 @@ class CAKE(ProposingSampler):
         return pairs, sizes.cumsum(0), totals.cumsum(0) - totals, totals
 
     def _of_another_concept(self, slots: Tensor, gold: Tensor, count: int) -> Tensor:
-        """Uniform members ``[b, count]`` of all concepts of a side but the positive's; the positive where none is."""
+        """Uniform members ``[b, count]`` of a side's other concepts; the positive itself if there are none."""
         concept = self.concepts[gold]
         own = self.members.sizes[concept]
         begin = self.ends[torch.searchsorted(self.pairs, slots * self.n_concepts + concept)] - own
         rest = self.totals[slots] - own
         place = self.begins[slots].unsqueeze(1) + below(rest.unsqueeze(1).expand(-1, count), self.random)
-        place = place + torch.where(place >= begin.unsqueeze(1), own.unsqueeze(1), 0)  # over the positive's concept
+        place = place + torch.where(place >= begin.unsqueeze(1), own.unsqueeze(1), 0)  # skip the positive's concept
         pair = torch.searchsorted(self.ends, place, right=True).clamp(max=len(self.pairs) - 1)
         found = self.pairs[pair] % self.n_concepts
         within = place - self.ends[pair] + self.members.sizes[found]
@@ -69,7 +68,7 @@ class CAKE(ProposingSampler):
 
 
 def concepts_of(graph: Graph) -> Tensor:
-    """One concept ``[N]`` of each entity: its type, else where train has it most often, else one for all."""
+    """The concept ``[N]`` of each entity: its type, else its most frequent side in train, else a common one."""
     n_slots = 2 * len(graph.relations)
     slots = torch.cat([_slots(graph.train[:, RELATION], side) for side in SIDES])
     codes, counts = torch.unique(graph.train[:, [HEAD, TAIL]].T.flatten() * n_slots + slots, return_counts=True)

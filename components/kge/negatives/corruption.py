@@ -1,4 +1,4 @@
-"""Corruption of one side by entities of the graph, never by a train positive."""
+"""Corruption of one side by entities of the graph, without train positives."""
 
 from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
@@ -22,8 +22,8 @@ class Corruption:
     """Draws the side of each positive, and K entities for it.
 
     ``uniform``: head or tail with probability ½; ``bernoulli``: the head with probability tph/(tph + hpt), from train
-    alone (Wang et al. 2014). The side is drawn once a positive, not once a negative as in OpenKE, so that a positive's
-    K negatives share one query; each negative's distribution is the same.
+    only (Wang et al. 2014). The side is drawn once per positive, not per negative as in OpenKE, so that the K negatives
+    of a positive share one query; the distribution of each negative is the same.
     """
 
     def __init__(self, context: Context, sides: Sides) -> None:
@@ -49,10 +49,10 @@ class Corruption:
                 yield rows, side
 
     def replacements(self, triples: Tensor, side: Side, count: int, propose: Propose | None = None) -> Tensor:
-        """Entities ``[b, count]``, uniform or those of ``propose``, that make no train triple of ``triples[b, 3]``.
+        """Entities ``[b, count]``, uniform or from ``propose``, that make no train triple of ``triples[b, 3]``.
 
-        Positives are drawn again; what is left after some rounds is drawn uniformly, and at last from the exact
-        complement. A query to which every entity is an answer keeps its draws.
+        Positives are redrawn. Those left after some rounds are drawn uniformly, and finally from the exact complement.
+        If every entity is an answer to a query, its draws are kept.
         """
         draws = (propose, self._draw) if propose else (self._draw,)
         ids = draws[0](torch.arange(len(triples), device=triples.device), count)

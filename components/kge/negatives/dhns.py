@@ -31,7 +31,7 @@ from mmkgc.components.kge.tensors import at_least_float32, total
 
 @dataclass(frozen=True)
 class Preset:
-    """What the paper, its code and we do differently. ``levels``: steps t as shares of T, from hard to easy."""
+    """Settings in which the paper, its code and ours differ. ``levels``: steps t as shares of T, hard to easy."""
 
     levels: tuple[float, ...]
     margins: tuple[float, ...]
@@ -56,10 +56,10 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Targets:
-    """What the chains of one modality lead to, heads first, then tails: true vectors ``[2b, e]``.
+    """Targets of the chains of one modality, heads first, then tails: true vectors ``[2b, e]``.
 
-    ``standard``: the same, standardised, of the ``mean`` and ``deviation`` of each coordinate; ``conditions``: the
-    points ``[2b, e]`` that ask for them, standardised by their own.
+    ``standard``: the same, standardised by the ``mean`` and ``deviation`` of each coordinate; ``conditions``: the query
+    points ``[2b, e]`` of these targets, standardised by their own mean and deviation.
     """
 
     true: Tensor
@@ -70,16 +70,16 @@ class Targets:
 
 
 class DHNS(NegativeSampler):
-    """Normal negatives, and virtual entities of graded hardness from a diffusion model of each modality.
+    """Normal negatives, and generated entities of graded hardness from a diffusion model of each modality.
 
     Niu & Zhang 2025 (DHNS). A denoiser learns the vectors of answers, conditioned on the interaction's query point
     (DiffHEG, eq. 1–11); states of its reverse chain at t = T/20, T/10, T/5, T/2 are negatives, harder for smaller t;
     their loss is hardness-adaptive (NTAT, eq. 12–14) over the mean of the single modalities' scores and weighted λ.
 
-    Where paper and code are wrong we differ: vectors are standardised, or unit noise would lie far beyond all entities;
+    Corrections of paper and code: vectors are standardised, since unit noise would be far larger than all entities;
     the schedule ends in pure noise; the posterior mean and its noise are DDPM's (the paper prints b for a and α_t for
-    √α_t); head and tail have chains of their own; no gradient of the diffusion reaches the model; the query of a tail
-    under TransE is h + r (the code has the signs reversed). ``preset`` says which unclear choices are taken: ours
+    √α_t); head and tail have separate chains; no gradient of the diffusion reaches the model; the tail query under
+    TransE is h + r (the code has the signs reversed). ``preset`` selects among the ambiguous choices: ours
     (cosine schedule, chains that jump from level to level, a quarter of each batch, a denoiser of width d), the
     paper's (linear schedule, raw vectors, every step of the chain, width 4d), or the released code's (also its levels,
     weights and L1 loss). The paper gives neither margins nor weights; those are the code's.
@@ -127,7 +127,7 @@ class DHNS(NegativeSampler):
         self.distances = []
 
     def metrics(self) -> dict[str, float]:
-        """Mean distance ‖negative − true‖ of each level over the epoch; it grows with t."""
+        """Mean distance ‖negative − true‖ of each level over the epoch, which grows with t."""
         means = torch.stack(self.distances).mean(0).tolist() if self.distances else []
         return {f"dhns_distance_t{stop}": mean for stop, mean in zip(self.stops, means, strict=False)}
 
@@ -168,7 +168,7 @@ class DHNS(NegativeSampler):
 
     @torch.no_grad()
     def _virtual_pair(self, triples: Tensor, encoded: EncodedEntities, model: Model) -> Sequence[GeneratedNegatives]:
-        """Virtual heads and tails ``[b, levels]`` of ``triples[b, 3]``."""
+        """Generated heads and tails ``[b, levels]`` of ``triples[b, 3]``."""
         self.targets = {m: self._targets(m, triples, encoded, model) for m in self.denoisers}
         made = {m: self._generate(m, targets) for m, targets in self.targets.items()}
         gaps = [torch.linalg.vector_norm(made[m] - self.targets[m].true.unsqueeze(1), dim=-1).mean(0) for m in made]
@@ -208,13 +208,13 @@ class DHNS(NegativeSampler):
     def _noise(self, modality: str, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
         """ε̂ at steps ``[2b]`` or ``[1]``.
 
-        Of standardised vectors the denoiser learns what √(1 − ā_t) x_t, the best guess without it, leaves.
+        For standardised vectors the denoiser learns the residual of √(1 − ā_t) x_t, the best estimate without it.
         """
         learned = self.denoisers[modality](state, condition, step)
         return learned + self.schedule.noise_share(step, state) * state if self.preset.standardise else learned
 
     def _standardised(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors with each coordinate's mean and deviation over the batch, which are 0 and 1 where taken raw."""
+        """Vectors with each coordinate's mean and deviation over the batch; 0 and 1 if vectors are raw."""
         if not self.preset.standardise:
             return vectors, vectors.new_zeros(()), vectors.new_ones(())
         mean = vectors.mean(0)

@@ -19,20 +19,20 @@ from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock
 from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.tensors import at_least_float32
 
-ITERATIONS = 20  # of k-means
+ITERATIONS = 20  # iterations of k-means
 
 
 class EANS(ProposingSampler):
-    """Negatives that resemble the positive: entities whose present embeddings lie in or near its cluster.
+    """Negatives similar to the positive: entities whose current embeddings lie in or near its cluster.
 
-    Je 2022. K-means sorts the entities by cluster; a negative stands a rounded N(0, σ²) away from the positive in that
-    order, which is a circle. The clusters are those of all modality vectors side by side, each modality with mean norm
-    1, and are found anew every ``every`` epochs; near clusters follow each other, by the main axis of their centres.
+    Je 2022. Entities are sorted by k-means cluster into a circular order; the position of a negative differs from the
+    positive's by a rounded N(0, σ²). K-means uses all modality vectors, concatenated, each modality with mean norm 1,
+    and is repeated every ``every`` epochs. Clusters are ordered by the main axis of their centres.
 
     A negative that scores like its positive may be true. The paper adds a loss that predicts such false negatives and
-    lowers their part; here they weigh 1 − λ σ(s⁻ − s⁺) within the loss, which costs a second, forward pass. The formula
-    of the paper's loss and its K, σ and λ were not at hand. Memory: 16 bytes an entity, and all vectors while k-means
-    runs.
+    lowers their weight; here a negative has weight 1 − λ σ(s⁻ − s⁺) in the loss, which costs a second forward pass. The
+    formula of the paper's loss and its K, σ and λ were not available. Memory: 16 bytes per entity, and all vectors
+    while k-means runs.
     """
 
     synchronised = ("order", "position")
@@ -44,10 +44,10 @@ class EANS(ProposingSampler):
         count: Count = 64,
         sides: Sides = "bernoulli",
         clusters: Annotated[int, Field(gt=0, description="of k-means, K")] = 100,
-        deviation: Annotated[float, Field(gt=0, description="of a negative's place from the positive's, σ")] = 50.0,
+        deviation: Annotated[float, Field(gt=0, description="of a negative's position from the positive's, σ")] = 50.0,
         every: Annotated[int, Field(gt=0, description="epochs between two clusterings")] = 5,
         weight: Annotated[
-            float, Field(ge=0, le=1, description="λ, by how much a surely false negative is weighed down")
+            float, Field(ge=0, le=1, description="λ, by which the weight of a certain false negative is reduced")
         ] = 0.5,
     ) -> None:
         super().__init__(context, count, sides)
@@ -55,8 +55,8 @@ class EANS(ProposingSampler):
         everyone = torch.arange(context.n_entities, device=self.random.device)
         self.order: Tensor
         self.position: Tensor
-        self.register_buffer("order", everyone)  # the entity at each place
-        self.register_buffer("position", everyone.clone())  # the place of each entity
+        self.register_buffer("order", everyone)  # the entity at each position
+        self.register_buffer("position", everyone.clone())  # the position of each entity
         self.due = True
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
@@ -87,7 +87,7 @@ class EANS(ProposingSampler):
 
     def _sort(self, vectors: Tensor) -> None:
         """Put entities of one cluster, and clusters whose centres are near, next to each other."""
-        from sklearn.cluster import KMeans  # not wanted by those who only serve a model
+        from sklearn.cluster import KMeans  # imported late: serving a model does not need it
 
         means = KMeans(min(self.clusters, len(vectors)), n_init=1, max_iter=ITERATIONS, random_state=0)
         labels = torch.from_numpy(means.fit_predict(vectors.cpu().numpy())).long()

@@ -13,19 +13,20 @@ from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
 from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock, ScoredBlock
 
-NEVER = -1e9  # the logit of a train positive; finite, so that a query which every entity answers draws uniformly
+NEVER = -1e9  # logit of a train positive; finite, so that draws are uniform if every entity is an answer
 
 
 class IGAN(NegativeSampler):
-    """A network draws negatives from all entities, and is rewarded where the model takes them for true.
+    """Negatives drawn from all entities by a network, which is rewarded for high scores by the model.
 
-    Wang et al. 2018. Two fully connected layers turn vectors of the kept entity and the relation into a logit for each
+    Wang et al. 2018. Two fully connected layers map vectors of the kept entity and the relation to a logit for each
     of the N entities. The reward of a draw is its score by the model, less the mean reward of the batch; the generator
     follows the policy gradient (REINFORCE). Train positives are never drawn. The paper draws one negative
-    (``count: 1``); its sizes and its pretraining were not at hand, so the generator learns beside the model from the
-    beginning. Unlike KBGAN, no candidates are drawn first.
+    (``count: 1``); its sizes and pretraining were not available, so the generator is trained together with the
+    model from the start. Unlike KBGAN, no candidates are drawn first.
 
-    Memory: 4 · hidden · N bytes of weights (thrice with Adam's), and about 12 · N for each positive of a batch.
+    Memory: 4 · hidden · N bytes of weights (three times that with Adam's state), and about 12 · N per positive of a
+    batch.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class IGAN(NegativeSampler):
         self.rewards = []
 
     def metrics(self) -> dict[str, float]:
-        """Mean reward of the epoch: how true the model takes the generator's negatives for."""
+        """Mean reward of the epoch, from the model's scores of the generator's negatives."""
         return {"igan_reward": torch.stack(self.rewards).mean().item()} if self.rewards else {}
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
@@ -85,7 +86,7 @@ class IGAN(NegativeSampler):
 
 
 class _Generator(nn.Module):
-    """W₂ ReLU(W₁ [e; r]), with vectors of its own; head queries have other relation vectors than tail queries."""
+    """W₂ ReLU(W₁ [e; r]), with its own vectors; head and tail queries have separate relation vectors."""
 
     def __init__(self, n_entities: int, n_relations: int, dimension: int, hidden: int) -> None:
         super().__init__()

@@ -19,13 +19,13 @@ PRETRAIN_BATCH = 1024
 
 
 class KBGAN(NegativeSampler):
-    """A small DistMult generator picks the negatives, and is rewarded where the model takes them for true.
+    """Negatives picked by a small DistMult generator, which is rewarded for high scores by the model.
 
     Cai & Wang 2018, Algorithm 1. Of ``candidates`` Bernoulli negatives the generator draws K by the softmax of its
-    scores. The reward of a draw is its score by the model (the paper's −D), less the mean reward of the epoch before;
-    the generator follows the policy gradient (REINFORCE, eq. 6). As in the released code it is trained alone first,
-    here by the cross-entropy of the positive against its candidates. A drawn negative that is true but unknown to train
-    earns a reward too. The paper draws one negative (``count: 1``).
+    scores. The reward of a draw is its score by the model (the paper's −D), minus the mean reward of the previous
+    epoch; the generator follows the policy gradient (REINFORCE, eq. 6). As in the released code it is first trained
+    alone, here by the cross-entropy of the positive against its candidates. A drawn negative that is true but not in
+    train is rewarded too. The paper draws one negative (``count: 1``).
     """
 
     synchronised = ("baseline",)
@@ -48,7 +48,7 @@ class KBGAN(NegativeSampler):
         self.generator = _DistMult(context.n_entities, len(context.graph.relations), dimension).to(self.random.device)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=lr)
         self.baseline: Tensor
-        self.register_buffer("baseline", torch.zeros(3))  # mean of the epoch before; sum and number in this one
+        self.register_buffer("baseline", torch.zeros(3))  # mean of the previous epoch; sum and number in this one
         self.drawn: list[tuple[Tensor, Side, Tensor, Tensor]] = []
 
     @property
@@ -63,7 +63,7 @@ class KBGAN(NegativeSampler):
         self.baseline.copy_(torch.tensor([reward / number if number else 0.0, 0.0, 0.0]))
 
     def metrics(self) -> dict[str, float]:
-        """Mean reward of the epoch: how true the model takes the generator's negatives for."""
+        """Mean reward of the epoch, from the model's scores of the generator's negatives."""
         _, reward, number = self.baseline.tolist()
         return {"kbgan_reward": reward / number} if number else {}
 
@@ -90,7 +90,7 @@ class KBGAN(NegativeSampler):
         self.drawn = []
 
     def _pretrain(self) -> None:
-        """One epoch of the generator alone: the positive against its candidates."""
+        """Train only the generator for one epoch: the positive against its candidates."""
         device = self.random.device
         order = torch.randperm(len(self.triples), generator=self.random, device=device)
         for rows in order.split(PRETRAIN_BATCH):
@@ -110,7 +110,7 @@ class KBGAN(NegativeSampler):
 
 
 class _DistMult(nn.Module):
-    """The generator: DistMult with vectors of its own."""
+    """The generator: DistMult with its own vectors."""
 
     def __init__(self, n_entities: int, n_relations: int, dimension: int) -> None:
         super().__init__()

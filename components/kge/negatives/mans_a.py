@@ -21,12 +21,12 @@ Measured = Literal["positives", "negatives"]
 
 
 class MansA(MansV):
-    """Adaptive: β₃ of a batch's negatives are modality-aware, β₃ measured on the batch itself.
+    """Adaptive: the share β₃ of a batch's negatives is modality-aware, with β₃ measured on the batch itself.
 
     Zhang et al. 2023 (MANS), eq. 7–8. β₃ is the share of triples on which the cross-modal terms beat the unimodal ones.
     The paper's sentence means the smaller distance (``rule: text``); eq. 7 with F as a score means the smaller score
     (``rule: equation``). Eq. 8 counts positives, the released code the sampled negatives (``measured``). Equal scores
-    count for nothing.
+    are not counted.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class MansA(MansV):
     def _measure(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
     ) -> tuple[int, int]:
-        """On how many triples the cross-modal terms win, and of how many: β₃ is their quotient."""
+        """Number of triples on which the cross-modal terms win, and number of all; β₃ is the quotient."""
         cross, uni = (self._mean_scores(batch, blocks, encoded, model, tag) for tag in ("cross", "uni"))
         wins = cross > uni if self.rule == "text" else cross < uni
         return int(wins.sum()), len(wins)
@@ -79,7 +79,7 @@ class MansA(MansV):
     def _mean_scores(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model, tag: str
     ) -> Tensor:
-        """Mean score of the terms with a tag, of every measured triple, flat."""
+        """Mean score, over the terms with a tag, of each measured triple, flattened."""
         terms = tuple(term for term in model.fusion.terms if term.tag == tag)
         if self.measured == "positives":
             return model.score_encoded(encoded, batch.triples, terms) / len(terms)

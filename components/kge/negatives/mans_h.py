@@ -10,7 +10,7 @@ from mmkgc.components.kge.negatives.mans_v import MansV
 
 
 class MansH(MansV):
-    """Hybrid: the share β₂ of every batch's negatives are modality-aware; 0 is normal sampling, 1 is MANS-V.
+    """Hybrid: the share β₂ of every batch's negatives is modality-aware; 0 is normal sampling, 1 is MANS-V.
 
     Zhang et al. 2023 (MANS), section IV-C.
     """

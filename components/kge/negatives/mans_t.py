@@ -33,5 +33,5 @@ class MansT(MansV):
         return float(self.done < self.beta)
 
     def selectable(self, epoch: int, epochs: int) -> bool:
-        """From the second stage on: before, the model has learned alignment alone."""
+        """Whether the second stage has begun; in the first, the model learns only alignment."""
         return epoch / epochs >= self.beta or self.beta == 1

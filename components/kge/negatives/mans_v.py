@@ -12,16 +12,16 @@ from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
 from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
 
-ROUNDING = 1e-9  # 0.3 · 10 is 3, although the product of the floats is a little less
+ROUNDING = 1e-9  # so that 0.3 · 10 is 3 despite floating-point error
 
 
 class MansV(NegativeSampler):
     """Modality-aware negatives: the positive's structure with the features of another entity.
 
     Zhang et al. 2023 (MANS), section IV-A, eq. 5–6: the model learns which features belong to an entity. "Visual" in
-    the paper; here every feature that the fusion uses is exchanged. Entities are drawn as for normal negatives; where
-    both lack a feature, the stand-in is the same and the negative says nothing about it. Two-stage, hybrid and adaptive
-    sampling (T, H, A) differ in the ``share`` of such negatives; the rest are normal.
+    the paper; here every feature that the fusion uses is exchanged. Entities are drawn as for normal negatives; if both
+    lack a feature, its replacement is the same and the negative carries no information about it. Two-stage, hybrid and
+    adaptive sampling (T, H, A) differ in the ``share`` of such negatives; the rest are normal.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class MansV(NegativeSampler):
         ]
 
     def _mixed(self, batch: Batch, blocks: list[NegativeBlock], quota: int) -> list[NegativeBlock]:
-        """Normal ``blocks``, of whose K·B negatives the first ``quota`` keep the structure, as in the released code."""
+        """Make the first ``quota`` of the K·B negatives of ``blocks`` modality-aware, as in the released code."""
         return [self._aware(batch, block, quota) for block in blocks] if quota else blocks
 
     def _aware(self, batch: Batch, block: NegativeBlock, quota: int) -> NegativeBlock:

@@ -32,14 +32,14 @@ Fake = Literal["head", "tail", "both"]
 
 
 class MAT(NegativeSampler):
-    """Normal negatives, and adversarial entities whose image and text a generator makes from their structure.
+    """Normal negatives, and adversarial entities whose image and text are generated from their structure.
 
     Zhang et al. 2024 (AdaMF-MAT), eq. 9–13: e_m* = G_m(e_s, z); the triples (h*, r, t), (h, r, t*), (h*, r, t*) are
     negatives, each a loss term with the positive, weighted λ and averaged over L groups of noise (eq. 10); then the
-    generators step on the same losses with the places of fake and true triple exchanged. That step looks at the
-    vectors, true and generated, of the model's step, where the released code draws and generates again. As there, e_s
-    gets gradients from the model's step and none from the generators', and each term carries the loss's ½, which
-    eq. 12–13 lack. The shipped scripts set λ = 0, which switches everything off here.
+    generators step on the same losses with fake and true triples exchanged. That step reuses the vectors, true and
+    generated, of the model's step, whereas the released code draws and generates again. As there, e_s gets gradients
+    from the model's step and none from the generators', and each term has the loss's factor ½, which eq. 12–13 lack.
+    The released scripts set λ = 0, which disables the adversarial terms here.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class MAT(NegativeSampler):
         return blocks + self._fake_blocks(rows, {STRUCTURE: structure, **carried})
 
     def update(self, batch: Batch, scored: Sequence[ScoredBlock], model: Model) -> None:
-        """The generators' step: make the fake triples score well."""
+        """Make the generators' step, which raises the scores of the fake triples."""
         if not self.weight:
             return
         assert isinstance(self.loss, NegativeLoss)
@@ -124,7 +124,7 @@ class MAT(NegativeSampler):
         size = (*structure.shape[:2], self.noise)
         noise = torch.randn(size, generator=self.random, device=structure.device)
         made = self.generators[modality](torch.cat([noise, structure], dim=-1))
-        return made.to(structure.dtype)  # also where the model's step has half precision, which the generators' has not
+        return made.to(structure.dtype)  # the model's step may have half precision, unlike the generators'
 
     def _fake_blocks(self, rows: Tensor, vectors: dict[str, Tensor]) -> list[NegativeBlock]:
         """(h*, r, t), (h, r, t*) and (h*, r, t*) of the positives at ``rows[b]``, of modality vectors ``[2, b, e]``."""
@@ -141,9 +141,9 @@ class MAT(NegativeSampler):
 
 
 class _Carried(torch.autograd.Function):
-    """Generated vectors, as though made from ``structure`` here; ``pull`` gives its gradient from theirs.
+    """Generated vectors as a function of ``structure``; ``pull`` maps their gradient to that of ``structure``.
 
-    The generators' parameters hear nothing of it, and their graph remains for their own step.
+    The generators' parameters get no gradient, and their graph is kept for their own step.
     """
 
     @staticmethod

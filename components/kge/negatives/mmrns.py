@@ -25,14 +25,14 @@ from mmkgc.components.kge.negatives.samples import (
 from mmkgc.components.kge.tensors import total
 
 HOTTEST = 10.0  # temperature of the proposals at the first step
-NEVER = -1e9  # the similarity of a train positive
+NEVER = -1e9  # similarity assigned to a train positive
 
 
 class Proposal(NamedTuple):
-    """What is proposed for one side of b positives, of a pool of P entities.
+    """A proposal for one side of b positives, among P candidate entities.
 
-    ``share``: probability ``[b, P]`` of each; ``leaf``: the same, where the gradient of the picks arrives; ``ids``: the
-    entities ``[b, K]`` that were picked; ``contrast``: the contrastive loss, a scalar.
+    ``share``: probability ``[b, P]`` of each; ``leaf``: the same, as the leaf that receives the gradient of the picks;
+    ``ids``: the entities ``[b, K]`` that were picked; ``contrast``: the contrastive loss, a scalar.
     """
 
     share: Tensor
@@ -42,23 +42,23 @@ class Proposal(NamedTuple):
 
 
 class MMRNS(NegativeSampler):
-    """Negatives that resemble the positive in image, text or structure, as far as the relation looks at them.
+    """Negatives similar to the positive in image, text or structure, compared by a gate for each relation.
 
-    Xu et al. 2022. Of a pool of random entities, K are drawn without replacement from the mean of one proposal for each
-    modality: the softmax of cos(g_r ∘ W x, g_r ∘ W x⁺)/T, where the gate g_r = σ(V r) says what counts for the relation
-    and T = 10/(1 + log step) falls. A pick is straight-through: forward it is the entity that was drawn, backward the
-    mean embedding by the proposal, so that the loss teaches W, V and r, beside a contrastive term that wants the
-    positive to resemble itself more than the pool.
+    Xu et al. 2022. Among random candidates, K are drawn without replacement from the mean of one proposal per
+    modality: the softmax of cos(g_r ∘ W x, g_r ∘ W x⁺)/T, where the gate g_r = σ(V r) weighs the coordinates for
+    the relation and T = 10/(1 + log step) decreases. Picks use a straight-through estimator: the drawn entity in the
+    forward pass, the mean embedding under the proposal in the backward pass. So the loss trains W, V and r, together
+    with a contrastive term that makes the positive more similar to itself than to the candidates.
 
     The paper compares sequences of image patches and words, by attention of each modality to the other (KCA). Here each
-    entity has one vector of a modality (the mean of its tokens), among which there is nothing to attend to: what
-    remains of KCA is the gate. Other departures: the batch shares one pool (released: each positive has its own, of
-    1500 entities), the backward pass takes the proposal itself for the Gumbel-softmax, positives and candidates go
-    through the same layers (released: one misses a normalisation), and batches may be of any size. As released, sampler
-    and model minimise the same loss. The structure that is compared is the model's, without gradient. Where a relation
-    is reciprocal, a negative's score is the mean of both directions.
+    entity has one vector per modality (the mean of its tokens), so there is no attention and only the gate of KCA
+    remains. Other differences: the batch shares its candidates (released: each positive has 1500 of its own), the
+    backward pass uses the proposal itself for the Gumbel-softmax, positives and candidates go through the same layers
+    (released: one lacks a normalisation), and batches may have any size. As released, sampler and model minimise the
+    same loss. The structure that is compared is the model's, without gradient. With reciprocal relations, the score of
+    a negative is the mean of both directions.
 
-    Memory: about 4 · P · (modalities + 3) bytes for each positive of a batch, and its K negatives' vectors.
+    Memory: about 4 · P · (modalities + 3) bytes per positive of a batch, and the vectors of its K negatives.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class MMRNS(NegativeSampler):
         *,
         count: Count = 20,
         sides: Sides = "uniform",
-        candidates: Annotated[int, Field(gt=0, le=65_536, description="entities of the pool, P")] = 1500,
+        candidates: Annotated[int, Field(gt=0, le=65_536, description="number of candidates, P")] = 1500,
         dimension: Annotated[
             int, Field(gt=0, le=65_536, description="of the vectors that are compared, and of r")
         ] = 50,
@@ -100,7 +100,7 @@ class MMRNS(NegativeSampler):
         return {"sampler": self.optimizer}
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
-        size = max(self.n_entities, self.candidates)  # entities come twice only where there are too few
+        size = max(self.n_entities, self.candidates)  # entities repeat only if there are too few
         order = torch.randperm(size, generator=self.random, device=self.random.device) % self.n_entities
         self.pool, self.proposals, blocks = order[: self.candidates], [], []
         tables = {m: table.detach() for m, table in _tables(model).items()}
@@ -132,7 +132,7 @@ class MMRNS(NegativeSampler):
         return picked
 
     def update(self, batch: Batch, scored: Sequence[ScoredBlock], model: Model) -> None:
-        """The sampler's step: what the model's loss says of the picks, and the contrastive term."""
+        """Make the sampler's step on the model's loss of the picks and the contrastive term."""
         losses = [self.contrast * proposal.contrast / len(batch) for proposal in self.proposals]
         losses += [(p.share * p.leaf.grad).sum() for p in self.proposals if p.leaf.grad is not None]
         self.optimizer.zero_grad()
@@ -142,14 +142,14 @@ class MMRNS(NegativeSampler):
         self.proposals = []
 
     def _similarity(self, modality: str, gold: Tensor, relations: Tensor, compared: Tensor) -> Tensor:
-        """cos(g ∘ W x⁺, g ∘ W x) ``[b, P]``; ``gold[b, d_m]``: all x⁺, ``compared[P, d]``: all W x of the pool."""
+        """cos(g ∘ W x⁺, g ∘ W x) ``[b, P]``; ``gold[b, d_m]``: all x⁺, ``compared[P, d]``: W x of all candidates."""
         gate = self.gates[modality](self.relations[relations]).sigmoid().square()
         own = self.projections[modality](gold)
         lengths = ((gate * own.square()).sum(1, keepdim=True), gate @ compared.square().T)
         return (gate * own) @ compared.T / (lengths[0] * lengths[1] + TINY).sqrt()
 
     def _propose(self, similarities: Sequence[Tensor], positive: Tensor, uniform: Tensor) -> Proposal:
-        """Draw from the mean of all proposals; ``uniform`` ids stand in where nothing but positives is left."""
+        """Draw from the mean of all proposals; ``uniform`` ids are used where only positives are left."""
         temperature = HOTTEST / (1 + self.steps.log())
         share = total((s / temperature).softmax(-1) for s in similarities) / len(similarities)
         noise = torch.rand(share.shape, generator=self.random, device=share.device).clamp(min=TINY)
@@ -161,7 +161,7 @@ class MMRNS(NegativeSampler):
         return Proposal(share, share.detach().requires_grad_(), ids, -total(contrast) / len(contrast))
 
     def _straight_through(self, proposal: Proposal, encoded: EncodedEntities) -> ModalityEmbeddings:
-        """The picked entities ``[b, K]``, with the gradient of the pool's mean by the proposal."""
+        """The picked entities ``[b, K]``, with the gradient of the candidates' mean under the proposal."""
         picked, pool = encoded.modal.rows(encoded.index(proposal.ids)), encoded.index(self.pool)
         nothing = proposal.leaf - proposal.leaf.detach()
         vectors = {}
@@ -172,7 +172,7 @@ class MMRNS(NegativeSampler):
 
 
 def _tables(model: Model) -> dict[str, Tensor]:
-    """What of each modality is compared, ``[N, d_m]``: raw features, and the structural vectors."""
+    """The vectors ``[N, d_m]`` of each modality that are compared: raw features and structural vectors."""
     tables = {m: model.entities.raw(m).vectors for m in model.entities.modalities if m != STRUCTURE}
     structure = model.entities.structural_table()
     return tables if structure is None else {STRUCTURE: structure, **tables}

@@ -17,13 +17,13 @@ from mmkgc.components.kge.negatives.scoring import score_blocks
 
 
 class NSCaching(NegativeSampler):
-    """Negatives from a cache of hard ones for every training query, renewed by what the model scores high.
+    """Negatives from a cache of hard ones for every training query, updated by the model's scores.
 
     Zhang et al. 2019, Algorithm 2 and 3. Each query (h, r, ?) and (?, r, t) of train caches N₁ entities. Negatives are
-    drawn from the cache uniformly; afterwards N₁ of the cached and N₂ uniform entities stay in it, drawn without
-    replacement with probability ∝ exp(score). The caches are those of the batch's corrupted sides; ``lazy`` epochs pass
-    between renewals. As in the released code, a cached entity may be a true answer, unless ``filtered``, which draws
-    uniform negatives in its place. With several processes, the cache is that of the first.
+    drawn from the cache uniformly. Afterwards N₁ entities are kept, drawn from the N₁ cached and N₂ uniform ones
+    without replacement with probability ∝ exp(score). The caches are those of the batch's corrupted sides; ``lazy``
+    epochs pass between renewals. As in the released code, a cached entity may be a true answer, unless ``filtered``,
+    which draws uniform negatives in its place. With several processes, the cache is that of the first.
     """
 
     synchronised = ("cache",)

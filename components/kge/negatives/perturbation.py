@@ -20,12 +20,13 @@ Ends = tuple[ModalityEmbeddings, ModalityEmbeddings]  # heads and tails, [b, 1, 
 
 
 class Perturbation(NegativeSampler):
-    """Normal negatives, twice: also of positives whose features are moved to where they are hardest to tell.
+    """Normal negatives, also of positives whose features are moved in the direction that lowers their score.
 
     The adversarial training of MMKRL (Lu et al. 2022): the features m of a positive's head and tail become m + δ,
-    δ = ε ‖m‖ g/‖g‖ with g the gradient that lowers the positive's score (fast gradient method, Goodfellow et al. 2015);
-    the loss with them counts ``weight`` times. Formula from its description, the paper's own was not at hand; 0.07 is
-    the AdaMF authors' port, which adds noise without a gradient. δ itself gets no gradient, structure is not moved.
+    δ = ε ‖m‖ g/‖g‖ with g the gradient that lowers the positive's score (fast gradient method, Goodfellow et al. 2015).
+    The loss with them has factor ``weight``. The formula follows a description, since the paper's was not available;
+    0.07 is from the AdaMF authors' port, which adds noise without a gradient. δ itself gets no gradient, structure is
+    not moved.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Perturbation(NegativeSampler):
         return blocks + [self._perturbed(batch, block, encoded, model) for block in blocks] if self.weight else blocks
 
     def _perturbed(self, batch: Batch, block: NegativeBlock, encoded: EncodedEntities, model: Model) -> NegativeBlock:
-        """The same negatives of the same triples, whose own entities have features m + δ."""
+        """The same negatives and triples, with features m + δ of the positives' entities."""
         relations = batch.relations[block.rows].unsqueeze(1)
         columns = (batch.heads[block.rows], batch.tails[block.rows])
         head, tail = (encoded.modal.rows(encoded.index(ids).unsqueeze(1)) for ids in columns)
@@ -79,7 +80,7 @@ class Perturbation(NegativeSampler):
         return head, tail
 
     def _step(self, vector: Tensor, gradient: Tensor | None) -> Tensor:
-        """δ ``[b, 1, e]``, which lowers the score; zero where the vector has no say."""
+        """δ ``[b, 1, e]``, which lowers the score; zero where the score does not depend on the vector."""
         if gradient is None:
             return torch.zeros_like(vector)
         length, slope = (torch.linalg.vector_norm(v.detach(), dim=-1, keepdim=True) for v in (vector, gradient))

@@ -1,4 +1,4 @@
-"""Samplers that propose entities, one after another and without looking at the scores; and lists to draw from."""
+"""Base class of samplers that draw entities independently of the scores, and lists to draw from."""
 
 from abc import abstractmethod
 from functools import partial
@@ -15,9 +15,9 @@ from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, Negat
 
 
 class ProposingSampler(NegativeSampler):
-    """Draws K entities for each positive from a distribution of its own.
+    """Draws K entities for each positive from the distribution of the subclass.
 
-    Train positives are drawn again, some rounds; uniform entities stand in for what is left.
+    Train positives are redrawn for some rounds and then replaced by uniform entities.
     """
 
     def __init__(self, context: Context, count: int, sides: Sides) -> None:
@@ -28,7 +28,7 @@ class ProposingSampler(NegativeSampler):
     def propose(self, known: Tensor, relations: Tensor, gold: Tensor, side: Side, count: int) -> Tensor:
         """Entities ``[b, count]`` for ``side`` of triples whose other side is ``known[b]`` and whose own ``gold[b]``.
 
-        A train positive among them, such as ``gold`` itself, says that there is nothing to propose.
+        A train positive among them, such as ``gold`` itself, means that there is nothing to propose.
         """
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
@@ -47,14 +47,14 @@ class ProposingSampler(NegativeSampler):
 
 
 class Lists(NamedTuple):
-    """Lists of entities: the one numbered i is ``values[offsets[i] : offsets[i + 1]]``."""
+    """Lists of entities; list i is ``values[offsets[i] : offsets[i + 1]]``."""
 
     offsets: Tensor
     values: Tensor
 
     @classmethod
     def group(cls, numbers: Tensor, values: Tensor, count: int) -> "Lists":
-        """``count`` lists; ``values[V]`` belong to those of ``numbers[V]``, in their order."""
+        """Make ``count`` lists; ``values[V]`` go to the lists ``numbers[V]``, in their order."""
         sizes = numbers.bincount(minlength=count)
         return cls(torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), values[numbers.argsort(stable=True)])
 
@@ -68,7 +68,7 @@ class Lists(NamedTuple):
         return self.values[self.offsets[number] : self.offsets[number + 1]]
 
     def draw(self, numbers: Tensor, count: int, otherwise: Tensor, random: torch.Generator) -> Tensor:
-        """``count`` entities of each list in ``numbers[b]``, uniformly; where one is empty, ``otherwise[b]``."""
+        """``count`` entities of each list in ``numbers[b]``, uniformly; ``otherwise[b]`` if a list is empty."""
         sizes = self.sizes[numbers].unsqueeze(1)
         if not len(self.values):
             return otherwise.unsqueeze(1).repeat(1, count)

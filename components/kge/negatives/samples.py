@@ -1,4 +1,4 @@
-"""A batch and its negatives. A negative is an entity, real or generated, that corrupts a positive triple.
+"""A batch and its negatives. A negative is an entity, of the graph or generated, that corrupts a positive triple.
 
 B positives of a batch, b of a block, K negatives of each, e width of an embedding.
 """
@@ -51,7 +51,7 @@ class EntityNegatives:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
     def of(self, modality: str) -> Tensor:
-        """Ids ``[b, K]`` from which the modality is taken."""
+        """Ids ``[b, K]`` of the entities from which the modality is taken."""
         return self.parts.get(modality, self.ids)
 
     @property
@@ -68,7 +68,7 @@ class EntityNegatives:
 
 @dataclass(frozen=True)
 class GeneratedNegatives:
-    """Entities that exist only as embeddings ``[b, K, e]``."""
+    """Generated entities, given as embeddings ``[b, K, e]``."""
 
     modal: ModalityEmbeddings
 
@@ -88,7 +88,7 @@ class NegativeBlock:
     The block's loss is ``weight`` times the sum over its rows divided by the size of the batch, and is logged by
     ``name``; a row may come several times. ``terms`` and ``loss`` default to the fusion's and to the run's.
     ``negative_weights`` ``[b, K]`` weigh the negatives within a row's loss (a suspected false negative, say).
-    ``positive_head`` and ``positive_tail`` (K = 1) stand in for the positive's own entities, for a sampler that also
+    ``positive_head`` and ``positive_tail`` (K = 1) replace the positive's own entities, for a sampler that also
     changes positives.
     """
 
@@ -111,7 +111,7 @@ class NegativeBlock:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What blocks must share for one call of the loss; the name in the log is the first."""
+        """Attributes that blocks must share for one call of the loss; the name in the log is the first."""
         side = self.tail if self.head is None else self.head
         assert side is not None
         return self.name, self.weight, self.terms, self.loss, side.count, self.negative_weights is None

@@ -13,21 +13,22 @@ from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.corruption import Count, Sides
 from mmkgc.components.kge.negatives.proposals import Lists, ProposingSampler
 
-CELLS = 1 << 24  # of the table of anchors and their neighbourhoods that is held at once, a byte each
+CELLS = 1 << 24  # size of the table of anchors and neighbourhoods held at once, one byte per cell
 
 
 class SANS(ProposingSampler):
     """Negatives from the k-hop neighbourhood of the entity that is kept.
 
     Ahrabian et al. 2020, section 3, Aₖ = Aᵏ⁻¹A + Aᵏ⁻¹: entities near the anchor are plausible answers, so those that
-    make no train triple are hard negatives, drawn uniformly; no parameters. ``walks`` estimates the neighbourhood by
-    what that many random walks of k steps visit (RW-SANS). Every walk starts at the anchor (the released code goes on
-    where the last one stopped, and keeps the ends alone), which itself is never a negative (there it can be). Where
-    the anchor has no neighbours, or all of them are positives, negatives are uniform. Triples are walked in both
-    directions (released: from head to tail), so that Aₖ holds all that is at most k steps away.
+    make no train triple are hard negatives. They are drawn uniformly, without parameters. ``walks`` estimates the
+    neighbourhood by the entities that this many random walks of k steps visit (RW-SANS). Every walk starts at the
+    anchor (the released code continues from the end of the last one and keeps only the ends). The anchor is never a
+    negative (there it can be). If the anchor has no neighbours, or all of them are positives, negatives are uniform.
+    Triples are walked in both directions (released: from head to tail), so that Aₖ holds all entities at most k steps
+    away.
 
-    The neighbourhoods are found once and take 4 bytes for each member. They grow steeply with k, to N² on a dense
-    graph, so beyond ``size`` entities those of an anchor are a uniform sample: at most 4 · N · ``size`` bytes.
+    The neighbourhoods are computed once and take 4 bytes per member. They grow steeply with k, up to N² on a dense
+    graph, so those larger than ``size`` are replaced by a uniform sample: at most 4 · N · ``size`` bytes.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ def neighbours(triples: Tensor, n_entities: int) -> Lists:
 
 
 def _within(adjacency: Lists, hops: int) -> Reach:
-    """At most ``hops`` steps away: a product of sparse matrices for each step."""
-    from scipy.sparse import csr_array, eye_array  # not wanted by those who only serve a model
+    """Entities at most ``hops`` steps away, by one sparse matrix product per step."""
+    from scipy.sparse import csr_array, eye_array  # imported late: serving a model does not need it
 
     offsets, values = (tensor.cpu().numpy() for tensor in adjacency)
     own = eye_array(len(offsets) - 1, dtype=bool, format="csr")
@@ -80,7 +81,7 @@ def _within(adjacency: Lists, hops: int) -> Reach:
 
 
 def _walked(adjacency: Lists, hops: int, walks: int, random: torch.Generator) -> Reach:
-    """Visited by ``walks`` walks of ``hops`` steps that all start at the anchor."""
+    """Entities visited by ``walks`` walks of ``hops`` steps that all start at the anchor."""
 
     def reach(anchors: Tensor) -> Tensor:
         reached = torch.zeros(len(anchors), len(adjacency.sizes), dtype=torch.bool, device=anchors.device)
@@ -94,7 +95,7 @@ def _walked(adjacency: Lists, hops: int, walks: int, random: torch.Generator) ->
 
 
 def _collected(reach: Reach, n_entities: int, size: int, random: torch.Generator) -> Lists:
-    """At most ``size`` of what each entity reaches, without itself."""
+    """At most ``size`` of the entities that each entity reaches, without itself."""
     sizes, values = [], []
     for anchors in torch.arange(n_entities, device=random.device).split(max(1, CELLS // n_entities)):
         reached = reach(anchors)

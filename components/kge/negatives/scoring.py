@@ -27,8 +27,9 @@ def score_blocks(
 ) -> Scores:
     """Scores of the positives ``[b]`` and negatives ``[b, K]`` of blocks, one after another.
 
-    ``triples[B, 3]``: the batch. Entities that replace one side are answers to a query, and go through the table of
-    entities together; all others are triples, with reciprocal relations the mean of both directions.
+    ``triples[B, 3]``: the batch. Entities that replace one side are answers to a query and are looked up in one pass
+    over the table of entities. All others are scored as triples, with reciprocal relations by the mean of both
+    directions.
     """
     terms = tuple(terms or model.fusion.terms)
     scores: list[Scores] = []
@@ -42,7 +43,7 @@ def score_blocks(
 
 
 def _together(one: NegativeBlock, other: NegativeBlock) -> bool:
-    """Whether blocks are scored together: answers with answers, other triples with those of the same positives."""
+    """Whether two blocks are scored together: both answer queries, or both have the same positives."""
     if one.replaces_one_side or other.replaces_one_side:
         return one.replaces_one_side and other.replaces_one_side
     same = one.positive_head is other.positive_head and one.positive_tail is other.positive_tail
@@ -52,7 +53,7 @@ def _together(one: NegativeBlock, other: NegativeBlock) -> bool:
 def _score_triples(
     model: Model, encoded: EncodedEntities, triples: Tensor, blocks: Sequence[NegativeBlock], terms: tuple[Term, ...]
 ) -> list[Scores]:
-    """Scores of blocks of the same positives; entities that several of them have are looked up once."""
+    """Scores of blocks of the same positives; entities in several blocks are looked up once."""
     first, own = blocks[0], triples[blocks[0].rows]
     relations = own[:, RELATION]
     heads: list[Negatives] = [first.positive_head or EntityNegatives(own[:, [HEAD]])]
@@ -66,7 +67,7 @@ def _score_triples(
 def _score_answers(
     model: Model, encoded: EncodedEntities, triples: Tensor, blocks: Sequence[NegativeBlock], terms: tuple[Term, ...]
 ) -> Scores:
-    """Positives and negatives answer the same query, so the gold answer is scored as the first candidate."""
+    """Scores of blocks that answer queries; the gold answer is scored as the first candidate."""
     scores = []
     for term in terms:
         questions = [_question(model, encoded, triples[block.rows], block, term) for block in blocks]
@@ -83,7 +84,7 @@ def _score_answers(
 def _question(
     model: Model, encoded: EncodedEntities, triples: Tensor, block: NegativeBlock, term: Term
 ) -> tuple[Query, Tensor, Tensor]:
-    """What a term asks about a block of one side; a table ``[U, e]`` and the answers' rows of it ``[b, 1 + K]``."""
+    """A term's query for a block of one side, a table ``[U, e]`` and the rows of the answers in it ``[b, 1 + K]``."""
     heads, relations, tails = triples.unbind(1)
     side: Side = "tail" if block.head is None else "head"
     known, gold, others = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
@@ -96,7 +97,7 @@ def _question(
 def _candidates(
     encoded: EncodedEntities, name: str, entities: EntityNegatives, relations: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A table ``[U, e]`` and rows of it ``[b, K]``: the view of ``entities`` in triples with ``relations[b]``."""
+    """A table ``[U, e]`` and rows in it ``[b, K]``: the view of ``entities`` in triples with ``relations[b]``."""
     if name in encoded.views and not entities.parts:
         return encoded.views[name], encoded.index(entities.ids)
     if name in encoded.modal.vectors:
@@ -116,7 +117,7 @@ def _views(
 
 
 def _place(entities: Negatives | None, seen: list[Negatives]) -> int:
-    """Where in ``seen`` a side's entities stand, at its end if they are new; the positives' own are the first."""
+    """Position in ``seen`` of a side's entities, appended if new; the positives' own are the first."""
     if entities is None:
         return 0
     places = [place for place, other in enumerate(seen) if other is entities]

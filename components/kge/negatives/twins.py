@@ -12,7 +12,7 @@ from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, Negat
 class Twins(NegativeSampler):
     """The structure of one random entity with the features of another, drawn independently.
 
-    Zhang & Zhang 2022 (VBKGC): structural and multi-modal embeddings get negatives of their own, so that a model aligns
+    Zhang & Zhang 2022 (VBKGC): structural and multi-modal embeddings get separate negatives, so that a model aligns
     the two. Neither entity makes a train triple. Which of the two each term sees could not be checked in the paper;
     here every term sees the structure of the one and the features of the other.
     """

@@ -1,4 +1,4 @@
-"""Regularizers, one a file."""
+"""Regularizers, one per file."""
 
 from mmkgc.components.kge.regularizers.base import Regularizer
 from mmkgc.components.runtime.plugins import Registry

@@ -1,4 +1,4 @@
-"""What a regularizer is."""
+"""Interface of regularizers."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
