@@ -1,4 +1,4 @@
-"""Model → a version in the MLflow registry, promoted if it passes the gate."""
+"""Model → a version in the MLflow registry, promoted if the gate lets it."""
 
 from kfp import dsl
 
@@ -13,7 +13,7 @@ def register(
     config: str,
     registration: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Model → a version in the MLflow registry, promoted if it passes the gate."""
+    """Model → a version in the MLflow registry, promoted if the gate lets it."""
     from mmkgc.components.register.register import RegisterConfig, register
     from mmkgc.components.runtime.artifacts import stored_uri
     from mmkgc.feature_store.storage import open_storage

@@ -42,5 +42,5 @@ class RegisterConfig(BaseModel):
 
     model: Name | None = Field(None, description="Name in the registry (default: the name of the MLflow experiment).")
     alias: Alias = Field("champion", description="Alias of the promoted version.")
-    promote: bool = Field(True, description="Run the promotion gate; otherwise the version is registered without an alias.")
+    promote: bool = Field(True, description="Run the gate; otherwise the version is registered without an alias.")
     gate: GateConfig = GateConfig()

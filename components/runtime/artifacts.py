@@ -17,8 +17,8 @@ REMOTE = ("s3://", "gs://", "minio://", "oci://")
 def point(artifact: Any, uri: str, digest: str) -> None:
     """Make an output artifact (``kfp.dsl.Artifact``) point to ``uri`` in the store.
 
-    In a local run the artifact's own URI becomes the store's URI. It is part of the cache key of later steps, which stay
-    cached if a step produces the same content again.
+    In a local run the artifact's own URI becomes the store's URI. It is part of the cache key of later steps, so they
+    stay cached if a step produces the same content again.
     """
     where = {"stored": uri, "digest": digest}
     path = Path(artifact.path)

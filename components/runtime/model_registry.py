@@ -42,7 +42,7 @@ def version_at(name: str, alias: str) -> Version | None:
 def version(name: str, number: str | int) -> Version:
     """Version ``number`` of model ``name``. Raises UserError, listing the existing versions, if there is none."""
     api, given = tracking.client(), str(number)
-    is_number = given.isascii() and given.isdecimal() and len(given) < 10  # others cause raw errors in MLflow and its database
+    is_number = given.isascii() and given.isdecimal() and len(given) < 10  # MLflow fails on others
     if is_number and (found := _or_none(lambda: api.get_model_version(name, given))):
         return Version(name, str(found.version), found.tags)
     versions = _pages(partial(api.search_model_versions, f"name = {mlflow_literal(name)}"))
