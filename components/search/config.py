@@ -93,7 +93,7 @@ class SearchConfig(BaseModel):
         None, description="Name of the study (default: a digest of graph, features, recipe and space)."
     )
     prune: bool = Field(True, description="Stop trials early if their development MRR is low (Hyperband).")
-    seed: Seed = Field(0, description="Seed of the sampler; with several workers, results still depend on timing.")
+    seed: Seed = Field(0, description="Seed of the sampler; with several workers, the order depends on timing.")
 
     @property
     def is_spread(self) -> bool:
