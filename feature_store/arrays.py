@@ -1,4 +1,4 @@
-"""Arrays that researchers already have, read without pickle: ``.pth``, ``.npy``, ``.npz``, HDF5 and safetensors."""
+"""Reading of array files without pickle: ``.pth``, ``.npy``, ``.npz``, HDF5 and safetensors."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ HDF5 = (".h5", ".hdf5")
 def read_array(path: Path, name: str | None = None) -> np.ndarray | Keyed:
     """The array of a file, or vectors by entity key where the file holds a dictionary of them.
 
-    ``name`` chooses one of several. Raises UserError for unknown endings, files that need pickle, and unclear names.
+    ``name`` chooses one of several. Raises UserError for unknown file types, pickled objects and ambiguous names.
     """
     readers: dict[str, Callable[[Path], np.ndarray | Mapping[str, np.ndarray]]] = {
         ".pth": _torch, ".pt": _torch, ".npy": _numpy, ".npz": _numpy,
@@ -71,7 +71,7 @@ def _numpy(path: Path) -> np.ndarray | Mapping[str, np.ndarray]:
 
 
 def _hdf5(path: Path) -> Keyed:
-    """Every array of the file by its path. Raises UserError for one whose numbers lie in another file."""
+    """Every array of the file by its path. Raises UserError for an array whose data are in another file."""
     import h5py
 
     arrays: Keyed = {}
@@ -90,7 +90,7 @@ def _hdf5(path: Path) -> Keyed:
 
 
 def name_in(path: Path, key: str) -> str:
-    """What the array of an entity ``key`` is called in the file: HDF5 takes slashes for folders."""
+    """Name of the array of an entity ``key`` in the file; HDF5 interprets slashes as groups."""
     return "/".join(part for part in key.split("/") if part not in ("", ".")) if path.suffix in HDF5 else key
 
 

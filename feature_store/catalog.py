@@ -1,4 +1,4 @@
-"""What is in the store: the committed manifests, whether they are whole, and what nobody needs any more."""
+"""Contents of the feature store: committed manifests, their verification, and garbage collection."""
 
 import shutil
 import time
@@ -26,7 +26,7 @@ def committed(storage: Storage) -> list[str]:
 
 
 def find(reference: str, storage: Storage) -> str:
-    """The manifest that a URI or the beginning of a digest means. Raises UserError for none, or for several."""
+    """The manifest with a given URI or digest prefix. Raises UserError if none or several match."""
     uris = committed(storage)
     found = [uri for uri in uris if reference in (uri, digest_of(uri)) or digest_of(uri).startswith(reference)]
     if len(found) == 1:
@@ -36,7 +36,7 @@ def find(reference: str, storage: Storage) -> str:
 
 
 def verify(uri: str, storage: Storage) -> list[str]:
-    """What is wrong with a manifest's files and vectors, one sentence a fault; empty if all is well."""
+    """Faults of a manifest's files and vectors, one sentence each; empty if there are none."""
     try:
         manifest = Manifest.read(uri, storage)
         check_digest(manifest.entities, manifest.spec, storage)
@@ -59,9 +59,9 @@ def verify(uri: str, storage: Storage) -> list[str]:
 
 
 def repair(uri: str, storage: Storage) -> bool:
-    """Whether a manifest and its files are what their names say; damaged files are deleted, and made anew when needed.
+    """Whether a manifest and its files match their names; damaged files are deleted and recreated when needed.
 
-    Files are compared by CRC-32, which a reader compares too.
+    Files are checked by CRC-32, as readers do.
     """
     try:
         manifest = Manifest.read(uri, storage)
@@ -72,9 +72,9 @@ def repair(uri: str, storage: Storage) -> bool:
 
 
 def garbage(storage: Storage, uris: Sequence[str], grace_hours: float = GRACE_HOURS) -> list[StoredFile]:
-    """Files that none of the manifests ``uris`` names, except those younger than ``grace_hours``.
+    """Files in none of the manifests ``uris``, except those younger than ``grace_hours``.
 
-    An unfinished writer may still need the young ones.
+    A running writer may still need the recent files.
     """
     kept = set()
     for uri in uris:
@@ -87,7 +87,7 @@ def garbage(storage: Storage, uris: Sequence[str], grace_hours: float = GRACE_HO
 
 
 def forget(uri: str, storage: Storage) -> None:
-    """Take a manifest's commit back: no reader finds it again, and its files become garbage."""
+    """Remove a manifest's commit: readers no longer find it, and its files become garbage."""
     for file in storage.files(ROOT):
         if _name(file.path).startswith("commit-") and manifest_path(file.path, storage) == storage.path(uri):
             storage.delete(file.path)

@@ -1,4 +1,4 @@
-"""Features made elsewhere, such as the pooled VGG, BEiT and SBERT files of DB15K, MKG-W and MKG-Y."""
+"""Import of existing features, such as the pooled VGG, BEiT and SBERT files of DB15K, MKG-W and MKG-Y."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,8 +29,8 @@ def import_features(
     """Commit the vectors of an array file as features of the entities ``keys``.
 
     The file holds ``[N, d]`` (or token sequences ``[N, L, d]``) in the order of ``keys``, or a dictionary of vectors by
-    key. A row of zeros counts as missing. Its digest, and who ``made_by``, are kept as provenance.
-    Raises UserError where shape, order or numbers do not fit.
+    key. A row of zeros counts as missing. The file's digest and ``made_by``, the origin, are stored as provenance.
+    Raises UserError if shape, order or values are invalid.
     """
     vectors = _in_order(read_array(path, array), keys, path)
     spec = FeatureSpec(modality, _identity(path, vectors, array, made_by), dtype)
@@ -53,7 +53,7 @@ def _in_order(found: np.ndarray | dict[str, np.ndarray], keys: Sequence[str], pa
             path, f"the array has {len(found)} rows, but there are {len(keys)} entities",
             "give the keys of its rows in order (--keys)",
         )  # fmt: skip
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are rejected below
         found = found.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
     if len(bad):
@@ -79,7 +79,7 @@ def _stack(found: dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.
 
 
 def _identity(path: Path, vectors: np.ndarray, array: str | None, made_by: str) -> dict[str, str | int | None]:
-    """An imported file in the place of an encoder: nobody can encode further items with it."""
+    """Identity of an imported file in place of an encoder; it cannot encode further items."""
     return {
         "encoder": IMPORTED,
         "weights": made_by,

@@ -1,4 +1,4 @@
-"""Files that a user names in a recipe, published so that a cluster's pods can read them."""
+"""Files named in a recipe, published so that the pods of a cluster can read them."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from mmkgc.feature_store.storage import Storage
 
 
 def publish_input(path: Path, storage: Storage) -> str:
-    """URI of a file or folder in the store. It keeps its name there, and the same content is stored once."""
+    """Publish a file or folder and return its URI. It keeps its name; the same content is stored once."""
     with TemporaryDirectory() as scratch:
         copy = Path(scratch) / "input" / path.resolve().name
         copy.parent.mkdir()
@@ -20,7 +20,7 @@ def publish_input(path: Path, storage: Storage) -> str:
 
 
 def local_input(place: str, storage: Storage) -> str:
-    """The path of a published file or folder on this machine; anything but a URI is returned as it is."""
+    """Local path of a published file or folder; anything other than a URI is returned unchanged."""
     if "://" not in place:
         return place
     (content,) = storage.fetch(place).iterdir()

@@ -16,7 +16,7 @@ from mmkgc.feature_store.storage import Storage, Stored, StoredFile, changed_blo
 
 
 class LocalStorage(Storage):
-    """A folder on this machine (or one that several machines mount)."""
+    """A folder on this machine (or a mounted network folder)."""
 
     def __init__(self, root: str) -> None:
         self.root = str(Path(root.removeprefix("file://")).resolve())
@@ -25,7 +25,7 @@ class LocalStorage(Storage):
     def publish(self, folder: Path, kind: str) -> Stored:
         digest = digests.of_folder(folder)
         target = Path(self.root) / kind / digest
-        if not target.exists() or digests.of_folder(target) != digest:  # one that was changed is mended
+        if not target.exists() or digests.of_folder(target) != digest:  # a changed folder is replaced
             with atomic_path(target) as temporary:
                 shutil.copytree(folder, temporary)
         return Stored(str(target), digest)
@@ -45,8 +45,8 @@ class LocalStorage(Storage):
     def put_blob(self, data: bytes) -> str:
         digest = digests.of_bytes(data)
         path = self._blob_path(digest)
-        if not path.exists() or path.read_bytes() != data:  # one that was changed is mended
-            with atomic_path(path, durable=False) as temporary:  # readers compare the digest
+        if not path.exists() or path.read_bytes() != data:  # a changed file is replaced
+            with atomic_path(path, durable=False) as temporary:  # readers check the digest
                 temporary.write_bytes(data)
         return digest
 
@@ -71,7 +71,7 @@ class LocalStorage(Storage):
             whole = Path(scratch) / "file"
             whole.write_bytes(data)
             try:
-                os.link(whole, target)  # a link, unlike a rename, fails where the name is taken
+                os.link(whole, target)  # a link, unlike a rename, fails if the name exists
             except FileExistsError:
                 return False
         return True

@@ -1,4 +1,4 @@
-"""A manifest: the one file that makes vectors readable. It names the parts and the entities, with their digests."""
+"""A manifest: the file that lists the parts and the entities of a set of vectors, with their digests."""
 
 import json
 import zlib
@@ -14,7 +14,7 @@ from mmkgc.feature_store.storage import Storage, Stored
 
 
 class File(BaseModel):
-    """A Parquet file beside the manifest; its name carries its SHA-256 and its CRC-32 (``file_name``)."""
+    """A Parquet file beside the manifest; its name contains its SHA-256 and its CRC-32 (``file_name``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,16 +29,16 @@ class File(BaseModel):
 
     @property
     def crc32(self) -> str:
-        """Checksum of the bytes: what every reader can afford to recompute."""
+        """Checksum of the bytes, which every reader verifies."""
         return self.name.removesuffix(".parquet").split("-")[2]
 
 
 class Manifest(BaseModel):
-    """Vectors of a fixed set of entities: which files hold them, and how many are usable.
+    """Vectors of a fixed set of entities: the files that hold them, and the number of usable ones.
 
-    ``entities`` is a Parquet table with one row an entity (key, content, images, status, error) and no vectors;
-    ``parts`` hold one row a content with its vector; two entities with the same content share it.
-    ``made_from`` is the digest of the pairs (key, content), the request that this manifest answers.
+    ``entities`` is a Parquet table with one row per entity (key, content, images, status, error) and no vectors;
+    ``parts`` hold one row per content with its vector; entities with the same content share it.
+    ``made_from`` is the digest of the pairs (key, content), which identifies the request.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,7 +63,7 @@ class Manifest(BaseModel):
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
 
     def summary(self) -> str:
-        """One line: the modality, how many entities have a vector and how many not, and whose vectors they are."""
+        """One line: modality, numbers of entities with and without a vector, and the encoder."""
         seed = self.encoder.get("seed")
         weights = f"random weights, seed {seed}" if seed is not None else f"weights {self.encoder['weights']}"
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items())
@@ -71,17 +71,17 @@ class Manifest(BaseModel):
         return f"{self.modality} features: {counts} · {self.encoder['encoder']}, {dimension}, {weights}"
 
     def store(self, storage: Storage) -> Stored:
-        """Write the manifest under the name that its digest gives; readers do not see it before."""
+        """Write the manifest under a name derived from its digest; readers do not see it earlier."""
         data = self.to_bytes()
         digest = digests.of_bytes(data)
         path = f"{self.spec.folder}/manifest-{digest}.json"
         if not storage.create(path, data) and storage.read(path) != data:
-            storage.write(path, data)  # one that was damaged is mended
+            storage.write(path, data)  # replaces a damaged manifest
         return Stored(storage.uri(path), digest)
 
     @classmethod
     def read(cls, uri: str, storage: Storage) -> "Manifest":
-        """Read and check a committed manifest. Raises UserError where it is gone, changed or of another format."""
+        """Read and check a committed manifest. Raises UserError if it is missing, changed or of another format."""
         mend = f"extract the features again, or give it up by `mmkgc features gc --forget {digest_of(uri)[:12]}`"
         try:
             data = storage.read(storage.path(uri))
@@ -98,7 +98,7 @@ class Manifest(BaseModel):
 def manifest_path(pointer: str, storage: Storage) -> str | None:
     """Path of the manifest that the file ``commit-<request>.json`` points to.
 
-    A damaged pointer is written anew from the manifest beside it that answers its request; None where there is none.
+    A damaged pointer is recreated from the manifest beside it with the same request; None if there is no such manifest.
     """
     folder, _, name = pointer.rpartition("/")
     request = name.removeprefix("commit-").removesuffix(".json")

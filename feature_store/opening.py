@@ -1,10 +1,10 @@
-"""The store that a run uses."""
+"""Open the store that a run uses."""
 
 from mmkgc.feature_store.storage import Storage, StorageConfig
 
 
 def open_storage(root: str | None = None) -> Storage:
-    """The store at ``root``, by default the one that the environment names (``runtime.settings``)."""
+    """Open the store at ``root``, by default the one set in the environment (``runtime.settings``)."""
     config = StorageConfig.from_env(root)
     if config.root.startswith("s3://"):
         from mmkgc.feature_store.s3 import S3Storage

@@ -1,4 +1,4 @@
-"""Parquet files of vectors: one row a content."""
+"""Parquet files of vectors, one row per content."""
 
 import sys
 import zlib
@@ -22,10 +22,10 @@ ANEW = "run again, which extracts it anew (import again what was imported)"
 
 
 class Row(NamedTuple):
-    """The vector of one content, or why there is none.
+    """The vector of one content, or the reason why there is none.
 
     ``key`` is the first entity that has the content. ``vector`` is float ``[d]`` (``[n, d]`` where the spec says
-    tokens), ``None`` where ``status`` is ``failed``. ``images`` counts what was pooled; ``error`` also carries remarks.
+    tokens), ``None`` where ``status`` is ``failed``. ``images`` counts pooled items; ``error`` also holds remarks.
     """
 
     key: str
@@ -37,9 +37,9 @@ class Row(NamedTuple):
 
 
 def encode_part(rows: Sequence[Row], spec: FeatureSpec) -> bytes:
-    """A part's bytes: zstd, byte-stream split and no dictionary for the vectors.
+    """Encode a part: zstd compression; byte-stream split and no dictionary for the vectors.
 
-    Parquet files with a null in a fixed-size list cannot be read back, so a failed row holds NaN: never a silent zero.
+    Parquet files with a null in a fixed-size list cannot be read back, so a failed row holds NaN instead of zeros.
     """
     columns = [pa.array([getattr(row, name) for row in rows], spec.schema.field(name).type)
                if name != "vector" else _vectors(rows, spec) for name in spec.schema.names]  # fmt: skip
@@ -51,19 +51,19 @@ def encode_part(rows: Sequence[Row], spec: FeatureSpec) -> bytes:
         compression="zstd",
         use_dictionary=["images", "status", "error"],
         column_encoding={leaf: "BYTE_STREAM_SPLIT"},
-        data_page_size=1 << 24,  # one page a part reads half as fast again as pages of the default size
+        data_page_size=1 << 24,  # reading one page per part is 1.5 times as fast as pages of the default size
     )
     return sink.getvalue().to_pybytes()
 
 
 def store_part(rows: Sequence[Row], spec: FeatureSpec, storage: Storage) -> None:
-    """Store a part under a name that its bytes give; whole or not at all."""
+    """Store a part atomically under a name derived from its bytes."""
     data = encode_part(rows, spec)
     storage.write(f"{spec.folder}/{file_name('part', data)}", data)
 
 
 def read_table(file: File, spec: FeatureSpec, storage: Storage, columns: Sequence[str] | None = None) -> pa.Table:
-    """A Parquet file of the store, checked against its CRC-32; a SHA-256 would take as long as reading."""
+    """Read a Parquet file of the store and check its CRC-32; a SHA-256 would take as long as reading."""
     data = _read(file, spec, storage)
     if f"{zlib.crc32(data):08x}" != file.crc32:
         raise _changed(file, spec, storage)
@@ -71,13 +71,13 @@ def read_table(file: File, spec: FeatureSpec, storage: Storage, columns: Sequenc
 
 
 def check_digest(file: File, spec: FeatureSpec, storage: Storage) -> None:
-    """Raise UserError unless the file's bytes have the SHA-256 that its name carries."""
+    """Raise UserError unless the file's bytes have the SHA-256 in its name."""
     if digests.of_bytes(_read(file, spec, storage)) != file.sha256:
         raise _changed(file, spec, storage)
 
 
 def is_whole(file: File, spec: FeatureSpec, storage: Storage) -> bool:
-    """Whether a file has the CRC-32 that its name carries; one that has not is deleted, with a sentence on stderr."""
+    """Whether a file has the CRC-32 in its name; if not, it is deleted with a warning on stderr."""
     try:
         data = storage.read(f"{spec.folder}/{file.name}")
     except FileNotFoundError:
@@ -90,7 +90,7 @@ def is_whole(file: File, spec: FeatureSpec, storage: Storage) -> bool:
 
 
 def usable(table: pa.Table) -> np.ndarray:
-    """Which rows of a part, or of a manifest's entities, have a vector, bool ``[rows]``."""
+    """Mask of the rows of a part, or of a manifest's entities, that have a vector, bool ``[rows]``."""
     return pc.is_in(table["status"], pa.array(USABLE)).to_numpy()
 
 
@@ -100,7 +100,7 @@ def vectors_of(table: pa.Table) -> np.ndarray:
 
 
 def sequences_of(table: pa.Table) -> list[np.ndarray]:
-    """Token sequences, ``rows`` times ``[n, d]``, of a part, without copying."""
+    """Token sequences ``[n, d]``, one per row of a part, without copying."""
     lists = _array(table["vector"])
     return np.split(_matrix(lists.flatten()), lists.offsets.to_numpy()[1:-1])
 
@@ -119,7 +119,7 @@ def _changed(file: File, spec: FeatureSpec, storage: Storage) -> UserError:
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece; ``combine_chunks`` copies even a single one."""
+    """A column as one array; ``combine_chunks`` copies even a single chunk."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 

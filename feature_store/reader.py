@@ -14,11 +14,11 @@ from mmkgc.feature_store.storage import Storage
 def load_features(
     manifest_uri: str, keys: Sequence[str], storage: Storage, drop: float = 0.0, seed: int = 0
 ) -> Features:
-    """Vectors of the entities ``keys``, ``[len(keys), d]``; memory-mapped where the order is the manifest's own.
+    """Vectors of the entities ``keys``, ``[len(keys), d]``; memory-mapped if the order is that of the manifest.
 
-    ``drop`` takes the modality away from that share of the entities that have it, chosen by ``seed`` (a larger share
-    takes the smaller one's entities too): the modality-missing study of AdaMF (Zhang et al., 2024).
-    Raises UserError for keys that the manifest does not know.
+    ``drop`` removes the modality from that share of the entities that have it, chosen by ``seed`` (a larger share
+    includes the entities of a smaller one): the modality-missing study of AdaMF (Zhang et al., 2024).
+    Raises UserError for keys that are not in the manifest.
     """
     vectors, lengths = _select(open_slab(manifest_uri, storage), keys, manifest_uri)
     mask = lengths > 0
@@ -31,7 +31,7 @@ def load_features(
 def load_tokens(
     manifest_uri: str, keys: Sequence[str], length: int, storage: Storage, drop: float = 0.0, seed: int = 0
 ) -> TokenFeatures:
-    """Token sequences of the entities ``keys``, ``[len(keys), length, d]``, cut or padded to ``length``; else alike."""
+    """Token sequences of the entities ``keys``, ``[len(keys), length, d]``, cut or padded to ``length``."""
     vectors, lengths = _select(open_slab(manifest_uri, storage, length), keys, manifest_uri)
     if drop:
         kept = (lengths > 0) & ~dropped(lengths > 0, drop, seed)
@@ -49,7 +49,7 @@ def dropped(mask: Tensor, share: float, seed: int) -> Tensor:
 
 
 def _select(slab: Slab, keys: Sequence[str], uri: str) -> tuple[Tensor, Tensor]:
-    """Vectors and lengths of ``keys``; the slab's own where they are all of its keys in order."""
+    """Vectors and lengths of ``keys``; not copied if ``keys`` are all keys of the slab in order."""
     if tuple(keys) == slab.keys:
         return slab.vectors, slab.lengths
     positions = {key: row for row, key in enumerate(slab.keys)}

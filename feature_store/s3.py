@@ -1,7 +1,7 @@
-"""A store in an S3-compatible bucket: pyarrow moves the bytes, boto3 does what needs a condition or a listing.
+"""A store in an S3-compatible bucket: pyarrow transfers data, boto3 does conditional writes and listings.
 
-Both retry network faults with exponential backoff and find credentials in the standard AWS chain. Endpoint, region and
-addressing come from the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``MMKGC_S3_PATH_STYLE``).
+Both retry network errors with exponential backoff and take credentials from the standard AWS chain. Endpoint, region
+and addressing style come from the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``MMKGC_S3_PATH_STYLE``).
 """
 
 import json
@@ -86,7 +86,7 @@ class S3Storage(Storage):
 
     @override
     def blob(self, digest: str) -> bytes:
-        """As ``read``, but through boto3, which worker processes can open after a fork."""
+        """Like ``read``, but with boto3, which worker processes can open after a fork."""
         data = BytesIO()
         with self._told(self.uri(_blob_path(digest))):
             self.client.download_fileobj(self.bucket, self._key(_blob_path(digest)), data)
@@ -143,7 +143,7 @@ class S3Storage(Storage):
 
     @cached_property
     def client(self) -> Any:
-        """The boto3 client, opened on first use: each process has its own."""
+        """The boto3 client, created on first use; each process has its own."""
         import boto3
         from botocore.config import Config
 
@@ -174,7 +174,7 @@ class S3Storage(Storage):
         return SubTreeFileSystem(f"{self.bucket}/{self.prefix}", arrow)
 
     def _put_if_absent(self, path: str, data: bytes) -> dict[str, Any] | None:
-        """The server's response, or ``None`` where the name is taken."""
+        """The server's response, or ``None`` if the name exists."""
         from botocore.exceptions import ClientError
 
         for _ in range(ATTEMPTS):
@@ -188,7 +188,7 @@ class S3Storage(Storage):
         raise UserError(self.uri(path), "other writers kept this name busy", "run again")
 
     def _still_holds(self, path: str, data: bytes) -> bool:
-        """Whether our bytes outlived every writer that began before we were done."""
+        """Whether our bytes are still stored after concurrent writers have finished."""
         time.sleep(SETTLE_SECONDS)
         return self.read(path) == data
 
@@ -197,7 +197,7 @@ class S3Storage(Storage):
 
     @contextmanager
     def _told(self, uri: str) -> Iterator[None]:
-        """Turn what a user can mend, such as credentials or an endpoint, into one sentence."""
+        """Turn errors that a user can correct, such as wrong credentials or endpoints, into ``UserError``."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -217,7 +217,10 @@ def _blob_path(digest: str) -> str:
 
 
 def _may_be_overwritten(response: dict[str, Any]) -> bool:
-    """OpenStack Swift checks a condition before it receives the bytes, so that two racing writers may both pass."""
+    """Whether the server is OpenStack Swift, where two concurrent conditional writes may both succeed.
+
+    Swift checks the condition before it receives the bytes.
+    """
     return "x-openstack-request-id" in response["ResponseMetadata"]["HTTPHeaders"]
 
 

@@ -1,8 +1,8 @@
 """A slab: all vectors of a manifest in one memory-mapped file, in the order of its entities.
 
-Parquet is for keeping; a slab is for reading. It is built once a machine, under ``MMKGC_SCRATCH``, and named by the
-manifest's digest; every process that opens it shares the same pages. Each process compares its checksums once, which
-reads into memory what is needed there anyway, and builds a slab that differs anew.
+Parquet is used for storage, a slab for reading. It is built once per machine, under ``MMKGC_SCRATCH``, and named by the
+manifest's digest; all processes that open it share the same pages. Each process verifies the checksums once, which also
+loads the pages into memory, and rebuilds a slab that has changed.
 """
 
 import json
@@ -40,7 +40,7 @@ SUMS = "checksums.json"
 class Slab:
     """Vectors of the entities ``keys``: float32 ``[N, d]``, or ``[N, L, d]`` of token sequences padded with zeros.
 
-    ``lengths`` int32 ``[N]`` counts an entity's vectors (1, or its tokens); 0 where it has none and its row is zero.
+    ``lengths`` int32 ``[N]`` counts an entity's vectors (1, or its tokens); 0 if it has none (a row of zeros).
     """
 
     keys: tuple[str, ...]
@@ -49,7 +49,7 @@ class Slab:
 
 
 def open_slab(uri: str, storage: Storage, length: int | None = None) -> Slab:
-    """The slab of a manifest, built if this machine has none that is whole; ``length`` L cuts token sequences."""
+    """Open the slab of a manifest, built if there is no intact one; token sequences are cut to ``length`` L."""
     name = digest_of(uri) + (f"-{length}" if length else "")
     folder = Settings.from_env().scratch / "slabs" / name
     if not _is_whole(folder, _states(folder)):
@@ -65,7 +65,7 @@ def open_slab(uri: str, storage: Storage, length: int | None = None) -> Slab:
 
 
 def _states(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """What changes when a file of the slab is replaced or written to; empty where one is absent."""
+    """File states that change when a file of the slab is replaced or written; empty if a file is absent."""
     try:
         states = [(folder / file).stat() for file in FILES]
     except OSError:
@@ -75,7 +75,7 @@ def _states(folder: Path) -> tuple[tuple[int, ...], ...]:
 
 @lru_cache(maxsize=64)
 def _is_whole(folder: Path, states: tuple[tuple[int, ...], ...]) -> bool:
-    """Whether the files have the checksums that were noted when they were built."""
+    """Whether the files have the checksums that were recorded when they were built."""
     try:
         return bool(states) and all(_checksum(folder / file) == sum_ for file, sum_ in read_json(folder / SUMS).items())
     except (OSError, ValueError, AttributeError):
@@ -114,11 +114,11 @@ def _build(manifest: Manifest, storage: Storage, folder: Path, length: int | Non
                 os.fsync(slab.fileno())  # the disk writes while the readers decode
         _check_filled(lengths, has_vector, manifest)
         os.pwrite(slab.fileno(), lengths.data, begins["lengths"])
-        os.fsync(slab.fileno())  # the name that it gets promises whole vectors, also after a power failure
+        os.fsync(slab.fileno())  # the slab must be complete on disk before it is renamed
 
 
 def _vectors(table: pa.Table, positions: np.ndarray, length: int | None) -> tuple[np.ndarray, np.ndarray | int]:
-    """Float32 vectors at ``positions`` of a part, sequences padded with zeros, and how many each entity has."""
+    """Float32 vectors at ``positions`` of a part (sequences padded with zeros) and the number of each entity's."""
     if length is None:
         vectors = vectors_of(table).astype(np.float32, copy=False)
         return vectors if np.array_equal(positions, np.arange(len(vectors))) else vectors[positions], 1
@@ -130,7 +130,7 @@ def _vectors(table: pa.Table, positions: np.ndarray, length: int | None) -> tupl
 
 
 def _write_rows(file: int, begin: int, rows: np.ndarray, vectors: np.ndarray) -> None:
-    """Write ``vectors`` as ascending ``rows`` of a tensor at ``begin``, a call a run: half the cost of page faults."""
+    """Write ascending ``rows`` of a tensor at ``begin``, one call per run; half the cost of page faults."""
     if not len(rows):
         return
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
@@ -139,17 +139,17 @@ def _write_rows(file: int, begin: int, rows: np.ndarray, vectors: np.ndarray) ->
 
 
 class _EntityRows:
-    """Rows of the entities that have a content; several may share one. Arrays: 30,000 lists would wake Python's GC."""
+    """Rows of the entities of each content, as arrays: 30,000 lists would trigger Python's garbage collector."""
 
     def __init__(self, contents: Sequence[str], usable: np.ndarray) -> None:
         self.codes: dict[str, int] = {}
         codes = np.array([self.codes.setdefault(content, len(self.codes)) for content in contents], np.int64)
         rows = np.flatnonzero(usable)
-        self.rows = rows[np.argsort(codes[rows], kind="stable")]  # those of code c: offsets[c] to offsets[c + 1]
+        self.rows = rows[np.argsort(codes[rows], kind="stable")]  # rows of code c: offsets[c] to offsets[c + 1]
         self.offsets = np.searchsorted(codes[self.rows], np.arange(len(self.codes) + 1))
 
     def of(self, contents: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ascending rows of the entities that have these contents, and the position of each one's content."""
+        """Ascending rows of the entities that have these contents, and the position of each entity's content."""
         codes = np.array([self.codes.get(content, -1) for content in contents], np.int64)
         known = np.flatnonzero(codes >= 0)
         counts = np.diff(self.offsets)[codes[known]]
@@ -173,9 +173,9 @@ def _check_filled(lengths: np.ndarray, usable: np.ndarray, manifest: Manifest) -
 
 
 def create_safetensors(file: BinaryIO, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> dict[str, int]:
-    """Make ``file`` a safetensors file of zeros; type (``F32``, ``I32``) and shape by name. Returns where each begins.
+    """Make ``file`` a safetensors file of zeros, given type (``F32``, ``I32``) and shape by name; returns the offsets.
 
-    The library only writes tensors that fit into memory; the format is a length, a JSON header, and the bytes.
+    The library can only write tensors that fit into memory. The format is a length, a JSON header and the bytes.
     """
     sizes = [4 * int(np.prod(shape)) for _, shape in tensors.values()]
     ends = np.cumsum(sizes).tolist()

@@ -1,4 +1,4 @@
-"""What decides a vector besides the content: the modality, the encoder's identity, and the stored number type."""
+"""The identity of feature vectors: modality, encoder and stored number type."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,7 +27,7 @@ class FeatureSpec:
 
     @property
     def folder(self) -> str:
-        """Where vectors of this spec are, below the store's root."""
+        """Folder of the vectors of this spec, relative to the store's root."""
         return f"features/modality={self.modality}/encoder={self.encoder['encoder']}/spec={self.key}"
 
     @property

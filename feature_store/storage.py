@@ -1,4 +1,4 @@
-"""One place for everything that steps hand on: a folder or an S3 prefix, addressed by content."""
+"""The content-addressed store for the outputs of steps: a folder or an S3 prefix."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ SCHEMES = ("file", "s3")
 
 @dataclass(frozen=True)
 class StorageConfig:
-    """Where the store is: a folder, ``file://…`` or ``s3://bucket/prefix``, and for S3 how it is reached.
+    """Location of the store, a folder, ``file://…`` or ``s3://bucket/prefix``, and the S3 connection settings.
 
-    Credentials are never here: the standard AWS chain finds them.
+    Credentials are not part of it: they come from the standard AWS chain.
     """
 
     root: str
@@ -34,7 +34,7 @@ class StorageConfig:
         """
         root = root or Settings.from_env().storage
         scheme, separator, _ = root.partition(":/")
-        if separator and len(scheme) > 1 and root.partition(SCHEME)[0] not in SCHEMES:  # one letter: a drive
+        if separator and len(scheme) > 1 and root.partition(SCHEME)[0] not in SCHEMES:  # one letter is a drive
             mend = "give a folder, file:///PATH or s3://BUCKET/PREFIX (for other services: AWS_ENDPOINT_URL)"
             raise UserError(f"MMKGC_STORAGE {masked(root)}", f"there is no store of the kind '{scheme}'", mend)
         path_style = variable("MMKGC_S3_PATH_STYLE")
@@ -47,12 +47,12 @@ class StorageConfig:
 
     @property
     def addresses_by_path(self) -> bool:
-        """Whether the bucket stands in the path, not in the host name: by default at endpoints other than AWS."""
+        """Whether the bucket is in the path, not in the host name; the default for endpoints other than AWS."""
         return self.endpoint is not None if self.path_style is None else self.path_style
 
 
 class Stored(NamedTuple):
-    """A published artifact: where it is and the SHA-256 of what is in it."""
+    """A published artifact: its URI and the SHA-256 of its content."""
 
     uri: str
     digest: str
@@ -71,7 +71,7 @@ class StoredFile(NamedTuple):
 
 
 class Storage(Protocol):
-    """What steps need of a store. Folders are immutable and named by their digest; blobs likewise."""
+    """Interface of a store. Folders and blobs are immutable and named by their digest."""
 
     root: str
 
@@ -88,15 +88,15 @@ class Storage(Protocol):
         ...
 
     def blob(self, digest: str) -> bytes:
-        """Bytes of a stored blob. Raises FileNotFoundError, and UserError where they are not what the digest names."""
+        """Bytes of a stored blob. Raises FileNotFoundError, or UserError if the bytes do not match the digest."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
-        """Store bytes at ``path`` below the root: whole or not at all."""
+        """Store bytes atomically at ``path`` below the root."""
         ...
 
     def create(self, path: str, data: bytes) -> bool:
-        """Store bytes at ``path`` unless something is there: of several writers exactly one gets ``True``."""
+        """Store bytes at ``path`` if it does not exist; of several writers, exactly one gets ``True``."""
         ...
 
     def read(self, path: str) -> bytes:
@@ -108,7 +108,7 @@ class Storage(Protocol):
         ...
 
     def delete(self, path: str) -> None:
-        """Remove the file at ``path``, if it is there."""
+        """Remove the file at ``path`` if it exists."""
         ...
 
     def uri(self, path: str) -> str:
@@ -121,10 +121,10 @@ class Storage(Protocol):
 
     @property
     def filesystem(self) -> FileSystem:
-        """This store for pyarrow: paths below the root."""
+        """This store as a pyarrow file system, with paths below the root."""
         ...
 
 
 def changed_blob(where: object) -> UserError:
-    """What is said of a blob that is not what its digest names."""
+    """The error for a blob that does not match its digest."""
     return UserError(where, "this file was changed after it was stored", "run with --no-cache, which stores it anew")

@@ -1,4 +1,4 @@
-"""Adding vectors: only what is not there yet, and visible only when all of it is."""
+"""Writing of vectors: only missing ones are added, and they become visible all at once."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,10 +30,10 @@ class Entity(NamedTuple):
 
 
 class FeatureWriter:
-    """Vectors of one spec in a store.
+    """Writes the vectors of one spec to a store.
 
-    Parts are stored as they fill up and named by their bytes. A killed writer leaves parts that no manifest names: no
-    reader sees them, and the next writer of the same spec takes their vectors over.
+    Parts are stored when they are full and named by their bytes. Parts left by a killed writer are in no manifest:
+    readers do not see them, and the next writer of the same spec reuses their vectors.
     """
 
     def __init__(self, spec: FeatureSpec, storage: Storage) -> None:
@@ -41,7 +41,7 @@ class FeatureWriter:
         self._buffer: list[Row] = []
 
     def committed(self, entities: Sequence[Entity]) -> Stored | None:
-        """The manifest that already answers these entities, if it and all its files are there."""
+        """The existing manifest of these entities, if it and all its files are intact."""
         pointer = self._pointer(made_from(entities))
         try:
             path = manifest_path(pointer, self.storage)
@@ -53,11 +53,11 @@ class FeatureWriter:
         return None
 
     def known(self) -> set[str]:
-        """Contents whose vectors, or failures, are stored."""
+        """Contents whose vectors or failures are already stored."""
         return set(self._stored(["content"])["content"].to_pylist())
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Store rows as they come; each has a content that is not known yet."""
+        """Store rows in parts; the content of each row must not be known yet."""
         for row in rows:
             self._buffer.append(row)
             if len(self._buffer) == PART_ROWS:
@@ -65,9 +65,9 @@ class FeatureWriter:
         self._flush()
 
     def commit(self, entities: Sequence[Entity], provenance: dict[str, Any] | None = None) -> Stored:
-        """Write the manifest of these entities, whose contents are all stored.
+        """Write the manifest of these entities; all their contents must be stored.
 
-        Of several writers that commit the same entities at once one wins; all get the winner's manifest.
+        If several writers commit the same entities at once, all get the manifest of the first.
         """
         stored = self._stored(["content", "images", "status", "error"])
         found = _rows_of(entities, stored)
@@ -93,7 +93,7 @@ class FeatureWriter:
             self._buffer = []
 
     def _stored(self, columns: list[str]) -> pa.Table:
-        """The given columns of all whole parts, and the name of each row's part."""
+        """The given columns of all intact parts, and the name of each row's part."""
         try:
             table = self._read([*columns, "__filename"])
         except (pa.ArrowInvalid, OSError):
@@ -128,12 +128,12 @@ def _name(path: str) -> str:
 
 
 def made_from(entities: Sequence[Entity]) -> str:
-    """Digest of the pairs (key, content): the request that a manifest answers."""
+    """Digest of the pairs (key, content), which identifies the request of a manifest."""
     return digests.of_json([[entity.key, entity.content] for entity in entities])
 
 
 def _rows_of(entities: Sequence[Entity], stored: pa.Table) -> list[dict[str, Any]]:
-    """Status and part of each entity's content; where several parts have it, the first one's."""
+    """Status and part of each entity's content; the first part if several have it."""
     rows: dict[str, dict[str, Any]] = {}
     for row in stored.to_pylist():
         rows.setdefault(row["content"], row)

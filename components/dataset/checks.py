@@ -1,4 +1,4 @@
-"""What a dataset must be before anything is learned from it. Refusals are UserErrors; the rest is told as findings."""
+"""Checks of a dataset. Invalid data raise UserError; other observations are reported as findings."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from mmkgc.components.runtime.errors import UserError, shown
 
 
 def refuse_bad_keys(lines: Lines, keys: list[str]) -> None:
-    """Raise UserError for a key that is empty, too long to be asked for, or on an earlier line too."""
+    """Raise UserError for a key that is empty, too long for queries, or a duplicate."""
     lines.refuse_if(np.array([not key.strip() for key in keys]), lambda row: "the key is empty", "give it a key")
     lines.refuse_if(
         np.array([len(key) > LONGEST_KEY for key in keys]),
@@ -27,7 +27,7 @@ def refuse_bad_keys(lines: Lines, keys: list[str]) -> None:
 
 
 def note_files(raw: RawGraph, findings: Findings) -> None:
-    """Say where the development split is from if its file has another name, and which files nobody read."""
+    """Note a development split with an unusual file name, and files that are not read."""
     if raw.valid and raw.valid.lines.path.stem not in ("valid", "valid2id"):
         findings.notes.append(f"{raw.valid.lines.path.name} is read as the development split.")
     if raw.unread:
@@ -35,7 +35,7 @@ def note_files(raw: RawGraph, findings: Findings) -> None:
 
 
 def distinct(raw: RawGraph, split: Split, findings: Findings) -> np.ndarray:
-    """The split's triples, each once, in file order. Raises UserError where there is none."""
+    """The split's distinct triples in file order. Raises UserError if there are none."""
     if not len(split):
         raise UserError(split.lines.path, "this split is empty", _mend_empty(split, raw))
     rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
@@ -54,7 +54,7 @@ def _mend_empty(split: Split, raw: RawGraph) -> str:
 
 
 def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
-    """Number of test triples that train shows. Raises UserError where there are any, unless ``allowed``."""
+    """Number of test triples that are in train. Raises UserError if there are any, unless ``allowed``."""
     train, test = raw.codes(raw.train.triples), raw.codes(raw.test.triples)
     in_train = np.isin(test, train)
     if not allowed:
@@ -79,7 +79,7 @@ def _train_line(raw: RawGraph, train: np.ndarray, code: int) -> str:
 
 
 def warn_of_unused(raw: RawGraph, findings: Findings) -> None:
-    """Relations that no train triple has: nothing can be learned of them."""
+    """Warn about relations without train triples, about which nothing can be learned."""
     used = np.unique(raw.train.triples[:, 1])
     unused = np.setdiff1d(np.arange(len(raw.relations)), used)
     findings.warn_of("relations that are in no train triple", [f"'{raw.relations.keys[index]}'" for index in unused])

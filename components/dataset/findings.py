@@ -1,4 +1,4 @@
-"""What a user is told about a dataset that was accepted."""
+"""Messages to the user about an accepted dataset."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ SHOWN = 3
 
 @dataclass
 class Findings:
-    """What the user is told about an accepted dataset: ``notes`` say what was done, ``warnings`` what is amiss."""
+    """Messages about an accepted dataset: ``notes`` describe what was done, ``warnings`` describe problems."""
 
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unusable_files: list[str] = field(default_factory=list)
 
     def warn_of(self, what: str, items: Sequence[str]) -> None:
-        """One warning for all ``items``: how many, and the first few."""
+        """Add one warning for all ``items``: their number and the first few."""
         if items:
             more = ", …" if len(items) > SHOWN else ""
             self.warnings.append(f"{what}: {len(items)} ({', '.join(map(shown, items[:SHOWN]))}{more})")

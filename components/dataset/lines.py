@@ -1,4 +1,4 @@
-"""Lines of a text file, kept with their numbers so that a refusal can say where."""
+"""Lines of a text file with their numbers, for error messages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Lines:
 
     @classmethod
     def read(cls, path: Path, mend: str) -> "Lines":
-        """The whole file; ``mend`` says what it should be. Raises UserError where it is missing or not UTF-8."""
+        """Read a file; ``mend`` describes what it should be. Raises UserError if it is missing or not UTF-8."""
         data = read_bytes(path, mend).removeprefix(BYTE_ORDER_MARK)
         try:
             text = data.decode().replace("\r\n", "\n").rstrip("\n")
@@ -45,7 +45,7 @@ class Lines:
         return replace(self, text=self.text[count:], first=self.first + count)
 
     def at(self, row: int) -> str:
-        """Where a row stands: file and line."""
+        """Location of a row: file and line."""
         return f"{self.path}, line {self.first + row}"
 
     def refuse_if(self, bad: np.ndarray, what: Callable[[int], str], mend: str | Callable[[int], str]) -> None:
@@ -70,7 +70,7 @@ class Lines:
 
 
 def read_bytes(path: Path, mend: str) -> bytes:
-    """Content of a regular file. Raises UserError where there is none; ``mend`` says what it should be."""
+    """Content of a regular file. Raises UserError if there is none; ``mend`` describes what it should be."""
     if path.is_symlink() and not path.exists():
         raise UserError(path, "this symbolic link leads to no file", "restore what it leads to, or delete the link")
     if not path.exists():

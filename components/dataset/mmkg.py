@@ -1,4 +1,4 @@
-"""The checked multi-modal knowledge graph, as ingest hands it to every later step: Parquet tables and one JSON file."""
+"""The checked multi-modal knowledge graph, the output of ingest: Parquet tables and one JSON file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ SPLITS = ("train", "valid", "test", "known")
 
 @dataclass(frozen=True)
 class MMKG:
-    """A graph with what its entities' modalities are made of.
+    """A graph with the contents of its entities' modalities.
 
-    ``contents`` by modality, entity by entity in vocabulary order: a text, digests of blobs in the store, … (see
+    ``contents`` by modality, one per entity in vocabulary order: a text, digests of blobs in the store, … (see
     ``mmkgc.components.dataset.modalities``). ``info`` is JSON: name, source, licence, counts, notes and warnings for
-    the user, leakage, what it was made from.
+    the user, leakage, and digests of the source files.
     """
 
     graph: Graph
@@ -33,7 +33,7 @@ class MMKG:
     info: dict[str, Any] = field(default_factory=dict)
 
     def content(self, modality: str) -> Contents:
-        """Content of each entity; nothing where the graph says nothing of the modality."""
+        """Content of each entity; empty contents if the graph lacks the modality."""
         return self.contents.get(modality) or (MODALITIES[modality].nothing,) * len(self.graph.entities)
 
     def has(self, modality: str) -> list[bool]:
@@ -66,7 +66,7 @@ class MMKG:
             contents={
                 name: _contents(entities, modality)
                 for name, modality in MODALITIES.items()
-                if modality.stored in entities.column_names  # graphs of older versions know fewer modalities
+                if modality.stored in entities.column_names  # graphs of older versions have fewer modalities
             },
             info=read_json(folder / "graph.json"),
         )

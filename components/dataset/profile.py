@@ -1,4 +1,4 @@
-"""What a graph holds, in figures for the user."""
+"""Statistics of a graph."""
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.dataset.modalities import MODALITIES
@@ -7,7 +7,7 @@ from mmkgc.components.runtime.errors import printable
 
 
 def counts(mmkg: MMKG) -> dict[str, int]:
-    """Sizes of the graph, coverage of its modalities, and test triples with an entity that train never shows."""
+    """Sizes of the graph, coverage of its modalities, and test triples with an entity without train triples."""
     graph = mmkg.graph
     return {
         "entities": len(graph.entities),
@@ -22,7 +22,7 @@ def counts(mmkg: MMKG) -> dict[str, int]:
 
 
 def unseen(mmkg: MMKG) -> int:
-    """Number of test triples with an entity that train never shows: only their modalities can rank those."""
+    """Number of test triples with an entity without train triples, which only its modalities can rank."""
     ends = [HEAD, TAIL]
     seen = mmkg.graph.train.new_zeros(len(mmkg.graph.entities)).bool()
     seen[mmkg.graph.train[:, ends].flatten()] = True

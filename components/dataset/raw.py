@@ -1,4 +1,4 @@
-"""A dataset as a reader found it: well-formed, not yet checked across its files."""
+"""A dataset as read: well-formed, but not yet checked for consistency between files."""
 
 import os
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Columns = Literal["htr", "hrt"]  # order in a row of triples: head, tail, relati
 
 
 class Card(BaseModel):
-    """``dataset.yaml``, all of it optional."""
+    """``dataset.yaml``; all keys are optional."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """Triples of one file, ids int64 ``[T, 3]`` in the order head, relation, tail; row by row its lines."""
+    """Triples of one file, ids int64 ``[T, 3]`` in the order head, relation, tail, with the line of each row."""
 
     lines: Lines
     triples: np.ndarray
@@ -61,9 +61,9 @@ class Split:
 
 @dataclass(frozen=True)
 class RawGraph:
-    """What a reader returns. ``contents`` of each modality, as it was read, and ``types`` are entity by entity.
+    """The result of a reader. ``contents`` of each modality, as read, and ``types`` have one value per entity.
 
-    ``files`` are the names of those that make up the dataset, ``unread`` those that look as if they did.
+    ``files`` are the names of the dataset's files, ``unread`` the names of similar files that are not read.
     """
 
     folder: Path
@@ -79,6 +79,6 @@ class RawGraph:
     unread: tuple[str, ...] = ()
 
     def codes(self, triples: np.ndarray) -> np.ndarray:
-        """One number a triple, int64 ``[T]``: equal where the triples are."""
+        """One integer per triple, int64 ``[T]``; equal triples have equal codes."""
         head, relation, tail = triples.T
         return (head * len(self.relations) + relation) * len(self.entities) + tail

@@ -1,4 +1,4 @@
-"""The development split: the given one where it is clean, else a share of train."""
+"""The development split: the given one if it is disjoint from train and test, else a share of train."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from mmkgc.components.runtime.errors import UserError
 def develop(
     raw: RawGraph, train: np.ndarray, test: np.ndarray, dev_share: float, seed: int, findings: Findings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Train, a development split without a triple of train or test, and triples that only the filter may know.
+    """Return train, a development split disjoint from train and test, and triples used only by the filter.
 
-    A given split that overlaps train or test rewards overfitting (DB15K's does): it goes to the filter, and a seeded
-    share of train takes its place. Triples are int64 ``[T, 3]``, without duplicates. Raises UserError where train is
-    too sparse to spare any.
+    A given split that overlaps train or test (as DB15K's does) rewards overfitting: it is used only by the filter, and
+    a seeded share of train replaces it. Triples are int64 ``[T, 3]``, without duplicates. Raises UserError if no train
+    triple can be removed.
     """
     in_filter = train[:0]
     if raw.valid is None:
@@ -43,10 +43,10 @@ def develop(
 
 
 def carve(triples: np.ndarray, share: float, seed: int, kept: np.ndarray) -> np.ndarray:
-    """Choose a random ``share`` of triples ``[T, 3]``, bool ``[T]``; the others still show every entity and relation.
+    """Choose a random ``share`` of triples ``[T, 3]``, bool ``[T]``; the rest still covers all entities and relations.
 
-    In a random order, the first triple of each entity and of each relation stays, and those that ``kept`` ``[T]``
-    marks; fewer are chosen where too many must stay.
+    In a random order, the first triple of each entity and of each relation is not chosen, nor are those marked by
+    ``kept`` ``[T]``; fewer triples are chosen if necessary.
     """
     order = np.random.default_rng(seed).permutation(len(triples))
     stays = kept[order]

@@ -1,4 +1,4 @@
-"""What every encoder is: an item's preparation on the host, vectors on the device, and an identity."""
+"""Base class of encoders: preparation of items on the CPU, vectors on the device, and an identity."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from mmkgc.components.runtime.names import Seed
 
 
 class EncoderConfig(BaseModel):
-    """The part of an encoder's configuration that all encoders share."""
+    """Configuration shared by all encoders."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,13 +30,13 @@ class EncoderConfig(BaseModel):
 
 
 class ImageEncoderConfig(EncoderConfig):
-    """The part that all encoders of images share."""
+    """Configuration shared by all image encoders."""
 
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, description="larger images are refused; at most the default")
 
 
 class EncoderSpec(BaseModel):
-    """Identity of an encoder: equal specs give equal vectors. ``weights`` says ``random`` where they are."""
+    """Identity of an encoder: equal specs give equal vectors. ``weights`` is ``random`` for random weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class EncoderSpec(BaseModel):
 
 
 class Encoder(ABC):
-    """Turns items into vectors. The network is built on first use: asking who an encoder is costs nothing."""
+    """Turns items into vectors. The network is built on first use, so reading the identity is cheap."""
 
     modality: ClassVar[str]
     Config: ClassVar[type[EncoderConfig]]
@@ -66,11 +66,11 @@ class Encoder(ABC):
     @property
     @abstractmethod
     def weights(self) -> Weights:
-        """Where the weights come from, with their digest."""
+        """The weights: source and digest."""
 
     @abstractmethod
     def prepare(self, items: Sequence[Any]) -> list[Any]:
-        """Host work before the network: resize images, tokenise texts. Worker processes may do it."""
+        """Prepare items on the CPU: resize images, tokenise texts. May run in worker processes."""
 
     @property
     @abstractmethod
@@ -89,7 +89,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The network with its weights, on the host."""
+        """The network with its weights, on the CPU."""
 
     @abstractmethod
     def pooled(self, batch: Sequence[Any]) -> Tensor:
@@ -100,18 +100,18 @@ class Encoder(ABC):
         """Sequences ``[n, d]`` of prepared items: patches of an image, words of a text."""
 
     def fit(self, items: Sequence[Any]) -> "Encoder":
-        """This encoder after it has seen ``items``, those of the training entities; a trained network learns nothing.
+        """Fit the encoder to ``items``, those of the training entities; pretrained networks return themselves.
 
-        What is learnt is part of the configuration, and with it of the identity.
+        Fitted values are part of the configuration and thus of the identity.
         """
         return self
 
     def refusal(self, item: Any) -> str:
-        """Why this encoder cannot read an item of an unseen entity; mostly nothing."""
+        """Why this encoder cannot encode an item of a new entity; empty if it can."""
         return ""
 
     def remark(self, prepared: Any) -> str:
-        """What a user should know about a prepared item, such as that a text was cut; mostly nothing."""
+        """Remark for the user about a prepared item, such as that a text was cut; usually empty."""
         return ""
 
     @cached_property
@@ -121,14 +121,14 @@ class Encoder(ABC):
 
     @property
     def precision(self) -> str:
-        """The arithmetic in use: ``float32`` or ``bfloat16``."""
+        """The arithmetic precision in use: ``float32`` or ``bfloat16``."""
         if self.config.precision != "auto":
             return self.config.precision
         return "bfloat16" if self.device.type == "cuda" else "float32"
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        """Who this encoder is, without building its network where a digest is remembered."""
+        """Identity of this encoder; the network is not built if its digest is cached."""
         shared = set(EncoderConfig.model_fields)
         return EncoderSpec(
             encoder=self.config.encoder,

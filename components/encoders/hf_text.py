@@ -46,7 +46,7 @@ class HFText(Encoder):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Tokeniser, by the digests of its files, and the limit."""
+        """Digests of the tokeniser's files, and the token limit."""
         files = {name: self.source / name for name in TOKENISER_FILES if (self.source / name).is_file()}
         return {name: digests.of_file(path) for name, path in files.items()} | {"max_tokens": self.max_tokens}
 
@@ -78,12 +78,12 @@ class HFText(Encoder):
         return AutoTokenizer.from_pretrained(self.source, use_fast=True)
 
     def prepare(self, items: Sequence[str]) -> list[Any]:
-        """Token encodings (ids, and what was cut off) of texts."""
+        """Token encodings of texts (ids and truncated part)."""
         texts = [text.strip() for text in items]
         return self.tokeniser(texts, truncation=True, max_length=self.max_tokens).encodings
 
     def remark(self, prepared: Any) -> str:
-        """Says that a text was cut."""
+        """A remark if a text was cut."""
         return f"cut to {self.max_tokens} tokens" if prepared.overflowing else ""
 
     def build(self) -> nn.Module:
@@ -97,7 +97,7 @@ class HFText(Encoder):
         return normalize(vectors, dim=1) if self.normalised else vectors
 
     def tokens(self, batch: Sequence[Any]) -> list[Tensor]:
-        """Word vectors ``[n, d]`` of each text, with those of its begin and end marks."""
+        """Token vectors ``[n, d]`` of each text, including begin and end tokens."""
         hidden, mask = self._hidden(batch)
         return [vectors[present] for vectors, present in zip(hidden, mask.bool(), strict=True)]
 

@@ -1,4 +1,4 @@
-"""Bytes of an image file → an upright RGB picture, or a reason why not: the one decoder of all steps and of queries."""
+"""Decoding of image files to upright RGB images; all steps and queries use this decoder."""
 
 import warnings
 from contextlib import suppress
@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 MAX_ASPECT = 200
-MAX_BYTES = 8 * MAX_PIXELS  # the largest picture, uncompressed, with four channels of sixteen bits
+MAX_BYTES = 8 * MAX_PIXELS  # the largest image, uncompressed, with four 16-bit channels
 SHORT_SIDE = 1024  # several times what encoders see
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA", "ICO")
 KINDS = "PNG, JPEG, WebP, GIF, AVIF, TIFF or BMP"
@@ -17,22 +17,22 @@ DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 STRIP = 32
 ORIENTATION = 0x0112  # the EXIF tag
 
-# PIL warns of odd metadata, which do not matter here, and of bombs, which it refuses only at twice that size; what it
-# warns of is beyond our own limit. Filters for a single call would not be safe in threads.
+# PIL warns about odd metadata, which are irrelevant here, and about decompression bombs, which it rejects only at twice
+# the size of the warning; that size is beyond our own limit. Filters for single calls would not be thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 class Unusable(ValueError):
-    """An item that no vector can be made of; the message says why."""
+    """An item that cannot be encoded; the message gives the reason."""
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, short_side: int = SHORT_SIDE) -> Image.Image:
     """The first frame of an image file, upright (EXIF), in RGB, eight bits; transparency becomes white.
 
-    Large pictures are reduced while they are decoded, by the largest whole factor that keeps the shorter side at
-    ``short_side`` pixels or more; smaller ones keep every pixel. Of the full size no more exists than the file's own
-    channels. Raises Unusable for what is empty, no image, cut short, a line, or larger than ``max_pixels`` (a bomb).
+    Large images are reduced during decoding by the largest integer factor that keeps the shorter side at ``short_side``
+    pixels or more; smaller ones keep their size. At full size, only the file's own channels are in memory. Raises
+    Unusable for data that are empty, not an image, truncated, extremely narrow, or larger than ``max_pixels``.
     """
     max_pixels = min(max_pixels, MAX_PIXELS)
     if not data:
@@ -57,12 +57,12 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, short_side: int = SHORT_SI
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise Unusable(f"{width} × {height} pixels are over the limit of {max_pixels}")
-    if max(width, height) > MAX_ASPECT * min(width, height):  # resizing the shorter side would explode the longer one
+    if max(width, height) > MAX_ASPECT * min(width, height):  # resizing the shorter side would make the longer one huge
         raise Unusable(f"{width} × {height} pixels are a line rather than a picture")
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """The image in RGB at ``1 / factor`` of its size, converted strip by strip so that it exists only once in full."""
+    """The image in RGB at ``1 / factor`` of its size, converted in strips to avoid a second full-size copy."""
     scale = _white(image) if image.mode in DEEP_MODES else 0
     reduced = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
     for top in range(0, reduced.height, STRIP):
@@ -80,7 +80,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _white(image: Image.Image) -> float:
-    """The value that means white in an image of deep greys, judged by its largest one."""
+    """The white level of a 16-bit or float greyscale image, inferred from its maximum."""
     highest = max(float(value) for value in np.ravel(image.getextrema()))
     if not np.isfinite(highest):
         raise Unusable("the image has values that are no numbers")
@@ -94,8 +94,8 @@ def _eight_bits(image: Image.Image, white: float) -> Image.Image:
 
 
 def _upright(picture: Image.Image, source: Image.Image) -> Image.Image:
-    """The picture turned as the EXIF data of its source say; damaged ones say nothing."""
-    with suppress(Exception):  # whatever the damaged bytes lead to
+    """The image rotated by the EXIF orientation of its source; damaged EXIF data are ignored."""
+    with suppress(Exception):  # damaged EXIF data may raise anything
         picture.getexif()[ORIENTATION] = source.getexif().get(ORIENTATION, 1)
     ImageOps.exif_transpose(picture, in_place=True)
     return picture

@@ -1,18 +1,18 @@
-"""Numbers and dates as vectors: for each attribute whether it is there, and where among the others' values it lies.
+"""Numbers and dates as vectors: presence of each attribute and position of its value among the training values.
 
-Of every attribute a the training entities' values give the quantiles q_0 ≤ … ≤ q_B at the levels j / B. With them, a
-value x becomes a position and B soft bins:
+For every attribute, the quantiles q_0 ≤ … ≤ q_B at the levels j / B are computed from the training entities' values.
+A value x is then encoded as a position and B soft bins:
 
     p(x)   = piecewise linear through the points (q_j, j / B), constant outside; equal quantiles are one point at the
              mean of their levels
     b_k(x) = max(0, 1 − |(B − 1) p(x) − k|),  k = 0 … B − 1;  they sum to 1
 
-An entity's vector has one block a attribute, [1, p, b_0 … b_{B−1}], the mean over its values of this attribute, and
-zeros where it has none. Attributes with fewer than ``rare`` training values share the last block as if they were one
-attribute, whatever their units; so do attributes that no training entity has. Width d = (attributes + 1) · (B + 2).
+An entity's vector has one block per attribute, [1, p, b_0 … b_{B−1}], averaged over its values of this attribute, and
+zeros if it has none. Attributes with fewer than ``rare`` training values share the last block as if they were one
+attribute, regardless of units; so do attributes that no training entity has. Width d = (attributes + 1) · (B + 2).
 
-Positions do not change with a monotonic change of unit (metres or feet, dollars or their logarithm). What is learnt is
-part of the encoder's identity, so that an entity that comes later is read in the same way.
+Positions are invariant to increasing changes of unit (metres or feet, dollars or their logarithm). The quantiles are
+part of the encoder's identity, so that new entities are encoded in the same way.
 """
 
 from collections import defaultdict
@@ -39,7 +39,7 @@ class Points(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     values: tuple[float, ...] = (0.0,)
-    levels: tuple[float, ...] = (0.5,)  # where nothing was learnt, every value is in the middle
+    levels: tuple[float, ...] = (0.5,)  # without training values, every value is in the middle
 
     @classmethod
     def of(cls, values: Sequence[float], bins: int) -> "Points":
@@ -52,7 +52,7 @@ class Points(BaseModel):
 
 
 class Fitted(BaseModel):
-    """What was learnt of the training entities: the points of each frequent attribute, and of all ``rare`` ones."""
+    """Points fitted to the training entities: of each frequent attribute, and of all ``rare`` ones together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,7 +85,7 @@ class Literals(Encoder):
 
     @property
     def weights(self) -> Weights:
-        """What was learnt, by its digest; nothing is random."""
+        """Digest of the fitted quantiles; they are not random."""
         fitted = self.config.fitted.model_dump(mode="json")
         return Learnt(self.config.weights, None, digests.of_json([fitted, self.config.bins]))
 
@@ -96,7 +96,7 @@ class Literals(Encoder):
 
     @property
     def dimension(self) -> int:
-        """One block a frequent attribute, one for the rest."""
+        """One block per frequent attribute, one for all others."""
         return (len(self.names) + 1) * (self.config.bins + 2)
 
     @cached_property
@@ -105,7 +105,7 @@ class Literals(Encoder):
         return sorted(self.config.fitted.attributes)
 
     def fit(self, items: Sequence[Item]) -> "Literals":
-        """An encoder with the quantiles of ``items``. Raises UserError where there is no number."""
+        """An encoder with the quantiles of ``items``. Raises UserError if there are no numbers."""
         values: dict[str, list[float]] = defaultdict(list)
         for item in items:
             for attribute, value in item:
@@ -123,13 +123,13 @@ class Literals(Encoder):
         return Literals(self.config.model_copy(update={"fitted": fitted}))
 
     def refusal(self, item: Item) -> str:
-        """An attribute that no training entity has."""
+        """Message about an attribute that no training entity has; empty if there is none."""
         known = [*self.names, *self.config.fitted.rare]
         unknown = [attribute for attribute, _ in item if attribute not in known]
         return f"the model knows no attribute '{unknown[0]}', {did_you_mean(unknown[0], known)}" if unknown else ""
 
     def prepare(self, items: Sequence[Item]) -> list[Item]:
-        """Nothing is to be prepared."""
+        """The items unchanged."""
         return list(items)
 
     def build(self) -> nn.Module:
@@ -166,7 +166,7 @@ class Literals(Encoder):
 
     @cached_property
     def _points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and levels of the points of every block ``[A + 1, B + 1]``, padded by infinity, and their numbers."""
+        """Values and levels of the points of every block ``[A + 1, B + 1]``, padded with infinity, and their counts."""
         fitted = self.config.fitted
         points = [*(fitted.attributes[name] for name in self.names), fitted.pooled]
         counts = np.array([len(each.values) for each in points])
@@ -177,7 +177,7 @@ class Literals(Encoder):
 
 
 class Learnt(Weights):
-    """Weights without a file that are not random: they were learnt."""
+    """Weights that have no file but are not random, because they were fitted."""
 
     @property
     def random(self) -> bool:

@@ -1,4 +1,4 @@
-"""Encoders by name: a class in a file of this folder is an encoder that a recipe can name."""
+"""Encoders by name: every encoder class in this folder can be named in a recipe."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -18,10 +18,10 @@ encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix
 
 
 def configs(modality: str) -> Any:
-    """The configurations of the encoders of a modality: one type, which the key ``encoder`` tells apart."""
+    """Type of the encoder configurations of a modality, discriminated by the key ``encoder``."""
     found = sorted(encoders, key=lambda encoder: encoder.__name__)
     options = tuple(encoder.Config for encoder in found if encoder.modality == modality)
-    if len(options) == 1:  # pydantic wants two or more to discriminate
+    if len(options) == 1:  # pydantic needs two or more to discriminate
         return options[0]
     return Annotated[Union[options], Field(discriminator="encoder")]  # noqa: UP007 - built from the files found
 
@@ -32,9 +32,9 @@ def create(config: EncoderConfig) -> Encoder:
 
 
 def recreate(spec: dict[str, Any]) -> Encoder:
-    """The encoder of a stored identity, for vectors of unseen entities.
+    """Create the encoder of a stored identity, for vectors of new entities.
 
-    Raises UserError if the weights that are found here are not those of the identity.
+    Raises UserError if the local weights are not those of the identity.
     """
     if encoders.normalize(spec["encoder"]) not in encoders.lookup_dict:
         raise UserError(spec["encoder"], "no encoder made these features", "give vectors for unseen entities instead")

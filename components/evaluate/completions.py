@@ -1,4 +1,4 @@
-"""What the model answers: the best completions of a few test queries, with the gold answer marked."""
+"""The best completions of a few test queries, with the gold answer marked."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ def completions(model: Model, graph: Graph, count: int, answers: int) -> list[di
     """Best ``answers`` of the tail queries of the first ``count`` test triples.
 
     ``[{query, head, relation, gold, gold_key, rank, known, answers: [{label, score, gold}]}]``: head, relation and
-    ``gold_key`` are keys, the rest is named; the ``known`` answers, as many as train and valid hold, are left out;
-    ``rank`` is the gold answer's place among the rest (ties at their mean).
+    ``gold_key`` are keys, the others are names. Answers in train and valid are left out; ``known`` is their number.
+    ``rank`` is the rank of the gold answer among the others (mean rank of ties).
     """
     known = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
     triples = graph.test[:count]

@@ -1,4 +1,4 @@
-"""What a multi-modal model makes of its modalities: weights, maps, and what is lost when they are missing."""
+"""Diagnostics of a multi-modal model: modality weights, embedding maps and the effect of missing modalities."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,10 +24,10 @@ CURVE_TRIPLES = 500
 def relation_shares(
     model: Model, triples: Tensor, graph: Graph, masks: Mapping[str, Tensor]
 ) -> dict[str, dict[str, float]]:
-    """Mean share of each modality in the scores of ``triples``, ``{relation: {modality: share}}``, frequent ones first.
+    """Mean modality weights of ``triples`` by relation, ``{relation: {modality: weight}}``, frequent relations first.
 
-    What goes to the vectors that stand in for missing images and texts is counted apart, as ``STAND_IN``: it says
-    nothing of the modality. Empty where the fusion has no weights.
+    The weight of vectors that replace missing images and texts is counted separately, as ``STAND_IN``, because it says
+    nothing about the modality. Empty if the fusion has no weights.
     """
     blocks = [_shares(model, block, masks) for block in triples.split(BLOCK)]
     if not blocks or not blocks[0]:
@@ -44,7 +44,7 @@ def relation_shares(
 
 
 def _shares(model: Model, triples: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Share ``[B]`` of each modality that head and tail of ``triples[B, 3]`` have, mean of the two; and the rest."""
+    """Weight ``[B]`` of each modality that head and tail of ``triples[B, 3]`` have, averaged, and the remainder."""
     ends = triples[:, HEAD], triples[:, TAIL]
     weighed = [(ids, model.fusion.modality_weights(model.entities.encode(ids), triples[:, RELATION])) for ids in ends]
     own = {
@@ -71,7 +71,7 @@ def embedding_points(model: Model, masks: Mapping[str, Tensor], entities: Tensor
 
 
 def _principal(vectors: Tensor) -> Tensor:
-    """Coordinates ``[n, 2]`` along the two directions of largest variance; signs are fixed to make a map repeatable."""
+    """Coordinates ``[n, 2]`` along the two directions of largest variance; signs are fixed for reproducibility."""
     centred = (vectors - vectors.mean(0)).double()
     left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
     coordinates = left[:, :2] * sizes[:2]
@@ -81,8 +81,8 @@ def _principal(vectors: Tensor) -> Tensor:
 def missing_curve(model: Model, graph: Graph, shares: Sequence[float], seed: int) -> list[tuple[float, float]]:
     """Development MRR when image and text of a seeded share of all entities are hidden from the trained model.
 
-    The model is not trained again, unlike in AdaMF-MAT's Fig. 3: this is what an outage of a modality costs. At most
-    500 triples are ranked a point. Empty where the model has structure alone.
+    The model is not retrained, unlike in AdaMF-MAT's Fig. 3: the curve shows the effect of losing a modality after
+    training. At most 500 triples are ranked per point. Empty if the model uses structure only.
     """
     if model.entities.modalities == (STRUCTURE,):
         return []
@@ -99,7 +99,7 @@ def missing_curve(model: Model, graph: Graph, shares: Sequence[float], seed: int
 
 @contextmanager
 def _hidden(model: Model, hidden: Tensor) -> Iterator[None]:
-    """Make the model believe that the entities ``hidden`` ``[N]`` have structure alone."""
+    """Treat the entities ``hidden`` (bool ``[N]``) as having structure only, while the context is open."""
     masks = [model.entities.raw(m).mask for m in model.entities.modalities if m != STRUCTURE]
     kept = [mask.clone() for mask in masks]
     try:

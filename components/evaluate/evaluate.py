@@ -1,4 +1,4 @@
-"""The ``evaluate`` step: a model's numbers on the test split, which nothing else of a run reads."""
+"""The ``evaluate`` step: metrics of a model on the test split, which no other step of a run uses."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,10 +29,10 @@ __all__ = ["EvaluateConfig", "evaluate"]
 
 
 def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: Storage) -> Stored:
-    """Rank, classify, draw and report; the folder goes to the store, its numbers and figures to MLflow.
+    """Evaluate a bundle on the test split; results go to the store, metrics and figures also to MLflow.
 
-    Publishes ``metrics.json``, ``ranks.parquet`` (one row a query), ``classification.parquet``, ``completions.json``,
-    ``figures/``, ``report.md`` and ``report.html``. Raises UserError where the model was made from another vocabulary.
+    Publishes ``metrics.json``, ``ranks.parquet`` (one row per query), ``classification.parquet``, ``completions.json``,
+    ``figures/``, ``report.md`` and ``report.html``. Raises UserError if the model has another vocabulary.
     """
     keep_freed_memory()
     mmkg, bundle = MMKG.load(storage.fetch(graph_uri)), Bundle.load(storage.fetch(bundle_uri))
@@ -53,15 +53,15 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
 
 
 def show(folder: Path, metrics: Any, report: Any) -> None:
-    """Give Kubeflow's own page (``dsl.Metrics``, ``dsl.Markdown``) the numbers and the text of an evaluation.
+    """Write metrics and report text to Kubeflow's artifacts (``dsl.Metrics``, ``dsl.Markdown``).
 
-    The report's figures are left out: they are files of the evaluation, which that page cannot reach.
+    The report's figures are left out, because Kubeflow's page cannot read the files of the evaluation.
     """
     for name, value in tracked_metrics(read_json(folder / "metrics.json")).items():
         metrics.log_metric(name.replace("/", "_"), value)
     lines = (folder / "report.md").read_text(encoding="utf-8").splitlines()
     write_text(Path(report.path), "\n".join(line for line in lines if not line.startswith("![")) + "\n")
-    write_text(Path(metrics.path), "{}\n")  # the launcher uploads a file
+    write_text(Path(metrics.path), "{}\n")  # the launcher needs a file to upload
 
 
 def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
@@ -104,9 +104,9 @@ def _write(
 
 
 def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
-    """Metrics under the names that every run has, so that MLflow compares runs: ``test/mrr``, ``test/head/mrr``, …
+    """Metrics under names common to all runs, so that MLflow can compare them: ``test/mrr``, ``test/head/mrr``, …
 
-    Numbers of the OpenKE protocol are called ``openke/…``: they must not stand in one column with the others.
+    Metrics of the OpenKE protocol are named ``openke/…``, so that they are not mixed with the others.
     """
     counted = results["protocol"]["ties"]
     prefix = "test" if counted == "realistic" else results["protocol"]["name"]
@@ -126,7 +126,7 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
 
 
 def _with_epoch(protocol: dict[str, str], bundle: Bundle) -> dict[str, str]:
-    """The protocol, with what it says of the epoch: the OpenKE protocol has the last one, whatever it is worth."""
+    """The protocol with the evaluated epoch added; the OpenKE protocol uses the last epoch."""
     kept = bundle.config.get("keep", "best")
     said = "the last epoch" if kept == "last" else "the epoch selected on the development split"
     if protocol["name"] == "openke" and kept != "last":
@@ -155,7 +155,7 @@ def _log_lineage(run: Run, mmkg: MMKG, graph_uri: str) -> None:
 
 
 def _log_training_curves(run: Run, bundle_uri: str, scratch: Path) -> None:
-    """Draw how the model was trained, from its training run in MLflow: artifacts of the run, not of the evaluation."""
+    """Draw the training curves from MLflow; they are artifacts of the run, not of the evaluation."""
     for metric, points in curves_of_bundle(bundle_uri).items():
         name, values = CURVES[metric], [value for _, value in points]
         title = f"{name[0].upper()}{name[1:]}: from {values[0]:.3g} to {values[-1]:.3g}"

@@ -1,6 +1,6 @@
 """Figures of an evaluation, sized for a projector. Each function draws one and returns it; ``save`` writes it.
 
-Titles say what is to be seen; text is at least 16 pixels high on a screen of 1280.
+Titles state the result; text is at least 16 pixels high on a screen 1280 pixels wide.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,13 +30,13 @@ STYLE: Any = {
     "lines.linewidth": 2.5,
     "lines.markersize": 8,
     "legend.frameon": False,
-    "text.parse_math": False,  # names are no formulas, whatever dollar signs they hold
+    "text.parse_math": False,  # names with dollar signs are not formulas
 }
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by everyone
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito, safe for colour blindness
 NEUTRAL = "#999999"
 
 
-@rc_context(STYLE)  # texts that are made while drawing, such as those of ticks
+@rc_context(STYLE)  # for text created while drawing, such as tick labels
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG; the same figure gives the same bytes."""
     with atomic_path(path) as temporary:
@@ -51,7 +51,7 @@ def _axes(width: float = 10, height: float = 5.6) -> tuple[Figure, Axes]:
 
 @rc_context(STYLE)
 def rank_histogram(queries: QueryRanks) -> Figure:
-    """How many head and tail queries have their answer at which rank (doubling ranges)."""
+    """Histogram of the answers' ranks for head and tail queries (doubling ranges)."""
     figure, axes = _axes()
     top = max(int(np.ceil(np.log2(queries.realistic.max() + 1))), 1)
     lows = 2 ** np.arange(top + 1)
@@ -88,7 +88,7 @@ def metric_bars(rows: Sequence[Mapping[str, Any]], kind: str, limit: int = 15) -
 
 @rc_context(STYLE)
 def calibration_curve(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int = 10) -> Figure:
-    """Share of true triples against calibrated probability; a perfect map lies on the diagonal."""
+    """Share of true triples against calibrated probability; perfect calibration lies on the diagonal."""
     figure, (axes, below) = _stacked()
     axes.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfect")
     predicted, observed = reliability(probabilities, labels, bins)
@@ -114,7 +114,7 @@ def _stacked() -> tuple[Figure, tuple[Axes, Axes]]:
 def reliability(
     probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability and share of true triples in each of ``bins`` groups of equally many triples."""
+    """Mean probability and share of true triples in each of ``bins`` groups of equal size."""
     groups = [group for group in np.array_split(np.argsort(probabilities, kind="stable"), bins) if len(group)]
     means = np.array([[probabilities[group].mean(), labels[group].mean()] for group in groups])
     return means[:, 0], means[:, 1]
@@ -122,12 +122,12 @@ def reliability(
 
 @rc_context(STYLE)
 def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15) -> Figure:
-    """Mean share of every modality in a score (AdaMF-MAT, Fig. 5), ``{relation: {modality: share}}``; the rest last."""
+    """Mean modality weights by relation (AdaMF-MAT, Fig. 5), ``{relation: {modality: weight}}``; the remainder last."""
     shown = list(shares.items())[:limit][::-1]
     modalities = list(shown[0][1])
     figure, axes = _axes(height=2.2 + 0.5 * len(shown))
     left = np.zeros(len(shown))
-    colours = [*COLOURS[: len(modalities) - 1], NEUTRAL]  # the last is no modality
+    colours = [*COLOURS[: len(modalities) - 1], NEUTRAL]  # the last is the remainder, not a modality
     for modality, colour in zip(modalities, colours, strict=True):
         widths = np.array([values[modality] for _, values in shown])
         axes.barh(range(len(shown)), widths, left=left, color=colour, label=modality)
@@ -144,9 +144,9 @@ def modality_weights(shares: Mapping[str, Mapping[str, float]], limit: int = 15)
 
 @rc_context(STYLE)
 def embedding_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str]) -> Figure:
-    """Two-dimensional maps of the entities' embeddings, one panel a modality (MANS, Fig. 5), coloured by kind.
+    """Two-dimensional maps of the entities' embeddings, one panel per modality (MANS, Fig. 5), coloured by kind.
 
-    ``points`` are ``[n, 2]`` a modality with NaN rows where an entity lacks it; ``kinds`` ``[n]``.
+    ``points`` are ``[n, 2]`` per modality, with NaN rows for entities that lack it; ``kinds`` ``[n]``.
     """
     figure = Figure(figsize=(4.2 * len(points), 5.6), layout="constrained")
     panels = figure.subplots(1, len(points), squeeze=False)[0]
@@ -169,7 +169,7 @@ def embedding_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str
 def curves(
     series: Mapping[str, Sequence[tuple[float, float]]], title: str, x: str, y: str, zero: bool = True
 ) -> Figure:
-    """Lines of (x, y) points, one a name: β of MANS-A by epoch, MRR by share of missing modalities, …"""
+    """Lines of (x, y) points, one per name: β of MANS-A by epoch, MRR by share of missing modalities, …"""
     figure, axes = _axes()
     for (name, points), colour in zip(series.items(), COLOURS, strict=False):
         axes.plot(*zip(*points, strict=True), "o-" if len(points) <= 25 else "-", color=colour, label=name)
@@ -183,7 +183,7 @@ def curves(
 
 @rc_context(STYLE)
 def change_bars(changes: Mapping[str, tuple[float, float, float]], title: str, limit: int = 15) -> Figure:
-    """Changes with intervals, ``{name: (change, low, high)}``, around the line of no change."""
+    """Changes with intervals, ``{name: (change, low, high)}``, with a line at zero."""
     shown = list(changes.items())[:limit][::-1]
     figure, axes = _axes(height=1.8 + 0.5 * len(shown))
     for row, (_, (change, low, high)) in enumerate(shown):

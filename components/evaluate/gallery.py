@@ -1,4 +1,4 @@
-"""Which figures an evaluation has."""
+"""Selection of the figures of an evaluation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def draw(
     results: dict[str, Any],
     folder: Path,
 ) -> list[ReportFigure]:
-    """Draw every figure that this model and graph have, into ``folder``."""
+    """Draw all figures that apply to this model and graph into ``folder``."""
     drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(bundle, test)]
     return [ReportFigure(figures.save(figure, folder / f"{name}.png"), caption) for name, figure, caption in drawn]
 
@@ -59,7 +59,7 @@ def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator
 
 
 def _mapped_entities(mmkg: MMKG) -> torch.Tensor:
-    """The entities with most training triples: those whose place is learned best."""
+    """The entities with most training triples, whose embeddings are learned best."""
     degree = torch.bincount(mmkg.graph.train[:, [HEAD, TAIL]].flatten(), minlength=len(mmkg.graph.entities))
     return degree.argsort(descending=True, stable=True)[:MAPPED_ENTITIES]
 

@@ -11,7 +11,7 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph
 
 
 def write_labelled(labelled: LabelledTriples, graph: Graph, path: Path) -> None:
-    """Write the classified triples by keys with label and score: the negatives are saved, so anyone can judge again."""
+    """Write the classified triples (keys, label, score), including negatives, so that results can be recomputed."""
     entities, relations = np.array(graph.entities.keys), np.array(graph.relations.keys)
     head, relation, tail = (labelled.triples[:, slot].numpy() for slot in (HEAD, RELATION, TAIL))
     keys = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}

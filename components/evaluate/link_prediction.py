@@ -1,4 +1,4 @@
-"""Filtered link prediction on the test split: ranks, metrics, slices, intervals, and the baseline beside them."""
+"""Filtered link prediction on the test split: ranks, metrics, slices, intervals and baseline."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ PROTOCOLS: dict[str, tuple[Ties, str]] = {
 
 @dataclass(frozen=True)
 class LinkPrediction:
-    """Ranks of the test queries, their kinds, and what was computed from them (JSON)."""
+    """Ranks of the test queries, their slices, and the metrics computed from them (JSON)."""
 
     queries: QueryRanks
     kinds: dict[str, Labels]
@@ -61,7 +61,7 @@ def link_prediction(model: Scorer, graph: Graph, masks: dict[str, Tensor], confi
 
 
 def write_queries(prediction: LinkPrediction, graph: Graph, path: Path) -> None:
-    """Write one row a query: keys, asked side, ranks, and the slices that it belongs to."""
+    """Write one row per query: keys, asked side, ranks and slices."""
     queries = prediction.queries
     rows = graph.test.numpy()[queries.triple]
     entities, relations = np.array(graph.entities.keys), np.array(graph.relations.keys)

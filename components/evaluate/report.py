@@ -1,4 +1,4 @@
-"""A report as a list of blocks, written once as Markdown and once as one self-contained HTML page."""
+"""A report as a list of blocks, rendered as Markdown and as one self-contained HTML page."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -70,7 +70,7 @@ def _markdown(block: Block, folder: Path) -> str:
 
 
 def html(title: str, blocks: Iterable[Block]) -> str:
-    """One HTML page with the figures inside, so that it can be mailed or opened from MLflow."""
+    """One HTML page with embedded figures, which can be mailed or opened from MLflow."""
     body = "\n".join(_html(block) for block in blocks)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'

@@ -1,4 +1,4 @@
-"""What kind of query each query is, so that metrics can be read where they differ."""
+"""Slices of the test queries, for metrics by relation, category, degree and modality."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,10 +40,10 @@ def _mean_answers(triples: Tensor, given: int, n_relations: int) -> list[float]:
 
 
 def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
-    """Which entities have content of each modality, ``{modality: bool [N]}``.
+    """Masks of the entities with content of each modality, ``{modality: bool [N]}``.
 
-    Of those that the model was given: a study of missing modalities trains on fewer. Where the graph carries none of a
-    modality but the model does (imported features), the model's mask counts.
+    Only entities whose features the model received count: a missing-modality study trains on fewer. If the graph has
+    no content of a modality but the model has features (imported ones), the model's mask is used.
     """
     given = {modality: torch.tensor(mmkg.has(modality)) for modality in MODALITIES}
     used = {m: model.entities.raw(m).mask for m in model.entities.modalities if m != STRUCTURE}
@@ -54,7 +54,7 @@ def entity_masks(mmkg: MMKG, model: Model) -> dict[str, Tensor]:
 
 
 def modality_labels(masks: dict[str, Tensor], n_entities: int) -> Labels:
-    """Which modalities every entity has beside structure: ``textual + visual``, … or ``structure only``."""
+    """Modalities of every entity besides structure: ``textual + visual``, … or ``structure only``."""
     has = {modality: mask.tolist() for modality, mask in masks.items()}
     present = ([modality for modality, mask in has.items() if mask[entity]] for entity in range(n_entities))
     return np.array([" + ".join(names) or "structure only" for names in present], dtype=object)
@@ -73,7 +73,7 @@ def degree_names() -> list[str]:
 
 
 def in_order(kind: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a slice as people read them: degrees from low to high, others as they are, the largest first."""
+    """Rows of a slice in display order: degrees ascending, others unchanged, largest first."""
     order = degree_names()
     return sorted(rows, key=lambda row: order.index(row["value"])) if kind == "answer degree" else rows
 
@@ -81,7 +81,7 @@ def in_order(kind: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def query_kinds(queries: QueryRanks, triples: Tensor, graph: Graph, masks: dict[str, Tensor]) -> dict[str, Labels]:
     """Labels ``[Q]`` of every query: relation, category, and the answer's modalities, degree and unseen entities.
 
-    Degrees and categories are those of the training triples. ``unseen`` names the entities that train never shows.
+    Degrees and categories are those of the training triples. ``unseen``: which entities have no train triples.
     """
     rows = triples.numpy()[queries.triple]
     tails_asked = queries.side == "tail"
@@ -104,7 +104,7 @@ def slice_metrics(
 ) -> dict[str, list[dict[str, Any]]]:
     """Metrics of every value of every kind: ``{kind: [{value, queries, both: {…}, head: {…}, tail: {…}}]}``.
 
-    Values come in the order of their number of queries, the largest first.
+    Values are sorted by their number of queries, largest first.
     """
     return {kind: _metrics_by_value(queries, labels, ks, ties) for kind, labels in kinds.items()}
 

@@ -1,4 +1,4 @@
-"""What the report says: the numbers of ``metrics.json`` as sentences and tables."""
+"""The report: the results in ``metrics.json`` as sentences and tables."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -95,10 +95,10 @@ def _classification(results: dict[str, Any]) -> Iterator[Block]:
 
 
 def metric(name: str, value: float) -> str:
-    """A metric as people read it: mean ranks with one digit, shares with three."""
+    """A metric as text: mean ranks with one decimal, other metrics with three."""
     return f"{value:.1f}" if name == "mr" else f"{value:.3f}"
 
 
 def title(name: str) -> str:
-    """A metric's name in a table."""
+    """Name of a metric in a table."""
     return f"Hits@{name.removeprefix('hits_at_')}" if name.startswith("hits_at_") else name.upper()

@@ -1,4 +1,4 @@
-"""Evaluations and training curves that MLflow holds."""
+"""Evaluations and training curves stored in MLflow."""
 
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CURVES = {"loss": "training loss", "dev_mrr": "development MRR", "mans_beta": "share β of modality-aware negatives"}
-"""Metrics of training that are drawn, where a run has them."""
+"""Training metrics that are drawn if a run has them."""
 
 
 def evaluation_folder(run: str, target: Path) -> tuple[str, Path]:
     """Label and folder of the evaluation of ``run``: a folder, or the id (or its beginning) of an MLflow run.
 
-    The MLflow run is that of a pipeline or of its evaluate step. Raises UserError where there is none.
+    The MLflow run is that of a pipeline or of its evaluate step. Raises UserError if there is none.
     """
     if (Path(run) / "ranks.parquet").is_file():
         return Path(run).resolve().name[:12], Path(run)
@@ -31,9 +31,9 @@ def evaluation_folder(run: str, target: Path) -> tuple[str, Path]:
 
 
 def curves_of_bundle(bundle_uri: str) -> dict[str, list[tuple[float, float]]]:
-    """Curves ``{metric: [(epoch, value)]}`` of the training that made a bundle; empty where MLflow does not know it.
+    """Curves ``{metric: [(epoch, value)]}`` of the training that made a bundle; empty if MLflow does not know it.
 
-    The bundle is found by its digest, wherever it is stored.
+    The bundle is found by its digest, independently of its location.
     """
     api = tracking.client()
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]

@@ -12,7 +12,7 @@ from mmkgc.components.runtime.errors import UserError
 
 
 class ImportedConfig(BaseModel):
-    """Vectors made elsewhere instead of an encoder."""
+    """Imported vectors instead of an encoder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,7 +35,7 @@ _Encoders: Any = create_model("_Encoders", **_fields)
 
 
 class ExtractConfig(_Encoders):
-    """Which encoder makes the vectors of which modality, one key a modality, and how the work is done."""
+    """Encoder of each modality, one key per modality, and execution settings."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,10 +58,10 @@ class ExtractConfig(_Encoders):
         return [modality for modality in MODALITIES if getattr(self, modality) is not None]
 
     def only(self, modality: str) -> "ExtractConfig":
-        """What concerns one modality, so that another encoder elsewhere does not change this one's cache key."""
+        """The settings of one modality, so that other encoders do not change its cache key."""
         return self.model_copy(update={other: None for other in MODALITIES if other != modality})
 
 
 def step_name(modality: str) -> str:
-    """What the step is called in the DAG, on the terminal, in the log and in MLflow."""
+    """Name of the step in the DAG, on the terminal, in the log and in MLflow."""
     return f"extract {modality}"

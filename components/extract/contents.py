@@ -1,4 +1,4 @@
-"""What an entity's features are made of: its images, the text of its name and description, its numbers, …"""
+"""The inputs of feature extraction: images, texts of name and description, numbers, … of each entity."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ from mmkgc.feature_store.writer import Entity
 
 @dataclass(frozen=True)
 class Source:
-    """An entity and the items to encode: digests of images, one text, …; none, and why, where it has nothing."""
+    """An entity and its items to encode (digests of images, one text, …), or the reason why it has none."""
 
     key: str
     items: tuple[Any, ...]
@@ -20,7 +20,7 @@ class Source:
 
     @cached_property
     def content(self) -> str | None:
-        """SHA-256 of what the items are."""
+        """SHA-256 of the items."""
         return None if not self.items else digests.of_json(self.items)
 
     @property

@@ -1,4 +1,4 @@
-"""Items → vectors → rows: batches go through the encoder while worker processes decode the next ones."""
+"""Encoding of items to rows of vectors; worker processes decode the next batches meanwhile."""
 
 import os
 from collections import Counter
@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
 
 
 def rows(sources: Sequence[Source], encoder: Encoder, config: ExtractConfig, storage: Storage) -> Iterator[Row]:
-    """One row a source, as soon as its items are encoded. An item that several sources share is encoded once."""
+    """Yield one row per source as soon as its items are encoded; items shared by sources are encoded once."""
     modality = MODALITIES[encoder.modality]
     sources = sorted(sources, key=lambda source: -sum(map(modality.effort, source.items)))
     uses = Counter(item for source in sources for item in source.items)
@@ -84,7 +84,7 @@ def _decoded(
 
 
 class _Decoding(Dataset):
-    """Files by digest, read and prepared in a worker process; the encoder is made anew there, without its network."""
+    """Files by digest, read and prepared in a worker process, which creates the encoder without its network."""
 
     def __init__(self, items: Sequence[str], config: EncoderConfig, root: str) -> None:
         self.items, self.config, self.root = items, config, root
@@ -94,12 +94,12 @@ class _Decoding(Dataset):
 
     @cached_property
     def storage(self) -> Storage:
-        """The store, opened by the process that reads."""
+        """The store, opened in the worker process."""
         return open_storage(self.root)
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The encoder, for its preparation alone."""
+        """The encoder, used only for preparation."""
         return create(self.config)
 
     @property

@@ -36,7 +36,7 @@ def extract(graph_uri: str, modality: str, config: ExtractConfig, storage: Stora
 
 
 def _params(manifest: Manifest) -> dict[str, Any]:
-    """The encoder's identity without what it has learnt, which may be long; the manifest has it."""
+    """The encoder's identity without fitted values, which may be long; they are in the manifest."""
     options = {
         name: value for name, value in manifest.encoder.get("options", {}).items() if not isinstance(value, dict)
     }
@@ -44,9 +44,9 @@ def _params(manifest: Manifest) -> dict[str, Any]:
 
 
 def make_features(graph: MMKG, modality: str, config: ExtractConfig, storage: Storage) -> Stored:
-    """Vectors of every entity that has the modality, computed or imported; where they are is a committed manifest.
+    """Compute or import the vectors of every entity that has the modality; returns the committed manifest.
 
-    What went wrong with single entities is in the manifest's table of entities, and summed up in one line on stderr.
+    Failures of single entities are recorded in the manifest's table of entities and summarised in one line on stderr.
     """
     chosen = _here(config.encoder(modality), storage)
     if isinstance(chosen, ImportedConfig):
@@ -58,13 +58,13 @@ def make_features(graph: MMKG, modality: str, config: ExtractConfig, storage: St
 
 
 def _here(chosen: EncoderConfig | ImportedConfig, storage: Storage) -> EncoderConfig | ImportedConfig:
-    """The choice with files that were published for a cluster on this machine."""
+    """The configuration with local paths instead of URIs of published files."""
     field = "source" if isinstance(chosen, ImportedConfig) else "weights"
     return chosen.model_copy(update={field: local_input(getattr(chosen, field), storage)})
 
 
 def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Storage) -> Stored:
-    """The manifest that the recipe names, or one made of the array file that it names."""
+    """The manifest named in the recipe, or one created from the array file named there."""
     path = Path(chosen.source)
     if path.suffix not in ("", ".json"):
         return import_features(path, modality, graph.graph.entities.keys, storage, chosen.array, chosen.made_by)
@@ -73,7 +73,7 @@ def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Stor
 
 
 def _compute(graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage) -> Stored:
-    """Encode what the store does not know yet, and commit."""
+    """Encode the contents that are not in the store yet, and commit."""
     wanted = sources(graph, encoder.modality)
     encoder = encoder.fit([item for index in _trained(graph) for item in wanted[index].items])
     writer = FeatureWriter(FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype), storage)
@@ -93,7 +93,7 @@ def _trained(graph: MMKG) -> list[int]:
 
 
 def _missing(wanted: Sequence[Source], writer: FeatureWriter) -> list[Source]:
-    """Sources whose content has no row yet, one a content."""
+    """Sources whose content has no row yet, one per content."""
     known = writer.known()
     unique = {source.content: source for source in reversed(wanted) if source.content}
     return [source for content, source in reversed(unique.items()) if content not in known]

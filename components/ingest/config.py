@@ -1,4 +1,4 @@
-"""What a recipe can say about ingest."""
+"""Settings of the ingest step."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,11 +12,11 @@ class IngestConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dev_share: float = Field(
-        0.1, gt=0, le=0.5, description="Share of train that becomes the development split where valid cannot serve."
+        0.1, gt=0, le=0.5, description="Share of train that becomes the development split if valid cannot be used."
     )
-    seed: Seed = Field(0, description="Seed of that choice.")
+    seed: Seed = Field(0, description="Seed of that split.")
     allow_leakage: bool = Field(
-        False, description="Go on, with a warning and a tag in MLflow, where test triples are also in train."
+        False, description="Continue, with a warning and a tag in MLflow, if test triples are also in train."
     )
     allow_outside_images: bool = Field(
         False, description="Read images whose path leads out of the dataset folder: absolute, by `..` or by a link."

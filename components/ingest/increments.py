@@ -1,4 +1,4 @@
-"""Increments: triples that people have accepted since the dataset was made, added to train.
+"""Increments: triples that reviewers have accepted since the dataset was created, added to train.
 
 An increment is a folder with ``triples.tsv`` (``head relation tail``, keys of the dataset) and, if ``mmkgc propose
 export`` wrote it, ``increment.json``: what proposed the triples and how many were decided.
@@ -32,7 +32,7 @@ def add_increments(
     storage: Storage,
     findings: Findings,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Train with the increments' triples behind it, and their lineage for ``graph.json``, empty without any.
+    """Append the increments' triples to train; also returns their lineage for ``graph.json`` (empty without any).
 
     Raises UserError, with file and line, for a key that the dataset does not have and for a held-out triple.
     """
@@ -51,7 +51,7 @@ def add_increments(
 
 
 def _card(path: Path) -> dict[str, Any]:
-    """What ``increment.json`` says about the triples. Raises UserError where it is no JSON object."""
+    """Content of ``increment.json``. Raises UserError if it is not a JSON object."""
     mend = "restore it, or delete it: the triples alone are enough"
     try:
         card = json.loads(read_bytes(path, mend))
@@ -63,9 +63,9 @@ def _card(path: Path) -> dict[str, Any]:
 
 
 def fingerprint(places: Sequence[str]) -> str:
-    """What changes whenever the increments do, for a cache key; empty without any.
+    """Fingerprint of the increments for a cache key; empty without any.
 
-    Raises UserError where a folder is missing.
+    Raises UserError if a folder is missing.
     """
     return digests.of_json([_fingerprint(place) for place in places]) if places else ""
 
@@ -80,7 +80,7 @@ def _fingerprint(place: str) -> str:
 
 
 def _vocabulary_files(raw: RawGraph) -> tuple[str, str]:
-    """The dataset's files of entities and of relations, whatever its format."""
+    """The dataset's files of entities and relations, for either format."""
     entities, relations = (next(name for name in raw.files if name.startswith(kind)) for kind in ("entit", "relation"))
     return entities, relations
 

@@ -28,7 +28,7 @@ __all__ = ["IngestConfig", "build", "ingest"]
 def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
     """Check the dataset (bundled name, folder or stored URI) and publish it as an artifact of kind ``graphs``.
 
-    Raises UserError, before anything is written, for a dataset that cannot be used as it is.
+    Raises UserError before anything is written if the dataset is invalid.
     """
     mmkg = build(dataset, config, storage)
     print(profile.summary(mmkg), flush=True)
@@ -40,7 +40,7 @@ def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
 
 
 def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
-    """The checked graph; only the bytes of its images and other files are stored."""
+    """Build the checked graph; only the bytes of images and other files are written to the store."""
     findings = Findings()
     with opened(dataset, storage) as folder:
         raw = read(folder, config.columns)

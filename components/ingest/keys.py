@@ -1,4 +1,4 @@
-"""Lists of entity keys, for vectors made elsewhere: read by the same rules as the files of a dataset."""
+"""Lists of entity keys for imported vectors, read by the same rules as dataset files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def read_keys(path: Path) -> list[str]:
     """Entity keys in order: an ``entities.tsv``, OpenKE's ``entity2id.txt`` (by id), or one key a line, alone or before
     a tab.
 
-    Raises UserError, with file and line, for what is missing, malformed, empty, or there twice.
+    Raises UserError, with file and line, for missing, malformed, empty or repeated keys.
     """
     lines = Lines.read(path, "give entities.tsv, entity2id.txt, or one key a line")
     if _is_openke(path, lines):
@@ -30,7 +30,7 @@ def read_keys(path: Path) -> list[str]:
 
 
 def _is_openke(path: Path, lines: Lines) -> bool:
-    """Whether the file has OpenKE's name, or its form: a count, then lines of a key and its id."""
+    """Whether the file has OpenKE's name, or format: a count, then lines of a key and its id."""
     if path.name in openke.FILES:
         return True
     rows = lines.text[1:]

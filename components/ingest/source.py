@@ -1,4 +1,4 @@
-"""Where a dataset comes from: a bundled name, a folder of the user's, a folder among the data, or one in the store."""
+"""Location of a dataset: a bundled name, a path, a folder in ``$MMKGC_DATA``, or a URI of the store."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ BUNDLED = ("countries",)
 
 @contextmanager
 def opened(dataset: str, storage: Storage) -> Iterator[Path]:
-    """The dataset's folder while the context lasts. Raises UserError for a name that is nowhere."""
+    """Context that yields the dataset's folder. Raises UserError for an unknown name."""
     if dataset in BUNDLED:
         from mmkgc.components.dataset.countries import build
 
@@ -33,11 +33,11 @@ def opened(dataset: str, storage: Storage) -> Iterator[Path]:
 
 
 def fingerprint(dataset: str) -> str:
-    """What changes whenever the dataset does, for a cache key: of a folder the digest of every file that ingest reads,
-    wherever it lies, and of no other; otherwise the name.
+    """Fingerprint of the dataset for a cache key: of a folder, the digest of exactly the files that ingest reads,
+    including those outside the folder; otherwise the name.
 
-    A bundled dataset changes only with the code, a stored one never. Raises UserError for a name that is nowhere and
-    for a list of images that is malformed.
+    A bundled dataset changes only with the code, a stored one never. Raises UserError for an unknown name and for a
+    malformed list of images.
     """
     if dataset in BUNDLED or "://" in dataset:
         return dataset
@@ -49,7 +49,7 @@ def fingerprint(dataset: str) -> str:
 
 
 def _digest(path: Path) -> str:
-    """Digest of a file; empty where it may not be read, which ingest tells."""
+    """Digest of a file; empty if it is not readable, which ingest reports."""
     try:
         return digests.of_file(path)
     except PermissionError:
@@ -57,7 +57,7 @@ def _digest(path: Path) -> str:
 
 
 def folder_of(dataset: str) -> Path:
-    """A folder of that path, or of that name where the data lie. Raises UserError where there is none."""
+    """The folder with this path, or with this name in ``$MMKGC_DATA``. Raises UserError if there is none."""
     if not dataset.strip():
         raise UserError("dataset", "the name is empty", "say which dataset; `.` is the working folder")
     data = Settings.from_env().data

@@ -20,9 +20,9 @@ VERSION_DIGITS = 12
 
 
 def package(bundle_uri: str, graph_uri: str, config: PackageConfig, storage: Storage) -> Stored:
-    """Pack a bundle, with thumbnails of the graph's images, into ``<name>.mar`` beside an ``archive.json`` about it.
+    """Pack a bundle, with thumbnails of the graph's images, into ``<name>.mar`` plus ``archive.json``.
 
-    The archive's version is the beginning of the bundle's digest, so that an answer names the very model that gave it.
+    The archive's version is the start of the bundle's digest, so that every answer identifies the model.
     """
     bundle = storage.fetch(bundle_uri)
     digest = digests.of_folder(bundle)
@@ -65,7 +65,7 @@ def build(
 
 
 def write_extras(folder: Path, bundle: Bundle, config: PackageConfig) -> None:
-    """Write what is computed once for all workers: every entity's vectors and, of a large graph, their index."""
+    """Write data shared by all workers: the encoded entities and, for a large graph, their index."""
     write_tables(folder / TABLES, bundle)
     if len(bundle.entities) >= config.index_from:
         built = build_index(bundle, config.index_recall, config.index_queries)

@@ -1,4 +1,4 @@
-"""The best pairs of a relation, kept within a budget while scores stream by."""
+"""The highest-scored pairs of a relation, at most ``budget`` of them, updated block by block."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from mmkgc.components.propose.questions import Pairs
 class Best:
     """At most ``budget`` pairs (head, tail) ``[n, 2]`` with their scores ``[n]``, best first.
 
-    Equal scores are ordered by head, then tail, so that neither batches nor interruptions change the result.
+    Equal scores are ordered by head, then tail. The result therefore does not depend on batches or interruptions.
     """
 
     budget: int
@@ -29,20 +29,20 @@ class Best:
         return len(self.scores)
 
     def with_block(self, scores: Tensor, pairs: Pairs, asked: Tensor) -> "Best":
-        """The best of these and of a block of scores ``[B, A]``: ``asked [B]`` against ``pairs.answers [A]``.
+        """Merge a block of scores ``[B, A]``: ``asked [B]`` against ``pairs.answers [A]``.
 
-        −∞ marks what is no candidate.
+        A score of −∞ marks a pair that is not a candidate.
         """
         flat = scores.flatten()
         bound = self.scores[-1] if len(self) == self.budget else flat.new_tensor(-torch.inf)
         places = ((flat >= bound) & (flat > -torch.inf)).nonzero().squeeze(1)
-        if len(places) > self.budget:  # everything that ties with the last one stays in the running
+        if len(places) > self.budget:  # ties with the last kept score stay
             places = places[flat[places] >= flat[places].topk(self.budget).values[-1]]
         found = torch.stack([asked[places // scores.shape[1]], pairs.answers[places % scores.shape[1]]], dim=1)
         return self.joined(Best(self.budget, found if pairs.sought == "tail" else found.flip(1), flat[places]))
 
     def joined(self, other: "Best") -> "Best":
-        """The best of both lists, which share no pair."""
+        """Merge two lists that share no pair."""
         pairs, scores = torch.cat([self.pairs, other.pairs]), torch.cat([self.scores, other.scores])
         heads, tails = pairs.T.numpy()
         order = torch.from_numpy(np.lexsort((tails, heads, -scores.numpy()))[: self.budget])

@@ -11,9 +11,9 @@ from mmkgc.serving.review.decisions import Decisions, Status
 
 
 def export(decisions: Decisions, folder: Path) -> dict[str, Any]:
-    """Write the accepted triples, and what proposed them, into ``folder``; returns its card.
+    """Write the accepted triples and the models that proposed them into ``folder``; return its card.
 
-    The same decisions give the same bytes. Raises ``UserError`` where nothing was accepted.
+    The same decisions give the same bytes. Raises ``UserError`` if no proposal was accepted.
     """
     decisions.refresh()
     accepted = {t: d for t, d in sorted(decisions.latest.items()) if decisions.status(t) is Status.ACCEPTED}

@@ -1,4 +1,4 @@
-"""Hide and seek: would the held-out triples be among the proposals, had the filter not known them?"""
+"""Held-out precision: how many held-out triples are proposed if the filter does not know them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ from mmkgc.components.propose.scan import HIDDEN, POPULARITY, Lists
 
 
 def hide_and_seek(bundle: Bundle, held_out: Tensor, found: Mapping[int, tuple[Pairs, Lists]]) -> dict[str, Any] | None:
-    """How many of the proposals that a filter of train alone lets through are held-out triples ``[T, 3]``.
+    """Precision of the proposals on the held-out triples ``[T, 3]``, with a filter that knows only train.
 
-    The precision is a lower bound: a proposal that is true but in no split counts as wrong. The development split took
-    part in choosing the epoch. None where nothing was held out.
+    The precision is a lower bound: a true proposal that is in no split counts as wrong. The development split was used
+    to choose the epoch. None if there are no held-out triples.
     """
     if not len(held_out):
         return None

@@ -1,4 +1,4 @@
-"""The ``propose`` step: every question worth asking, asked of the whole graph; the best answers are missing triples."""
+"""The ``propose`` step: score the plausible queries of the whole graph and keep the best answers as proposals."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,14 @@ from mmkgc.serving.review.proposals import FILE, KIND, SUMMARY
 __all__ = ["ProposeConfig", "complete_graph", "propose"]
 
 QUESTIONS_A_PART = 4096
-PATIENCE_SECONDS = 10.0  # for a process that is just being ended
+PATIENCE_SECONDS = 10.0  # waits for a process that is ending
 Keys = Sequence[tuple[str, str, str]]
 
 
 def propose(
     bundle_uri: str, registration_uri: str, config: ProposeConfig, storage: Storage, scratch: Path | None = None
 ) -> Stored:
-    """Propose missing triples with the model that a run registered; its figures go to MLflow."""
+    """Propose missing triples with the model that a run registered; metrics are logged to MLflow."""
     registration = read_json(storage.fetch(registration_uri) / "registration.json")
     model = ModelName(name=registration["model"], version=registration["version"])
     with step_run("propose", config.model_dump()) as run:
@@ -61,9 +61,9 @@ def complete_graph(
 ) -> Stored:
     """Publish the proposals of a bundle: ``proposals.parquet``, best first, and ``summary.json``.
 
-    No known triple of any split is proposed, and none of ``rejected`` (head, relation, tail by key). Finished parts are
-    kept in the scratch folder until the end: what is killed goes on where it was. Raises ``UserError`` for an unknown
-    relation, ``NotFinite`` where a model's scores have no order.
+    Known triples of any split and the triples ``rejected`` (head, relation, tail by key) are not proposed. Finished
+    parts stay in the scratch folder until the end, so that an interrupted run resumes. Raises ``UserError`` for an
+    unknown relation and ``NotFinite`` for NaN or infinite scores.
     """
     bundle, digest = Bundle.load(folder), digests.of_folder(folder)
     key = digests.of_json([digest, config.model_dump(), sorted(rejected), digests.of_code()])[:16]
@@ -84,7 +84,7 @@ def complete_graph(
 
 
 class _Part(NamedTuple):
-    """Some questions of a relation, and the file that keeps their best answers."""
+    """Some queries of a relation, and the file that stores their best answers."""
 
     pairs: Pairs
     asked: Tensor
@@ -93,7 +93,7 @@ class _Part(NamedTuple):
 
 
 def _ask(asker: Scan, bundle: Bundle, config: ProposeConfig, folder: Path) -> dict[int, tuple[Pairs, Lists]]:
-    """The best answers of every relation; parts that lie in ``folder`` already are not asked again."""
+    """The best answers of every relation; parts that are already in ``folder`` are not computed again."""
     parts = {relation: _parts(asker.questions, relation, config, folder) for relation in _relations(bundle, config)}
     todo = [part for of_relation in parts.values() for part in of_relation]
     missing = [part for part in todo if not scan.is_whole(part.path)]
@@ -119,7 +119,7 @@ def _joined(parts: Sequence[_Part]) -> Lists:
 
 
 def _relations(bundle: Bundle, config: ProposeConfig) -> list[int]:
-    """The relations to complete; raises ``UserError`` for a key that there is not."""
+    """The relations to complete; raises ``UserError`` for an unknown key."""
     ids = bundle.relations.ids
     for key in config.relations or ():
         if key not in ids:
@@ -128,7 +128,7 @@ def _relations(bundle: Bundle, config: ProposeConfig) -> list[int]:
 
 
 def _ids(triples: Keys, bundle: Bundle) -> Tensor:
-    """Triples ``[L, 3]`` of keys; those with a key that the bundle does not have are left out."""
+    """Ids ``[L, 3]`` of triples given by keys; triples with a key unknown to the bundle are left out."""
     vocabularies = bundle.entities.ids, bundle.relations.ids, bundle.entities.ids
     found = [[ids.get(key, -1) for ids, key in zip(vocabularies, triple, strict=True)] for triple in triples]
     known = [triple for triple in found if min(triple) >= 0]

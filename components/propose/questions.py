@@ -1,13 +1,14 @@
-"""Which questions are worth asking: relations that an entity's peers have, unless they are functional and answered.
+"""Which queries are scored: relations that an entity's peers have, unless they are functional and answered.
 
-A slot is one side of a relation: being head of r, or being tail of r. An entity's marks are its type, where the graph
-has types, and the slots that it fills in train. Peers are entities that share a mark, and the share of an entity's
-peers that fill slot s is, with M the marks [N, K] and S the filled slots [N, 2R] as 0/1 matrices,
+A slot is one side of a relation: being head of r, or being tail of r. An entity's marks are its type, if the graph has
+types, and the slots that it fills in train. Peers are entities that share a mark. Let M be the marks [N, K] and S the
+filled slots [N, 2R] as 0/1 matrices. The share of an entity's peers that fill slot s is
 
     share(e, s) = mean over the marks m of e of P(s | m),    P(s | m) = (MᵀS)[m, s] / number of entities with m.
 
-So a country is asked for its currency because countries have one, an untyped entity because most entities with a
-capital have one, and a river is not. An entity without type and train triples has no peers and is not asked about.
+Example: a country is queried for its currency because countries have one; an untyped entity with a capital is queried
+because most entities with a capital have one; a river is not. An entity without type and train triples has no peers
+and is not queried.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ SIDES: dict[int, Side] = {HEAD: "head", TAIL: "tail"}
 class Pairs:
     """Pairs of ``heads [H]`` and ``tails [T]`` (ascending ids) that may be missing triples of a relation.
 
-    They are asked from the side with fewer entities: a million people and two sexes are two questions.
+    Queries are asked from the side with fewer entities: a million people and two sexes need only two queries.
     """
 
     relation: int
@@ -38,17 +39,17 @@ class Pairs:
 
     @property
     def sought(self) -> Side:
-        """The side that the questions ask for."""
+        """The side that the queries ask for."""
         return "tail" if len(self.heads) <= len(self.tails) else "head"
 
     @property
     def asked(self) -> Tensor:
-        """The entities that are asked about, one question each."""
+        """The entities that are queried, one query each."""
         return self.heads if self.sought == "tail" else self.tails
 
     @property
     def answers(self) -> Tensor:
-        """The entities that may answer."""
+        """The candidate answers."""
         return self.tails if self.sought == "tail" else self.heads
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class Pairs:
 
 
 class Questions:
-    """Decides, relation by relation, which pairs of entities are worth a question; ``train``: triples ``[T, 3]``."""
+    """Selects the pairs of entities to score, relation by relation; ``train``: triples ``[T, 3]``."""
 
     def __init__(
         self,
@@ -76,12 +77,12 @@ class Questions:
         self.functional = {side: self._functional(side) for side in SIDES}
 
     def pairs(self, relation: int) -> Pairs:
-        """The pairs of a relation that are worth asking, as far as train tells."""
+        """The pairs of a relation to score, selected by the train triples."""
         heads, tails = self._worth_asking(relation, HEAD), self._worth_asking(relation, TAIL)
         return Pairs(relation, torch.from_numpy(np.flatnonzero(heads)), torch.from_numpy(np.flatnonzero(tails)))
 
     def full(self, relation: int, known: KnownTriples) -> Iterator[tuple[Side, Tensor]]:
-        """Sides on which the relation is functional, with the entities that have their one answer in ``known``."""
+        """Sides on which the relation is functional, with the entities whose only answer is in ``known``."""
         triples = known.triples[known.triples[:, RELATION] == relation]
         for column, side in SIDES.items():
             if self.functional[column][relation]:
@@ -100,9 +101,9 @@ class Questions:
         return worth
 
     def _functional(self, column: int) -> np.ndarray:
-        """Relations, bool ``[R]``, of which nearly every entity in the slot ``column`` has one triple alone.
+        """Relations, bool ``[R]``, of which nearly every entity in the slot ``column`` has exactly one triple.
 
-        One exception is imagined for each relation, so that a handful of triples proves nothing.
+        One exception is added per relation, so that a few triples are not enough evidence.
         """
         slots, counts = np.unique(self.train[:, [RELATION, column]], axis=0, return_counts=True)
         entities = np.bincount(slots[:, 0], minlength=self.n_relations)
@@ -128,5 +129,5 @@ def _types(types: Sequence[str | None] | None, n_entities: int) -> sparse.csr_ar
 
 def _binary(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
     matrix = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
-    matrix.data[:] = 1  # repeated places were added up
+    matrix.data[:] = 1  # duplicates were summed
     return matrix

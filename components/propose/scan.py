@@ -1,4 +1,4 @@
-"""Asks a relation's questions in blocks and keeps the best answers."""
+"""Scores the queries of a relation in blocks and keeps the best answers."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,13 +18,13 @@ from mmkgc.components.runtime.files import atomic_path, set_aside
 
 Lists = Mapping[str, Best]
 PROPOSALS, HIDDEN, POPULARITY = "proposals", "hidden", "popularity"
-"""What is kept: missing triples; the same as if dev and test were unknown; the same of relation popularity."""
+"""Lists that are kept: proposals; proposals with a filter of train alone; the same of the popularity baseline."""
 
 
 class Scan:
-    """Scores pairs with a frozen model; ``left_out``: further triples ``[L, 3]`` that are not to be proposed.
+    """Scores pairs with a frozen model; ``left_out``: further triples ``[L, 3]`` that must not be proposed.
 
-    A pair's score is the one that the engine gives to the answer of the question that was asked.
+    A pair's score is the score that the serving engine gives to this answer of the same query.
     """
 
     def __init__(self, bundle: Bundle, questions: Questions, left_out: Tensor) -> None:
@@ -40,7 +40,7 @@ class Scan:
 
     @torch.inference_mode()
     def block(self, pairs: Pairs, asked: Tensor, budget: int, batch_size: int) -> Lists:
-        """The best answers of the questions about ``asked [Q]``; raises ``NotFinite``."""
+        """The best answers of the queries about ``asked [Q]``; raises ``NotFinite``."""
         lists = {name: Best.none(budget) for name in (PROPOSALS, HIDDEN, POPULARITY)}
         for batch in asked.split(batch_size) if len(pairs) else ():
             scores = self._scores(pairs, batch)
@@ -65,21 +65,21 @@ class Scan:
         return scores
 
     def _popularity(self, pairs: Pairs, asked: Tensor) -> Tensor:
-        """How often the one is head and the other tail of the relation in train, multiplied: float ``[B, A]``."""
+        """Product of the head count and the tail count in the relation's train triples, float ``[B, A]``."""
         triples = self.train.triples[self.train.triples[:, RELATION] == pairs.relation]
         heads, tails = (torch.bincount(triples[:, side], minlength=self.sizes[0]).float() for side in (HEAD, TAIL))
         ours, theirs = (heads, tails) if pairs.sought == "tail" else (tails, heads)
         return torch.outer(ours[asked], theirs[pairs.answers])
 
     def _sink(self, scores: Tensor, pairs: Pairs, asked: Tensor, known: KnownTriples) -> None:
-        """Sink known answers to −∞, and each question's own entity, unless train has loops of the relation."""
+        """Set known answers to −∞, and each query's own entity unless train has loops of the relation."""
         rows, answers = known.answers(asked, torch.full_like(asked, pairs.relation), pairs.sought)
         scores[_places(rows, answers, pairs.answers)] = -torch.inf
         if pairs.relation not in self.questions.reflexive:
             scores[_places(torch.arange(len(asked)), asked, pairs.answers)] = -torch.inf
 
     def _sink_full(self, scores: Tensor, pairs: Pairs, asked: Tensor) -> Tensor:
-        """Sink pairs one of whose entities has its only answer already, in whatever split."""
+        """Set pairs to −∞ if one of their entities already has its only answer, in any split."""
         for side, entities in self.questions.full(pairs.relation, self.known):
             if side == pairs.sought:
                 scores[:, torch.isin(pairs.answers, entities)] = -torch.inf
@@ -116,7 +116,7 @@ def load(path: Path, budget: int) -> Lists:
 
 
 def _places(rows: Tensor, entities: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of those ``entities`` that stand in the ascending ids ``among``."""
+    """Rows and columns of the ``entities`` that occur in the ascending ids ``among``."""
     columns = torch.searchsorted(among, entities).clamp(max=len(among) - 1)
     there = among[columns] == entities
     return rows[there], columns[there]

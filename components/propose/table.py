@@ -1,4 +1,4 @@
-"""Proposals as rows: what is proposed, how sure the model is, and why."""
+"""Proposals as table rows: triple, score, probability and evidence."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 256
 
 
 def rows(bundle: Bundle, found: Mapping[int, Lists], support: int, made_by: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """One row a proposal, relation by relation, with ``support`` similar train triples each."""
+    """One row per proposal, relation by relation, with ``support`` similar train triples each."""
     evidence = Evidence(bundle)
     for relation, lists in track(found.items(), "evidence", len(found), "relation"):
         best = lists[PROPOSALS]
@@ -62,7 +62,7 @@ def _chances(bundle: Bundle, scores: Tensor) -> list[float | None]:
 
 @torch.inference_mode()
 def _reasons(bundle: Bundle, evidence: Evidence, triples: Tensor, support: int) -> list[dict[str, Any]]:
-    """Modality shares (if the fusion has weights) and similar train triples."""
+    """Modality weights (if the fusion has them) and similar train triples."""
     shares = bundle.model.modality_weights(triples)
     near = evidence.nearest_all(triples, support)
     return [

@@ -1,4 +1,4 @@
-"""The promotion gate: champion and challenger answer the same queries under one filter, and the gain must be sure."""
+"""The promotion gate: a paired comparison of champion and challenger on the same queries with the same filter."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ NO_INTERVAL = Interval(0.0, 0.0)
 
 @dataclass(frozen=True)
 class Costs:
-    """What serving the challenger costs: median milliseconds of one query and megabytes of its bundle."""
+    """Serving costs of the challenger: median milliseconds of one query and megabytes of its bundle."""
 
     latency_ms: float
     size_mb: float
@@ -34,7 +34,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate decided, why, and the numbers behind it: the promotion record."""
+    """The promotion record: the gate's decision, its reasons and its metrics."""
 
     champion: str
     challenger: str
@@ -51,12 +51,12 @@ class Decision:
 
     @property
     def promoted(self) -> bool:
-        """Whether nothing speaks against the challenger."""
+        """Whether there are no objections."""
         return not self.objections
 
     @property
     def reason(self) -> str:
-        """One sentence: the gain that was shown, or what speaks against a promotion."""
+        """One sentence: the measured gain, or the objections."""
         if self.objections:
             return "; ".join(self.objections)
         low, high = self.interval
@@ -78,11 +78,11 @@ def decide(
     costs: Costs,
     config: GateConfig,
 ) -> Decision:
-    """Ask both models the gate queries of the challenger's ``graph`` and decide.
+    """Compare both models on the gate queries of the challenger's ``graph`` and decide.
 
-    The queries are its development split without any triple that either was trained on, asked among the entities that
-    both know; the filter, one for both, is that split and everything that either was trained on. ``masks``
-    ``{modality: bool [N]}`` in the ids of ``graph`` make the missing-modality slices.
+    The queries are its development split without the train triples of either model; candidates are the entities that
+    both models know. Both models use the same filter: that split and the train triples of both. ``masks``
+    ``{modality: bool [N]}`` in the ids of ``graph`` define the missing-modality slices.
     """
     questions = shared_questions(graph, (challenger, champion))
     named: dict[str, Any] = {
@@ -111,7 +111,7 @@ def decide(
 
 
 def _refusal(questions: Questions, challenger: Contender, config: GateConfig) -> str | None:
-    """Why the comparison cannot be made at all."""
+    """Why the comparison is impossible; None if it is possible."""
     total = questions.left_out + questions.trained_on + len(questions.graph.valid)
     for label, words in questions.uncovered.items():
         if label == challenger.label or questions.left_out > config.max_uncovered * total:
@@ -152,7 +152,7 @@ def _queries(contender: Contender, graph: Graph) -> QueryRanks:
 def _slice_gains(
     queries: QueryRanks, gains: NDArray[np.float64], graph: Graph, masks: dict[str, Tensor], config: GateConfig
 ) -> list[dict[str, Any]]:
-    """Gain in MRR of every slice with enough queries, the worst first."""
+    """Gain in MRR of every slice with enough queries, lowest gain first."""
     kinds = query_kinds(queries, graph.valid, graph, masks)
     found = [
         {"kind": kind, "value": str(value), "queries": int(members.sum()), "gain": float(gains[members].mean())}
@@ -170,7 +170,7 @@ def _shared_masks(masks: dict[str, Tensor], graph: Graph, shared: Graph) -> dict
 
 @torch.no_grad()
 def query_latency_ms(model: Scorer, triples: Tensor) -> float:
-    """Median milliseconds of one tail query with its top 10 answers, over up to twenty of ``triples``, warmed up."""
+    """Median milliseconds of one tail query with its top 10 answers, over up to 20 ``triples``, after a warm-up."""
     times = []
     for triple in triples[: TIMED_QUERIES + 1]:
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Promotion and rollback: the alias moves only through here."""
+"""Promotion and rollback: the only functions that move the alias."""
 
 import math
 from pathlib import Path
@@ -19,10 +19,10 @@ from mmkgc.feature_store.storage import Storage
 
 
 def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -> Decision:
-    """Ask the gate about version ``number`` of ``model`` and move the alias if it agrees.
+    """Run the gate for version ``number`` of ``model`` and move the alias if it passes.
 
-    Where another promotion moved the alias meanwhile, the gate is asked again against the new champion: of two
-    promotions at once each is judged against the version that it would replace.
+    If another promotion moved the alias meanwhile, the gate runs again against the new champion, so that each of two
+    simultaneous promotions is compared with the version that it would replace.
     """
     version = registry.version(model, number)
     folder = registry.bundle_of(version)
@@ -46,9 +46,9 @@ def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -
 
 
 def rollback(model: str, alias: str = "champion") -> tuple[str, str]:
-    """Give the alias back to the version that had it before; returns (version now, version before).
+    """Give the alias back to the version that had it before; returns (current version, replaced version).
 
-    The two change places, so that a rollback can itself be rolled back. Raises UserError where there is none to go to.
+    The two versions swap places, so a rollback can be rolled back. Raises UserError if there is no previous version.
     """
     current, previous = registry.version_at(model, alias), registry.version_at(model, f"previous_{alias}")
     if current is None or previous is None:
@@ -62,7 +62,7 @@ def rollback(model: str, alias: str = "champion") -> tuple[str, str]:
 
 
 def _champion(current: Version | None, graph: Graph, config: GateConfig) -> tuple[Contender, GateConfig]:
-    """Who is to be beaten: the present champion, or relation popularity, which may be better on some relations."""
+    """The current champion; without one, the relation-popularity baseline with no limit on slice losses."""
     if current is not None:
         return _contender(current, Bundle.load(registry.bundle_of(current))), config
     baseline = RelationPopularity(graph)

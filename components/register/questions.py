@@ -1,4 +1,4 @@
-"""What two models can both be asked: the gate's graph, in the vocabulary that they share."""
+"""The gate's queries: the development split, in the vocabulary that both models share."""
 
 from dataclasses import dataclass, replace
 
@@ -22,14 +22,14 @@ class Contender:
     train: Tensor
 
     def within(self, entities: Vocabulary, relations: Vocabulary) -> Scorer:
-        """The model, asked and answering in the ids of other vocabularies that it covers."""
+        """The model with inputs and outputs in the ids of other vocabularies, which it must cover."""
         if (entities.keys, relations.keys) == (self.entities.keys, self.relations.keys):
             return self.model
         return InVocabulary(self.model, _ids(entities, self.entities), _ids(relations, self.relations))
 
 
 class InVocabulary(nn.Module):
-    """A model behind a change of ids: ``entity`` ``[N']`` and ``relation`` ``[R']`` map outer ids to the model's."""
+    """A model with mapped ids: ``entity`` ``[N']`` and ``relation`` ``[R']`` map outer ids to the model's ids."""
 
     def __init__(self, model: Scorer, entity: Tensor, relation: Tensor) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class InVocabulary(nn.Module):
         self.model, self.entity, self.relation = model, entity, relation
 
     def freeze(self) -> "InVocabulary":
-        """Prepare the model behind."""
+        """Freeze the wrapped model."""
         self.model.freeze()
         return self
 
@@ -52,12 +52,12 @@ class InVocabulary(nn.Module):
 
 @dataclass(frozen=True)
 class Questions:
-    """The gate's queries: ``graph.valid``, in the vocabulary of ``graph``; its other triples serve filter and slices.
+    """The gate's queries, ``graph.valid``; the other triples of ``graph`` serve as filter and for the slices.
 
-    No test triple is among them, nor in the filter: a promotion is a selection, and selection never sees test.
+    Neither queries nor filter contain test triples: a promotion is a model selection, which must not use test data.
 
-    ``uncovered`` names, model by model, what of the development split it does not know; ``left_out`` counts those
-    triples, ``trained_on`` the triples dropped because a model has seen them.
+    ``uncovered`` lists, per model, the entities and relations of the development split that it does not know.
+    ``left_out`` counts the triples with such a name, ``trained_on`` those dropped because a model was trained on them.
     """
 
     graph: Graph
@@ -67,7 +67,7 @@ class Questions:
 
 
 def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questions:
-    """The development split of ``graph`` that every contender knows the words of and none was trained on."""
+    """Development triples of ``graph`` whose entities and relations all models know and none was trained on."""
     entities = _shared(graph.entities, [contender.entities for contender in contenders])
     relations = _shared(graph.relations, [contender.relations for contender in contenders])
     valid = _translated(graph.valid, graph.entities, graph.relations, entities, relations)
@@ -95,7 +95,7 @@ def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questio
 
 
 def _shared(vocabulary: Vocabulary, others: list[Vocabulary]) -> Vocabulary:
-    """The words of ``vocabulary`` that all others have too, in its order."""
+    """The entries of ``vocabulary`` that all others have too, in its order."""
     if all(other.keys == vocabulary.keys for other in others):
         return vocabulary
     kept = [index for index, key in enumerate(vocabulary.keys) if all(key in other.ids for other in others)]
@@ -113,14 +113,14 @@ def _unknown_words(graph: Graph, contender: Contender) -> tuple[str, ...]:
 
 
 def _ids(source: Vocabulary, target: Vocabulary) -> Tensor:
-    """Id in ``target`` of every word of ``source``, or ``UNKNOWN``."""
+    """Id in ``target`` of every entry of ``source``, or ``UNKNOWN``."""
     return torch.tensor([target.ids.get(key, UNKNOWN) for key in source.keys])
 
 
 def _translated(
     triples: Tensor, entities: Vocabulary, relations: Vocabulary, to_entities: Vocabulary, to_relations: Vocabulary
 ) -> Tensor:
-    """Triples ``[T, 3]`` in the ids of other vocabularies, ``UNKNOWN`` where they lack a word."""
+    """Triples ``[T, 3]`` in the ids of other vocabularies; ``UNKNOWN`` for missing entries."""
     if (entities.keys, relations.keys) == (to_entities.keys, to_relations.keys):
         return triples
     entity, relation = _ids(entities, to_entities), _ids(relations, to_relations)

@@ -1,4 +1,4 @@
-"""The ``register`` step: a bundle becomes a version in the MLflow registry, and the gate decides about the alias."""
+"""The ``register`` step: register a bundle as a version in the MLflow registry and run the promotion gate."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +16,10 @@ __all__ = ["RegisterConfig", "register"]
 
 
 def register(graph_uri: str, bundle_uri: str, evaluation_uri: str, config: RegisterConfig, storage: Storage) -> Stored:
-    """Register the bundle and ask the gate; publishes ``registration.json``, which is also an artifact of the run.
+    """Register the bundle and run the gate; publishes ``registration.json``, which is also an artifact of the run.
 
-    A bundle that is registered already keeps its version. A refusal of the gate is no error: the version stays without
-    the alias, and the record says why.
+    A bundle that is already registered keeps its version. If the gate does not pass, no error is raised: the version
+    gets no alias, and the record gives the reason.
     """
     metrics = read_json(storage.fetch(evaluation_uri) / "metrics.json")
     with step_run("register", config.model_dump()) as run, TemporaryDirectory() as scratch:

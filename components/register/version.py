@@ -1,4 +1,4 @@
-"""A version in the registry: a LoggedModel around the bundle, with everything that it was made from in its tags."""
+"""A version in the registry: a LoggedModel that contains the bundle, with its lineage in the tags."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from mmkgc.feature_store.storage import Storage
 def register_version(
     run: Run, name: str, graph_uri: str, bundle_uri: str, metrics: dict[str, Any], storage: Storage
 ) -> str:
-    """Number of the version of ``name`` that holds this bundle; made if there is none."""
+    """Number of the version of ``name`` that holds this bundle; created if there is none."""
     graph, folder = storage.fetch(graph_uri), storage.fetch(bundle_uri)
     bundle = Bundle.load(folder)
     tags = lineage(bundle, graph_uri, bundle_uri, graph, folder)
@@ -42,7 +42,7 @@ def register_version(
 
 
 def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder: Path) -> dict[str, str]:
-    """Tags of a version: what it was made from, by which code, with which seed."""
+    """Tags of a version: its inputs, its code and its seed."""
     splits = {split: digests.of_file(graph / f"{split}.parquet") for split in ("train", "valid", "test")}
     features = bundle.provenance.get("made_from", {}).get("features", {})
     return {
@@ -61,9 +61,9 @@ def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder
 
 
 def _log_model(run: Run, name: str, folder: Path, tags: dict[str, str], example: dict[str, Any]) -> str:
-    """Log the bundle, and the code that answers queries with it, as a LoggedModel; returns its id."""
+    """Log the bundle and the code that answers queries as a LoggedModel; return its id."""
     experiment = run.api.get_run(run.id).info.experiment_id
-    label = name.replace(".", "-")  # a LoggedModel's name, unlike a registered model's, may hold no dot
+    label = name.replace(".", "-")  # a LoggedModel's name, unlike a registered model's, must not contain a dot
     logged = run.api.create_logged_model(experiment, name=label, source_run_id=run.id, tags=tags, model_type="kge")
     with TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"

@@ -1,8 +1,8 @@
-"""How pipeline artifacts stand for what is in the store.
+"""Pipeline artifacts as pointers to content in the store.
 
-On a cluster Kubeflow's launcher uploads every output below its own pipeline root, refuses a URI elsewhere, and
-downloads inputs whole. So an output is a small JSON file at ``artifact.path`` that says where in the store the content
-is; the same stands in the artifact's metadata, which the next step reads.
+On a cluster, Kubeflow's launcher uploads every output below its own pipeline root, rejects other URIs, and downloads
+inputs completely. An output is therefore a small JSON file at ``artifact.path`` with the URI of the content in the
+store. The artifact's metadata, which the next step reads, has the same URI.
 """
 
 import json
@@ -17,8 +17,8 @@ REMOTE = ("s3://", "gs://", "minio://", "oci://")
 def point(artifact: Any, uri: str, digest: str) -> None:
     """Make an output artifact (``kfp.dsl.Artifact``) point to ``uri`` in the store.
 
-    On this machine the artifact's own URI becomes the store's: it is part of the cache key of later steps, which stay
-    cached where a step made the same content again.
+    In a local run the artifact's own URI becomes the store's URI. It is part of the cache key of later steps, so they
+    stay cached if a step produces the same content again.
     """
     where = {"stored": uri, "digest": digest}
     path = Path(artifact.path)
@@ -30,7 +30,7 @@ def point(artifact: Any, uri: str, digest: str) -> None:
 
 
 def stored_uri(artifact: Any) -> str:
-    """The store's URI of an input artifact. Raises UserError for an artifact that no step of ours made."""
+    """The store's URI of an input artifact. Raises UserError for an artifact that no mmkgc step produced."""
     if "stored" in artifact.metadata:
         return str(artifact.metadata["stored"])
     try:
@@ -41,5 +41,5 @@ def stored_uri(artifact: Any) -> str:
 
 
 def stored_uris(**artifacts: Any) -> dict[str, str]:
-    """URIs of the input artifacts that a step was given; ``None`` stands for an optional one that it was not."""
+    """URIs of a step's input artifacts; ``None`` stands for an optional input that is absent."""
     return {name: stored_uri(artifact) for name, artifact in artifacts.items() if artifact is not None}

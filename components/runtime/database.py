@@ -1,4 +1,4 @@
-"""The embedded MLflow database: made whole before it has its name, by one process at a time."""
+"""The embedded MLflow database: created completely before it is renamed, by one process at a time."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ from mmkgc.components.runtime.quoting import sqlite_url
 
 @cache
 def ensure(path: Path) -> None:
-    """Create the database, unless it is there; looked at once a process.
+    """Create the database if it does not exist; checked once per process.
 
-    One that a kill left half-made, which no run is in yet, is set aside: MLflow refuses it ever after ("table … already
-    exists"). Raises UserError for a file that is no database.
+    An incomplete database without runs, left by a killed process, is set aside: MLflow cannot open it ("table … already
+    exists"). Raises UserError for a file that is not a database.
     """
     if path.exists() and not _is_half_made(path):
         return
@@ -27,14 +27,14 @@ def ensure(path: Path) -> None:
             if not _is_half_made(path):  # another process was first
                 return
             set_aside(path, "it was not finished when it was made", "a new one is made")
-        for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed here
+        for left in path.parent.glob(f".{path.name}.*"):  # left by a process that was killed here
             shutil.rmtree(left, ignore_errors=True)
         with atomic_path(path) as temporary:
             _create(temporary)
 
 
 def _create(path: Path) -> None:
-    """All tables, and what a store adds on its first opening: simultaneous first openings would meet in it."""
+    """Create all tables and the rows that a store adds when first opened, which must not happen concurrently."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -44,7 +44,7 @@ def _create(path: Path) -> None:
 
 
 def _is_half_made(path: Path) -> bool:
-    """Whether tables are missing and there is no run yet: MLflow itself upgrades what its older versions kept."""
+    """Whether tables are missing and there is no run yet; MLflow itself upgrades databases of older versions."""
     from mlflow.store.db.utils import Base
 
     try:
@@ -52,7 +52,7 @@ def _is_half_made(path: Path) -> bool:
             found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             used = "runs" in found and database.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):  # no permission, a full disk: the database may be well
+        if isinstance(error, sqlite3.OperationalError):  # no permission, a full disk: the database may be intact
             raise
         mend = "restore it from a backup, or move it away to begin with an empty one"
         raise UserError(path, f"this MLflow database cannot be read ({error})", mend) from error

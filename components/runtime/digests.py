@@ -1,4 +1,4 @@
-"""SHA-256 digests: what an artifact is called, and how a change is noticed."""
+"""SHA-256 digests, which name artifacts and detect changes."""
 
 import hashlib
 import json
@@ -26,14 +26,14 @@ def of_file(path: Path) -> str:
 
 
 def of_folder(folder: Path) -> str:
-    """Digest of every file below ``folder``: names and bytes, not times."""
+    """Digest of every file below ``folder``: names and bytes, without times."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return of_json([[path.relative_to(folder).as_posix(), of_file(path)] for path in files])
 
 
 @cache
 def of_code() -> str:
-    """Digest of the installed package's own source: a parameter of cacheable steps, since a cache key sees no code."""
+    """Digest of the installed package's source: a parameter of cached steps, whose cache key does not include code."""
     root = Path(__file__).parents[2]
     sources = sorted(path for package in PACKAGES for path in (root / package).rglob("*") if _is_source(path))
     return of_json([[path.relative_to(root).as_posix(), of_file(path)] for path in sources])[:16]

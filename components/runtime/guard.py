@@ -1,4 +1,4 @@
-"""The guard of a command: when the command has ended, it kills what the command started and removes its litter."""
+"""The guard of a command: after its end, kill its child processes and remove its temporary folders."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from mmkgc.components.runtime import processes
 
 
 def main() -> None:
-    """Wait for the end of standard input, which the command alone holds open."""
+    """Wait for the end of standard input, which only the command keeps open."""
     for number in processes.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()

@@ -1,4 +1,4 @@
-"""This machine's own addresses, which no HTTP proxy reaches."""
+"""Loopback addresses, which must not go through an HTTP proxy."""
 
 import os
 from ipaddress import ip_address
@@ -8,7 +8,7 @@ NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 def exempt_loopback() -> None:
-    """Add this machine to ``NO_PROXY`` of this process and its children: MLflow and TorchServe are asked there."""
+    """Add loopback addresses to ``NO_PROXY``, for local MLflow and TorchServe servers; children inherit it."""
     given = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
     listed = [name.strip() for name in given.split(",") if name.strip()]
     exempt = ",".join([*listed, *(name for name in NAMES if name not in listed)])

@@ -1,4 +1,4 @@
-"""How glibc treats freed memory, and in pages of which size Linux gives it."""
+"""Settings of glibc's allocator and of Linux huge pages for faster training steps."""
 
 import ctypes
 
@@ -7,14 +7,15 @@ NEVER = -1
 HEADROOM = 64 << 20
 MADV_HUGEPAGE = 14  # mman.h
 HUGE_PAGE = 2 << 20
-HEAP = 4 << 30  # of addresses; memory is taken as it is written
+HEAP = 4 << 30  # address space; memory is committed when it is written
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees for its next tensors, in large pages; whether the C library can.
+    """Keep freed memory in this process for later tensors, in huge pages; False if the C library cannot.
 
-    By default a large tensor goes back to the kernel when it is freed, and the next one is faulted in and zeroed page
-    by page, which can cost a training step as much as its mathematics. What is kept goes back when the process ends.
+    By default glibc returns a large tensor to the kernel when it is freed, and the next one is faulted in and zeroed
+    page by page. This can take as long as the arithmetic of a training step. The memory is released when the process
+    ends.
     """
     try:
         libc = ctypes.CDLL(None)
@@ -28,10 +29,9 @@ def keep_freed_memory() -> bool:
 
 
 def _prefer_large_pages(libc: ctypes.CDLL) -> None:
-    """Advise the kernel to give the heap in pages of 2 MB, of which it looks up 512 times fewer.
+    """Advise the kernel to use pages of 2 MB for the heap, which needs 512 times fewer pages.
 
-    The heap keeps what is freed, and with it the advice. Without large pages, or without room for so many addresses,
-    everything stays as it was.
+    The heap keeps freed memory and thus the advice. Without huge pages or enough address space, nothing changes.
     """
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]

@@ -1,8 +1,8 @@
-"""The MLflow model registry: versions, the alias that says which one serves, and how it moves without a race.
+"""The MLflow model registry: versions, the alias of the served version, and its race-free update.
 
-A version is a LoggedModel whose artifacts hold the bundle in ``artifacts/bundle``. Aliases keep no history, so that a
-promotion also writes tags: ``promoted_at`` (milliseconds since 1970) and the gate's words on the new version; the old
-one gets the alias ``previous_<alias>``.
+A version is a LoggedModel whose artifacts hold the bundle in ``artifacts/bundle``. Aliases have no history. A promotion
+therefore writes tags on the new version, ``promoted_at`` (milliseconds since 1970) and the gate's decision, and sets
+the alias ``previous_<alias>`` on the old version.
 """
 
 import time
@@ -26,7 +26,7 @@ STALE_SECONDS = 120.0
 
 
 class Version(NamedTuple):
-    """A registered version of a model; its number is text, whatever the backend makes of it."""
+    """A registered version of a model; its number is text with every backend."""
 
     name: str
     version: str
@@ -40,9 +40,9 @@ def version_at(name: str, alias: str) -> Version | None:
 
 
 def version(name: str, number: str | int) -> Version:
-    """Version ``number`` of model ``name``. Raises UserError where there is none, naming those that exist."""
+    """Version ``number`` of model ``name``. Raises UserError, listing the existing versions, if there is none."""
     api, given = tracking.client(), str(number)
-    is_number = given.isascii() and given.isdecimal() and len(given) < 10  # MLflow and its database refuse others raw
+    is_number = given.isascii() and given.isdecimal() and len(given) < 10  # MLflow fails on others
     if is_number and (found := _or_none(lambda: api.get_model_version(name, given))):
         return Version(name, str(found.version), found.tags)
     versions = _pages(partial(api.search_model_versions, f"name = {mlflow_literal(name)}"))
@@ -52,9 +52,9 @@ def version(name: str, number: str | int) -> Version:
 
 
 def with_alias(alias: str) -> list[str]:
-    """Names of the models that have ``alias``, that of the last promotion first.
+    """Names of the models that have ``alias``, the most recently promoted first.
 
-    A version that got it elsewhere, or before promotions told their time, counts with the time of its last change.
+    A version without the tag ``promoted_at`` counts with the time of its last change.
     """
     api = tracking.client()
     promoted: dict[str, float] = {}
@@ -66,9 +66,9 @@ def with_alias(alias: str) -> list[str]:
 
 
 def champion_bundle(name: str, alias: str = "champion") -> Path:
-    """Folder of the bundle that ``alias`` of model ``name`` points to, fetched once and checked against its digest.
+    """Folder of the bundle that ``alias`` of model ``name`` points to, downloaded once and checked against its digest.
 
-    Raises UserError where there is no such model, alias or artifact.
+    Raises UserError if there is no such model, alias or artifact.
     """
     found = version_at(name, alias)
     if found is None:
@@ -77,7 +77,7 @@ def champion_bundle(name: str, alias: str = "champion") -> Path:
 
 
 def bundle_of(version: Version) -> Path:
-    """Folder of a version's bundle; kept in the scratch folder under its digest."""
+    """Folder of a version's bundle, cached in the scratch folder under its digest."""
     digest = version.tags[DIGEST_TAG]
     kept = Settings.from_env().scratch / "registry" / digest
     if not kept.exists() or digests.of_folder(kept) != digest:
@@ -100,7 +100,7 @@ def _download(version: Version, target: Path) -> None:
 
 
 def ensure_model(name: str) -> None:
-    """Create the registered model, unless there is one."""
+    """Create the registered model if it does not exist."""
     _create(name, {})
 
 
@@ -113,8 +113,8 @@ def tag(name: str, number: str, tags: dict[str, Any]) -> None:
 def move_alias(name: str, alias: str, number: str, expected: str | None, tags: dict[str, Any]) -> bool:
     """Point ``alias`` to version ``number`` if it still points to ``expected``, which becomes ``previous_<alias>``.
 
-    Returns False, having changed nothing, where another process moved the alias first. Tags are written before the
-    alias, which comes last: whoever sees the new champion sees its whole record.
+    Returns False and changes nothing if another process moved the alias first. The alias is written last, so that the
+    tags of the new champion are complete when it becomes visible.
     """
     api = tracking.client()
     with _lock(name):
@@ -130,9 +130,9 @@ def move_alias(name: str, alias: str, number: str, expected: str | None, tags: d
 
 @contextmanager
 def _lock(name: str) -> Iterator[None]:
-    """Mutual exclusion through the registry itself, which every backend offers: creating a model fails if it exists.
+    """Mutual exclusion that works with every backend: a registered model is the lock, since creating one twice fails.
 
-    The lock is held for a few calls. One that is older than two minutes was left by a process that died, and is broken.
+    The lock is held for a few calls. A lock older than two minutes was left by a process that died and is removed.
     """
     api, lock = tracking.client(), name + LOCK_SUFFIX
     while not _create(lock, {"purpose": "a promotion is in progress"}):
@@ -147,9 +147,10 @@ def _lock(name: str) -> Iterator[None]:
 
 
 def _create(name: str, tags: dict[str, str]) -> bool:
-    """Create a registered model; False where it exists, or existed a moment ago.
+    """Create a registered model; False if it exists, or existed until just now.
 
-    MLflow reads a model whose name was taken before it says so, and finds none where its owner deleted it in between.
+    MLflow reads an existing model before it reports the conflict; if the model was deleted meanwhile, it reports that
+    the model does not exist.
     """
     from mlflow.exceptions import MlflowException
 
@@ -163,7 +164,7 @@ def _create(name: str, tags: dict[str, str]) -> bool:
 
 
 def _patiently(call: Callable[[], Any], attempts: int = 50) -> Any:
-    """Call again where the database is busy: an embedded one admits one writer at a time."""
+    """Retry while the database is busy: an embedded database allows one writer at a time."""
     from mlflow.exceptions import MlflowException
 
     for attempt in range(attempts):
@@ -183,7 +184,7 @@ def _models() -> str:
 
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """Everything that a search of MLflow finds, page by page."""
+    """All results of an MLflow search, page by page."""
     token: str | None = None
     while True:
         page = search(page_token=token)

@@ -1,4 +1,4 @@
-"""What the systems below take for a name or a seed, as types for recipes: refused with the recipe, not hours later.
+"""Types of names and seeds that all backends accept; invalid ones are rejected when the recipe is read.
 
 A name becomes an MLflow experiment and a registered model (no ``/`` and ``:``), a Kubeflow pipeline (128 characters,
 made of a to z, 0 to 9 and -), a TorchServe model (part of URLs), files and folders (255 bytes, with what is added).
@@ -37,11 +37,11 @@ def _alias(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Alias = Annotated[str, AfterValidator(_alias)]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
-"""NumPy takes none below 0, scikit-learn none from 2³² on."""
+"""NumPy requires seeds ≥ 0, scikit-learn seeds < 2³²."""
 
 
 def check_name(value: str, where: str) -> None:
-    """Raise UserError for a name that a recipe would not be allowed to give."""
+    """Raise UserError for a name that is not allowed in a recipe."""
     try:
         _name(value)
     except ValueError as error:
@@ -49,7 +49,7 @@ def check_name(value: str, where: str) -> None:
 
 
 def name_of(text: str) -> str:
-    """A name like ``text``, which may be any: ``My Graph`` → ``my-graph``; what has no Latin letter gets a digest."""
+    """A valid name made from any ``text``: ``My Graph`` → ``my-graph``; a digest is added where characters are lost."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9._]+", "-", plain).strip("._-")
     lost = sum(character.isalnum() for character in unicodedata.normalize("NFKD", text) if not character.isascii())

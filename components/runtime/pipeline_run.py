@@ -1,10 +1,10 @@
-"""The MLflow run of a whole pipeline, found or made by whichever step comes first.
+"""The MLflow run of a whole pipeline, created by the first step and found by the others.
 
-``MLFLOW_RUN_ID``        the pipeline's run, set by the local runner; or the task's own run below the pipeline's, which
-                         Kubeflow's MLflow plugin makes and ends
+``MLFLOW_RUN_ID``        the pipeline's run, set by the local runner; or the task's nested run, which
+                         Kubeflow's MLflow plugin creates and ends
 ``MMKGC_PIPELINE_RUN``   the id of the Kubeflow run (the pod's label): the pipeline's run carries it as a tag
-``MMKGC_RUN``            JSON (the pod's annotation): experiment, name and tags of a run that has to be made, and, for
-                         one step, the recipe as parameters
+``MMKGC_RUN``            JSON (the pod's annotation): experiment, name and tags of a run to create, and, for one step,
+                         the recipe as parameters
 """
 
 import json
@@ -24,16 +24,16 @@ PARENT_TAG = "mlflow.parentRunId"
 PIPELINE_TAG = "mmkgc.pipeline_run"
 PLUGIN_TAG = "kfp.pipeline_run_id"
 SETTLE_SECONDS = 1.0
-"""Time in which steps that begin together see the runs that each of them made."""
+"""Time after which simultaneously started steps see each other's runs."""
 
 
 def description() -> dict[str, Any]:
-    """What ``MMKGC_RUN`` says; empty outside a cluster."""
+    """Content of ``MMKGC_RUN``; empty outside a cluster."""
     return json.loads(variable("MMKGC_RUN") or "{}")
 
 
 def find(api: "MlflowClient", pipeline_run: str) -> "Run | None":
-    """The run of a Kubeflow run, ours or the plugin's; the oldest, where steps that began together made several."""
+    """The run of a Kubeflow run, ours or the plugin's; the oldest if simultaneous steps created several."""
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]
     for tag in (PLUGIN_TAG, PIPELINE_TAG):
         found = api.search_runs(experiments, f"tags.`{tag}` = {mlflow_literal(pipeline_run)}", max_results=100)
@@ -44,9 +44,9 @@ def find(api: "MlflowClient", pipeline_run: str) -> "Run | None":
 
 
 def parent(api: "MlflowClient", experiment_id: Any) -> "Run | None":
-    """The run of the pipeline that this step belongs to; None where there is no pipeline.
+    """The run of the pipeline that this step belongs to; None without a pipeline.
 
-    ``experiment_id`` gives the id of an experiment by name, making it where it is missing.
+    ``experiment_id`` returns the id of an experiment by name and creates it if it is missing.
     """
     if injected := variable("MLFLOW_RUN_ID"):
         run = api.get_run(injected)
@@ -59,7 +59,7 @@ def parent(api: "MlflowClient", experiment_id: Any) -> "Run | None":
 
 
 def task_run(api: "MlflowClient") -> "Run | None":
-    """The run that Kubeflow's MLflow plugin made for this task; None without the plugin."""
+    """The run that Kubeflow's MLflow plugin created for this task; None without the plugin."""
     injected = variable("MLFLOW_RUN_ID")
     run = api.get_run(injected) if injected else None
     return run if run and PARENT_TAG in run.data.tags else None
@@ -67,7 +67,7 @@ def task_run(api: "MlflowClient") -> "Run | None":
 
 @contextmanager
 def kept_open(api: "MlflowClient", run: "Run | None") -> Iterator[None]:
-    """Let a pipeline's run that nobody else ends, on a cluster without the plugin, have the state of its steps."""
+    """Set the status of the pipeline's run from this step, on a cluster without the plugin."""
     if run is None or PIPELINE_TAG not in run.data.tags or not variable("MMKGC_PIPELINE_RUN"):
         yield
         return
@@ -78,12 +78,12 @@ def kept_open(api: "MlflowClient", run: "Run | None") -> Iterator[None]:
     except BaseException:
         api.set_terminated(number, "FAILED")
         raise
-    if api.get_run(number).info.status != "FAILED":  # by a step beside this one
+    if api.get_run(number).info.status != "FAILED":  # set by a parallel step
         api.set_terminated(number, "FINISHED")
 
 
 def _made(api: "MlflowClient", pipeline_run: str, experiment_id: Any) -> "Run | None":
-    """A new run; where a step beside this one made its own meanwhile, the older one stays."""
+    """Create a run; if a parallel step created one too, the older one is kept."""
     about = description()
     if not about:
         return None

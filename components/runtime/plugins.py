@@ -1,4 +1,4 @@
-"""Classes found by folder: adding an interaction, a fusion, a strategy or a loss is adding a file."""
+"""Registries of classes found by folder: a new interaction, fusion, sampler or loss is a new file."""
 
 import inspect
 import pkgutil
@@ -16,7 +16,7 @@ Base = TypeVar("Base")
 
 
 class Entry(NamedTuple):
-    """What a listing shows of one class: its name, its first sentence, its hyper-parameters with defaults."""
+    """Listing entry of a class: name, first sentence, and hyper-parameters with defaults."""
 
     name: str
     summary: str
@@ -26,9 +26,9 @@ class Entry(NamedTuple):
 class Registry(Generic[Base]):
     """The concrete subclasses of ``base`` in the modules of ``package``, by name.
 
-    A class is chosen by its own name, in which case, hyphens and underscores do not count, and listed by its file's;
-    both must be the same: ``MANSV`` in ``mans_v.py`` is ``mans-v``. Its **keyword-only** constructor arguments are its
-    hyper-parameters, which a recipe sets and pydantic checks; positional arguments are what the run supplies.
+    A class is selected by its name, ignoring case, hyphens and underscores, and listed under its file's name; both must
+    be the same: ``MANSV`` in ``mans_v.py`` is ``mans-v``. The **keyword-only** constructor arguments are the
+    hyper-parameters, set in a recipe and validated by pydantic; positional arguments are supplied by the run.
     """
 
     def __init__(self, kind: str, base: type[Base], package: str) -> None:
@@ -41,7 +41,7 @@ class Registry(Generic[Base]):
         return ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
 
     def _is_no_choice(self, found: type) -> bool:
-        """An abstract class, or one that a part of another kind brings along for its own use."""
+        """Whether a class is abstract or defined in another package."""
         return inspect.isabstract(found) or found.__module__.rpartition(".")[0] != self.package
 
     def classes(self) -> dict[str, type[Base]]:
@@ -49,7 +49,7 @@ class Registry(Generic[Base]):
         return dict(sorted((_name(found), found) for found in self._resolver.lookup_dict.values()))
 
     def lookup(self, name: str) -> type[Base]:
-        """The class called ``name``; ``ValueError`` with the nearest name where there is none."""
+        """The class called ``name``; ``ValueError`` with the nearest name if there is none."""
         found = self._resolver.lookup_dict.get(self._resolver.normalize(name))
         if found is None:
             raise ValueError(f"unknown {self.kind} '{name}' — {did_you_mean(name, self.classes())}")
@@ -68,7 +68,7 @@ class Registry(Generic[Base]):
         return {"name": _name(found), **parameters}
 
     def create(self, choice: str | Mapping[str, Any], *context: Any) -> Base:
-        """Build the chosen class with what the run supplies, ``context``."""
+        """Create an instance of the chosen class with the positional arguments ``context``."""
         parameters = self.resolve(choice)
         return self.lookup(parameters.pop("name"))(*context, **parameters)
 
@@ -102,7 +102,7 @@ def _name(found: type) -> str:
 
 
 def _explain(error: ValidationError, found: type) -> str:
-    """The first complaint in one sentence, with the nearest hyper-parameter for an unknown one."""
+    """The first validation error in one sentence, with the nearest name for an unknown hyper-parameter."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":

@@ -1,4 +1,4 @@
-"""Ports of this machine, taken before the work that is to be shown on them."""
+"""Listening sockets, opened before the server that uses them starts."""
 
 import errno
 import os
@@ -7,13 +7,13 @@ import socket
 from mmkgc.components.runtime.errors import UserError
 
 WAITING = 2048
-"""Connections that wait to be accepted, as many as uvicorn's own sockets let wait."""
+"""Backlog of connections that wait to be accepted, as in uvicorn."""
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket that listens on ``host`` and ``port``: nobody else can take the port while it is open.
+    """A socket that listens on ``host`` and ``port``; it reserves the port while it is open.
 
-    What connects before it is served waits. Raises UserError where the port is taken, or is not ours to take.
+    Connections made before the server starts wait. Raises UserError if the port is in use or not permitted.
     """
     try:
         if not 0 <= port < 1 << 16:

@@ -1,8 +1,9 @@
-"""The processes of one command: whatever it starts ends with it, however it ends.
+"""Supervision of child processes: every process that a command starts ends with the command.
 
-A command marks the processes that it starts through their environment, which all descendants inherit, whatever group
-or session they move to. INT, TERM and HUP end the command as an exception does. A guard, a small process in a session
-of its own, waits on a pipe for the command's end and kills what still carries the mark: after ``kill -9`` too.
+A command marks its child processes through an environment variable, which all descendants inherit, even in another
+process group or session. The signals INT, TERM and HUP raise an exception in the command. A guard, a small process in
+its own session, waits on a pipe for the end of the command and kills the marked processes that remain, also after
+``kill -9``.
 """
 
 import os
@@ -26,14 +27,14 @@ from mmkgc.components.runtime.files import OWNER, hold
 MARK = "MMKGC_COMMAND"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 10.0
-CLOCK_SECONDS = 2.0  # a process's birth is told by the clock, which may have been set since
+CLOCK_SECONDS = 2.0  # tolerance: creation times depend on the clock, which may be adjusted
 FOLDER = "mmkgc-"
 ROOT = Path(__file__).parents[2]
 _held: dict[Path, Any] = {}
 
 
 class Stopped(SystemExit):
-    """A signal ended the command; its exit code is the shell's, 128 + the signal's number."""
+    """Raised when a signal ends the command; the exit code is 128 + the signal's number, as in a shell."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -42,10 +43,10 @@ class Stopped(SystemExit):
 
 @contextmanager
 def supervised() -> Iterator[None]:
-    """While it is open, a signal raises ``Stopped``, and what is started here does not outlive this process.
+    """Context in which signals raise ``Stopped`` and child processes do not outlive this process.
 
-    Temporary files of this process and of its children lie in one folder, which is removed at the end. What commands
-    left that could not tidy up is removed at the beginning.
+    Temporary files of this process and its children are in one folder, which is removed at the end. Folders left by
+    commands that were killed are removed at the start.
     """
     sweep()
     mark, folder = uuid4().hex, private_folder()
@@ -59,7 +60,7 @@ def supervised() -> Iterator[None]:
         _on_signals({number: lambda number, frame: _stop(mark, number) for number in handled})
         yield
     finally:
-        _on_signals(dict.fromkeys(handled, signal.SIG_IGN))  # a second Ctrl-C must not end the tidying up
+        _on_signals(dict.fromkeys(handled, signal.SIG_IGN))  # a second Ctrl-C must not interrupt the cleanup
         end(mark)
         os.environ.pop(MARK, None)
         _restore_temporary(*before)
@@ -70,7 +71,7 @@ def supervised() -> Iterator[None]:
 
 
 def _stop(mark: str, number: int) -> None:
-    """End what the command waits for, which else would be waited for on the way out, and the command."""
+    """Terminate the child processes, so that cleanup does not wait for them, and end the command."""
     for process in marked(mark):
         with suppress(psutil.Error):
             process.terminate()
@@ -92,7 +93,7 @@ def _restore_temporary(variable: str | None, folder: str | None) -> None:
 
 
 def _start_guard(mark: str) -> tuple[subprocess.Popen, int]:
-    """The guard, and the end of the pipe that closes with this process."""
+    """Start the guard; returns it with the write end of the pipe, which closes when this process ends."""
     theirs, ours = os.pipe()
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {name: value for name, value in os.environ.items() if name != MARK} | {"PYTHONPATH": python_path}
@@ -111,7 +112,7 @@ def _start_guard(mark: str) -> tuple[subprocess.Popen, int]:
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Processes of this user that carry the mark, without this one."""
+    """Processes of this user that carry the mark, except this one."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -121,13 +122,13 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def end(mark: str, grace: float = GRACE_SECONDS) -> None:
-    """Ask every process with the mark to end, and kill those that have not after ``grace`` seconds."""
+    """Terminate all processes with the mark; kill those still running after ``grace`` seconds."""
     processes = marked(mark) if grace else []
     for process in processes:
         with suppress(psutil.Error):
             process.terminate()
     psutil.wait_procs(processes, timeout=grace)
-    while processes := marked(mark):  # also those that were started meanwhile
+    while processes := marked(mark):  # including those started meanwhile
         for process in processes:
             with suppress(psutil.Error):
                 process.kill()
@@ -135,7 +136,7 @@ def end(mark: str, grace: float = GRACE_SECONDS) -> None:
 
 
 def private_folder(parent: str | None = None) -> Path:
-    """A temporary folder that lasts as long as this process: ``remove`` it, else a later command's ``sweep`` does."""
+    """Create a temporary folder of this process; if it is not removed by ``remove``, a later ``sweep`` removes it."""
     hidden = Path(tempfile.mkdtemp(prefix=f".{FOLDER}", dir=parent))
     folder = hidden.with_name(hidden.name[1:])
     owner = hold(hidden / OWNER)
@@ -164,7 +165,7 @@ def sweep() -> None:
 
 
 def identity() -> str:
-    """This process, told apart from those that get its number later, or have it in another container."""
+    """Unique text for this process: host, PID namespace, PID and creation time."""
     space = "-"
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
@@ -172,7 +173,7 @@ def identity() -> str:
 
 
 def has_ended(process: str) -> bool:
-    """Whether the process with this ``identity`` has surely ended; of another machine or container nobody knows."""
+    """Whether the process with this ``identity`` has certainly ended; False for another machine or container."""
     here, there = identity().split(" "), process.split(" ")
     if len(there) != len(here) or there[:2] != here[:2]:
         return False

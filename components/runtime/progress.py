@@ -1,7 +1,7 @@
-"""Progress of long work: a bar on a terminal, a log line now and then elsewhere.
+"""Progress of long operations: a bar on a terminal, otherwise a log line every ten seconds.
 
-A parent process that runs a step names a file in ``MMKGC_PROGRESS``; the step keeps its latest state there, so that the
-parent can show one line a step without reading the step's log.
+A parent process that runs a step sets ``MMKGC_PROGRESS`` to the path of a file. The step writes its latest state there,
+so that the parent can show one line per step without reading the step's log.
 """
 
 import json
@@ -46,7 +46,7 @@ def track(
 
 
 class Meter:
-    """Counts done work and tells the log and the parent process about it."""
+    """Counts finished units and reports them to the log and the parent process."""
 
     def __init__(self, description: str, total: int | None, unit: str, done: int = 0) -> None:
         self.description, self.total, self.unit, self.done = description, total, unit, done
@@ -66,7 +66,7 @@ class Meter:
             print(f"{self}{' · ' + note if note else ''}", file=sys.stderr, flush=True)
 
     def finish(self) -> None:
-        """Say that the work ended."""
+        """Report the final state."""
         if self.state_file:
             self._tell("")
 

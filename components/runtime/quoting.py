@@ -1,6 +1,6 @@
-"""A user's text in foreign syntax: one function for each syntax, so that no value is read as something else.
+"""Quoting of user text for other syntaxes, with one function per syntax.
 
-HTML is left to ``html.escape``, figures to matplotlib's ``text.parse_math`` (see ``components.evaluate.figures``).
+HTML is quoted by ``html.escape``, figures to matplotlib's ``text.parse_math`` (see ``components.evaluate.figures``).
 """
 
 import json
@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from mmkgc.components.runtime.errors import UserError, printable
 
 PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):\S*@")
-"""User and password of a URL: up to the last @, for passwords hold @, / and quotes where nobody has encoded them."""
+"""User and password of a URL, up to the last @: unencoded passwords may contain @, / and quotes."""
 PASSWORD_PARAMETER = re.compile(r"(?i)([?&](?:password|passwd|pwd|token)=)[^&\s]+")
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!$])")
 
@@ -26,7 +26,7 @@ def masked(text: object) -> str:
 
 
 def shell(*words: str | Path) -> str:
-    """Words as one line that a POSIX shell splits into just these."""
+    """Words as one line that a POSIX shell splits into the same words."""
     return shlex.join(map(str, words))
 
 
@@ -36,7 +36,7 @@ def json_line(value: Any) -> str:
 
 
 def markdown(text: str) -> str:
-    """Plain text for a Markdown document: nothing in it is markup, and it stays on its line."""
+    """Plain text for a Markdown document: markup is escaped, and the text stays on one line."""
     return MARKDOWN.sub(r"\\\1", printable(text))
 
 
@@ -55,9 +55,9 @@ def _java(value: str) -> str:
 
 
 def mlflow_literal(value: str) -> str:
-    """A string in a filter of MLflow, whose syntax knows two kinds of quotes and no escapes.
+    """A string literal of an MLflow filter, whose syntax has two kinds of quotes and no escapes.
 
-    Raises UserError for a value that it cannot express.
+    Raises UserError for a value that cannot be quoted.
     """
     mark = '"' if "'" in value else "'"
     if mark in value or value.endswith("\\"):
@@ -69,8 +69,8 @@ def mlflow_literal(value: str) -> str:
 def sqlite_url(path: Path) -> str:
     """SQLAlchemy's URL of an SQLite file.
 
-    A path that has to be percent-encoded gets the scheme ``sqlite+pysqlite``, which means the same: for ``sqlite://``
-    MLflow makes the folder that the encoded path would name.
+    A path that needs percent-encoding gets the equivalent scheme ``sqlite+pysqlite``: for ``sqlite://`` MLflow would
+    create the folder of the encoded path.
     """
     encoded = quote(str(path), safe="/ ")
     return f"sqlite+pysqlite:///{encoded}" if encoded != str(path) else f"sqlite:///{encoded}"
@@ -86,7 +86,7 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def http_url(host: str, port: int) -> str:
-    """The URL at which a server that listens on ``host`` is asked from this machine."""
+    """The URL of a server that listens on ``host``, as seen from this machine."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     try:
         return f"http://[{IPv6Address(reached)}]:{port}".replace("%", "%25")  # of a zone: fe80::1%eth0

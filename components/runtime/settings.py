@@ -1,13 +1,13 @@
-"""Where things live on this machine or pod, from environment variables: the same everywhere.
+"""Locations of files and services, from environment variables.
 
 ``MMKGC_HOME``           everything that mmkgc writes (default: ``.mmkgc`` in the working folder)
 ``MMKGC_STORAGE``        the content-addressed store, a folder or ``s3://bucket/prefix`` (``$MMKGC_HOME/store``)
 ``MMKGC_SCRATCH``        checkpoints and downloads, safe to lose (default: ``$MMKGC_HOME/scratch``)
-``MMKGC_DATA``           where datasets that a recipe names, such as DB15K, have their folders (default: ``data``)
+``MMKGC_DATA``           folder of the datasets named in recipes, such as DB15K (default: ``data``)
 ``MLFLOW_TRACKING_URI``  MLflow's database or server (default: ``sqlite:///$MMKGC_HOME/mlflow.db``)
 
-A variable that is empty counts as not set: compose files and manifests set every variable that they name. ``~`` is the
-user's folder.
+An empty variable counts as not set, because compose files and manifests set every variable that they name. ``~`` is the
+home folder.
 """
 
 import os

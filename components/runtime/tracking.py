@@ -1,7 +1,7 @@
 """The MLflow run of a pipeline and the nested run of each step.
 
-One pipeline run is one parent run; every step that executes opens a nested run under it. A step finds its parent in the
-environment, never in its parameters, because a run id in a cache key would make every step new (``pipeline_run``).
+One pipeline run is one parent run; every executed step opens a nested run under it. A step gets its parent from the
+environment, not from its parameters: a run id in a cache key would prevent caching (``pipeline_run``).
 """
 
 import logging
@@ -25,7 +25,7 @@ __all__ = ["PARENT_TAG", "PIPELINE_TAG", "Run", "client", "parent_run", "start_r
 
 log = logging.getLogger(__name__)
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # its page then shows runs and charts, not chats
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow then shows runs and charts, not chats
 PROCESS_TAG = "mmkgc.process"
 RUNNING = "attributes.status = 'RUNNING'"
 PARAMS_PER_CALL = 100  # MLflow's limit of one log_batch call
@@ -36,7 +36,7 @@ PARAM_LENGTH = 6000
 def client() -> "MlflowClient":
     """MLflow client of the store that the environment names; an embedded database is created if there is none.
 
-    Artifacts of the embedded store lie in ``$MMKGC_HOME/mlartifacts``.
+    Artifacts of the embedded store are in ``$MMKGC_HOME/mlartifacts``.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -57,7 +57,7 @@ def experiment_id(name: str) -> str:
 
     api = client()
     found = api.get_experiment_by_name(name)
-    if found and found.lifecycle_stage == "deleted":  # its name stays taken, and it takes no runs
+    if found and found.lifecycle_stage == "deleted":  # its name stays reserved, and it accepts no runs
         mend = f"`mlflow experiments restore --experiment-id {found.experiment_id}` restores it; or choose another name"
         raise UserError(f"experiment '{name}'", f"it was deleted in MLflow at {masked(api.tracking_uri)}", mend)
     if found:
@@ -75,13 +75,13 @@ def experiment_id(name: str) -> str:
 
 
 class Run:
-    """One MLflow run, addressed by id: no global state, so that several may be open in one process."""
+    """One MLflow run, addressed by its id. There is no global state: a process may have several runs open."""
 
     def __init__(self, api: "MlflowClient", run_id: str) -> None:
         self.api, self.id = api, run_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log nested parameters under dotted names; over-long values are cut, with a warning."""
+        """Log nested parameters under dotted names; values that are too long are cut, with a warning."""
         from mlflow.entities import Param
 
         entries = [Param(key, _short(key, value)) for key, value in flatten(params).items()]
@@ -110,7 +110,7 @@ class Run:
         upload(self.id, str(path), folder)
 
     def log_dataset(self, name: str, digest: str, source: str, counts: Mapping[str, int], context: str) -> None:
-        """Record a dataset as an input of the run (lineage); ``context`` says what for, e.g. ``training``."""
+        """Record a dataset as an input of the run (lineage); ``context`` is its purpose, e.g. ``training``."""
         import json
 
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -123,7 +123,7 @@ class Run:
 def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
     """Open a run; it ends ``FINISHED``, ``FAILED`` after an exception, or ``KILLED`` by a signal.
 
-    So do the runs under it that its steps could not end. Runs of processes that have ended are closed first.
+    Nested runs that are still open are ended as ``KILLED``. Runs of processes that have ended are closed first.
     """
     api = client()
     close_dead_runs(api)
@@ -137,9 +137,9 @@ def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None)
 def step_run(
     name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None
 ) -> Iterator[Run]:
-    """Open the nested run of the step ``name`` under the pipeline's run, or a run of its own where there is none.
+    """Open the nested run of the step ``name`` under the pipeline's run; a top-level run if there is no pipeline.
 
-    Where Kubeflow's MLflow plugin made a run for the task, that is the step's.
+    If Kubeflow's MLflow plugin created a run for the task, that run is used.
     """
     api = client()
     parent = pipeline_run.parent(api, experiment_id)
@@ -162,7 +162,7 @@ def _nested(api: "MlflowClient", name: str, parent: Any) -> Run:
 
 
 def parent_run() -> Run | None:
-    """The pipeline's own run, where a step adds what belongs to the whole (final metrics, the registered version)."""
+    """The pipeline's run, to which steps add results of the whole pipeline (final metrics, registered version)."""
     api = client()
     parent = pipeline_run.parent(api, experiment_id)
     return Run(api, parent.info.run_id) if parent else None
@@ -175,14 +175,14 @@ def _ending(run: Run) -> Iterator[Run]:
     except BaseException as error:
         try:
             _close(run.api, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
-        except Exception as second:  # a full disk, a server that is away: the first error is the one to tell
+        except Exception as second:  # a full disk, an unreachable server: report the first error
             log.warning("the MLflow run %s could not be closed: %s", run.id, second)
         raise
     _close(run.api, run.id, "FINISHED")
 
 
 def close_dead_runs(api: "MlflowClient") -> None:
-    """End as ``KILLED`` what a process of this machine left running when it was killed."""
+    """End as ``KILLED`` the runs that killed processes of this machine left open."""
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]
     for run in api.search_runs(experiments, RUNNING, max_results=1000):
         if (process := run.data.tags.get(PROCESS_TAG)) and processes.has_ended(process):
@@ -190,7 +190,7 @@ def close_dead_runs(api: "MlflowClient") -> None:
 
 
 def _close(api: "MlflowClient", run_id: str, status: str) -> None:
-    """End a run, and as ``KILLED`` what still runs under it: its process was killed, or it would have ended it."""
+    """End a run; nested runs that are still open are ended as ``KILLED``, since their process was killed."""
     experiment = api.get_run(run_id).info.experiment_id
     for child in api.search_runs([experiment], f"{RUNNING} AND tags.`{PARENT_TAG}` = '{run_id}'"):
         _close(api, child.info.run_id, "KILLED")

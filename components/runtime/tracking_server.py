@@ -1,7 +1,7 @@
-"""Whether the MLflow that the environment names is one that can be used, and answers: asked once, within seconds.
+"""Check that the configured MLflow store is usable and reachable: once per process, within seconds.
 
-MLflow itself tries seven times with growing pauses, minutes in all, which a running pipeline wants and a user who has
-mistyped an address does not.
+MLflow itself retries seven times with growing pauses, several minutes in total. This suits a running pipeline, but not
+a user who has mistyped an address.
 """
 
 import logging
@@ -18,15 +18,15 @@ from mmkgc.components.runtime.quoting import masked, printable
 SECONDS = 5
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
-NAMED = ("databricks", "uc")  # stores that MLflow finds by their names alone
-TIMEOUTS = {"postgresql": "connect_timeout", "mysql": "connect_timeout"}  # what drivers call it
+NAMED = ("databricks", "uc")  # stores that MLflow identifies by name
+TIMEOUTS = {"postgresql": "connect_timeout", "mysql": "connect_timeout"}  # name of the drivers' parameter
 SUPPORTED = "give http(s)://HOST:PORT, postgresql://…, mysql://…, sqlite:////PATH/mlflow.db, or leave it unset"
 
 
 @cache
 def check_server(uri: str) -> None:
-    """Raise UserError where ``uri`` is no store of runs, or its server or database does not answer within seconds."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs tracebacks that are raised besides
+    """Raise UserError if ``uri`` is not a tracking store, or if it does not answer within seconds."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also logs the exceptions that it raises
     scheme = _scheme(uri)
     if scheme in SERVERS:
         _ask_server(uri)
@@ -49,7 +49,7 @@ def _ask_server(uri: str) -> None:
     try:
         with _impatient():
             mlflow.MlflowClient(uri).search_experiments(max_results=1)
-    except Exception as error:  # of requests, urllib3, MLflow: whatever it is, the server is of no use
+    except Exception as error:  # from requests, urllib3 or MLflow: in any case the server is unusable
         raise _away(uri, error) from error
 
 
@@ -61,7 +61,7 @@ def _ask_database(uri: str, scheme: str) -> None:
     arguments = {TIMEOUTS[scheme]: SECONDS} if scheme in TIMEOUTS else {}
     try:
         create_engine(uri, poolclass=NullPool, connect_args=arguments).connect().close()
-    except (SQLAlchemyError, ImportError, ValueError) as error:  # a driver that is not installed, a URL that is none
+    except (SQLAlchemyError, ImportError, ValueError) as error:  # a missing driver, an invalid URL
         raise _away(uri, error) from error
 
 

@@ -46,7 +46,7 @@ class Number(_Range):
 
 
 def _kind(value: Any) -> str:
-    """A range with ``values`` is a choice, any other a number: errors then speak of one kind only."""
+    """Kind of a range: ``choice`` if it has ``values``, else ``number``; errors then mention one kind only."""
     listed = "values" in value if isinstance(value, dict) else isinstance(value, Choice)
     return "choice" if listed else "number"
 
@@ -55,9 +55,9 @@ RANGE_KEYS = set(Choice.model_fields) | set(Number.model_fields)
 
 
 def _dotted(space: Any) -> Any:
-    """Keys with their dots, also where each part is a mapping of its own: `model: {dimension: {values: […]}}`.
+    """Flatten nested keys such as `model: {dimension: {values: […]}}` to dotted keys.
 
-    That is how `--set search.space.model.dimension=…` and some recipes write them.
+    `--set search.space.model.dimension=…` and some recipes write nested keys.
     """
     if not isinstance(space, dict):
         return space
@@ -72,12 +72,12 @@ Range = Annotated[Annotated[Choice, Tag("choice")] | Annotated[Number, Tag("numb
 
 
 class SearchConfig(BaseModel):
-    """An Optuna study over keys of the recipe's `train` part; 0 trials: no search."""
+    """An Optuna study over keys of the recipe's `train` part; no search if `trials` is 0."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     trials: int = Field(
-        0, ge=0, le=1_000_000, description="Trials of the study, those of earlier, interrupted runs among them."
+        0, ge=0, le=1_000_000, description="Trials of the study, including those of earlier, interrupted runs."
     )
     workers: int = Field(1, ge=1, le=1024, description="Processes that work on the study at the same time.")
     space: Annotated[dict[str, Range], BeforeValidator(_dotted)] = Field(
@@ -85,27 +85,25 @@ class SearchConfig(BaseModel):
     )
     storage: str | None = Field(
         None,
-        description="Database URL of the study, e.g. `postgresql+psycopg://…`: each worker is then a task of its own "
-        "(on a cluster, a pod). A recipe is no secret: leave the password to PGPASSWORD. Default: a journal file in "
-        "the scratch folder, and workers that are processes of one task.",
+        description="Database URL of the study, e.g. `postgresql+psycopg://…`; each worker is then a separate task "
+        "(on a cluster, a pod). Do not write the password here: set PGPASSWORD. Default: a journal file in "
+        "the scratch folder; the workers are processes of one task.",
     )
     study: Name | None = Field(
         None, description="Name of the study (default: a digest of graph, features, recipe and space)."
     )
-    prune: bool = Field(True, description="Stop trials early whose development MRR falls behind (Hyperband).")
-    seed: Seed = Field(
-        0, description="Seeds the sampler; workers at the same time still make the order depend on timing."
-    )
+    prune: bool = Field(True, description="Stop trials early if their development MRR is low (Hyperband).")
+    seed: Seed = Field(0, description="Seed of the sampler; with several workers, the order depends on timing.")
 
     @property
     def is_spread(self) -> bool:
-        """Whether the workers are tasks of the pipeline, which meet in the study's database."""
+        """Whether the workers are tasks of the pipeline that share the study's database."""
         return self.storage is not None and self.workers > 1
 
     @field_validator("storage")
     @classmethod
     def _no_password(cls, url: str | None) -> str | None:
-        """A recipe becomes MLflow parameters, task arguments and logs: a password in it would be everywhere."""
+        """Reject a URL with a password: recipes are copied to MLflow parameters, task arguments and logs."""
         if url is not None and "://" not in url:
             raise ValueError("no URL of a database: give e.g. postgresql+psycopg://user@host/database")
         if url is not None and masked(url) != url:

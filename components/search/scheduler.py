@@ -1,6 +1,6 @@
-"""The scheduler: it alone speaks to the study and to MLflow; workers train what it hands them.
+"""The scheduler of a search: it assigns trials to worker processes and is the only one to use the study and MLflow.
 
-One scheduler serves a machine. Several, on a cluster, join one study in a database.
+There is one scheduler per machine. On a cluster, several schedulers share one study in a database.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ Suggest = Callable[[optuna.Trial], dict[str, Any]]
 
 
 class Seat:
-    """A worker process, its pipe, and the trial that it trains."""
+    """A worker process with its pipe and its current trial."""
 
     def __init__(self, arguments: tuple) -> None:
         from mmkgc.components.search.worker import work
@@ -48,7 +48,7 @@ class Scheduler:
         self.experiment = parent.api.get_run(parent.id).info.experiment_id
 
     def run(self) -> None:
-        """Train until the study has its trials; a worker that dies is replaced and its trial run again."""
+        """Run until the study has all its trials; a worker that dies is replaced and its trial is run again."""
         self._tend()
         meter = Meter("search", self.trials, "trial", len(self._settled()))
         seats: list[Seat] = []
@@ -65,15 +65,15 @@ class Scheduler:
         meter.finish()
 
     def _tend(self) -> None:
-        """Say that this process lives, and take over trials of those that do not."""
+        """Record a heartbeat of this process, and take over the trials of processes that have ended."""
         if self.owner.beat():
             for trial in studies.abandon_orphans(self.study, self.owner):
                 self._close_lost(trial)
 
     def _fill(self, seats: list[Seat]) -> bool:
-        """Give every free worker a trial, starting workers while there are trials left; False when all have ended.
+        """Assign trials to idle workers, starting workers while trials are left; False when all trials have ended.
 
-        Trials of other schedulers count: theirs may be the best, and are taken over where they die.
+        Trials of other schedulers count too; they are taken over if their process dies.
         """
         idle = [seat for seat in seats if seat.trial is None]
         while (idle or len(seats) < self.workers) and studies.is_open(self.study, self.trials):
@@ -92,11 +92,11 @@ class Scheduler:
         seat.run.log_params(overrides)
         trial.set_user_attr("overrides", overrides)
         trial.set_user_attr("mlflow_run", seat.run.id)
-        with suppress(ConnectionError):  # a worker that died meanwhile is noticed by its closed pipe
+        with suppress(ConnectionError):  # the closed pipe of a dead worker is detected later
             seat.pipe.send(Job(trial.number, overrides))
 
     def _hear(self, seat: Seat, meter: Meter) -> bool:
-        """Take what a worker says; False where its pipe is closed: it died."""
+        """Handle one message of a worker; False if its pipe is closed because it died."""
         try:
             message = seat.pipe.recv()
             if isinstance(message, Report):
@@ -112,7 +112,7 @@ class Scheduler:
         return True
 
     def _report(self, seat: Seat, report: Report) -> bool:
-        """Note the epoch; True where the trial is to be stopped."""
+        """Record the metrics of an epoch; True if the trial must stop."""
         assert seat.trial
         assert seat.run
         seat.run.log_metrics(report.metrics, step=report.epoch)
@@ -122,7 +122,7 @@ class Scheduler:
         return seat.trial.should_prune()
 
     def _end(self, seat: Seat, outcome: Outcome) -> int:
-        """Note how a worker's trial ended; its number."""
+        """Record the outcome of a worker's trial; return its number."""
         assert seat.trial
         assert seat.run
         if outcome.dev_mrr is not None:
@@ -140,7 +140,7 @@ class Scheduler:
         return number
 
     def _lose(self, seat: Seat) -> None:
-        """Queue the trial of a dead worker again, if it had one."""
+        """Queue the trial of a dead worker again, if there is one."""
         if seat.trial is None:
             return
         self.study.tell(seat.trial, state=TrialState.FAIL)
@@ -162,7 +162,7 @@ class Scheduler:
         return [trial for trial in studies.counted(self.study) if trial.state.is_finished()]
 
     def _say(self, number: int) -> None:
-        """One line for an ended trial."""
+        """Print one line about a finished trial."""
         trial = self.study.get_trials(deepcopy=False)[number]
         value = f"dev MRR {trial.value:.4f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
         done = f"{len(self._settled())} of {self.trials} done"

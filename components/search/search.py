@@ -24,7 +24,7 @@ from mmkgc.feature_store.storage import Storage, Stored
 __all__ = ["SearchConfig", "TrainConfig", "search"]
 
 TELLING = 10
-"""Fewer trials than this say nothing of the importance of a key."""
+"""Minimum number of trials for an estimate of the importance of a key."""
 
 
 def search(
@@ -38,10 +38,10 @@ def search(
 ) -> Stored:
     """Run the study to its number of trials and publish ``best.json``, the overrides that ``train`` applies.
 
-    Called again after a kill, or with more trials, it goes on where it was. Called at the same time elsewhere, with
-    another number ``worker``, it shares the trials; each call returns when all have ended, with the same result. Every
-    trial is a nested MLflow run with its intermediate values; test triples take no part. Raises UserError for a space
-    that ``train`` or an earlier part of the study refuses, and where no trial finished.
+    A call after an interruption, or with more trials, resumes the study. Simultaneous calls with different numbers
+    ``worker`` share the trials; each call returns when all trials have ended, with the same result. Every trial is a
+    nested MLflow run with its intermediate values; test triples are not used. Raises UserError if the space is
+    incompatible with ``train`` or with earlier trials of the study, or if no trial finished.
     """
     space.check(config.space, train)
     uris = {m: uri for m, uri in sorted(feature_uris.items()) if train.uses(m)}
@@ -64,7 +64,7 @@ def search(
 
 
 def _name(graph_uri: str, uris: Mapping[str, str], train: TrainConfig, config: SearchConfig) -> str:
-    """The same graph, features, recipe and space join the same study, whatever the number of trials and workers."""
+    """Default name of the study: a digest of graph, features, recipe and space, not of trials and workers."""
     asked = config.model_dump_json(include={"space", "prune", "seed"})
     return digests.of_json([graph_uri, dict(uris), train.model_dump_json(), asked])[:16]
 
@@ -99,9 +99,9 @@ def _write(folder: Path, opened: optuna.Study, results: dict[str, Any]) -> None:
 
 
 def _importance(opened: optuna.Study) -> dict[str, float]:
-    """Share of each key in the variance of development MRR (fANOVA); empty where too few trials tell.
+    """Share of each key in the variance of development MRR (fANOVA); empty if there are too few trials.
 
-    A pruned trial counts with the value at which it was given up: without them, only good trials would speak.
+    Pruned trials count with their last value. Leaving them out would bias the estimate towards good trials.
     """
     reached = [trial for trial in opened.trials if trial.value is not None]
     if len(reached) < TELLING:

@@ -20,7 +20,7 @@ from mmkgc.components.train.config import TrainConfig
 def suggest(trial: Trial, space: Mapping[str, Range], train: TrainConfig) -> dict[str, Any]:
     """Values of one trial by dotted key; a range whose ``when`` does not hold is left out.
 
-    Ranges are asked in the order in which they stand, so that a condition speaks of keys above it, or of the recipe.
+    Ranges are sampled in the given order: a condition refers to keys before it, or to the recipe.
     """
     chosen: dict[str, Any] = {}
     for key, values in space.items():
@@ -41,7 +41,7 @@ def _suggest(trial: Trial, key: str, values: Range) -> Any:
 
 
 def _value(key: str, chosen: Mapping[str, Any], train: TrainConfig) -> Any:
-    """The value of a key in this trial: what was chosen for it, for the part that it names, or what the recipe says."""
+    """Value of a key in this trial: chosen for the key, chosen for the part that it names, or from the recipe."""
     if key in chosen:
         return chosen[key]
     parent, _, last = key.rpartition(".")
@@ -49,9 +49,9 @@ def _value(key: str, chosen: Mapping[str, Any], train: TrainConfig) -> Any:
 
 
 def check(space: Mapping[str, Range], train: TrainConfig) -> None:
-    """Refuse keys that ``train`` does not have and values that it does not take, before anything is trained.
+    """Raise UserError for keys that ``train`` does not have and for values that it does not accept.
 
-    Conditional ranges are only checked when their trial comes: whether they fit depends on what was chosen.
+    Conditional ranges are checked only in their trial, because their validity depends on the other values.
     """
     for key, values in space.items():
         if values.when:
@@ -67,7 +67,7 @@ def check(space: Mapping[str, Range], train: TrainConfig) -> None:
 
 
 def check_study(study: Study, space: Mapping[str, Range]) -> None:
-    """Refuse a study whose trials were drawn from values that Optuna cannot join with those of ``space``."""
+    """Raise UserError if the study's earlier trials have distributions that are incompatible with ``space``."""
     for trial in study.get_trials(deepcopy=False):
         for key, before in trial.distributions.items():
             if key not in space:

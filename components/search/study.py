@@ -1,4 +1,4 @@
-"""The Optuna study behind a search: how it is opened, what counts, and what happens to trials whose process died."""
+"""The Optuna study of a search: opening it, counting its trials, and retrying trials whose process died."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from mmkgc.components.train.config import TrainConfig
 
 PROBLEM = "problem"
 ATTEMPTS = 3
-"""How often a trial is begun whose process dies each time: it may be the trial that kills it, by its memory."""
+"""Maximum number of attempts of a trial whose process dies; the trial itself may need too much memory."""
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 20.0
 SILENT_SECONDS = 120.0
@@ -28,9 +28,9 @@ UNSIGNED_SECONDS = 5.0
 
 
 def open_study(name: str, config: SearchConfig, train: TrainConfig, folder: Path, worker: int = 0) -> optuna.Study:
-    """The study of this name, created or joined: in the database of ``config``, else in a journal in ``folder``.
+    """Create or load the study of this name: in the database of ``config``, else in a journal file in ``folder``.
 
-    ``worker`` tells processes apart that join at the same time, so that each draws trials of its own.
+    ``worker`` numbers processes that start at the same time, so that their samplers have different seeds.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = optuna.pruners.HyperbandPruner(min_resource=train.evaluate_every, max_resource=train.epochs)
@@ -41,7 +41,7 @@ def open_study(name: str, config: SearchConfig, train: TrainConfig, folder: Path
         load_if_exists=True,
         pruner=pruner if config.prune else optuna.pruners.NopPruner(),
     )
-    luck = np.random.SeedSequence([config.seed, worker, len(study.trials)])  # resumed, it must not draw the same again
+    luck = np.random.SeedSequence([config.seed, worker, len(study.trials)])  # a resumed study must not repeat its draws
     seed = int(luck.generate_state(1)[0])
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
     return study
@@ -54,7 +54,7 @@ def _storage(config: SearchConfig, folder: Path) -> optuna.storages.BaseStorage:
     journal = folder / "journal.log"
     try:
         return _journal(journal)
-    except (ValueError, KeyError, TypeError, AssertionError) as error:  # a line torn at the end is no error to Optuna
+    except (ValueError, KeyError, TypeError, AssertionError) as error:  # Optuna tolerates an incomplete last line
         aside = set_aside(journal, f"{type(error).__name__}: {error}", "the search goes on with the trials before it")
         return _salvaged(aside, journal)
 
@@ -64,7 +64,7 @@ def _journal(path: Path) -> optuna.storages.JournalStorage:
 
 
 def _salvaged(damaged: Path, journal: Path) -> optuna.storages.JournalStorage:
-    """The study of a journal's lines before the first that cannot be read; an empty one where they make no sense."""
+    """The study of the lines before the first unreadable one; an empty study if they are not valid either."""
     whole = []
     for line in damaged.read_bytes().splitlines(keepends=True):
         try:
@@ -81,7 +81,7 @@ def _salvaged(damaged: Path, journal: Path) -> optuna.storages.JournalStorage:
 
 
 def _database(url: str, patience: int = 10) -> optuna.storages.RDBStorage:
-    """The database, with its tables. Processes that meet an empty one race to make them; who loses tries again."""
+    """Open the database and create its tables; retries if another process creates the tables at the same time."""
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     while True:
@@ -95,9 +95,9 @@ def _database(url: str, patience: int = 10) -> optuna.storages.RDBStorage:
 
 
 class Owner:
-    """This process as the owner of running trials: how other processes see whether it lives.
+    """This process as the owner of running trials, so that other processes can detect that it has ended.
 
-    A process on this machine is asked for by its id; one elsewhere must have given a sign of life within two minutes.
+    A process on the same machine is checked by its id; one elsewhere must have sent a heartbeat within two minutes.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -105,7 +105,7 @@ class Owner:
         self.key = f"{self.host}/{self.pid}/{uuid.uuid4().hex}"
 
     def beat(self) -> bool:
-        """Give a sign of life, every twenty seconds at most; True where it was given."""
+        """Record a heartbeat, at most every 20 seconds; True if one was recorded."""
         if time.time() - self.beaten < BEAT_SECONDS:
             return False
         self.beaten = time.time()
@@ -114,7 +114,7 @@ class Owner:
 
     def is_orphan(self, trial: FrozenTrial) -> bool:
         """Whether the process that runs the trial has ended."""
-        if "owner" not in trial.user_attrs:  # it ended between asking for the trial and signing it
+        if "owner" not in trial.user_attrs:  # it ended before it recorded itself as the owner
             begun = trial.datetime_start or datetime.now()
             return (datetime.now() - begun).total_seconds() > UNSIGNED_SECONDS
         if trial.user_attrs["owner"] == self.key:
@@ -136,24 +136,24 @@ def _is_alive(pid: int) -> bool:
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial failed with its process and not by its own fault; after the third loss it is its own fault."""
+    """Whether a trial failed because its process died; after the third such failure it counts as failed."""
     by_itself = PROBLEM in trial.user_attrs or trial.user_attrs.get("attempt", 1) >= ATTEMPTS
     return trial.state == TrialState.FAIL and not by_itself
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that count towards the number asked for: all but the lost ones, which are run again."""
+    """Trials that count towards the requested number: all except lost ones, which are run again."""
     return [trial for trial in study.get_trials(deepcopy=False) if not is_lost(trial)]
 
 
 def is_open(study: optuna.Study, trials: int) -> bool:
-    """Whether there is a trial to begin: a lost one to run again, or a new one."""
+    """Whether there is a trial to start: a queued one, or a new one."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     return bool(waiting) or len(counted(study)) < trials
 
 
 def abandon_orphans(study: optuna.Study, owner: Owner) -> list[FrozenTrial]:
-    """Fail the running trials whose process has ended, and queue the parameters of every lost trial again."""
+    """Mark running trials whose process has ended as failed, and queue the parameters of lost trials again."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     found = [trial for trial in running if owner.is_orphan(trial) and _fail(study, trial)]
     again = {trial.user_attrs.get("retry_of") for trial in study.get_trials(deepcopy=False)}

@@ -1,6 +1,6 @@
-"""A worker: a process that trains one trial after the other and asks the scheduler whether to go on.
+"""A worker process: it trains trials one after the other and asks the scheduler whether to continue.
 
-It never opens the study or MLflow, so that killing it at any moment corrupts neither.
+It does not open the study or MLflow, so killing it cannot corrupt them.
 """
 
 import os
@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Metrics of an epoch; the scheduler answers True if the trial is to be stopped."""
+    """Metrics of an epoch; the scheduler answers True to stop the trial."""
 
     epoch: int
     metrics: dict[str, float]
@@ -49,7 +49,7 @@ def work(
     scratch: Path,
     threads: int,
 ) -> None:
-    """Train jobs from the scheduler until it goes; graph and features are loaded once."""
+    """Train jobs until the scheduler closes the pipe; graph and features are loaded once."""
     import torch
 
     from mmkgc.components.dataset.mmkg import MMKG
@@ -58,7 +58,7 @@ def work(
     from mmkgc.feature_store.opening import open_storage
 
     torch.set_num_threads(threads)
-    os.environ.pop("MMKGC_PROGRESS", None)  # the scheduler tells how far the search is
+    os.environ.pop("MMKGC_PROGRESS", None)  # the scheduler reports the progress
     storage, train = open_storage(store), TrainConfig.model_validate_json(config)
     graph = MMKG.load(storage.fetch(graph_uri)).graph
     features = training_features(feature_uris, graph.entities.keys, train, storage)
@@ -66,11 +66,11 @@ def work(
         while True:
             scheduler.send(_train(scheduler.recv(), graph, features, train, scratch, scheduler))
     except (EOFError, ConnectionError):
-        return  # the scheduler is gone, and with it whoever would read the outcome
+        return  # the scheduler has ended, so nobody reads the outcome
 
 
 def _train(job: Job, graph: Any, features: Any, train: Any, scratch: Path, scheduler: Connection) -> Outcome:
-    """Train one trial; one that was lost before goes on from its checkpoint."""
+    """Train one trial; a retried trial resumes from its checkpoint."""
     from mmkgc.components.train.trainer import Trainer
 
     checkpoint = scratch / f"{digests.of_json(job.overrides)[:16]}.pt"

@@ -1,13 +1,13 @@
 """Reads flags from a compact text description and draws them.
 
-A description begins with a key and the ratio height:width; layers follow, painted one over the other and separated by
+A description begins with a key and the ratio height:width; followed by layers, painted in this order and separated by
 ``;``. An indented line continues the flag above it; a line that begins with ``#`` is a comment::
 
     norway 8:11
         field #ba0c2f; cross white 1/4 4/11; cross #00205b 1/8 4/11
 
 A layer is a shape of shapes.py, or ``inset``, and its parameters in the order of the function's signature; those with a
-default can be left out. Numbers are decimals or fractions, colours names of ``PALETTE`` or ``#rrggbb``; ``red*2`` is a
+default are optional. Numbers are decimals or fractions, colours names of ``PALETTE`` or ``#rrggbb``; ``red*2`` is a
 stripe twice as wide as ``red``.
 """
 
@@ -27,11 +27,11 @@ from mmkgc.components.dataset.countries.shapes import SHAPES, Canvas, Colour, St
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 WIDTH = 240  # pixels of a drawn flag
-SMOOTHING = 4  # flags are drawn so many times larger and averaged down, for smooth edges
+SMOOTHING = 4  # flags are drawn this many times larger and averaged down, for smooth edges
 PALETTE = {"white": "#ffffff", "black": "#000000", "grey": "#a7a8aa", "red": "#ce1126", "gold": "#fcd116"}
 
 Layer = Callable[[Canvas], None]
-Description = tuple[Fraction, list[tuple[str, str]]]  # the ratio; where each layer stands, and what it says
+Description = tuple[Fraction, list[tuple[str, str]]]  # ratio; location and text of each layer
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def write(flag: Flag, path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Flag]:
-    """The flags of a file by key. Raises UserError, with file and line, for what cannot be drawn."""
+    """The flags of a file by key. Raises UserError, with file and line, for flags that cannot be drawn."""
     flags: dict[str, Flag] = {}
     shapes = SHAPES | {"inset": partial(inset, flags)}
     for key, (ratio, parts) in _descriptions(path).items():
@@ -64,7 +64,7 @@ def read(path: Path) -> dict[str, Flag]:
 
 
 def inset(flags: Mapping[str, Flag], canvas: Canvas, key: str, x: float, y: float, width: float, height: float) -> None:
-    """A flag described further up, in a rectangle."""
+    """A flag that is defined earlier in the file, in a rectangle."""
     if key not in flags:
         raise ValueError(f"no flag '{key}' is described above it")
     (left, top), (right, bottom) = canvas.points(x, y, x + width, y + height)
@@ -72,7 +72,7 @@ def inset(flags: Mapping[str, Flag], canvas: Canvas, key: str, x: float, y: floa
 
 
 def _descriptions(path: Path) -> dict[str, Description]:
-    """Ratio and layers of each flag, every layer with where it stands."""
+    """Ratio and layers of each flag, every layer with its file and line."""
     found: dict[str, Description] = {}
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         where = f"{path}, line {number}"
@@ -100,7 +100,7 @@ def _header(text: str, where: str) -> tuple[str, Fraction, str]:
 
 
 def _layer(text: str, shapes: Mapping[str, Callable[..., None]], where: str) -> Layer:
-    """One layer, tried on a canvas, so that what cannot be drawn is refused where it stands."""
+    """Parse one layer and draw it once, so that errors are reported with file and line."""
     name, *words = text.split()
     if name not in shapes:
         raise UserError(where, f"unknown shape '{name}'", did_you_mean(name, shapes))

@@ -1,4 +1,4 @@
-"""The facts: one table a kind of entity, one row an entity, and the triples that the rows state."""
+"""The facts: one table per entity type, one row per entity, and the triples in these rows."""
 
 import csv
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation between two types. The column of its key states it, in the table of its heads."""
+    """A relation between two types, given by the column with its key in the table of its heads."""
 
     key: str
     name: str
@@ -52,7 +52,7 @@ class Triple(NamedTuple):
 
     @property
     def swapped(self) -> "Triple":
-        """The triple from tail to head; where both are stated, they are one fact."""
+        """The inverse triple; if both are given, they are one fact."""
         return Triple(self.tail, self.relation, self.head)
 
 
@@ -67,7 +67,7 @@ def rows(type_: str) -> list[Row]:
 
 
 def numbers() -> Iterator[tuple[str, str, str]]:
-    """Entity, attribute and value of everything that is known as a number."""
+    """Entity, attribute and value of all numbers."""
     for row in _table(NUMBERS):
         key = entity("country", row.pop("key"))
         yield from ((key, attribute, value) for attribute, value in row.items())

@@ -1,4 +1,4 @@
-"""The split: what is asked can be found out from what is left."""
+"""The split into train, valid and test, such that held-out facts can be inferred from train."""
 
 from collections import Counter
 from itertools import chain
@@ -6,7 +6,7 @@ from random import Random
 
 from mmkgc.components.dataset.countries.facts import Triple
 
-SEED = 20  # any would do; the first test queries of this one are easy to judge, and they are shown as examples
+SEED = 20  # arbitrary; with this one, the first test queries, shown as examples, are easy to judge
 SHARE = 0.2  # of each relation's facts, half for valid and half for test
 LEFT = 2  # facts that train keeps about every entity of a held-out triple
 
@@ -34,7 +34,7 @@ def split(triples: list[Triple]) -> tuple[list[Triple], list[Triple], list[Tripl
 
 
 def _facts(triples: list[Triple]) -> list[Fact]:
-    """A triple alone, or with its inverse where that is stated too."""
+    """Single triples, or pairs of a triple and its inverse if both are given."""
     known = set(triples)
     return [
         (triple, triple.swapped) if triple.swapped in known else (triple,)
@@ -48,7 +48,7 @@ def _ends(fact: Fact) -> tuple[str, str]:
 
 
 def _hold_out(facts: list[Fact], number: int, mentions: Counter[str], random: Random) -> list[Fact]:
-    """At most ``number`` random facts that train can spare; takes them off its ``mentions`` of each entity."""
+    """Choose at most ``number`` random facts to hold out, and update train's ``mentions`` of each entity."""
     held: list[Fact] = []
     for fact in random.sample(facts, len(facts)):
         if len(held) < number and all(mentions[end] > LEFT for end in _ends(fact)):

@@ -1,4 +1,4 @@
-"""The modalities, one a file; every place that treats them alike asks here."""
+"""Registry of the modalities, one per file."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from mmkgc.components.runtime.plugins import Registry
 REGISTRY = Registry("modality", Modality, __name__)
 MODALITIES: dict[str, Modality] = {name: found() for name, found in REGISTRY.classes().items()}
 MODALITY_FILES = tuple(modality.file for modality in MODALITIES.values() if modality.file)
-"""What a dataset folder may hold beside its triples and its tables of entities and relations."""
+"""Files of a dataset folder besides the triples and the tables of entities and relations."""
 
 
 def _known(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a modality is: a kind of content that entities carry, from the dataset's files to the field of a query."""
+"""Base class of modalities: kinds of entity content, from the dataset's files to the fields of a query."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from mmkgc.components.dataset.findings import Findings
 
 Contents = tuple[Any, ...]  # of each entity, in vocabulary order
-Widget = Literal["text", "picture", "pairs"]  # how the page asks for it
+Widget = Literal["text", "picture", "pairs"]  # input element on the page
 
 
 class Modality(ABC):
-    """A kind of content, such as images; the one place that says how it is read, stored, encoded, asked for and shown.
+    """A kind of content, such as images; defines how it is read, stored, encoded, queried and shown.
 
-    Every step and server asks the registry (``MODALITIES``), so that a modality is a file of this folder, called as
-    recipes, features and bundles call it. What an entity has is its *content*, ``nothing`` where it has none. Content
-    becomes *items*; an encoder makes a vector of each, and ``pool`` one of all.
+    Steps and servers use the registry (``MODALITIES``). A modality is a file of this folder, whose name is used in
+    recipes, features and bundles. An entity has a *content* (``nothing`` if it has none), which is split into *items*.
+    An encoder turns each item into a vector, and ``pool`` combines the vectors into one.
     """
 
-    noun: ClassVar[str]  # what an entity has: "image"
+    noun: ClassVar[str]  # name of the content: "image"
     lacking: ClassVar[str]  # why an entity has no vector: "no image"
     column: ClassVar[str | None] = None  # of entities.tsv
     file: ClassVar[str | None] = None  # of the dataset folder
@@ -32,7 +32,7 @@ class Modality(ABC):
     nothing: ClassVar[Any] = ()
     encoder: ClassVar[str]  # the usual one
     default: ClassVar[bool] = True  # whether a recipe that does not name the modality extracts it
-    field: ClassVar[str]  # of an unseen entity in a query
+    field: ClassVar[str]  # of a new entity in a query
     annotation: ClassVar[Any]  # type of that field, as pydantic checks it
     refusal: ClassVar[str] = "bad_content"  # error code of a value of that field that cannot be read
     widget: ClassVar[Widget]
@@ -42,12 +42,12 @@ class Modality(ABC):
 
     @property
     def name(self) -> str:
-        """What recipes, features and bundles call it."""
+        """Name in recipes, features and bundles."""
         return type(self).__module__.rpartition(".")[2]
 
     @property
     def source(self) -> str:
-        """Where a dataset folder holds it, for people."""
+        """Location in a dataset folder, for messages."""
         return self.file or f"entities.tsv, column '{self.column}'"
 
     @property
@@ -71,33 +71,33 @@ class Modality(ABC):
         findings: "Findings",
         allow_outside: bool = False,
     ) -> Contents:
-        """What ingest keeps of the contents that were read; files are checked and stored here.
+        """Contents that ingest keeps; files are checked and stored here.
 
         Raises UserError for a file outside the dataset's folder, unless ``allow_outside``.
         """
         return contents
 
     def items(self, name: str, content: Any) -> Contents:
-        """What is encoded of an entity of this ``name``; nothing where it has nothing. Items are hashable."""
+        """Items to encode of an entity with this ``name``; empty if it has none. Items are hashable."""
         return content
 
     def effort(self, item: Any) -> int:
-        """How long an item is; long ones are encoded first, because a batch is padded to its longest item."""
+        """Length of an item; long ones are encoded first, because a batch is padded to its longest item."""
         return 0
 
     def pool(self, vectors: Sequence[np.ndarray]) -> np.ndarray:
-        """One vector ``[d]``, the mean, of the items' vectors; of token sequences ``[n, d]`` all in a row."""
+        """Mean ``[d]`` of the items' vectors; token sequences ``[n, d]`` are concatenated."""
         return np.mean(vectors, axis=0) if vectors[0].ndim == 1 else np.concatenate(vectors)
 
     @abstractmethod
     def from_query(self, value: Any, options: Mapping[str, Any]) -> Any:
-        """The item that the checked value of a query's field means, for an encoder with these ``options``.
+        """The item of the validated value of a query's field, for an encoder with these ``options``.
 
-        Raises Unusable, which says why it means none.
+        Raises Unusable, with the reason, if there is none.
         """
 
     def names(self, encoder: Mapping[str, Any]) -> list[str]:
-        """Names that may stand in a query's field, from the ``encoder``'s identity; none where it takes anything."""
+        """Names allowed in a query's field, from the ``encoder``'s identity; empty if there is no restriction."""
         return []
 
     def from_cell(self, value: Any) -> Any:
@@ -106,4 +106,4 @@ class Modality(ABC):
 
     @abstractmethod
     def from_option(self, values: Sequence[str]) -> Any:
-        """The JSON value of a query's field, from what the command line was given. Raises UserError."""
+        """The JSON value of a query's field, from command-line values. Raises UserError."""

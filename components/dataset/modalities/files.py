@@ -1,4 +1,4 @@
-"""Content in files: checked, stored under their digests, and decoded when they are encoded."""
+"""Modalities stored in files, which are checked, stored under their digests, and decoded for encoding."""
 
 import os
 import stat
@@ -24,7 +24,7 @@ MAX_BYTES = 400_000_000
 
 
 class BadFile(Exception):
-    """Why a file cannot be used."""
+    """The reason why a file cannot be used."""
 
 
 class FileModality(Modality):
@@ -35,18 +35,18 @@ class FileModality(Modality):
 
     @property
     def arrow(self) -> "pa.DataType":
-        """Digests, none or several an entity."""
+        """Digests; an entity may have none or several."""
         import pyarrow as pa
 
         return pa.list_(pa.string())
 
     @abstractmethod
     def check(self, data: bytes) -> None:
-        """Raise Unusable for the bytes of a file that extraction could not decode."""
+        """Raise Unusable if extraction cannot decode the bytes of a file."""
 
     @abstractmethod
     def decode(self, data: bytes, options: Mapping[str, Any]) -> Any:
-        """What an encoder with these ``options`` prepares, from a file's bytes. Raises Unusable."""
+        """Decode a file's bytes for an encoder with these ``options``. Raises Unusable."""
 
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
         """Paths of each entity's files."""
@@ -62,9 +62,9 @@ class FileModality(Modality):
         findings: "Findings",
         allow_outside: bool = False,
     ) -> Contents:
-        """Digests of each entity's stored files; what is missing or does not decode is told and left out.
+        """Digests of each entity's stored files; missing or undecodable files are reported and left out.
 
-        Raises UserError, before anything is stored, for a path that leaves the folder, unless ``allow_outside``.
+        Raises UserError, before anything is stored, for a path outside the folder, unless ``allow_outside``.
         """
         if not allow_outside:
             self._refuse_outside(contents, folder)
@@ -81,7 +81,7 @@ class FileModality(Modality):
         return tuple(tuple(dict.fromkeys(one for one in some if isinstance(one, str))) for some in digests)
 
     def from_query(self, value: bytes, options: Mapping[str, Any]) -> Any:
-        """The file, decoded as extraction decodes an entity's, within the same limits."""
+        """The file, decoded as in extraction, within the same limits."""
         from mmkgc.components.encoders.images import Unusable
 
         try:
@@ -117,7 +117,7 @@ class FileModality(Modality):
             return dict(zip(ordered, found, strict=True))
 
     def checked(self, path: Path) -> bytes:
-        """The file's bytes, once they decode as extraction decodes them. Raises BadFile where they do not."""
+        """The file's bytes, checked to be decodable by extraction. Raises BadFile if they are not."""
         from mmkgc.components.encoders.images import Unusable
 
         if reason := unreadable(path):
@@ -132,7 +132,7 @@ class FileModality(Modality):
         return data
 
     def _refuse_outside(self, contents: Contents, folder: Path) -> None:
-        """Raise UserError for the first path that leads out of the folder: absolute, by ``..``, or by a link."""
+        """Raise UserError for the first path outside the folder: absolute, with ``..``, or through a link."""
         root = Path(os.path.realpath(folder))
         for row, paths in enumerate(contents):
             for path in paths:
@@ -145,7 +145,7 @@ class FileModality(Modality):
                 )
 
     def _misunderstood(self, path: str) -> str:
-        """Why the cell holds no path at all; empty where it does."""
+        """Why the cell does not hold a path; empty if it does."""
         if path.startswith("data:"):
             return f"is a data URI, not a path: save the {self.noun} as a file"
         if "://" in path:
@@ -158,13 +158,13 @@ class FileModality(Modality):
 
 
 def unreadable(path: Path) -> str:
-    """Why a file is not even opened; empty where it can be."""
+    """Why a file is not opened; empty if it can be read."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return "does not exist"
     except (OSError, ValueError):
         return "cannot be read"
-    if not stat.S_ISREG(found.st_mode):  # a pipe would hang, a device never end
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device might never end
         return "is not a regular file"
     return f"has more than {MAX_BYTES:,} bytes" if found.st_size > MAX_BYTES else ""

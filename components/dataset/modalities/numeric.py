@@ -32,9 +32,9 @@ MOST = 1000  # attributes in a query
 
 
 def parse(text: str) -> float:
-    """The number in ``text``; an ISO date is a decimal year, 2004-07-02 = 2004.5, its time of day left out.
+    """The number in ``text``; an ISO date is a decimal year, 2004-07-02 = 2004.5, ignoring the time of day.
 
-    Raises ValueError for anything else, and for what is not finite.
+    Raises ValueError for anything else, and for values that are not finite.
     """
     text = text.strip()
     if NUMBER.fullmatch(text) and math.isfinite(value := float(text)):
@@ -61,14 +61,14 @@ def _number(value: Any) -> float:
 
 
 class Numeric(Modality):
-    """Numbers and dates, any of any attribute; units are left as they are."""
+    """Numbers and dates by attribute; units are not converted."""
 
     noun = "number"
     lacking = "no number"
     file = "literals.tsv"
     stored = "numbers"
     encoder = "literals"
-    default = False  # few graphs have numbers, and a model pays for every modality
+    default = False  # few graphs have numbers, and every modality has a cost
     field = "numbers"
     annotation = Annotated[
         dict[
@@ -90,7 +90,7 @@ class Numeric(Modality):
         return pa.map_(pa.string(), pa.float64())
 
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
-        """Pairs (attribute, value) of each entity, in alphabetical order; none where there is no ``literals.tsv``."""
+        """Pairs (attribute, value) of each entity, in alphabetical order; none without ``literals.tsv``."""
         path, keys = folder / str(self.file), columns["key"]
         found: list[list[tuple[str, float]]] = [[] for _ in keys]
         if path.exists():
@@ -108,12 +108,12 @@ class Numeric(Modality):
         return tuple(sorted(value.items()))
 
     def names(self, encoder: Mapping[str, Any]) -> list[str]:
-        """The attributes that the encoder has learnt."""
+        """The attributes that the encoder was fitted to."""
         fitted = encoder.get("options", {}).get("fitted", {})
         return sorted([*fitted.get("attributes", {}), *fitted.get("rare", ())])
 
     def from_cell(self, value: Any) -> Any:
-        """JSON text read; what is no JSON stays, and is refused as a query's field."""
+        """Parsed JSON text; other text is returned unchanged and rejected as a query's field."""
         try:
             return json.loads(value) if isinstance(value, str) else value
         except ValueError:
@@ -134,7 +134,7 @@ class Numeric(Modality):
 
 
 def _rows(path: Path, rows: Mapping[str, int]) -> list[tuple[str, str, float]]:
-    """Key, attribute and value of each line. Raises UserError, with file and line, for what is malformed."""
+    """Key, attribute and value of each line. Raises UserError, with file and line, for malformed lines."""
     from mmkgc.components.dataset.lines import Lines
 
     lines = Lines.read(path, "its columns are key, attribute and value")

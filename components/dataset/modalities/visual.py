@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_IMAGE_BYTES = 4_000_000
-CHECKED_SIDE = 64  # pixels of the shorter side: a JPEG is decoded at an eighth of its size, as strictly and much faster
+CHECKED_SIDE = 64  # pixels of the shorter side: a JPEG is decoded at 1/8 of its size, equally strictly and much faster
 
 
 class Visual(FileModality):
-    """Images, none or several an entity; the mean of their vectors."""
+    """Images, none or several per entity; their vectors are averaged."""
 
     noun = "image"
     lacking = "no image"

@@ -1,4 +1,4 @@
-"""Readers of dataset formats, one a file; the format is told by the files that a folder holds."""
+"""Readers of dataset formats, one per file; the format is detected from the files in a folder."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from mmkgc.components.runtime.errors import UserError, shown
 
 
 def read(folder: Path, columns: Columns | None = None) -> RawGraph:
-    """The dataset in ``folder``, TSV or OpenKE. Raises UserError for what is missing or malformed."""
+    """The dataset in ``folder``, TSV or OpenKE. Raises UserError for missing or malformed files."""
     return tsv.read(folder) if _is_tsv(folder) else openke.read(folder, columns)
 
 
 def inputs(folder: Path) -> tuple[list[str], list[str]]:
-    """What ``read`` and the check of images look at: files of the dataset, there or not, and paths of images.
+    """Inputs of ``read`` and of the image check: files of the dataset, present or not, and paths of images.
 
-    Raises UserError where the folder holds no dataset or a malformed ``entities.tsv``.
+    Raises UserError if the folder has no dataset or a malformed ``entities.tsv``.
     """
     if not _is_tsv(folder):
         return [CARD, *openke.files_of(folder)], []
@@ -24,7 +24,7 @@ def inputs(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _is_tsv(folder: Path) -> bool:
-    """Whether the folder's format is TSV, else OpenKE. Raises UserError where it is neither."""
+    """Whether the folder's format is TSV, else OpenKE. Raises UserError if it is neither."""
     present = {path.name for path in folder.iterdir()}
     if present & set(tsv.FILES):
         return True

@@ -1,7 +1,7 @@
 """The dataset folder: tab-separated files of keys and names.
 
-``train.tsv``, ``valid.tsv`` (optional, also called ``dev.tsv``), ``test.tsv``: ``head relation tail``, keys, with or
-without that header.
+``train.tsv``, ``valid.tsv`` (optional, also called ``dev.tsv``), ``test.tsv``: keys ``head relation tail``; this
+header is optional.
 ``entities.tsv``: header ``key name`` and, optionally, ``description``, ``image`` (paths relative to the folder, several
 separated by ``|``) and ``type``. ``relations.tsv``: header ``key name``. ``dataset.yaml``: see ``Card``.
 """
@@ -58,20 +58,20 @@ def read(folder: Path) -> RawGraph:
 
 
 def files_of(folder: Path) -> tuple[str, ...]:
-    """Names of the files that make up the dataset, present or not; a development split counts where it is there."""
+    """Names of the files that make up the dataset, present or not; a development split only if present."""
     valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
     return tuple(name for name in (FILES[0], valid, *FILES[2:], *MODALITY_FILES) if name)
 
 
 def contents_of(folder: Path) -> list[str]:
-    """Paths of all images and other files that ``entities.tsv`` names. Raises UserError where it is malformed."""
+    """Paths of all images and other files in ``entities.tsv``. Raises UserError if it is malformed."""
     columns = table(folder / ENTITIES, OPTIONAL)
     kinds = [modality for modality in MODALITIES.values() if isinstance(modality, FileModality)]
     return sorted({path for kind in kinds for paths in kind.read(folder, columns) for path in paths})
 
 
 def table(path: Path, optional: list[str]) -> dict[str, list[str]]:
-    """Columns by name of a file whose header begins with ``key name``; every key is there once."""
+    """Columns by name of a file whose header begins with ``key name``; keys are unique."""
     lines = Lines.read(path, f"the folder needs {NEEDS}")
     first = lines.text[0].as_py() if len(lines) else ""
     header = [name.strip().lower() for name in first.split("\t")]
@@ -100,7 +100,7 @@ def _vocabulary(columns: dict[str, list[str]]) -> Vocabulary:
 class SplitReader:
     """Turns the keys of triples into ids.
 
-    ``needs`` says what the folder should hold, ``files`` which files of the dataset list the keys.
+    ``needs`` describes the required files of the folder; ``files`` are the dataset's files that list the keys.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class SplitReader:
 
 
 def _has_header(lines: Lines) -> bool:
-    """Whether the first line names the columns. Raises UserError where it names them in another order."""
+    """Whether the first line names the columns. Raises UserError if it names them in another order."""
     first = [name.strip() for name in lines.text[0].as_py().lower().split("\t")] if len(lines) else []
     if sorted(first) == sorted(TRIPLE) and first != TRIPLE:
         what = f"the columns are {', '.join(first)}"

@@ -1,8 +1,8 @@
 """OpenKE folders: files of ids, each with a count of its rows on the first line.
 
 ``entity2id.txt``, ``relation2id.txt``: rows ``key id``. ``train2id.txt``, ``valid2id.txt`` (optional),
-``test2id.txt``: rows ``head tail relation``. Other projects put the relation second under the same file names, so the
-order is checked against the ranges of the ids, and ``columns`` settles what those leave open.
+``test2id.txt``: rows ``head tail relation``. Other projects put the relation second under the same file names. The
+order is therefore checked against the ranges of the ids; ``columns`` resolves ambiguous cases.
 """
 
 import os
@@ -25,11 +25,11 @@ ENTITIES, RELATIONS = "entity2id.txt", "relation2id.txt"
 FILES = (ENTITIES, RELATIONS, "train2id.txt", "valid2id.txt", "test2id.txt")
 VALID = ("valid2id.txt", "dev2id.txt", "val2id.txt", "validation2id.txt")
 NEEDS = "entity2id.txt, relation2id.txt, train2id.txt and test2id.txt (valid2id.txt if there is a development split)"
-ORDER: dict[str, list[int]] = {"htr": [0, 2, 1], "hrt": [0, 1, 2]}  # where head, relation and tail stand
+ORDER: dict[str, list[int]] = {"htr": [0, 2, 1], "hrt": [0, 1, 2]}  # columns of head, relation and tail
 SPELLED = {"htr": "head tail relation", "hrt": "head relation tail"}
 SIDES = ("head", "relation", "tail")
 SEPARATED = "separate them by a blank or a tab"
-DIGITS = 18  # what fits 64 bits
+DIGITS = 18  # fits into 64 bits
 
 
 def read(folder: Path, columns: Columns | None = None) -> RawGraph:
@@ -57,13 +57,13 @@ def read(folder: Path, columns: Columns | None = None) -> RawGraph:
 
 
 def files_of(folder: Path) -> tuple[str, ...]:
-    """Names of the files that make up the dataset, present or not; a development split counts where it is there."""
+    """Names of the files that make up the dataset, present or not; a development split only if present."""
     valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
     return tuple(name for name in (*FILES[:3], valid, FILES[4], *MODALITY_FILES) if name)
 
 
 def _counted(path: Path) -> Lines:
-    """The rows after the count line, which must be true."""
+    """The rows after the count line, which must be correct."""
     lines = Lines.read(path, f"the folder needs {NEEDS}")
     if not len(lines):
         raise UserError(path, "this file is empty", "write the count of rows, then the rows")
@@ -98,9 +98,9 @@ def vocabulary(path: Path) -> Vocabulary:
 
 
 def readable(key: str) -> str:
-    """A name made from a key: of a URI its last part, decoded; with blanks for underscores.
+    """A name made from a key: the decoded last part of a URI, with spaces instead of underscores.
 
-    The names of DBpedia's resources may hold slashes (``…/resource/AC/DC``).
+    The names of DBpedia's resources may contain slashes (``…/resource/AC/DC``).
     """
     name = key.strip("<>")
     if "://" in name:
@@ -125,7 +125,7 @@ def _refuse_malformed(lines: Lines, fields: pa.StructArray, belongs: str, mend: 
 
 
 def _mend_ids(lines: Lines, otherwise: str) -> str:
-    """How to mend rows of keys and ids: in another order if every id there is stands first."""
+    """Advice for malformed rows of keys and ids: swap the columns if the ids come first."""
     fields = pc.extract_regex(lines.text, r"^\s*(?P<id>\d{1,18})\s+\S")
     ids = np.sort(pc.struct_field(fields, "id").drop_null().cast(pa.int64()).to_numpy())
     id_first = np.array_equal(ids, np.arange(len(lines)))
@@ -137,7 +137,7 @@ def _fits(ids: np.ndarray, order: str, sizes: list[int]) -> bool:
 
 
 def _order(folder: Path, splits: list[np.ndarray], sizes: list[int]) -> Columns:
-    """OpenKE's own order. Raises UserError where the ids fit the other one too."""
+    """OpenKE's own order. Raises UserError if the ids also fit the other one."""
     ids = np.concatenate(splits)
     if len(ids) and _fits(ids, "htr", sizes) and _fits(ids, "hrt", sizes):
         what = "the ids fit both column orders, 'head tail relation' and 'head relation tail'"
