@@ -15,7 +15,7 @@ Triple = tuple[str, str, str]
 
 
 class Status(StrEnum):
-    """Review status of a proposal."""
+    """What became of a proposal."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
