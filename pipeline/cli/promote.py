@@ -18,7 +18,8 @@ def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered
     """Compare VERSION of MODEL with the champion, and move the alias to it if it passes the gate.
 
     Both versions answer the development queries of VERSION's dataset that neither was trained on. VERSION must gain
-    significantly, and no slice may get worse. The decision is stored as tags of the version and as a run in MLflow.
+    significantly, and no slice may lose more than 0.05 MRR. The decision is stored as tags of the version and as a run
+    in MLflow.
     """
     from pathlib import Path
     from tempfile import TemporaryDirectory
