@@ -93,7 +93,7 @@ class Client(_Shared):
         return self._send("GET", "/v1/relations").json()["relations"]
 
     def model(self) -> dict[str, Any]:
-        """Who the model is."""
+        """Description of the model."""
         return self._send("GET", "/v1/model").json()
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -141,7 +141,7 @@ class AsyncClient(_Shared):
         return _only(_read(await self._send("POST", "/v1/score", json=body)), Scored)
 
     async def model(self) -> dict[str, Any]:
-        """Who the model is."""
+        """Description of the model."""
         return (await self._send("GET", "/v1/model")).json()
 
     async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
