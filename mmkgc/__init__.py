@@ -7,8 +7,8 @@
     engine = result.load()
     print(engine.complete("Norway", "borders"))
 
-The names below are the public Python API; everything else may change without notice. They are imported when they are
-first used, so that ``import mmkgc`` itself costs nothing.
+The names below are the public Python API; everything else may change without notice. They are imported on first use,
+so that ``import mmkgc`` is fast.
 """
 
 from importlib import import_module
@@ -31,7 +31,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
+    """Import a public name on first use."""
     if name == "__version__":
         from importlib.metadata import version
 
@@ -44,5 +44,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Public names, also those that have not been imported yet."""
+    """Public names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,11 +1,11 @@
-"""How recipes are put together: a recipe may build on others, and a dataset with a paper's system is a recipe.
+"""Composes recipes from other recipes, and from pairs of a dataset and a paper's system.
 
-``base:`` names what a recipe builds on: bundled recipes or systems, or YAML files beside it. Later ones change what
-earlier ones say, and the recipe itself changes all of them, key by key; a part that names another class (another
-``negatives``, another encoder) replaces the whole part.
+``base:`` lists the recipes that a recipe extends: bundled recipes or systems, or YAML files in the same folder. Later
+ones override earlier ones, and the recipe itself overrides all of them, key by key. A part that names another class
+(other ``negatives``, another encoder) replaces the whole part.
 
-The papers' recipes are pairs: ``mkg-y-adamf`` is ``systems/adamf.yaml``, then what it says ``for:`` that dataset, on
-``datasets/mkg-y.yaml``.
+The papers' recipes are pairs. For example, ``mkg-y-adamf`` applies ``systems/adamf.yaml``, including its values
+``for:`` this dataset, to ``datasets/mkg-y.yaml``.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
 DATASETS, SYSTEMS = RECIPES / "datasets", RECIPES / "systems"
-KINDS = ("name", "encoder")  # the keys that say which class a part is; a model's encoder is one of its parts
+KINDS = ("name", "encoder")  # keys that name the class of a part; a model's encoder is one of its parts
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Name and values of a recipe, and the files that they come from: those that decide come first."""
+    """Name and values of a recipe, and its source files, those with precedence first."""
 
     name: str
     values: dict[str, Any]
@@ -35,12 +35,12 @@ class Composed:
 
 
 def names() -> list[str]:
-    """Names of the recipes that come with the package: files first, then pairs."""
+    """Names of the bundled recipes: files first, then pairs."""
     return [*stems(RECIPES), *(f"{dataset}-{system}" for dataset in stems(DATASETS) for system in stems(SYSTEMS))]
 
 
 def summaries() -> dict[str, str]:
-    """What each recipe is, in the first line of its file; the datasets of the papers' systems stand in braces."""
+    """Summary of each recipe, the first line of its file; the datasets of the papers' systems are in braces."""
     datasets = ",".join(stems(DATASETS))
     files = {name: RECIPES / name for name in stems(RECIPES)}
     files |= {f"{{{datasets}}}-{name}": SYSTEMS / name for name in stems(SYSTEMS)}
@@ -48,19 +48,19 @@ def summaries() -> dict[str, str]:
 
 
 def summary(name: str) -> str:
-    """What the bundled recipe ``name`` is, in the first line of its file; of a pair, the system's file."""
+    """Summary of a bundled recipe: the first line of its file, or of the system's file for a pair."""
     stem = next((system for system in stems(SYSTEMS) if name.endswith(f"-{system}")), name)
     path = RECIPES / f"{name}.yaml"
     return _first_line(path if path.is_file() else SYSTEMS / f"{stem}.yaml")
 
 
 def stems(folder: Path) -> list[str]:
-    """What the YAML files of a folder are called."""
+    """Names of the YAML files of a folder, without suffix."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def bundled(name: str) -> Composed | None:
-    """The recipe, system, or pair of dataset and system of this name; None where there is none."""
+    """The recipe, system, or pair of dataset and system of this name; None if there is none."""
     for path in (RECIPES / f"{name}.yaml", SYSTEMS / f"{name}.yaml"):
         if path.is_file():
             return from_file(path)
@@ -73,9 +73,9 @@ def bundled(name: str) -> Composed | None:
 
 
 def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
-    """A recipe's file with what it builds on; its name is the file's where it gives none.
+    """The recipe of a file, merged with its bases; its name defaults to the file's name.
 
-    ``above``: the files that build on this one. Raises UserError for what cannot be read, found, or ends nowhere.
+    ``above``: the files that extend this one. Raises UserError for files that cannot be read or found, and for cycles.
     """
     path = path.resolve()
     if path in above:
@@ -88,7 +88,7 @@ def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
 
 
 def parse(text: str, where: object) -> Any:
-    """The value of YAML text. Raises UserError for text that is none, or that no reader of YAML can hold."""
+    """Parse YAML text. Raises UserError for invalid text, and for values that the parser cannot represent."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -100,7 +100,7 @@ def parse(text: str, where: object) -> Any:
 
 
 def merged(below: Any, above: Any, part: str = "") -> Any:
-    """``above`` over ``below``, key by key."""
+    """``below`` overridden by ``above``, key by key."""
     if not isinstance(above, dict):
         return above
     below = {"name": below} if isinstance(below, str) else below
@@ -111,7 +111,7 @@ def merged(below: Any, above: Any, part: str = "") -> Any:
 
 
 def _over(bases: list[Composed], own: Composed) -> Composed:
-    """A recipe over what it builds on; what a system says for the recipe's dataset stands between the two."""
+    """Merge the bases, a system's values for the recipe's dataset, and the recipe itself, in this order."""
     below: dict[str, Any] = reduce(merged, (base.values for base in bases), {})
     if dataset := own.values.get("dataset", below.get("dataset")):
         special = below.pop("for", {})

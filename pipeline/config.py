@@ -1,4 +1,4 @@
-"""A recipe: one YAML file, one pydantic model, one run."""
+"""The recipe of a run: a pydantic model, read from a YAML file."""
 
 import logging
 import os
@@ -35,13 +35,13 @@ log = logging.getLogger(__name__)
 
 DEFAULT = "default"
 LONGEST = 200
-"""Characters of a setting that an error repeats."""
+"""Maximum characters of a setting in an error message."""
 SCHEMES = ("s3", "file")
 SUPPORTED = "download it first and give its folder; what the store holds is read from s3:// and file://"
 
 
 class Recipe(BaseModel):
-    """Everything that a run depends on, composed of the steps' own configurations."""
+    """The complete configuration of a run, composed of the steps' configurations."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,7 +60,7 @@ class Recipe(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _can_be_opened(cls, dataset: str) -> str:
-        """A scheme that nothing here reads is not a folder's name."""
+        """Reject empty names and unsupported URL schemes, and expand ``~``."""
         if not dataset.strip():
             raise ValueError("name a dataset, or give the path of its folder")
         scheme, separator, _ = dataset.partition(SCHEME)
@@ -72,20 +72,20 @@ class Recipe(BaseModel):
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
     """The recipe of a bundled name, a YAML file, or a dataset folder (the default recipe on that folder).
 
-    The name of a folder or file that names no run is changed into one that does, and a log line says so. ``settings``
-    are ``key.path=value`` changes as ``--set`` takes them. Raises UserError for a wrong name, key or value.
+    If the name of a folder or file is not a valid run name, it is converted to one, and this is logged. ``settings``
+    are ``key.path=value`` changes as in ``--set``. Raises UserError for an invalid name, key or value.
     """
     if not recipe_or_dataset.strip():
         raise UserError("RECIPE", "the name is empty", "name a recipe or a dataset folder; `.` is the working folder")
     raw, sources, called = _found(recipe_or_dataset)
     if "dataset" not in raw:
-        raw.pop("for", None)  # a system on a dataset that only --set names
+        raw.pop("for", None)  # a system whose dataset is only given by --set
     changed = deepcopy(raw)
     for setting in settings:
         _apply(changed, setting)
     recipe = _validate(changed, raw, sources, settings)
     if recipe.search.trials:
-        from mmkgc.components.search import space  # with Optuna, which takes a second
+        from mmkgc.components.search import space  # imports Optuna, which takes a second
 
         space.check(recipe.search.space, recipe.train)
     if called and recipe.name == raw["name"] != called:
@@ -96,7 +96,7 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
 
 
 def _found(recipe_or_dataset: str) -> tuple[dict[str, Any], tuple[Path, ...], str]:
-    """Values of the recipe, the files they come from, and what the folder or file is called if that names the run."""
+    """Values of the recipe, its source files, and the name of the folder or file if the run is named after it."""
     path = Path(os.path.expanduser(recipe_or_dataset))
     if recipe_or_dataset and path.is_dir():
         found, called = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml"), path.resolve().name.lower()
@@ -120,7 +120,7 @@ def _bundled(name: str) -> composition.Composed:
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
-    """Change one value in place: ``train.epochs=5``; the value is YAML."""
+    """Set one value in place, such as ``train.epochs=5``; the value is YAML."""
     key, separator, value = setting.partition("=")
     if not separator:
         raise UserError(_told(setting), "no value given", "write key.path=value, e.g. train.epochs=5")
@@ -141,7 +141,7 @@ def _told(setting: str) -> str:
 
 
 def _validate(raw: dict[str, Any], unset: dict[str, Any], sources: Sequence[Path], settings: Sequence[str]) -> Recipe:
-    """The recipe of the values ``raw``, which are ``unset`` changed by ``settings``."""
+    """Validate ``raw``, the values ``unset`` changed by ``settings``; errors name the place of the fault."""
     try:
         return Recipe.model_validate(raw)
     except ValidationError as failure:
@@ -164,7 +164,7 @@ def _validate(raw: dict[str, Any], unset: dict[str, Any], sources: Sequence[Path
 
 
 def _is_wrong(values: dict[str, Any], error: Any) -> bool:
-    """Whether these values have the same fault."""
+    """Whether validating ``values`` gives the same error."""
     try:
         Recipe.model_validate(values)
     except ValidationError as failure:
@@ -173,7 +173,7 @@ def _is_wrong(values: dict[str, Any], error: Any) -> bool:
 
 
 def _path(raw: Any, place: Sequence[int | str]) -> list[str]:
-    """The keys that lead to a place which pydantic names: it puts in which of several classes a part was read as."""
+    """The keys of a pydantic error location, without the class names that pydantic inserts for unions."""
     path = []
     for depth, part in enumerate(place):
         inside = part in raw if isinstance(raw, dict) else isinstance(raw, list) and isinstance(part, int)
@@ -186,7 +186,7 @@ def _path(raw: Any, place: Sequence[int | str]) -> list[str]:
 def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) -> str:
     for setting in reversed(settings):
         key = current_key(setting.partition("=")[0]).split(".")
-        if all(given == wrong for given, wrong in zip(key, path, strict=False)):  # one lies within the other
+        if all(given == wrong for given, wrong in zip(key, path, strict=False)):  # one contains the other
             return _told(setting)
     dotted = ".".join(path)
     places = [(source, *_deepest(source, path)) for source in sources]
@@ -195,7 +195,7 @@ def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) ->
 
 
 def _deepest(source: Path, path: list[str]) -> tuple[int, int]:
-    """How many keys of ``path`` the YAML file has, and the line of the last of them."""
+    """Number of leading keys of ``path`` that the YAML file contains, and the line of the last of them."""
     node, line = yaml.compose(source.read_text(encoding="utf-8")), 0
     for depth in range(len(path)):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
@@ -208,7 +208,7 @@ def _deepest(source: Path, path: list[str]) -> tuple[int, int]:
 
 
 def _fields(path: list[str]) -> list[str]:
-    """Names of the keys that are allowed at ``path``, as a recipe writes them."""
+    """Names of the keys allowed at ``path``, as written in a recipe."""
     model: Any = Recipe
     for key in path:
         field = _by_key(model).get(key)
@@ -219,7 +219,7 @@ def _fields(path: list[str]) -> list[str]:
 
 
 def _by_key(annotation: Any) -> dict[str, FieldInfo]:
-    """Fields of a model, or of all the models that are allowed in its place."""
+    """Fields of a model, or of all members of a union, by their key in a recipe."""
     fields = {field.alias or name: field for name, field in getattr(annotation, "model_fields", {}).items()}
     for option in get_args(annotation):
         fields |= _by_key(option)
@@ -227,5 +227,5 @@ def _by_key(annotation: Any) -> dict[str, FieldInfo]:
 
 
 def _words(quoted: str) -> list[str]:
-    """The words of pydantic's list ``'beit', 'vgg16'``."""
+    """The words in pydantic's quoted list ``'beit', 'vgg16'``."""
     return re.findall(r"'([^']+)'", quoted)

@@ -1,4 +1,4 @@
-"""The Kubeflow pipeline: steps wired by artifacts, composed from a recipe."""
+"""Builds the Kubeflow pipeline of a recipe: steps connected by artifacts."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ SEARCH_WORKER = "search worker"
 
 
 class Outputs(NamedTuple):
-    """What a run leaves behind."""
+    """Output artifacts of a run."""
 
     graph: dsl.Dataset
     evaluation: dsl.Artifact
@@ -38,15 +38,15 @@ def build(
     prepare: Callable[[PipelineTask], None] | None = None,
     pipeline_config: dsl.PipelineConfig | None = None,
 ) -> Any:
-    """The pipeline of a recipe. Its arguments say what a cache key cannot see: ``data`` is the fingerprint of the
-    dataset, ``code`` the digest of the code that runs.
+    """The pipeline of a recipe.
 
-    ``prepare`` adds to every task, and ``pipeline_config`` to the whole, what the place where it runs asks for
-    (``mmkgc.pipeline.runners.cluster``).
+    Its arguments add to the cache keys what the steps' inputs do not contain: ``data`` is the fingerprint of the
+    dataset, ``code`` the digest of the code. ``prepare`` adds platform settings to every task, and ``pipeline_config``
+    to the whole pipeline (``mmkgc.pipeline.runners.cluster``).
 
-    The recipe's values are constants of the pipeline, so that the compiled file says all that a run does. Steps whose
-    output depends on their inputs alone are cached. Search, evaluation, registration and proposals never are: they
-    write to MLflow. Nor is the import of vectors: it reads a file that is no input.
+    The recipe's values are constants of the pipeline, so the compiled file describes a run completely. Steps whose
+    output depends only on their inputs are cached. Search, evaluation, registration and proposals are not, because they
+    write to MLflow; nor is the import of vectors, which reads a file that is not an input.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
     keeps = {"workspace": dsl.WORKSPACE_PATH_PLACEHOLDER} if pipeline_config and pipeline_config.workspace else {}
@@ -82,15 +82,15 @@ def build(
 
 
 def pipeline_name(name: str) -> str:
-    """A recipe's name as Kubeflow takes it: a to z, 0 to 9, and single hyphens within."""
+    """A recipe's name in the form that Kubeflow accepts: a to z, 0 to 9, and single hyphens between them."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _best(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What the search gives ``train``; nothing where there is none.
+    """Output of the search as an input of ``train``; empty without a search.
 
-    Spread workers are tasks that join one study. The task after them runs the trials that a failed worker left, none
-    mostly, and reads the best.
+    Distributed workers are tasks that share one study. The task after them runs the trials that a failed worker left
+    (usually none) and reads the best trial.
     """
     if not recipe.search.trials:
         return {}
@@ -106,20 +106,20 @@ def _best(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def named(component: Any, step: str) -> Any:
-    """The component under the name of a step: kfp calls a task, wherever it shows one, as its component."""
+    """The component renamed to a step, since kfp names a task after its component."""
     spec = replace(component.component_spec, name=task_name(step))
     return type(component)(spec, component.python_func)
 
 
 def task_name(step: str) -> str:
-    """A step's name as Kubeflow writes it, without blanks."""
+    """A step's name in Kubeflow, without blanks."""
     return step.replace(" ", "-")
 
 
 def _parts(recipe: Recipe) -> dict[str, BaseModel]:
-    """The steps' configurations. They travel as JSON text: kfp's own dictionaries know neither null nor integers."""
+    """The steps' configurations, passed as JSON text because kfp's dictionaries support neither null nor integers."""
     parts = {name: part for name, part in recipe if isinstance(part, BaseModel)}
-    own = {"model": recipe.register_.model or recipe.name}  # not the experiment's, which on a cluster may be another
+    own = {"model": recipe.register_.model or recipe.name}  # not the experiment's name, which may differ on a cluster
     return parts | {"register_": recipe.register_.model_copy(update=own)}
 
 
@@ -128,7 +128,7 @@ def _description(recipe: Recipe) -> str:
 
 
 def steps(recipe: Recipe) -> list[str]:
-    """Names of the steps that the recipe runs, in order, as they are shown; ``task_name`` of them are the tasks'."""
+    """Display names of the recipe's steps, in order; ``task_name`` converts them to task names."""
     extracts = [step_name(modality) for modality in recipe.extract.modalities()]
     searching = [SEARCH_WORKER] * recipe.search.is_spread + ["search"] if recipe.search.trials else []
     proposing = ["propose"] if recipe.propose.enabled else []

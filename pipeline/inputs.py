@@ -1,4 +1,4 @@
-"""What a recipe reads from this machine: a cluster's pods cannot, so it is published before a run is submitted."""
+"""Publishes the local files that a recipe names to the store, since a cluster's pods cannot read them."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,20 +15,20 @@ WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 class LocalInput(NamedTuple):
-    """A file or folder of this machine that the recipe names at ``key``."""
+    """A local file or folder that the recipe names at ``key``."""
 
     key: str
     path: Path
 
 
 def local_inputs(recipe: Recipe) -> list[LocalInput]:
-    """Everything that the recipe reads from this machine. Raises UserError for what it names and is not here."""
+    """All local files and folders that the recipe names. Raises UserError if one is missing."""
     found = []
     if recipe.dataset not in source.BUNDLED and "://" not in recipe.dataset:
         found.append(LocalInput("dataset", source.folder_of(recipe.dataset)))
     for index, place in enumerate(recipe.ingest.increments):
         if "://" not in place:
-            increments.fingerprint([place])  # refuses a folder without triples
+            increments.fingerprint([place])  # raises UserError for a folder without triples
             found.append(LocalInput(f"ingest.increments.{index}", Path(place)))
     for modality, encoder in recipe.extract:
         for field in ("source", "weights"):
@@ -39,9 +39,10 @@ def local_inputs(recipe: Recipe) -> list[LocalInput]:
 
 
 def publish(recipe: Recipe, storage: Storage) -> Recipe:
-    """The recipe with every local input in the store: content-addressed, and skipped where it is there already.
+    """Copy all local inputs to the store, and return the recipe with their URIs.
 
-    Raises UserError for an input that is missing, and where the store is a folder of this machine.
+    The copies are content-addressed; existing ones are reused. Raises UserError for a missing input, and if the store
+    is a local folder.
     """
     found = local_inputs(recipe)
     if found and "://" not in storage.root:
@@ -64,7 +65,7 @@ def _local(place: str, key: str, encoder: Any) -> Path | None:
         return None
     if isinstance(encoder, ImportedConfig):
         path = Path(place).expanduser()
-        is_file = path.suffix not in ("", ".json")  # else a manifest, which is in the store
+        is_file = path.suffix not in ("", ".json")  # otherwise a manifest in the store
     else:
         path = find_local(place) or Path(place).expanduser()
         is_file = path.exists() or path.suffix in WEIGHT_FILES or place.startswith((".", "/", "~"))

@@ -1,4 +1,4 @@
-"""The ``cluster`` part of a recipe: what the pod of each step asks of a cluster. A run on this machine ignores it."""
+"""The ``cluster`` part of a recipe: resources and settings of each step's pod. Local runs ignore it."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ STEPS = ("ingest", "extract", "search", "train", "evaluate", "register", "propos
 Quantity = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(\.[0-9]+)?[KMGT]i?$")]
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "ingest": {"hours": 2, "retries": 0},  # it finds what is wrong with the data: no retry mends that
+    "ingest": {"hours": 2, "retries": 0},  # failures are due to invalid data, so retries are useless
     "extract": {"cpu": 2, "memory": "8Gi", "hours": 24},
     "search": {"cpu": 4, "memory": "8Gi", "hours": 72},
     "train": {"cpu": 4, "memory": "8Gi", "hours": 72},
@@ -17,11 +17,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "propose": {"cpu": 4, "memory": "8Gi", "hours": 24},
     "package": {"hours": 2},
 }
-"""What a step asks for unless the recipe says otherwise, over the defaults of ``Pod``."""
+"""Default settings of each step, which override the defaults of ``Pod``."""
 
 
 class Toleration(BaseModel):
-    """Lets pods onto nodes with a taint."""
+    """A Kubernetes toleration, which allows pods on nodes with a taint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,7 +32,7 @@ class Toleration(BaseModel):
 
 
 class Pod(BaseModel):
-    """What one step's pod asks for. Memory is request and limit at once: a pod beyond its limit is killed."""
+    """Settings of one step's pod. ``memory`` is both request and limit: a pod that exceeds it is killed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,7 +51,7 @@ class Pod(BaseModel):
 
 
 class ClusterConfig(BaseModel):
-    """The ``cluster:`` part of a recipe: a part a step, ``all`` for every step, and what concerns the whole run."""
+    """The ``cluster:`` part of a recipe: settings of each step, of ``all`` steps, and of the whole run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,7 +75,7 @@ class ClusterConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _over_the_defaults(cls, given: Any) -> Any:
-        """What a recipe says of a step changes the step's defaults key by key."""
+        """Override each step's defaults, key by key, with ``all`` and then with the step's own settings."""
         if not isinstance(given, dict) or not isinstance(given.get("all", {}), dict):
             return given
         if unfit := [key for key in given.get("all", {}) if key not in Pod.model_fields]:

@@ -1,4 +1,4 @@
-"""Keys of recipes that have another name now: the old one is read, with one sentence that says so.
+"""Renamed keys of recipes: an old key is still accepted, with a warning.
 
 An old name is kept for two minor versions and then becomes an unknown key (see CONTRIBUTING.md).
 """
@@ -11,12 +11,12 @@ import click
 from mmkgc.components.runtime.errors import UserError
 
 RENAMED = {"train.objective": "train.loss"}
-"""Old key and new key; the last part alone may differ. ``objective``: until 0.3."""
+"""Old and new keys, which may differ only in the last part. ``objective``: until 0.3."""
 PARENT = "train."  # keys of a search space are keys of `train`
 
 
 def current_key(key: str) -> str:
-    """The present name of a dotted key: ``train.objective.margin`` → ``train.loss.margin``."""
+    """The current name of a dotted key: ``train.objective.margin`` → ``train.loss.margin``."""
     for old, new in RENAMED.items():
         if f"{key}.".startswith(f"{old}."):
             return new + key.removeprefix(old)
@@ -24,9 +24,9 @@ def current_key(key: str) -> str:
 
 
 def current(values: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """A recipe's ``values`` with every old key under its present name; tells on stderr which there were.
+    """A recipe's ``values`` with every old key renamed; prints a warning to stderr for each.
 
-    ``where`` names the recipe's file. Raises UserError where a key stands under both names.
+    ``where`` names the recipe's file. Raises UserError if a key is given under both names.
     """
     found: list[str] = []
     renamed = _renamed(values, "", found, where)
@@ -36,13 +36,13 @@ def current(values: Mapping[str, Any], where: object) -> dict[str, Any]:
 
 
 def tell(where: object, old: str) -> None:
-    """Say on stderr that the key ``old`` has another name now."""
+    """Warn on stderr that the key ``old`` was renamed."""
     sentence = f"{where}: '{old}' is called '{current_key(old)}' now; the old name will be refused in a later version"
     click.secho(f"mmkgc: {sentence}", fg="yellow", err=True)
 
 
 def _renamed(values: Mapping[str, Any], path: str, found: list[str], where: object) -> dict[str, Any]:
-    """``values`` at the dotted ``path`` (ended by a dot, or empty); adds old keys to ``found``."""
+    """Rename old keys of ``values`` at the dotted ``path`` (empty, or ending in a dot), and add them to ``found``."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         new = _last(key, path, found)
@@ -55,7 +55,7 @@ def _renamed(values: Mapping[str, Any], path: str, found: list[str], where: obje
 
 
 def _last(key: str, path: str, found: list[str]) -> str:
-    """The present name of ``key`` at ``path``; keys of a search space, or of its conditions, are dotted paths."""
+    """The current name of ``key`` at ``path``; keys of a search space and of its conditions are dotted paths."""
     prefix = PARENT if _names_keys(path) else path
     full = f"{prefix}{key}"
     new = current_key(full)
@@ -67,7 +67,7 @@ def _last(key: str, path: str, found: list[str]) -> str:
 def _below(value: Any, key: str, path: str, found: list[str], where: object) -> Any:
     if not isinstance(value, Mapping):
         return value
-    # what a system says `for:` a dataset is a recipe of its own
+    # the values of a system `for:` a dataset form a recipe of their own
     inner = "" if path == "for." else f"{path}{key}."
     return _renamed(value, inner, found, where)
 

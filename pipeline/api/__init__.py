@@ -1,1 +1,1 @@
-"""What ``import mmkgc`` offers: runs, their results, and models that answer, as a notebook uses them."""
+"""The Python API of ``import mmkgc``: runs, their results, and trained models."""

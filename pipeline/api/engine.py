@@ -1,4 +1,4 @@
-"""A trained model as a notebook uses it: completions, scores, reasons, vectors and metrics as tables."""
+"""The Python API of a trained model: completions, scores, explanations, vectors and metrics as tables."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from mmkgc.serving.api.protocol import QueryError
 from mmkgc.serving.engine import engine as serving
 
 Entity = str | Mapping[str, Any]
-"""A key or a name of the graph, or ``{"text": …, "image": …}`` of an entity that the graph does not hold."""
+"""A key or a name of the graph, or ``{"text": …, "image": …}`` of a new entity."""
 REGISTERED = "models:/"
 HITS = (1, 3, 10)
 POPULARITY = "relation popularity"
@@ -29,9 +29,9 @@ POPULARITY = "relation popularity"
 class Explanation(NamedTuple):
     """Why a triple has its score.
 
-    ``probability``: calibrated, None where the model was not. ``known``: whether the graph holds it, in any split.
-    ``modality_weights``: how much each modality counts in it, None where the fusion does not weigh. ``similar``: the
-    most similar training triples of the relation, names in the columns ``head``, ``relation``, ``tail``.
+    ``probability``: calibrated, None if the model is not calibrated. ``known``: whether the triple is in any split of
+    the graph. ``modality_weights``: weight of each modality, None if the fusion has no weights. ``similar``: the most
+    similar training triples of the relation, with names in the columns ``head``, ``relation``, ``tail``.
     """
 
     score: float
@@ -42,10 +42,10 @@ class Explanation(NamedTuple):
 
 
 class Engine(serving.Engine):
-    """The engine that serves, with answers as tables. Entities and relations are given by key or by name.
+    """The serving engine with answers as tables. Entities and relations are given by key or by name.
 
-    Made by ``mmkgc.load``, ``RunResult.load``, or ``Engine.load(folder)`` of a bundle. ``bundle`` is what was trained:
-    ``bundle.model`` the PyTorch module, ``bundle.entities`` and ``bundle.relations`` the vocabularies.
+    Created by ``mmkgc.load``, ``RunResult.load``, or ``Engine.load(folder)`` of a bundle. ``bundle`` is the trained
+    model: ``bundle.model`` the PyTorch module, ``bundle.entities`` and ``bundle.relations`` the vocabularies.
     """
 
     def complete(
@@ -60,14 +60,13 @@ class Engine(serving.Engine):
         candidates: Sequence[str] | None = None,
         type: str | None = None,
     ) -> pd.DataFrame:
-        """The ``k`` best completions of a triple of which one part is left out.
+        """The ``k`` best completions of a triple with one missing part.
 
-        At most one of ``head`` and ``tail`` may be an entity that the graph does not hold, described by a ``text``, an
-        ``image`` (a path, or the bytes of a PNG, JPEG, WebP or GIF), or both. ``exclude_known`` leaves out what the
-        graph holds already, ``exclude_self`` the entity that is asked about. ``candidates`` (keys or names) and
-        ``type`` restrict the entities that are ranked.
-        Returns columns ``key name score probability known``, the best first; scores are logits, higher is more
-        plausible. Raises UserError for labels that the graph does not have.
+        At most one of ``head`` and ``tail`` may be a new entity, described by a ``text``, an ``image`` (a path, or the
+        bytes of a PNG, JPEG, WebP or GIF), or both. ``exclude_known`` leaves out known answers, ``exclude_self`` the
+        given entity. ``candidates`` (keys or names) and ``type`` restrict the entities that are ranked.
+        Returns columns ``key name score probability known``, best first; scores are logits, higher is more plausible.
+        Raises UserError for unknown labels.
         """
         query = {"head": _json(head), "relation": relation, "tail": _json(tail), "k": k, "type": type}
         options = {"exclude_known": exclude_known, "exclude_self": exclude_self, "candidates": candidates}
@@ -83,7 +82,7 @@ class Engine(serving.Engine):
         return float(self._ask({"head": _json(head), "relation": relation, "tail": _json(tail)})["score"])
 
     def explain(self, head: str, relation: str, tail: str) -> Explanation:
-        """Score and reasons of a triple of the graph's entities. Raises UserError for unknown labels."""
+        """Score and explanation of a triple of entities of the graph. Raises UserError for unknown labels."""
         answer = self._ask({"head": head, "relation": relation, "tail": tail, "explain": True})
         similar = [[triple[part]["name"] for part in PARTS] for triple in answer["support"]]
         return Explanation(
@@ -96,14 +95,14 @@ class Engine(serving.Engine):
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names of the vectors that every entity has: ``structure``, its modalities, and what the fusion makes."""
+        """Names of the vectors of an entity: ``structure``, its modalities, and the outputs of the fusion."""
         return tuple(self.bundle.model.everyone().views)
 
     def embeddings(self, view: str | None = None) -> pd.DataFrame:
-        """The vectors of all entities ``[N, e]``, float32, one row a key in the order of the vocabulary.
+        """The vectors of all entities ``[N, e]``, float32, one row per key in the order of the vocabulary.
 
-        ``view``: one of ``views``; by default the one that the score's first term compares, or ``structure`` where
-        that depends on the relation. Interactions over complex numbers have e = 2d reals. Raises UserError for an
+        ``view``: one of ``views``; by default the head view of the score's first term, or ``structure`` if that
+        depends on the relation. Interactions over complex numbers have e = 2d reals. Raises UserError for an
         unknown view.
         """
         views = self.bundle.model.everyone().views
@@ -115,13 +114,13 @@ class Engine(serving.Engine):
         return pd.DataFrame(views[chosen].detach().cpu().numpy().copy(), index=keys)
 
     def evaluate(self, triples: pd.DataFrame | Iterable[Sequence[str]], *, batch_size: int = 256) -> pd.DataFrame:
-        """Filtered metrics of true triples, beside those of relation popularity.
+        """Filtered metrics of true triples, for the model and for the relation popularity baseline.
 
-        ``triples``: rows of head, relation, tail (keys or names), in columns of these names if it is a DataFrame. Each
-        is asked for its head and for its tail; other true answers, of the graph and of ``triples``, do not compete;
-        ties count at their mean rank. The model must not have been trained on them for the figures to mean anything.
+        ``triples``: rows of head, relation, tail (keys or names), in columns of these names if it is a DataFrame. The
+        head and the tail of each are predicted; other true answers, in the graph or in ``triples``, are filtered out;
+        ties get their mean rank. The metrics are only meaningful if the model was not trained on the triples.
         Returns rows by ``scorer`` (``model``, ``relation popularity``) and ``side`` (``both``, ``head``, ``tail``);
-        columns ``mr``, ``mrr``, ``hits_at_1``, … as shares of 1. Raises UserError for unknown labels.
+        columns ``mr``, ``mrr``, ``hits_at_1``, … as fractions of 1. Raises UserError for unknown labels.
         """
         ids = self._ids(triples)
         bundle, model = self.bundle, self.bundle.model
@@ -165,9 +164,9 @@ class Engine(serving.Engine):
 
 
 def load(model: str | Path) -> Engine:
-    """The model of a bundle folder, or of the registry: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+    """Load a model from a bundle folder or from the registry: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
 
-    Raises UserError where there is no such folder, model, alias or version.
+    Raises UserError if there is no such folder, model, alias or version.
     """
     if not str(model).startswith(REGISTERED):
         return Engine.load(Path(model))
@@ -197,7 +196,7 @@ def _registered(uri: str) -> tuple[str, str, str]:
 
 
 def _json(entity: Entity | None) -> str | dict[str, Any] | None:
-    """An entity as a query has it; images become base64."""
+    """An entity in the form of a query; images are encoded as base64."""
     if entity is None or isinstance(entity, str):
         return entity
     described = dict(entity)

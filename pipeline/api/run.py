@@ -1,4 +1,4 @@
-"""Runs of a recipe on this machine, and what they leave behind."""
+"""Local runs of a recipe and their results."""
 
 import json
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class RunResult:
-    """What a run of the pipeline leaves behind.
+    """Result of a pipeline run.
 
-    ``recipe``: what ran. ``metrics``: one row a split, scorer (the model, or the baseline) and side asked for; columns
-    ``mr``, ``mrr``, ``hits_at_1`` … as shares of 1, ``amr``, ``amri``. The row of the development split, on which the
-    epoch was selected, has the MRR alone. ``model``, ``version``: its name and number in the registry; ``promoted``:
-    whether the registry's alias points to it, ``reason``: why, or why not.
+    ``recipe``: the recipe that was run. ``metrics``: one row per split, scorer (model or baseline) and predicted side;
+    columns ``mr``, ``mrr``, ``hits_at_1`` … as fractions of 1, ``amr``, ``amri``. The row of the development split, on
+    which the epoch was selected, has only the MRR. ``model``, ``version``: name and version in the registry;
+    ``promoted``: whether the registry's alias points to it, ``reason``: why or why not.
     ``graph``, ``bundle``, ``evaluation``, ``archive``: folders with the checked graph, the saved model, metrics with
     figures and ``report.html``, and the archive for TorchServe.
     """
@@ -43,7 +43,7 @@ class RunResult:
     archive: Path
 
     def load(self) -> "Engine":
-        """The model of this run, ready to answer; also where it was not promoted."""
+        """Load the model of this run, whether or not it was promoted."""
         from mmkgc.pipeline.api.engine import Engine
 
         return Engine.load(self.bundle, self.model, self.version)
@@ -58,10 +58,10 @@ def run(recipe: str | Path | Recipe, settings: Mapping[str, Any] | None = None, 
     """Run every step of a recipe on this machine and return its result, as ``mmkgc run --no-serve`` does.
 
     ``recipe``: a bundled name (``recipes``), a YAML file, a dataset folder, or a ``Recipe``. ``settings``: changed
-    values of a named recipe by dotted key, ``{"train.epochs": 5}``. Without ``cache`` steps run again whose
-    inputs have not changed.
+    values of a named recipe by dotted key, ``{"train.epochs": 5}``. Without ``cache``, steps with unchanged inputs run
+    again.
     Progress goes to stderr; everything is written under ``$MMKGC_HOME`` (default: ``.mmkgc``).
-    Raises UserError for a wrong name, key or value, and for data that a step refuses.
+    Raises UserError for an invalid name, key or value, and for invalid input data.
     """
     with required():
         from mmkgc.pipeline.runners import local

@@ -1,4 +1,4 @@
-"""The ``mmkgc`` command: one file a family of verbs, imported when it is used."""
+"""The ``mmkgc`` command. Each module contains a group of related verbs and is imported on first use."""
 
 import logging
 import sys
@@ -32,18 +32,18 @@ VERBS = {
     "list": "list",
     "doctor": "doctor",
 }
-"""Verb and the module of ``mmkgc.pipeline.cli`` that holds it, in the order in which a newcomer meets them."""
+"""Verbs and their modules in ``mmkgc.pipeline.cli``, in the order in which a new user needs them."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a verb only when the verb (or its help) is asked for."""
+    """A group that imports the module of a verb only when the verb or its help is requested."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order of ``VERBS``."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the verb's module; an unknown verb is answered with the nearest one."""
+        """Import the verb's module; the error for an unknown verb suggests the nearest one."""
         if cmd_name not in VERBS:
             raise UserError(f"mmkgc {cmd_name}", "no such command", did_you_mean(cmd_name, VERBS))
         return getattr(import_module(f"mmkgc.pipeline.cli.{VERBS[cmd_name]}"), cmd_name.replace("list", "list_"))
@@ -65,9 +65,9 @@ def mmkgc() -> None:
 
 
 def main() -> None:
-    """Run the command line. Whatever goes wrong is one sentence on stderr: exit code 2 for bad input, else 1.
+    """Run the command line. Errors are reported as one sentence on stderr; exit code 2 for invalid input, else 1.
 
-    The traceback is shown where ``MMKGC_DEBUG`` is set.
+    The traceback is shown if ``MMKGC_DEBUG`` is set.
     """
     exempt_loopback()
     logging.raiseExceptions = False  # a log that cannot be written (the disk is full) prints no traceback

@@ -1,4 +1,4 @@
-"""Which model a command is to use: the registry's champion, or a bundle folder."""
+"""Selects the model of a command: the registry's champion or a bundle folder."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from mmkgc.components.runtime.names import check_name
 
 
 class Chosen(NamedTuple):
-    """A bundle on this machine, what to call it, and (if known) the graph that it was trained on."""
+    """A local bundle, its model name and version, and (if known) the graph that it was trained on."""
 
     bundle: Path
     name: str
@@ -21,7 +21,7 @@ class Chosen(NamedTuple):
 def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
     """The bundle folder if one is given, else the version that ``alias`` of model ``name`` points to.
 
-    Without a name: the model that was promoted last; which one it is, is told on stderr.
+    Without a name, the model that was promoted last is used. The choice is printed to stderr.
     """
     if bundle is not None:
         check_name(name or "mmkgc", "--name")
@@ -37,7 +37,7 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
 
 
 def latest(alias: str) -> str:
-    """The model whose ``alias`` was given last; raises ``UserError`` if no model has it."""
+    """The model whose ``alias`` was set most recently; raises ``UserError`` if no model has this alias."""
     from mmkgc.components.runtime import model_registry as registry
 
     models = registry.with_alias(alias)
@@ -48,7 +48,7 @@ def latest(alias: str) -> str:
 
 
 def others(name: str, alias: str) -> str:
-    """Advice for a user who may have meant another model than ``name``; empty where there is none."""
+    """Hint for a user who may have meant another model than ``name``; empty if there is no other."""
     from mmkgc.components.runtime import model_registry as registry
 
     names = [model for model in registry.with_alias(alias) if model != name]

@@ -1,4 +1,4 @@
-"""What ``mmkgc doctor --cluster`` looks at: everything that a submitted run needs, as far as it is seen from here."""
+"""Checks of ``mmkgc doctor --cluster``: what a submitted run needs, as far as it is visible from this machine."""
 
 import json
 import os
@@ -24,7 +24,7 @@ MLFLOW_LEAST = (3, 0)
 
 
 def checks(cluster: Cluster) -> dict[str, Callable[[], Iterator[Finding]]]:
-    """The checks of a cluster, by the name of their lines."""
+    """The checks of a cluster by name."""
     looks = {"Kubeflow": _kubeflow, "image": _image, "store": _store, "MLflow": _mlflow, "secrets": _secrets}
     return {name: partial(look, cluster) for name, look in looks.items()}
 
@@ -64,7 +64,7 @@ def _store(_cluster: Cluster) -> Iterator[Finding]:
     path = f"doctor/{uuid4().hex}"
     try:
         if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
-            httpx.head(endpoint, timeout=SECONDS)  # the store itself waits for an absent server for longer
+            httpx.head(endpoint, timeout=SECONDS)  # fails sooner than the store client if the server is absent
         storage = open_storage(root)
         first, second = storage.create(path, b"mmkgc"), storage.create(path, b"other")
         whole = storage.read(path) == b"mmkgc"
@@ -110,7 +110,7 @@ def _mlflow(_cluster: Cluster) -> Iterator[Finding]:
 
 
 def _secrets(cluster: Cluster) -> Iterator[Finding]:
-    """The ConfigMap and the Secrets of the namespace, where ``kubectl`` can see them."""
+    """Check the ConfigMap and the Secrets of the namespace, if ``kubectl`` has access."""
     if not shutil.which("kubectl"):
         yield Finding(True, "not looked at: there is no kubectl here")
         return
@@ -135,13 +135,13 @@ def _secrets(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _refused(error: Exception, mend: str) -> Finding:
-    """What an error says, and its own mend where it has one."""
+    """A failed check from an error, with the error's own advice if it has one, else ``mend``."""
     what, _, own = str(error).partition(" — ")
     return Finding(False, what, own or mend)
 
 
 def _keys(kind: str, name: str, namespace: str) -> set[str] | None:
-    """Keys of a ConfigMap or Secret; None where there is none. Raises ConnectionError where kubectl has no cluster."""
+    """Keys of a ConfigMap or Secret; None if it does not exist. Raises ConnectionError if kubectl has no access."""
     command = ["kubectl", "get", kind, name, "-n", namespace, "-o", "json", f"--request-timeout={SECONDS:.0f}s"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS + 2, check=False)

@@ -1,4 +1,4 @@
-"""``mmkgc compare``: are these runs different?"""
+"""``mmkgc compare``: differences between runs, with confidence intervals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,7 +86,7 @@ def _cells(delta: "Delta") -> tuple[str, ...]:
 
 
 def _colour(delta: "Delta") -> str | None:
-    """Green for a sure gain, red for a sure loss: a mean rank gains by falling."""
+    """Green for a significant gain, red for a significant loss; a mean rank improves when it falls."""
     if not delta.is_sure:
         return None
     rises = delta.bounds.low > 0

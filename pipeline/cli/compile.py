@@ -1,4 +1,4 @@
-"""``mmkgc compile``: the pipeline as Kubeflow reads it."""
+"""``mmkgc compile``: writes the pipeline as Kubeflow IR YAML."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +33,7 @@ def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None
     with atomic_path(path) as temporary:
         compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
         temporary.with_suffix(".yaml").rename(temporary)
-    with suppress(UserError):  # data that are not here may be in the image
+    with suppress(UserError):  # data that are missing here may be in the image
         for key, place in inputs.local_inputs(loaded):
             warning = f"warning: {key} is {place}, which pods cannot read; `mmkgc submit` puts it into the store"
             click.secho(warning, fg="yellow", err=True)

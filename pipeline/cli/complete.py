@@ -1,4 +1,4 @@
-"""``mmkgc complete``: ask the model from the command line."""
+"""``mmkgc complete``: queries a model from the command line."""
 
 import json as json_
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ PARTS = ("head", "relation", "tail")
 
 
 def _content_options(command: Callable[..., None]) -> Callable[..., None]:
-    """One option a modality, whose values go by the name of the modality's field."""
+    """Add one option per modality; its values are passed under the name of the modality's field."""
     for modality in MODALITIES.values():
         option = click.option(
             modality.option, modality.field, multiple=True, metavar=modality.metavar, help=modality.help
@@ -31,7 +31,7 @@ def _content_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-k", default=10, show_default=True, help="How many predictions.")
 @click.option("--new", is_flag=True, help="Leave out what the graph already holds; otherwise it is marked `known`.")
 @click.option("--type", "type_", help="Only entities of this type.")
-@click.option("--explain", is_flag=True, help="Show modality shares and the most similar training triples.")
+@click.option("--explain", is_flag=True, help="Show modality weights and the most similar training triples.")
 @_content_options
 @click.option("--name", help="Model in the registry (default: the one promoted last).")
 @click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
@@ -80,8 +80,9 @@ def complete(
 
 
 def query_of(given: dict[str, str], contents: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The query of three words, one of which may be ``-`` (asked for) and one ``@``, described by ``contents``: what
-    the option of each modality was given.
+    """The query of three words, of which one may be ``-`` (asked for) and one ``@`` (a new entity).
+
+    ``contents`` describe the new entity: the values of each modality's option.
     """
     described = {
         modality.field: modality.from_option(contents[modality.field])
@@ -96,7 +97,7 @@ def query_of(given: dict[str, str], contents: Mapping[str, Sequence[str]]) -> di
 
 
 def refuse_failed(answer: dict[str, Any], advice: str = "") -> None:
-    """Turn a failed answer into the error that the command line prints, with further ``advice``."""
+    """Raise the error of a failed answer as UserError, with further ``advice``."""
     if "error" in answer:
         near = ", ".join(f"{item['name']} ({item['key']})" for item in answer["error"]["nearest"])
         mends = [f"did you mean: {near}?" if near else "", advice]
@@ -104,7 +105,7 @@ def refuse_failed(answer: dict[str, Any], advice: str = "") -> None:
 
 
 def table(answer: dict[str, Any]) -> list[str]:
-    """An answer as lines for a terminal."""
+    """Format an answer as lines for a terminal."""
     title = "  ".join(_name(answer, part) for part in PARTS)
     if answer["direction"] == "triple":
         return list(map(printable, [title, *_explained(answer), f"  {_figures(answer)}"]))

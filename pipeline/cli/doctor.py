@@ -1,4 +1,4 @@
-"""``mmkgc doctor``: what this machine has, what is missing, and how to mend it."""
+"""``mmkgc doctor``: checks this machine or a cluster, and says how to fix what is missing."""
 
 import os
 import platform
@@ -22,11 +22,11 @@ DISK_NEEDED = 2 * GIGABYTE
 
 
 @click.command()
-@click.option("--cluster", "on_cluster", is_flag=True, help="Look at the cluster that runs are submitted to instead.")
+@click.option("--cluster", "on_cluster", is_flag=True, help="Check the cluster that runs are submitted to instead.")
 @click.option("--host", help="Address of Kubeflow Pipelines, or a cluster's name in clusters.yaml.")
 @click.option("--namespace", help="Yours, where Kubeflow has several users.")
 def doctor(on_cluster: bool, host: str | None, namespace: str | None) -> None:
-    """Say what this machine, or a cluster, has, what is missing, and how to mend it."""
+    """Check this machine, or a cluster, and say how to fix what is missing."""
     if not on_cluster:
         sys.exit(0 if report(CHECKS) else 1)
     from mmkgc.pipeline.cli.cluster_checks import checks

@@ -1,4 +1,4 @@
-"""What the command line says of an error: one sentence and an exit code, whoever raised it."""
+"""Converts any error to one sentence and an exit code for the command line."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from mmkgc.components.runtime.settings import variable
 
 BAD_INPUT, FAILED = 2, 1
 LONGEST, END = 1000, 300
-"""Characters of a sentence; of a longer one, which repeats some huge value, the middle is left out."""
+"""Maximum characters of a sentence, and characters kept from the end; the middle of a longer one is cut."""
 DEBUG = "MMKGC_DEBUG"
 DOCTOR = "`mmkgc doctor` says what can be reached"
 MENDS = {
@@ -29,7 +29,7 @@ MENDS = {
     errno.EADDRINUSE: "end the program that uses the port, or choose another one",
     errno.EADDRNOTAVAIL: "give an address of this machine",
 }
-"""How errors of the operating system are mended."""
+"""How to fix errors of the operating system."""
 CAUSE = re.compile(r"\b[\w.]*(?:Error|Exception): .+")
 ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit|Failure)\b")
 
@@ -40,7 +40,7 @@ def wants_traceback() -> bool:
 
 
 def told(error: Exception) -> tuple[str, int]:
-    """One printable sentence about ``error``, with no password in it, and the exit code."""
+    """One printable sentence about ``error``, without passwords, and the exit code."""
     sentence, code = _sentence(error)
     sentence = printable(masked(" ".join(sentence.split())))
     if len(sentence) > LONGEST:
@@ -70,7 +70,7 @@ def _of_system(error: OSError) -> str:
 
 
 def _of_step(error: Exception) -> str:
-    """The last line of a step's traceback, and the log that holds the rest."""
+    """The last line of a step's traceback, and the path of its log."""
     first, *lines = str(error).splitlines()
     causes = [line for line in lines if ERROR_LINE.match(line)]
     cause = causes[-1] if causes else "no error was told"
@@ -81,7 +81,7 @@ def _of_step(error: Exception) -> str:
 
 
 def _of_others(error: Exception) -> str:
-    """Errors of the services and libraries below: which of them, and the first thing that it says."""
+    """Errors of services and libraries: the name of the service and the first line of its message."""
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in MENDS:
             return _of_system(cause)
@@ -99,7 +99,7 @@ def _of_others(error: Exception) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors behind an error, which libraries wrap."""
+    """The chain of causes and contexts of an error."""
     seen: set[int] = set()
     behind = error.__cause__ or error.__context__
     while behind is not None and id(behind) not in seen:
@@ -109,7 +109,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 DATABASE = re.compile(r"\((?:sqlite3|psycopg2?(?:\.errors)?|pymysql\.err|MySQLdb)\.\w+\) ([^\n]+)")
-"""What SQLAlchemy cites of a database, somewhere in its own words and MLflow's."""
+"""A database's message inside an error of SQLAlchemy or MLflow."""
 DATABASE_WORDS = {"disk is full": errno.ENOSPC, "readonly database": errno.EROFS, "unable to open": errno.EACCES}
 SERVICES = (
     ("mlflow.", "MLflow", DOCTOR),
@@ -123,4 +123,4 @@ SERVICES = (
     ("mmkgc.serving.torchserve.server.ServerError", "TorchServe", f"set {DEBUG}=1 to see the end of its log"),
     ("serving.api.client.", "the gateway", "`mmkgc serve` starts one"),
 )
-"""Package of an error, who speaks, and how to mend it."""
+"""Package that raises an error, name of the service, and how to fix it."""

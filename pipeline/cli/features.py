@@ -1,4 +1,4 @@
-"""``mmkgc features``: what the feature store holds, whether it is whole, and vectors made elsewhere."""
+"""``mmkgc features``: lists, verifies, cleans and imports into the feature store."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def features() -> None:
-    """Look into the feature store, check it, tidy it, and import vectors."""
+    """List, verify and clean the feature store, and import vectors."""
 
 
 @features.command("list")
 def list_() -> None:
-    """All committed feature sets, one a line; of one that cannot be read the line says why."""
+    """List all committed feature sets, one per line, with the error for those that cannot be read."""
     from mmkgc.feature_store.catalog import committed
     from mmkgc.feature_store.manifest import Manifest, digest_of
     from mmkgc.feature_store.opening import open_storage
@@ -38,7 +38,7 @@ def list_() -> None:
 @features.command()
 @click.argument("manifest")
 def show(manifest: str) -> None:
-    """The manifest (URI or beginning of its digest), and the entities without a vector."""
+    """Show MANIFEST (URI or beginning of its digest), and the entities without a vector."""
     import pyarrow.compute as pc
 
     from mmkgc.feature_store.catalog import find
@@ -62,7 +62,7 @@ def show(manifest: str) -> None:
 @features.command()
 @click.argument("manifests", nargs=-1)
 def verify(manifests: tuple[str, ...]) -> None:
-    """Read every file of the manifests (default: all) and compare digests and vectors."""
+    """Read every file of MANIFESTS (default: all) and compare digests and vectors."""
     from mmkgc.feature_store import catalog
     from mmkgc.feature_store.opening import open_storage
 
@@ -77,7 +77,7 @@ def verify(manifests: tuple[str, ...]) -> None:
 
 
 @features.command()
-@click.option("--forget", multiple=True, metavar="MANIFEST", help="Give this feature set up first (repeatable).")
+@click.option("--forget", multiple=True, metavar="MANIFEST", help="Remove this feature set first (repeatable).")
 @click.option("--grace", default=24.0, show_default=True, metavar="HOURS", help="Keep younger unfinished work.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
@@ -105,7 +105,7 @@ def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
 @click.option("--array", help="Name of the array in a file with several.")
 @click.option("--made-by", default="unknown", show_default=True, help="Encoder that made the vectors, for the record.")
 def import_(file: Path, modality: str, keys: Path, array: str | None, made_by: str) -> None:
-    """Take over vectors from a .pth, .npy, .npz, .h5 or .safetensors file."""
+    """Import vectors from a .pth, .npy, .npz, .h5 or .safetensors file."""
     from mmkgc.components.ingest.keys import read_keys
     from mmkgc.feature_store.importing import import_features
     from mmkgc.feature_store.manifest import Manifest

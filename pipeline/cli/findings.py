@@ -1,4 +1,4 @@
-"""The lines of a doctor's report."""
+"""The report of ``mmkgc doctor``."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from mmkgc.components.runtime.quoting import masked
 
 
 class Finding(NamedTuple):
-    """One line of the report: whether it is well, what was found, and how to mend it where it is not."""
+    """One line of the report: whether the check passed, what was found, and how to fix it if it failed."""
 
     well: bool
     found: str
@@ -18,7 +18,7 @@ class Finding(NamedTuple):
 
 
 def report(checks: Mapping[str, Callable[[], Iterator[Finding]]]) -> bool:
-    """Print what each check finds; whether all is well."""
+    """Print the findings of each check, and return whether all passed."""
     healthy = True
     for name, check in checks.items():
         for finding in check():
@@ -31,5 +31,5 @@ def report(checks: Mapping[str, Callable[[], Iterator[Finding]]]) -> bool:
 
 
 def _one_line(found: str) -> str:
-    """Without passwords, and without the line breaks of errors."""
+    """``found`` as one printable line without passwords."""
     return printable(masked(" ".join(found.split())))

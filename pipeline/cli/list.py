@@ -1,4 +1,4 @@
-"""``mmkgc list``: everything that a recipe can name."""
+"""``mmkgc list``: lists everything that a recipe can name."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def _kinds() -> "dict[str, list[Entry]]":
 
 
 def _described(modality: "Modality") -> dict[str, Any]:
-    """Where a modality comes from and how it is asked for."""
+    """A modality's source in a dataset, its encoder, and how a query or option gives its contents."""
     return {
         "dataset": modality.source,
         "encoder": modality.encoder + ("" if modality.default else f", with extract.{modality.name}.encoder"),
@@ -67,7 +67,7 @@ def _defaults(config: Any) -> dict[str, Any]:
 
 
 def _names(given: str, kind: str) -> bool:
-    """Whether somebody who writes ``given`` means ``kind``: in the singular or the plural."""
+    """Whether ``given`` is the plural ``kind`` or its singular."""
     return given in (kind, kind.removesuffix("s"), kind.removesuffix("es"))
 
 

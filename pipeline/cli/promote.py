@@ -1,4 +1,4 @@
-"""``mmkgc promote`` and ``mmkgc rollback``: which registered version serves."""
+"""``mmkgc promote`` and ``mmkgc rollback``: change which registered version has the champion alias."""
 
 import click
 
@@ -6,19 +6,20 @@ import click
 @click.command()
 @click.argument("model")
 @click.argument("version")
-@click.option("--alias", default="champion", show_default=True, help="Alias to be won.")
-@click.option("--min-gain", default=0.0, show_default=True, help="Least gain in MRR (ε).")
+@click.option("--alias", default="champion", show_default=True, help="Alias to move.")
+@click.option("--min-gain", default=0.0, show_default=True, help="Minimum gain in MRR (ε).")
 @click.option(
     "--max-uncovered",
     default=0.0,
     show_default=True,
-    help="Share of gate queries that may be left out because the champion does not know their entities.",
+    help="Fraction of gate queries that may be skipped because the champion does not know their entities.",
 )
 def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered: float) -> None:
-    """Ask the gate whether VERSION of MODEL may take the champion's place, and move the alias if so.
+    """Compare VERSION of MODEL with the champion, and move the alias to it if it passes the gate.
 
-    Both answer the development queries of VERSION's dataset that neither was trained on; a sure gain is needed, and no
-    slice may lose. The decision is kept as tags of the version and as a run in MLflow.
+    Both versions answer the development queries of VERSION's dataset that neither was trained on. VERSION must gain
+    significantly, and no slice may lose more than 0.05 MRR. The decision is stored as tags of the version and as a run
+    in MLflow.
     """
     from pathlib import Path
     from tempfile import TemporaryDirectory
@@ -48,9 +49,9 @@ def promote(model: str, version: str, alias: str, min_gain: float, max_uncovered
 
 @click.command()
 @click.argument("model")
-@click.option("--alias", default="champion", show_default=True, help="Alias to be given back.")
+@click.option("--alias", default="champion", show_default=True, help="Alias to move back.")
 def rollback(model: str, alias: str) -> None:
-    """Give the alias of MODEL back to the version that had it before; kept, as a promotion is, as a run in MLflow."""
+    """Move the alias of MODEL back to the version that had it before, and log this as a run in MLflow."""
     from mmkgc.components.register.promote import rollback as give_back
     from mmkgc.components.runtime.tracking import start_run
 

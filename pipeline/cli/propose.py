@@ -1,4 +1,4 @@
-"""``mmkgc propose``: complete the whole graph, and hand accepted triples on to the next run."""
+"""``mmkgc propose``: completes the whole graph, and exports accepted triples for the next run."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -17,9 +17,9 @@ SHOWN = 3
 @click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Use this bundle folder.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the Parquet file here.")
 @click.option("--relation", "relations", multiple=True, metavar="KEY", help="Only this relation (repeatable).")
-@click.option("--share", type=float, help="Proposals of a relation, as a share of its train triples [default: 0.1] …")
-@click.option("--least", type=int, help="… but at least so many [default: 10]")
-@click.option("--most", type=int, help="… and at most so many [default: 1000].")
+@click.option("--share", type=float, help="Proposals per relation, as a fraction of its train triples [default: 0.1] …")
+@click.option("--least", type=int, help="… but at least this many [default: 10]")
+@click.option("--most", type=int, help="… and at most this many [default: 1000].")
 @click.pass_context
 def propose(
     context: click.Context,
@@ -32,10 +32,10 @@ def propose(
     least: int | None,
     most: int | None,
 ) -> None:
-    """Propose triples that the graph lacks: every question worth asking, answered over the whole graph.
+    """Propose triples that are missing from the graph, by answering all plausible queries over the whole graph.
 
-    Nothing known is proposed, and nothing that was rejected before. Killed, it goes on where it was. A run does this
-    by itself where its recipe says `propose: {enabled: true}`.
+    Known triples and triples that were rejected before are not proposed. An interrupted command resumes where it
+    stopped. A run includes this step if its recipe has `propose: {enabled: true}`.
 
     \b
       mmkgc propose                                 with the model promoted last
@@ -61,9 +61,9 @@ def propose(
     "--out", "-o", default="accepted", show_default=True, type=click.Path(path_type=Path), help="Folder to write."
 )
 def export(decisions: Path | None, name: str | None, out: Path) -> None:
-    """Write the triples that were accepted as a folder for the next run's `ingest.increments`.
+    """Write the accepted triples to a folder for the next run's `ingest.increments`.
 
-    DECISIONS is the file that reviewing has written (default: $MMKGC_HOME/decisions/MODEL.jsonl).
+    DECISIONS is the file of review decisions (default: $MMKGC_HOME/decisions/MODEL.jsonl).
     """
     from mmkgc.components.propose.export import export as write
     from mmkgc.pipeline.cli.champion import latest
@@ -100,7 +100,7 @@ def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path 
 
 
 def _print(folder: Path) -> None:
-    """How many, how good, and the best of every relation."""
+    """Print the number of proposals, their held-out precision, and the best of each relation."""
     import pyarrow.parquet as pq
 
     from mmkgc.components.runtime.files import read_json
@@ -111,8 +111,8 @@ def _print(folder: Path) -> None:
     if hidden := summary["hide_and_seek"]:
         model, popularity = hidden["precision"], hidden["popularity_precision"]
         click.echo(
-            f"  hide and seek: had dev and test been unknown, {model:.0%} of {hidden['kept']:,} proposals would be "
-            f"theirs (relation popularity: {popularity:.0%})"
+            f"  held-out precision: with dev and test hidden, {model:.0%} of {hidden['kept']:,} proposals are in "
+            f"these splits (relation popularity: {popularity:.0%})"
         )
     columns = ["relation_name", "head_name", "tail_name", "probability", "score"]
     best = defaultdict(list)

@@ -1,4 +1,4 @@
-"""``mmkgc run``: every step of the pipeline on this machine, ended by queries to the model that it made."""
+"""``mmkgc run``: runs every step of the pipeline on this machine, then queries the resulting model."""
 
 import json
 import time
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmkgc.pipeline.config import Recipe
 
 ASKED, SHOWN = 100, 5
-"""Predictions asked for and shown: known answers are filtered out between the two."""
+"""Predictions requested and shown; known answers are filtered out in between."""
 
 
 @click.command()
@@ -38,7 +38,7 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
     from mmkgc.pipeline import config
 
     loaded = config.load(recipe, settings)
-    open_storage()  # refuses a store of a kind that there is not, before anything runs
+    open_storage()  # raises for an unsupported kind of store before any step runs
     try:
         with supervised():
             _run(loaded, cache=not no_cache, serve=not no_serve)
@@ -70,7 +70,7 @@ def _read(folder: Path, name: str) -> Any:
 
 
 def _print_data(info: dict[str, Any]) -> None:
-    """What ingest has to say about the data, on every run: a cached step says nothing."""
+    """Print the notes and warnings of ingest, also if the step came from the cache."""
     for note in info["notes"]:
         click.echo(f"  note: {printable(note)}")
     for warning in info["warnings"]:
@@ -78,7 +78,7 @@ def _print_data(info: dict[str, Any]) -> None:
 
 
 def unusable_items(archive: Path) -> Iterator[str]:
-    """What extraction has to say about the model's features, on every run: entities whose items gave no vector."""
+    """Warnings about entities with unusable items, also if extraction came from the cache."""
     from mmkgc.feature_store.catalog import find
     from mmkgc.feature_store.manifest import Manifest
     from mmkgc.feature_store.opening import open_storage
@@ -129,7 +129,7 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
 
 
 def _print_completion(completion: dict[str, Any], predictions: list[dict[str, Any]]) -> None:
-    """The filtered answers: what the graph holds already is left out, but for the gold answer of the test triple."""
+    """Print the filtered answers: without known answers, except the gold answer of the test triple."""
     gold = completion["gold_key"]
     click.echo(f"\n  {printable(completion['query'])}")
     candidates = [prediction for prediction in predictions if not prediction["known"] or prediction["key"] == gold]

@@ -1,4 +1,4 @@
-"""``mmkgc schedule``: runs that a cluster starts by itself."""
+"""``mmkgc schedule``: recurring runs on a cluster."""
 
 import re
 
@@ -6,12 +6,12 @@ import click
 
 from mmkgc.pipeline.cli.submit import connect, on_cluster
 
-CRON_FIELDS = 6  # Kubeflow's begin with the seconds
+CRON_FIELDS = 6  # Kubeflow's cron expressions start with the seconds
 
 
 @click.group()
 def schedule() -> None:
-    """Let a cluster run a recipe again and again."""
+    """Run a recipe on a cluster at regular times."""
 
 
 @schedule.command()
@@ -27,7 +27,7 @@ def cron(
 ) -> None:  # fmt: skip
     """Run RECIPE at the times of CRON, an expression of five fields (or six, the first one seconds), in UTC.
 
-    The recipe and its data are those of now: what changes later on this machine is not seen.
+    The recipe and its data are copied now; later changes on this machine have no effect.
 
     \b
       mmkgc schedule cron countries "0 3 * * *" --host prod      every night at three
@@ -91,7 +91,7 @@ def _switch(schedule_id: str, action: str, host: str | None, namespace: str | No
 
 
 def _cron(text: str) -> str:
-    """Kubeflow's six fields; refuses what is no expression."""
+    """The expression with Kubeflow's six fields; raises UserError if it is invalid."""
     from mmkgc.components.runtime.errors import UserError
 
     fields = text.split()

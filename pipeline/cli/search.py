@@ -1,4 +1,4 @@
-"""``mmkgc search``: tune hyper-parameters without the rest of the pipeline."""
+"""``mmkgc search``: tunes hyper-parameters without the rest of the pipeline."""
 
 import os
 
@@ -15,7 +15,7 @@ import click
 def search(recipe: str, trials: int | None, workers: int | None, settings: tuple[str, ...]) -> None:
     """Search the space of RECIPE for the hyper-parameters with the best development MRR.
 
-    Run again after an interruption, or with more trials, it goes on where it was. Every trial is a run in MLflow.
+    Run again after an interruption, or with more trials, it resumes the study. Every trial is a run in MLflow.
 
     \b
       mmkgc search countries --trials 40 --workers 4

@@ -1,4 +1,4 @@
-"""``mmkgc serve``: the champion behind TorchServe and the gateway, on this machine."""
+"""``mmkgc serve``: serves the champion on this machine with TorchServe and the gateway."""
 
 import asyncio
 import contextlib
@@ -49,10 +49,10 @@ WATCH_SECONDS = 5.0
 def serve(
     port: int, host: str, workers: int, name: str | None, alias: str, bundle: Path | None, proposals: Path | None
 ) -> None:
-    """Serve a model until Ctrl-C: TorchServe on loopback, and before it the gateway with its explorer page.
+    """Serve a model until Ctrl-C, with TorchServe on loopback and the gateway with its explorer page in front.
 
-    The registry is watched: when the alias moves, the new version is started beside the old one and takes over without
-    a failed request.
+    The registry is watched: when the alias moves, the new version is started next to the old one and replaces it
+    without a failed request.
     """
     from mmkgc.components.runtime.ports import listener
     from mmkgc.components.runtime.processes import Stopped, supervised
@@ -78,7 +78,7 @@ def serve(
 
 
 class Deployment:
-    """The model that is being served and its TorchServe; replaced by another when the registry's alias moves."""
+    """The served model and its TorchServe instance; both are replaced when the registry's alias moves."""
 
     def __init__(self, chosen: "Chosen", workers: int, alias: str) -> None:
         self.chosen, self.workers, self.alias = chosen, workers, alias
@@ -100,7 +100,7 @@ class Deployment:
             self.server.stop()
 
     async def follow(self, upstream: "Upstream") -> None:
-        """Hand ``upstream`` every version that the alias moves to, once it is ready; without end."""
+        """Switch ``upstream`` to every version that the alias moves to, once it is ready; runs forever."""
         from mmkgc.serving.api.gateway.observe import log
         from mmkgc.serving.api.gateway.upstream import TorchServeModel
 
@@ -116,7 +116,7 @@ class Deployment:
                     if old is not None:
                         await asyncio.to_thread(old.stop)
                     log.info("serving version %s", newer.version)
-            except Exception:  # a registry that is away, a version that does not load: keep serving what works
+            except Exception:  # registry unavailable, or version does not load: keep the old one
                 log.exception("the newer version could not be taken over")
 
     def _newer(self) -> "Chosen | None":
@@ -129,7 +129,7 @@ class Deployment:
 
 
 def invitation(url: str, key: str, chosen: "Chosen") -> str:
-    """What a user can do now: open the page, or ask with curl or the shell."""
+    """Instructions for the user: the page, and example queries with curl and the command line."""
     from mmkgc.components.runtime.files import read_json
 
     words = read_json(chosen.bundle / "vocabulary.json")
@@ -144,12 +144,12 @@ shell  MMKGC_API_KEY={shell(key)} {shell("mmkgc", "complete", head, relation, "-
 
 
 def _plainest(keys: list[str]) -> str:
-    """The first key that neither a shell nor ``mmkgc complete`` reads as something else, if there is one."""
+    """The first key without a special meaning for the terminal or ``mmkgc complete``, else the first key."""
     return next((key for key in keys if key == printable(key) and not key.startswith(("-", "@"))), keys[0])
 
 
 def reviewed(file: Path | None, chosen: "Chosen") -> "Proposals | None":
-    """The proposals to review: those of the file, else the newest in the store that the chosen model has made."""
+    """The proposals to review: those of the file, else the chosen model's newest in the store."""
     from mmkgc.components.runtime import digests
     from mmkgc.feature_store.opening import open_storage
     from mmkgc.serving.review.proposals import Proposals, find

@@ -13,14 +13,14 @@ Command = Callable[..., Any]
 
 
 def on_cluster(command: Command) -> Command:
-    """Options that say which cluster is meant."""
+    """Add the options that select the cluster."""
     host = click.option("--host", help="Address of Kubeflow Pipelines, or a cluster's name in clusters.yaml.")
     namespace = click.option("--namespace", help="Yours, where Kubeflow has several users.")
     return host(namespace(command))
 
 
 def connect(host: str | None, namespace: str | None) -> "Kubeflow":
-    """The API of the cluster that is meant, once it has answered. Raises UserError within seconds."""
+    """Connect to the selected cluster. Raises UserError within seconds if it does not answer."""
     from mmkgc.pipeline.runners import clusters
     from mmkgc.pipeline.runners.kubeflow import Kubeflow, patiently
 
@@ -56,8 +56,8 @@ def submit(
 ) -> None:  # fmt: skip
     """Run RECIPE, a recipe or a dataset folder, on a Kubeflow cluster.
 
-    Data, weights and other files that the recipe names go to the cluster's store first. Interrupted with Ctrl-C, it
-    asks whether to cancel the run.
+    Data, weights and other files that the recipe names are first copied to the cluster's store. Ctrl-C asks whether to
+    cancel the run.
 
     \b
       mmkgc submit countries --host prod
@@ -70,7 +70,7 @@ def submit(
     loaded, changed = config.load(recipe, settings), parameters(given)
     kubeflow = connect(host, namespace)
     body = patiently(submission.body, loaded, kubeflow, run_name, experiment, not no_cache, changed, seconds=30)
-    run_id = patiently(kubeflow.create_run, body, seconds=0)  # a second try might make a second run
+    run_id = patiently(kubeflow.create_run, body, seconds=0)  # no retry: it might create a second run
     click.echo(f"run {run_id}\n  {kubeflow.link(run_id)}")
     if watch:
         sys.exit(_to_the_end(kubeflow, run_id))
@@ -95,7 +95,7 @@ def runs(host: str | None, namespace: str | None, count: int) -> None:
 @on_cluster
 @click.option("--follow", is_flag=True, help="Follow the run to its end instead.")
 def logs(run_id: str, step: str | None, host: str | None, namespace: str | None, follow: bool) -> None:
-    """Print what the steps of RUN_ID printed, or STEP alone, every attempt."""
+    """Print the logs of all steps of RUN_ID, or of STEP only, with every attempt."""
     from mmkgc.components.runtime.errors import UserError, did_you_mean
     from mmkgc.pipeline.runners.kubeflow import patiently
     from mmkgc.pipeline.runners.progress import steps
@@ -128,7 +128,7 @@ def cancel(run_id: str, host: str | None, namespace: str | None) -> None:
 @on_cluster
 @click.option("--watch/--no-watch", default=True, help="Follow the run to its end.")
 def retry(run_id: str, host: str | None, namespace: str | None, watch: bool) -> None:
-    """Let RUN_ID go on: steps that succeeded are kept."""
+    """Resume RUN_ID; steps that succeeded are kept."""
     from mmkgc.pipeline.runners.kubeflow import patiently
 
     kubeflow = connect(host, namespace)

@@ -1,4 +1,4 @@
-"""``mmkgc ui``: MLflow's own page over the local store."""
+"""``mmkgc ui``: starts the MLflow UI on the local store."""
 
 import os
 import subprocess
@@ -20,12 +20,12 @@ def ui(port: int) -> None:
     from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
 
-    listener("127.0.0.1", port).close()  # before anything is said of the page
+    listener("127.0.0.1", port).close()  # check that the port is free before the URL is printed
     uri, page = Settings.from_env().tracking_uri, f"http://127.0.0.1:{port}"
     click.echo(f"MLflow on {masked(uri)}: {page}  (Ctrl-C stops it)")
     for name, link in experiments(page):
         click.echo(f"  {printable(name)}  {link}")
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # no argument: everybody on this machine can read those
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # not an argument, which all users of this machine can read
     server = [sys.executable, "-m", "mlflow", "server"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -34,10 +34,9 @@ def ui(port: int) -> None:
 
 
 def experiments(page: str) -> Iterator[tuple[str, str]]:
-    """Names of the newest experiments, and where their runs are.
+    """Names of the newest experiments, and links to their runs.
 
-    MLflow's first page is about traces of language models, and so is an experiment's that is opened from it, until one
-    chooses "Model training" at its top; these links do.
+    By default MLflow shows traces of language models until one selects "Model training"; these links select it.
     """
     from mmkgc.components.runtime import tracking
 

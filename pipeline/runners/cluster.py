@@ -1,4 +1,4 @@
-"""What a step needs on a Kubeflow cluster only: resources, where storage and MLflow are, which run it belongs to."""
+"""Settings of steps on a Kubeflow cluster: resources, addresses of storage and MLflow, and the run they belong to."""
 
 import json
 from collections.abc import Callable
@@ -14,29 +14,29 @@ CONFIG = "mmkgc"
 CONFIG_KEYS = ("MMKGC_STORAGE", "MLFLOW_TRACKING_URI")
 OPTIONAL_CONFIG_KEYS = ("AWS_ENDPOINT_URL", "AWS_REGION", "MMKGC_S3_PATH_STYLE")
 OPTIONAL_SECRETS = {
-    "mmkgc-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # not where a service account grants access
+    "mmkgc-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # not needed if a service account grants access
     "mmkgc-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     "mmkgc-postgresql": ("PGPASSWORD",),  # of ``search.storage``
 }
 RUN_LABEL = "metadata.labels['pipeline/runid']"
 ANNOTATION = "mmkgc/run"
 LOGS_RECIPE = "evaluate"
-"""The step that logs the recipe to MLflow: one that always runs, and is never taken from the cache."""
+"""The step that logs the recipe to MLflow; it always runs and is never cached."""
 WRITABLE = {"MMKGC_HOME": "/tmp/mmkgc", "NUMBA_CACHE_DIR": "/tmp/numba", "HOME": "/tmp"}
-"""A pod may have any UID and a root that cannot be written: /tmp is a volume, and everything goes there."""
+"""A pod may have any UID and a read-only root file system, so all files are written to the volume /tmp."""
 
 
 def prepare(recipe: Recipe, image: str | None = None) -> Callable[[PipelineTask], None]:
-    """What is added to every task of the recipe's pipeline.
+    """A function that adds the cluster's settings to a task of the recipe's pipeline.
 
-    Run id and recipe are environment variables from the pod's label and annotation, not parameters: a parameter would
-    be part of the cache key, and no step would ever be found in the cache.
+    Run id and recipe are environment variables from the pod's label and annotation. As parameters they would be part of
+    the cache key, so that no step would ever be found in the cache.
     """
     about = {"experiment": recipe.name, "name": recipe.train.label, "tags": {"mmkgc.dataset": recipe.dataset}}
     parameters = {"params": recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"})}
 
     def add(task: PipelineTask) -> None:
-        step = task.component_spec.name.partition("-")[0]  # extract-visual is an extract
+        step = task.component_spec.name.partition("-")[0]  # extract-visual → extract
         pod = recipe.cluster.of(step)
         _environment(task, pod)
         told = about | (parameters if step == LOGS_RECIPE else {})
@@ -54,7 +54,7 @@ def prepare(recipe: Recipe, image: str | None = None) -> Callable[[PipelineTask]
 
 
 def pipeline_config(recipe: Recipe) -> dsl.PipelineConfig:
-    """What concerns the whole run: its workspace, its deadline, how long its pods are kept."""
+    """Settings of the whole run: its workspace, deadline, and how long its pods are kept."""
     cluster = recipe.cluster
     return dsl.PipelineConfig(
         workspace=dsl.WorkspaceConfig(size=cluster.workspace) if cluster.workspace else None,

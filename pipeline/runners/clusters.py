@@ -1,6 +1,6 @@
-"""Which cluster is meant, and how a user proves who they are: ``~/.config/mmkgc/clusters.yaml`` and the environment.
+"""Selects a cluster and its credentials, from ``~/.config/mmkgc/clusters.yaml`` and the environment.
 
-The file names clusters; it holds no secrets, only where they are::
+The file defines named clusters. It contains no secrets, only references to them::
 
     default: prod
     clusters:
@@ -26,7 +26,7 @@ SECRETS = ("token", "cookie", "password", "secret", "access_key")
 
 
 class Cluster(BaseModel):
-    """A cluster by name: where it is, where its store and MLflow are, and where its user's token is found."""
+    """A cluster: its address, store, MLflow server, and the source of the user's token."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +44,7 @@ class Cluster(BaseModel):
     pipeline_root: str | None = Field(None, description="where Kubeflow puts artifacts; default: the cluster's own")
 
     def headers(self) -> dict[str, str]:
-        """Who the user is. Raises UserError where a named file cannot be read."""
+        """HTTP headers that authenticate the user. Raises UserError if the token file cannot be read."""
         if token := os.environ.get(self.token_env):
             return {"Authorization": f"Bearer {token}"}
         file = Path(self.token_file).expanduser() if self.token_file else _service_account_token()
@@ -57,7 +57,7 @@ class Cluster(BaseModel):
         return {"Cookie": cookie} if cookie else {}
 
     def enter(self) -> None:
-        """Make store and MLflow of the cluster those of this process."""
+        """Set this process's environment variables to the cluster's store and MLflow server."""
         variables = {
             "MMKGC_STORAGE": self.storage,
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -68,9 +68,9 @@ class Cluster(BaseModel):
 
 
 def chosen(host: str | None, namespace: str | None = None) -> Cluster:
-    """The cluster of an address or a name; without either ``KFP_ENDPOINT``, else the file's default.
+    """The cluster with an address or name ``host``; by default ``KFP_ENDPOINT``, else the file's default.
 
-    Raises UserError where none is named, and for a file that is not as it should be.
+    Raises UserError if no cluster is named, and for an invalid file.
     """
     known, default = _known()
     wanted = host or os.environ.get("KFP_ENDPOINT") or default
@@ -118,6 +118,6 @@ def _known() -> tuple[dict[str, Cluster], str | None]:
 
 
 def _service_account_token() -> Path | None:
-    """The token that Kubernetes gives a pod for Kubeflow Pipelines, such as a notebook's."""
+    """Token file for Kubeflow Pipelines that Kubernetes mounts into a pod, such as a notebook's; None elsewhere."""
     file = Path(os.environ.get("KF_PIPELINES_SA_TOKEN_PATH") or SERVICE_ACCOUNT_TOKEN)
     return file if file.is_file() else None

@@ -1,4 +1,4 @@
-"""One line a step: its state, duration and progress."""
+"""Displays one line per step: its state, duration and progress."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ MARKS = {"run": ("▸", "cyan"), "done": ("✓", "green"), "cached": ("=", "gree
 
 
 class Display:
-    """Shows steps as they begin and end; on a terminal the running step's line is kept up to date."""
+    """Prints steps as they begin and end; on a terminal the line of the running step is updated."""
 
     def __init__(self, steps: Sequence[str], home: Path) -> None:
         self.steps, self.current, self.begun = list(steps), "", time.monotonic()
@@ -39,22 +39,22 @@ class Display:
         self.progress_file.unlink(missing_ok=True)
 
     def begin(self, step: str) -> None:
-        """A step's process starts."""
+        """Record that a step's process starts."""
         self.progress_file.unlink(missing_ok=True)
         self.current, self.begun = step, time.monotonic()
 
     def succeed(self, step: str) -> None:
-        """A step ended well."""
+        """Print that a step succeeded."""
         self._line("done", step, self._seconds(), end=True)
         self.current = ""
 
     def fail(self, step: str) -> None:
-        """A step ended with an error; it stays the current one, so that the error can name it."""
+        """Print that a step failed; it remains the current step, so that the error can name it."""
         self._line("failed", step, self._seconds(), end=True)
         self._ended.set()
 
     def cached(self, step: str) -> None:
-        """A step's output is already there."""
+        """Print that a step's output came from the cache."""
         self.current = step
         self._line("cached", step, "unchanged, from the cache", end=True)
         self.current = ""

@@ -1,4 +1,4 @@
-"""How a step's process ended, and what is told of it: one sentence where the cause is known."""
+"""Determines how a step's process ended, and describes it in one sentence if the cause is known."""
 
 import os
 import re
@@ -15,24 +15,24 @@ from mmkgc.components.runtime.errors import UserError
 GIGABYTE = 1 << 30
 LAST_LINES = 20
 SYSTEM = re.compile(r"(?:\[[Ee]rrno |\(os error )(\d+)")
-SQLITE = {"database or disk is full": 28, "readonly database": 30}  # SQLite's words for ENOSPC and EROFS
+SQLITE = {"database or disk is full": 28, "readonly database": 30}  # SQLite's messages for ENOSPC and EROFS
 
 
 class StepFailed(Exception):
-    """A step ended with an error that is not the user's: its traceback, and the log that holds the rest."""
+    """A step failed with an unexpected error; the message has its traceback and the path of the log."""
 
     def __init__(self, step: str, traceback: str, log: Path) -> None:
         super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
 
 
 class StepProcess:
-    """Runs a step's command as kfp does, which forgets how it ended; ``code`` remembers."""
+    """Runs a step's command as kfp does, and keeps its exit code in ``code``, which kfp discards."""
 
     def __init__(self) -> None:
         self.code = 0
 
     def __call__(self, full_command: Sequence[str], env_vars: dict[str, str] | None = None) -> int:
-        """Run the command, print what it prints, and return its exit code."""
+        """Run the command, print its output, and return its exit code."""
         pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         with subprocess.Popen(full_command, bufsize=1, env=os.environ | (env_vars or {}), **pipe) as process:  # type: ignore[call-overload]
             for line in process.stdout:
@@ -42,9 +42,9 @@ class StepProcess:
 
 
 def failure(step: str, log: Path, code: int) -> Exception:
-    """The signal, the user's error or the system's in one sentence, else the step's traceback.
+    """The exception for a failed step: one sentence for a signal, a UserError or a system error, else the traceback.
 
-    ``code``: what the step's process ended with; negative, or above 128 where its shell tells it, for a signal.
+    ``code``: exit code of the step's process. A signal gives a negative code, or one above 128 if reported by a shell.
     """
     if number := -code if code < 0 else max(0, code - 128):
         return _signalled(step, number, log)
@@ -65,7 +65,7 @@ def _signalled(step: str, number: int, log: Path) -> UserError:
     name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
     if number != signal.SIGKILL:
         return UserError(f"step '{step}'", f"ended by {name}", f"run again, it goes on where it was; the log: {log}")
-    taken = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIGABYTE  # of the largest process yet
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIGABYTE  # maximum over all child processes
     total = psutil.virtual_memory().total / GIGABYTE
     return UserError(
         f"step '{step}'",
@@ -76,7 +76,7 @@ def _signalled(step: str, number: int, log: Path) -> UserError:
 
 
 def _traceback(log: Path) -> list[str]:
-    """Lines of the log's last traceback, to the error's own line; without one, the log's last lines."""
+    """Lines of the log's last traceback up to the error; without a traceback, the log's last lines."""
     lines = [line.removeprefix("    ") for line in log.read_text(encoding="utf-8").splitlines()]
     begins = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     traceback = lines[begins[-1] :] if begins else lines[-LAST_LINES:]

@@ -1,7 +1,7 @@
-"""The REST API of Kubeflow Pipelines (v2beta1), as far as runs and schedules need it.
+"""A client of the REST API of Kubeflow Pipelines (v2beta1) for runs and schedules.
 
-``kfp.Client`` is not used: it waits for ever for a cancelled run, tries an absent host for half a minute, ignores
-caching options, and its runs know no plugins.
+``kfp.Client`` is not used because it waits forever for a cancelled run, retries an absent host for half a minute,
+ignores caching options, and does not support plugins in runs.
 """
 
 import json
@@ -24,11 +24,11 @@ MENDS = {
 
 
 class Unavailable(Exception):
-    """The cluster does not answer, or says that it cannot just now: worth another try."""
+    """The cluster does not answer or is temporarily unavailable; the call may be retried."""
 
 
 class Kubeflow:
-    """One cluster's API. Every call raises UserError for what the user can mend and Unavailable for what may pass."""
+    """API of one cluster. Calls raise UserError for errors the user can fix, Unavailable for temporary ones."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -36,7 +36,7 @@ class Kubeflow:
         self._http = httpx.Client(base_url=self.host, timeout=TIMEOUT_SECONDS, follow_redirects=False)
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment, which is made if it is not there."""
+        """Id of the experiment, which is created if it does not exist."""
         predicate = {"predicates": [{"operation": "EQUALS", "key": "name", "string_value": name}]}
         query = self._scoped({"filter": json.dumps(predicate)})
         found = self._call("GET", "/apis/v2beta1/experiments", query).get("experiments") or []
@@ -50,33 +50,33 @@ class Kubeflow:
         return self._call("POST", "/apis/v2beta1/runs", body=body)["run_id"]
 
     def run(self, run_id: str) -> dict[str, Any]:
-        """A run with the details of its tasks."""
+        """Get a run with the details of its tasks."""
         return self._call("GET", f"/apis/v2beta1/runs/{run_id}")
 
     def runs(self, count: int = 20) -> list[dict[str, Any]]:
-        """The newest runs, newest first."""
+        """List the newest runs, newest first."""
         query = self._scoped({"page_size": str(count), "sort_by": "created_at desc"})
         return self._call("GET", "/apis/v2beta1/runs", query).get("runs") or []
 
     def cancel(self, run_id: str) -> None:
-        """End a run: its pods are told to stop."""
+        """Cancel a run and terminate its pods."""
         self._call("POST", f"/apis/v2beta1/runs/{run_id}:terminate")
 
     def retry(self, run_id: str) -> None:
-        """Let a failed or cancelled run go on from the steps that did not succeed."""
+        """Resume a failed or cancelled run from the steps that did not succeed."""
         self._call("POST", f"/apis/v2beta1/runs/{run_id}:retry")
 
     def log(self, run_id: str, pod: str) -> str:
-        """What a pod has printed so far."""
+        """Get the current log of a pod."""
         path = f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log"
         return self._answer("GET", path, None, None).text
 
     def create_schedule(self, body: dict[str, Any]) -> str:
-        """Make a recurring run; returns its id."""
+        """Create a recurring run; returns its id."""
         return self._call("POST", "/apis/v2beta1/recurringruns", body=body)["recurring_run_id"]
 
     def schedules(self) -> list[dict[str, Any]]:
-        """The recurring runs."""
+        """List the recurring runs."""
         found = self._call("GET", "/apis/v2beta1/recurringruns", self._scoped({"page_size": "100"}))
         return found.get("recurringRuns") or found.get("recurring_runs") or []
 
@@ -85,15 +85,15 @@ class Kubeflow:
         self._call("POST", f"/apis/v2beta1/recurringruns/{schedule_id}:{action}")
 
     def delete_schedule(self, schedule_id: str) -> None:
-        """Delete a recurring run; runs that it made stay."""
+        """Delete a recurring run; the runs that it started are kept."""
         self._call("DELETE", f"/apis/v2beta1/recurringruns/{schedule_id}")
 
     def health(self) -> dict[str, Any]:
-        """What the API says of itself."""
+        """Get the health status of the API."""
         return self._call("GET", "/apis/v2beta1/healthz")
 
     def link(self, run_id: str) -> str:
-        """The run's page."""
+        """URL of the run's page."""
         return f"{self.host}/#/runs/details/{run_id}"
 
     def _scoped(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,10 @@ class Kubeflow:
 
 
 def patiently(call: Any, *arguments: Any, seconds: float = 300.0, pause: float = 5.0, tell: Any = None) -> Any:
-    """Call again while the cluster is unavailable, for so long; then a UserError. ``tell`` hears of each failure."""
+    """Retry ``call`` while the cluster is unavailable, at most for ``seconds``; then raise UserError.
+
+    ``tell`` is called with the message of each failure.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine: the cluster's DAG in child processes, with files and an embedded MLflow."""
+"""Runs the pipeline locally: the same DAG as on a cluster, in child processes, with files and an embedded MLflow."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ from mmkgc.pipeline.runners.failure import StepProcess, failure
 def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
     """Run every step and return the URIs of the pipeline's outputs by name.
 
-    Raises UserError when a step refuses its input, StepFailed when it breaks.
+    Raises UserError if the input of a step is invalid, StepFailed for other errors.
     """
     settings = Settings.from_env()
     data = fingerprint(recipe.dataset) + increments.fingerprint(recipe.ingest.increments)
@@ -69,7 +69,7 @@ def _run_kfp(
 
 
 def forget_changed_outputs(cache_root: Path) -> None:
-    """Drop cache entries whose stored output is gone or is no longer what its digest says, and damaged entries."""
+    """Remove damaged cache entries, and those whose stored output is missing or does not match its digest."""
     for entry in cache_root.glob("*.json"):
         try:
             uris = [value["uri"] for value in json.loads(entry.read_text()).values() if isinstance(value, dict)]
@@ -82,7 +82,7 @@ def forget_changed_outputs(cache_root: Path) -> None:
 
 
 def _intact(stored: Path) -> bool:
-    """Whether a folder is what its name says, or a manifest of features and its files are."""
+    """Whether a folder matches the digest in its name, or the files of a feature manifest match theirs."""
     if stored.is_file():
         return repair(str(stored), open_storage())
     return stored.is_dir() and digests.of_folder(stored) == stored.name
@@ -90,7 +90,7 @@ def _intact(stored: Path) -> bool:
 
 @contextmanager
 def _environment(run_id: str, progress_file: Path) -> Iterator[None]:
-    """What the steps' processes inherit: the MLflow parent, and where to tell their progress."""
+    """Set the environment that the steps' processes inherit: the MLflow parent run and the progress file."""
     settings = Settings.from_env()
     added = {
         "MLFLOW_RUN_ID": run_id,
@@ -110,7 +110,7 @@ def _environment(run_id: str, progress_file: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet(follower: "Follower") -> Iterator[None]:
-    """Send what kfp and the steps print to the follower."""
+    """Redirect the output of kfp and of the steps to the follower."""
     handler = logging.StreamHandler(follower)
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
@@ -124,7 +124,7 @@ def _quiet(follower: "Follower") -> Iterator[None]:
 
 
 class Follower:
-    """A text stream that writes the log file and tells the display which step begins, ends, or comes from the cache."""
+    """A text stream that writes the log file and updates the display when a step begins, ends, or is cached."""
 
     EVENTS = (
         (re.compile(r"Executing task .*?'([\w-]+)'"), "begin"),
@@ -138,7 +138,7 @@ class Follower:
         self.steps = {dag.task_name(step): step for step in display.steps}
 
     def write(self, text: str) -> int:
-        """Take part of the output; whole lines are looked at."""
+        """Write a part of the output; only complete lines are processed."""
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
             self.file.write(masked(line) + "\n")
@@ -148,8 +148,8 @@ class Follower:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits: the file is line-buffered."""
+        """Do nothing, since the file is line-buffered."""
 
     def isatty(self) -> bool:
-        """Never a terminal: no colours, no bars."""
+        """Return False, so that no colours or progress bars are written."""
         return False

@@ -1,4 +1,4 @@
-"""What a Kubeflow run left in MLflow: its metrics and its model; and the end of a run that was cancelled."""
+"""Reads the metrics and model of a Kubeflow run from MLflow, and ends the MLflow runs of a cancelled run."""
 
 import os
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ SHOWN = ("test/mrr", "test/hits_at_1", "test/hits_at_10", "baseline/mrr")
 
 
 def lines(run_id: str) -> Iterator[str]:
-    """What there is to say of a run's end; one sentence where MLflow is not named here, or does not answer."""
+    """Lines that summarize an ended run, or one sentence if MLflow is not configured or does not answer."""
     if "MLFLOW_TRACKING_URI" not in os.environ:
         yield "metrics and model are in the cluster's MLflow (set MLFLOW_TRACKING_URI to see them here)"
         return
     try:
         found = pipeline_run.find(_client(), run_id)
-    except Exception as error:  # MLflow raises what its store raises
+    except Exception as error:  # MLflow passes on exceptions of its store
         yield f"MLflow at {Settings.from_env().tracking_uri} does not answer: {_first_line(error)}"
         return
     if found is None:
@@ -36,7 +36,7 @@ def lines(run_id: str) -> Iterator[str]:
 
 
 def close(run_id: str, state: str) -> None:
-    """End the MLflow runs that killed pods of an ended run could not end. Silent where MLflow cannot be reached."""
+    """End the MLflow runs that killed pods left open. Does nothing if MLflow cannot be reached."""
     if "MLFLOW_TRACKING_URI" not in os.environ:
         return
     try:
@@ -54,7 +54,7 @@ def close(run_id: str, state: str) -> None:
 
 
 def _client() -> Any:
-    """A client that says within seconds that its server is absent."""
+    """An MLflow client that fails within seconds if its server is absent."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
     return tracking.client()

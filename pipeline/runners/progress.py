@@ -1,4 +1,4 @@
-"""How far a Kubeflow run is: its steps, in the order of the pipeline, read from the API's details."""
+"""Progress of a Kubeflow run: its steps in pipeline order, from the details in the API."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 WORKS = "executor"
-"""Name that Kubeflow gives a task's own pod, ``executor(1)`` the second attempt's."""
+"""Kubeflow's name of a task's pod; ``executor(1)`` is the second attempt."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A task of the pipeline: its state, how long it takes or took, and its pods, one an attempt."""
+    """A task of the pipeline: its state, duration so far, and pods, one per attempt."""
 
     name: str
     state: str  # pending, running, succeeded, cached, skipped, failed, canceled
@@ -22,7 +22,7 @@ class Step:
 
 
 def steps(run: Mapping[str, Any]) -> list[Step]:
-    """The steps of a run as ``GET /runs/{id}`` answers it."""
+    """The steps of a run, which is the JSON of ``GET /runs/{id}``."""
     details = (run.get("run_details") or {}).get("task_details") or []
     by_name: dict[str | None, dict[str, Any]] = {}
     for detail in details:
@@ -32,7 +32,7 @@ def steps(run: Mapping[str, Any]) -> list[Step]:
 
 
 def _tasks(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and shown name of the pipeline's tasks, each after those that it waits for."""
+    """Name and display name of the pipeline's tasks, in topological order."""
     document = run.get("pipeline_spec") or {}
     tasks = document.get("pipeline_spec", document).get("root", {}).get("dag", {}).get("tasks", {})
     order = TopologicalSorter({name: task.get("dependentTasks", []) for name, task in sorted(tasks.items())})
@@ -41,13 +41,13 @@ def _tasks(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 class _Tree:
-    """Details by what they belong to."""
+    """The task details as a tree."""
 
     def __init__(self, details: list[dict[str, Any]]) -> None:
         self._by_id = {detail.get("task_id"): detail for detail in details}
 
     def below(self, detail: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Every detail below one, in order."""
+        """All descendants of a detail, in order."""
         for child in detail.get("child_tasks") or []:
             if found := self._by_id.get(child.get("task_id")):
                 yield found
@@ -73,7 +73,7 @@ def _seconds(detail: Mapping[str, Any]) -> float | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    """A time of the API; Kubernetes writes none as the year 1 or 1970."""
+    """Parse a time of the API; Kubernetes encodes a missing time as the year 1 or 1970."""
     if not text:
         return None
     found = datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,4 +1,4 @@
-"""A recipe as a run, or a schedule, of a Kubeflow cluster."""
+"""Converts a recipe to a run or a schedule of a Kubeflow cluster."""
 
 import json
 import os
@@ -25,9 +25,9 @@ from mmkgc.pipeline.runners.kubeflow import Kubeflow
 def body(
     recipe: Recipe, kubeflow: Kubeflow, name: str | None, experiment: str | None, cache: bool, given: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What Kubeflow is asked to run: inputs are in the store, the pipeline is compiled, its parameters have values.
+    """The request body of a run: publishes the inputs to the store, compiles the pipeline and sets its parameters.
 
-    ``given`` changes parameters. Raises UserError for an input that is missing and an image that is not named.
+    ``given`` overrides parameters. Raises UserError for a missing input, and if no image is configured.
     """
     cluster = kubeflow.cluster
     image = image_of(cluster)
@@ -50,7 +50,7 @@ def body(
 
 
 def compiled(recipe: Recipe, image: str | None = None) -> dict[str, Any]:
-    """The pipeline and what its pods ask for, as the API takes them."""
+    """Pipeline and platform specification of a recipe, as the API expects them."""
     from kfp import compiler
 
     from mmkgc.pipeline import dag
@@ -65,7 +65,7 @@ def compiled(recipe: Recipe, image: str | None = None) -> dict[str, Any]:
 
 
 def image_of(cluster: Cluster) -> str:
-    """The image of the steps, by a name that a node can pull."""
+    """The image of the steps. Raises UserError if none is configured, or nodes cannot pull it."""
     image = os.environ.get("MMKGC_IMAGE") or cluster.image
     mend = "set MMKGC_IMAGE, or `image:` of the cluster, to REGISTRY/mmkgc@sha256:… (infra/README.md)"
     if not image:
@@ -76,14 +76,14 @@ def image_of(cluster: Cluster) -> str:
 
 
 def forget_cache(spec: dict[str, Any]) -> None:
-    """Run every step. Caching is only ever switched off: on for all, it would skip evaluation and registration."""
+    """Disable caching for all tasks. (Enabling it for all would skip evaluation and registration.)"""
     for component in (spec["root"], *spec["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task["cachingOptions"] = {}
 
 
 def refuse_local_paths(document: dict[str, Any], found: list[inputs.LocalInput]) -> None:
-    """Raises UserError where the pipeline still names a file of this machine."""
+    """Raise UserError if the pipeline still contains the path of a local file."""
     text = json.dumps(document, ensure_ascii=False)
     for key, path in found:
         if str(path.resolve()) in text:
@@ -91,7 +91,7 @@ def refuse_local_paths(document: dict[str, Any], found: list[inputs.LocalInput])
 
 
 def _parameters(recipe: Recipe, image: str) -> dict[str, str]:
-    """What a cache key cannot see: the data, and the code that runs, which an image's digest says best."""
+    """Inputs that must be part of cache keys: fingerprint of the data, and digest of the image or else of the code."""
     data = fingerprint(recipe.dataset) + increments.fingerprint(recipe.ingest.increments)
     digest = re.search(r"@sha256:([0-9a-f]{64})$", image)
     return {"data": data, "code": digest[1] if digest else digests.of_code()}

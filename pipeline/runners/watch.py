@@ -1,4 +1,4 @@
-"""Follows a Kubeflow run until it ends: one line a step, and what a failed one said."""
+"""Follows a Kubeflow run until it ends: one line per step, and the log of failed steps."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from mmkgc.pipeline.runners.progress import Step, steps
 POLL_SECONDS = 3.0
 LOG_LINES = 15
 KFP_BEGINS = " {}[]"
-"""What the lines of kfp's executor begin with."""
+"""First characters of the lines that kfp's executor prints."""
 MARKS = {
     "pending": ("·", None), "running": ("▸", "cyan"), "succeeded": ("✓", "green"), "cached": ("=", "green"),
     "skipped": ("-", None), "failed": ("✗", "red"), "canceling": ("▸", "yellow"), "canceled": ("✗", "yellow"),
@@ -23,7 +23,7 @@ SAID = {"cached": "unchanged, from the cache", "skipped": "not needed", "pending
 
 
 def follow(kubeflow: Kubeflow, run_id: str) -> dict[str, Any]:
-    """Show the run's steps until it ends, and return the run. Outages of minutes are waited for."""
+    """Show the run's steps until it ends, and return the run. Outages of a few minutes are tolerated."""
     table = Table()
     while True:
         run = patiently(kubeflow.run, run_id, pause=POLL_SECONDS, tell=table.note)
@@ -38,7 +38,7 @@ def follow(kubeflow: Kubeflow, run_id: str) -> dict[str, Any]:
 
 
 class Table:
-    """The steps on stderr: on a terminal a table that is kept up to date, else a line when a step begins or ends."""
+    """Prints steps to stderr: on a terminal a table that is updated, else a line when a step begins or ends."""
 
     def __init__(self) -> None:
         self.live = sys.stderr.isatty()
@@ -46,7 +46,7 @@ class Table:
         self._told: dict[str, tuple[str, int]] = {}
 
     def show(self, found: list[Step], last_line: Callable[[Step], str]) -> None:
-        """Draw the steps as they are now."""
+        """Print the current state of the steps."""
         self._noted = ""
         if self.live:
             lines = [line(step, last_line(step) if step.state == "running" else "") for step in found]
@@ -58,7 +58,7 @@ class Table:
                 click.echo(line(step), err=True)
 
     def note(self, text: str) -> None:
-        """Say once that the cluster does not answer."""
+        """Print a message such as that the cluster does not answer, once."""
         if text != self._noted:
             click.secho(f"  {text}; trying again", fg="yellow", err=True)
             self._noted, self._height = text, 0
@@ -70,7 +70,7 @@ class Table:
 
 
 def line(step: Step, last: str = "") -> str:
-    """One step: mark, name, duration, attempts beyond the first, and the last line of its log."""
+    """Format a step: mark, name, duration, number of attempts if several, and the last line of its log."""
     mark, colour = MARKS.get(step.state, ("?", None))
     took = SAID.get(step.state, f"{step.seconds:7.1f} s" if step.seconds is not None else "")
     attempts = f"  attempt {len(step.pods)}" if len(step.pods) > 1 else ""
@@ -78,7 +78,7 @@ def line(step: Step, last: str = "") -> str:
 
 
 def log_of(kubeflow: Kubeflow, run_id: str, step: Step) -> str:
-    """What the step's last pod has printed; empty where there is no pod, or it is gone."""
+    """Log of the step's last pod; empty if there is no pod or it was deleted."""
     if not step.pods:
         return ""
     try:
@@ -88,13 +88,13 @@ def log_of(kubeflow: Kubeflow, run_id: str, step: Step) -> str:
 
 
 def refusal(log: str) -> str | None:
-    """The sentence that ends a step whose input was refused."""
+    """The message of the last UserError in a log; None if there is none."""
     found = [text.partition("UserError: ")[2] for text in log.splitlines() if "UserError: " in text]
     return found[-1] if found else None
 
 
 def last_line(log: str) -> str:
-    """The last thing that a step said itself: kfp's executor begins every log with the step's input as JSON."""
+    """The last line printed by the step itself; kfp's executor starts every log with the step's input as JSON."""
     said = [text for text in log.splitlines() if text.strip() and text[0] not in KFP_BEGINS]
     return said[-1].strip() if said else ""
 

@@ -1,4 +1,4 @@
-"""A typed client of the gateway, synchronous and asynchronous, for applications.
+"""Typed clients of the gateway, synchronous and asynchronous.
 
 with Client("http://127.0.0.1:8080", key) as client:
     client.complete({"head": "Norway", "relation": "borders"}).predictions[0].name
@@ -24,7 +24,7 @@ _ANSWERS = TypeAdapter(Answers)
 
 
 class ClientError(Exception):
-    """The gateway refused a request, or could not be reached; ``status`` is HTTP's, 0 if there was no answer."""
+    """The gateway refused a request or could not be reached; ``status``: HTTP status, 0 for invalid arguments."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class ClientError(Exception):
 
 
 class QueryFailed(Exception):
-    """One query could not be answered; ``problem`` says why and what may have been meant."""
+    """One query could not be answered; ``problem`` has the reason and suggestions."""
 
     def __init__(self, problem: Problem) -> None:
         near = ", ".join(str(item.name) for item in problem.nearest)
@@ -41,7 +41,7 @@ class QueryFailed(Exception):
 
 
 class _Shared:
-    """What both clients do alike."""
+    """Common part of both clients."""
 
     def __init__(self, url: str, key: str, retries: int) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
@@ -57,13 +57,13 @@ class _Shared:
         return (0.1 * 2**attempt for attempt in range(self.retries))
 
     def batches(self, queries: Sequence[Asked]) -> Iterator[dict[str, Any]]:
-        """Request bodies of at most as many queries, and as costly ones, as the gateway takes."""
+        """Request bodies within the gateway's limits on the number and cost of queries."""
         for batch in batches([_json(query) for query in queries]):
             yield {"queries": batch}
 
 
 class Client(_Shared):
-    """Asks a gateway at ``url`` with an API ``key``; a busy one (429, 503) is asked again up to ``retries`` times."""
+    """Client of the gateway at ``url`` with an API ``key``; repeats requests up to ``retries`` times on 429 or 503."""
 
     def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
         super().__init__(url, key, retries)
@@ -85,7 +85,7 @@ class Client(_Shared):
         return _only(_read(self._send("POST", "/v1/score", json=body)), Scored)
 
     def entities(self, text: str = "", limit: int = 10) -> list[dict[str, Any]]:
-        """Entities whose name fits ``text``: key, name, type, and whether there is a picture."""
+        """Entities whose name matches ``text``: key, name, type, and whether there is a picture."""
         return self._send("GET", "/v1/entities", params={"q": text, "limit": limit}).json()["entities"]
 
     def relations(self) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ class Client(_Shared):
         return self._send("GET", "/v1/relations").json()["relations"]
 
     def model(self) -> dict[str, Any]:
-        """Who the model is."""
+        """Description of the model."""
         return self._send("GET", "/v1/model").json()
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -117,7 +117,7 @@ class Client(_Shared):
 
 
 class AsyncClient(_Shared):
-    """``Client`` for asynchronous programs; the batches of one call run one after the other."""
+    """Asynchronous ``Client``; the batches of one call are sent one after the other."""
 
     def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
         super().__init__(url, key, retries)
@@ -141,7 +141,7 @@ class AsyncClient(_Shared):
         return _only(_read(await self._send("POST", "/v1/score", json=body)), Scored)
 
     async def model(self) -> dict[str, Any]:
-        """Who the model is."""
+        """Description of the model."""
         return (await self._send("GET", "/v1/model")).json()
 
     async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -182,12 +182,12 @@ def _only(answers: list[Any], kind: type) -> Any:
 
 
 def _unreachable(url: str, error: Exception) -> httpx.Response:
-    """A refusal that is tried again, like a busy server's."""
+    """A response that is retried like that of a busy server."""
     return httpx.Response(503, json={"error": {"message": f"no answer from {url}: {error}"}})
 
 
 def _wait(response: httpx.Response, delay: float) -> float:
-    """As long as the server asks for, but at least ``delay``."""
+    """Seconds to wait: the response's ``retry-after``, but at least ``delay``."""
     asked = response.headers.get("retry-after", "")
     return max(delay, float(asked)) if asked.replace(".", "", 1).isdigit() else delay
 

@@ -1,8 +1,8 @@
-"""What a query costs the model, known before any work: a plain one costs 1.
+"""Estimates the cost of a query before it is run, relative to a plain query, which costs 1.
 
-The figures are those of `python tests/benchmarks/costs.py` with 15,000 entities and 400,000 train triples, on which a
-plain query takes 0.65 ms of one core: an explained prediction takes 2 to 3 ms, 1,000 predictions instead of ten 3 ms, a
-text 9 ms and 72 ms more per 1,000 characters until it is cut, a picture 300 ms (VGG-16) and 14 ms per megapixel.
+The constants were measured by `python tests/benchmarks/costs.py` with 15,000 entities and 400,000 train triples on one
+core. A plain query takes 0.65 ms, an explained prediction 2 to 3 ms, 1,000 predictions instead of ten 3 ms, a text 9 ms
+plus 72 ms per 1,000 characters until it is truncated, a picture 300 ms (VGG-16) plus 14 ms per megapixel.
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from mmkgc.serving.api.protocol import MAX_BATCH, MAX_K
 
-MAX_COST = 16_000  # of a request: about ten seconds of one core
-EXPLAINED = 4  # a prediction
-LISTED = 100  # so many predictions or candidates cost 1
-TEXT, CHARACTERS, LONGEST = 15, 9, 1_000  # a text, so many of its characters cost 1, and what is read of it
-PICTURE, MEGAPIXEL, LARGEST = 500, 20, 25  # a picture, each of its megapixels, and their limit
+MAX_COST = 16_000  # per request: about ten seconds of one core
+EXPLAINED = 4  # per explained prediction
+LISTED = 100  # predictions or candidates per unit of cost
+TEXT, CHARACTERS, LONGEST = 15, 9, 1_000  # cost of a text, characters per unit of cost, characters read
+PICTURE, MEGAPIXEL, LARGEST = 500, 20, 25  # cost of a picture, cost per megapixel, limit in megapixels
 LOOKUP = 10  # a search, a list of relations or of proposals
-HEADER = 1 << 16  # characters of base64 in which a picture's size is found, as a rule
+HEADER = 1 << 16  # base64 characters that usually contain a picture's size
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 EXPLANATION = (
     f"a query costs 1, each explained prediction {EXPLAINED} more, a text up to {TEXT + LONGEST // CHARACTERS}, "
@@ -28,15 +28,15 @@ EXPLANATION = (
 
 
 class Priced(NamedTuple):
-    """A query as JSON, in ASCII, and its cost."""
+    """A query as ASCII JSON, and its cost."""
 
     content: bytes
     cost: int
 
 
 def priced(query: Any) -> Priced:
-    """A query with its price; one that is malformed, which is refused later, costs what it would if it were not."""
-    return Priced(json.dumps(query).encode(), cost(query))  # ASCII: a text may hold half a surrogate pair
+    """A query with its cost. A malformed query, which is refused later, costs as much as a valid one."""
+    return Priced(json.dumps(query).encode(), cost(query))  # ASCII: a text may contain a lone surrogate
 
 
 def cost(query: Any) -> int:
@@ -44,7 +44,7 @@ def cost(query: Any) -> int:
     if not isinstance(query, Mapping):
         return 1
     k = query.get("k", 10)
-    k = min(k, MAX_K) if isinstance(k, int) and k > 0 else MAX_K  # other types may be read as any number
+    k = min(k, MAX_K) if isinstance(k, int) and k > 0 else MAX_K  # other types may be coerced to any number
     if all(query.get(part) is not None for part in ("head", "relation", "tail")):
         k = 1
     explained = EXPLAINED * k if query.get("explain", False) is not False else 0
@@ -52,7 +52,7 @@ def cost(query: Any) -> int:
 
 
 def batches(queries: Sequence[Any], limit: int = MAX_COST) -> Iterator[list[Any]]:
-    """The queries in requests that each cost at most ``limit``, or hold a single query."""
+    """Split the queries into batches that cost at most ``limit``, or contain a single query."""
     batch: list[Any] = []
     spent = 0
     for query in queries:
@@ -79,14 +79,14 @@ def _unseen(query: Mapping[str, Any]) -> int:
 
 
 def _megapixels(image: str) -> int:
-    """Size of a picture in base64, by its header alone; the largest where that cannot be read."""
+    """Megapixels of a base64 picture, from its header; the maximum if the header cannot be read."""
     from PIL import Image
 
     for part in (image[:HEADER], image):
         try:
             with Image.open(BytesIO(b64decode(part)), formats=FORMATS) as opened:
                 return min(opened.width * opened.height // 1_000_000, LARGEST)
-        except Exception:  # Pillow raises whatever the damaged bytes lead to
+        except Exception:  # damaged bytes make Pillow raise exceptions of any type
             continue
     return LARGEST
 

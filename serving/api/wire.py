@@ -1,4 +1,4 @@
-"""Answers as bytes: a JSON document with one answer a line, so that whoever passes them on need not parse them."""
+"""Answers as bytes: a JSON document with one answer per line, so that the gateway forwards them without parsing."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ Name = dict[str, str]
 
 
 def join(model: Name, answers: Sequence[bytes]) -> bytes:
-    """The JSON of ``protocol.Answers`` from that of each answer; no answer holds a line break."""
+    """The JSON of ``protocol.Answers`` from the JSON of each answer, which must not contain a line break."""
     return to_json({"model": model})[:-1] + b',"answers":[\n' + b",\n".join(answers) + b"\n]}"
 
 
@@ -19,7 +19,7 @@ def split(body: bytes) -> tuple[Name, list[bytes]]:
 
 
 def outcome(answer: bytes) -> tuple[str, str]:
-    """Direction and status of one answer, which begins with either; the direction of a failed one is unknown."""
+    """Direction and status of one answer, read from its first key; the direction of a failed answer is unknown."""
     if answer.startswith(b'{"error":'):
         return "unknown", from_json(answer)["error"]["code"]
     return answer.split(b'"', 4)[3].decode(), "ok"

@@ -1,4 +1,4 @@
-"""From ids and scores to the JSON of answers."""
+"""Formats ids and scores as the JSON of answers."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Writer:
-    """Writes answers with keys and names, calibrated probabilities, marks and explanations."""
+    """Writes answers with keys and names, calibrated probabilities, ``known`` marks and explanations."""
 
     def __init__(self, bundle: Bundle, resolver: Resolver) -> None:
         self.model, self.calibration = bundle.model, bundle.calibration
@@ -29,7 +29,7 @@ class Writer:
     def write(
         self, kind: Kind, group: Sequence[Resolved], ids: np.ndarray, scores: np.ndarray, known: np.ndarray
     ) -> list[Json]:
-        """Answers of a group; chosen ``ids``, their ``scores`` and whether they are ``known``, each ``[B, k]``."""
+        """Answers of a group of queries; chosen ``ids``, their ``scores`` and ``known`` marks are ``[B, k]`` each."""
         asked = zip(group, ids.tolist(), strict=True)
         found = [[index for index in row if index >= 0][: query.query.k] for query, row in asked]
         rounded = np.round(scores.astype(float), DECIMALS)
@@ -63,8 +63,9 @@ class Writer:
         return asked
 
     def _reasons(self, kind: Kind, group: Sequence[Resolved], found: Sequence[list[int]]) -> list[list[Json]]:
-        """Modality shares and supporting triples of each prediction, nothing where a query does not ask for them; all
-        of a group in one pass.
+        """Modality weights and supporting triples of each prediction, computed for the whole group in one pass.
+
+        The list of a query without ``explain`` is empty.
         """
         explained = [query.query.explain and kind.unseen_part is None for query in group]
         triples = [
@@ -76,14 +77,14 @@ class Writer:
         return [list(islice(reasons, len(ids))) if wanted else [] for ids, wanted in zip(found, explained, strict=True)]
 
     def _predicted(self, kind: Kind, query: Resolved, ids: list[int]) -> Tensor:
-        """The triples ``[k, 3]`` that a query is answered with."""
+        """The predicted triples ``[k, 3]`` of a query."""
         triples = torch.tensor([query.head or 0, query.relation or 0, query.tail or 0]).repeat(len(ids), 1)
         if kind.direction is not Direction.TRIPLE:
             triples[:, ("head", "relation", "tail").index(kind.direction.value)] = torch.tensor(ids, dtype=torch.long)
         return triples
 
     def _why(self, triples: Tensor) -> list[Json]:
-        """Modality shares and supporting triples of each of ``triples`` ``[B, 3]``."""
+        """Modality weights and supporting triples of each of ``triples`` ``[B, 3]``."""
         shares = self.model.modality_weights(triples) if len(triples) else None
         rounded = shares and {m: np.round(share.double().numpy(), DECIMALS).tolist() for m, share in shares.items()}
         return [

@@ -1,4 +1,4 @@
-"""The index of a large graph's entities, built and measured when the model is packaged."""
+"""Builds the FAISS index of a large graph's entities and measures its recall, when the model is packaged."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,9 +22,10 @@ SEED = 0
 
 
 def build_index(bundle: Bundle, recall: float, queries: int) -> tuple[Index, IndexInfo] | None:
-    """An index that finds ``recall`` of the true top 10 of ``queries`` queries of the train triples.
+    """Build an index whose recall@10 on ``queries`` queries from the train triples is at least ``recall``.
 
-    None where the interaction allows none, or where that needs a quarter of all cells: then a scan is as good.
+    Returns None if the interaction cannot be indexed, or if a search would probe more than a quarter of the cells: an
+    exact scan is then as fast.
     """
     model = bundle.model.freeze()
     vectors = searchable(model)
@@ -44,12 +45,12 @@ def build_index(bundle: Bundle, recall: float, queries: int) -> tuple[Index, Ind
 
 
 def cells_of(n: int) -> int:
-    """How many cells: about 4 √N, a power of two."""
+    """Number of cells: the power of two nearest to 4 √N."""
     return 1 << round(np.log2(4 * n**0.5))
 
 
 def kind_of(cells: int) -> str:
-    """FAISS's name of the index: an inverted file of cells, a byte a coordinate."""
+    """FAISS factory string: an inverted file with one byte per coordinate."""
     return f"IVF{cells},SQ8"
 
 
@@ -70,7 +71,7 @@ def make(model: Model, vectors: np.ndarray, cells: int) -> Any:
 
 
 def sample(bundle: Bundle, queries: int) -> Iterator[tuple[Side, torch.Tensor]]:
-    """Train triples ``[n, 3]``, a few at a time, whose tails or heads are asked for."""
+    """Random train triples in batches ``[n, 3]``, each with the side to predict; the sides alternate."""
     generator = torch.Generator().manual_seed(SEED)
     triples = bundle.train[torch.randint(len(bundle.train), (queries,), generator=generator)]
     for number, part in enumerate(triples.split(AT_ONCE)):
@@ -79,14 +80,14 @@ def sample(bundle: Bundle, queries: int) -> Iterator[tuple[Side, torch.Tensor]]:
 
 @torch.inference_mode()
 def best(model: Model, side: Side, triples: torch.Tensor) -> np.ndarray:
-    """The true top 10 ``[n, 10]`` of queries, by comparing with all entities."""
+    """The true top 10 ``[n, 10]`` of the queries, by an exact scan of all entities."""
     known = triples[:, HEAD if side == "tail" else TAIL]
     return top_k(model.score_all(model.everyone(), known, triples[:, RELATION], side).numpy(), TOP)
 
 
 @torch.inference_mode()
 def measure(index: Index, asked: list[tuple[Side, torch.Tensor]], truth: list[np.ndarray]) -> float:
-    """Mean share of the true best that the index finds."""
+    """Recall of the index: the mean fraction of the true top 10 that it finds."""
     shares = []
     for (side, triples), rows in zip(asked, truth, strict=True):
         known = index.model.everyone().modal.rows(triples[:, HEAD if side == "tail" else TAIL])

@@ -1,4 +1,4 @@
-"""Small pictures of the entities, made from the graph's images."""
+"""Makes thumbnails of the entities from the graph's images."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,9 +15,9 @@ from mmkgc.feature_store.storage import Storage
 
 
 def write_thumbnails(path: Path, mmkg: MMKG, storage: Storage, pixels: int) -> None:
-    """Write one WebP of at most ``pixels`` a side for each entity with an image, its first that can be used.
+    """Write one WebP of at most ``pixels`` a side for each entity with an image, from its first usable image.
 
-    The file is safetensors, a byte array a key: a header of offsets and the pictures, memory-mapped when read.
+    The file is in safetensors format, one byte array per entity key; readers memory-map it.
     """
     pairs = zip(mmkg.graph.entities.keys, mmkg.content("visual"), strict=True)
     pictured = [(key, images) for key, images in pairs if images]
@@ -30,7 +30,7 @@ def write_thumbnails(path: Path, mmkg: MMKG, storage: Storage, pixels: int) -> N
 
 
 def _first(images: Iterable[bytes], pixels: int) -> bytes | None:
-    """WebP of the first image that can be used."""
+    """WebP of the first usable image."""
     for data in images:
         with suppress(Unusable):
             return _thumbnail(data, pixels)

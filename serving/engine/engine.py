@@ -1,4 +1,4 @@
-"""Answers completion queries with a bundle: the one place where serving scores, whatever server is in front."""
+"""Answers completion queries with a bundle. All serving code scores through this engine."""
 
 import math
 import time
@@ -26,20 +26,20 @@ from mmkgc.serving.engine.tables import read_tables
 from mmkgc.serving.engine.thumbnails import FILE as THUMBNAILS
 from mmkgc.serving.engine.thumbnails import Thumbnails
 
-SUGGESTED = 16  # failed queries of a batch come with what may have been meant, for which every name is compared
+SUGGESTED = 16  # failed queries of a batch that get suggestions: each compares all names, which is slow
 
 
 @dataclass
 class Report:
-    """What happened while a batch was answered, for metrics: counts and seconds of each stage."""
+    """Metrics of one batch: counts, and seconds per stage."""
 
     queries: Counter[tuple[str, str]] = field(default_factory=Counter)  # (direction, status)
-    unseen: Counter[str] = field(default_factory=Counter)  # the modalities given: "textual", "textual+visual"
-    missing: Counter[str] = field(default_factory=Counter)  # modalities that a query's known entities lack
+    unseen: Counter[str] = field(default_factory=Counter)  # modalities of new entities: "textual", "textual+visual"
+    missing: Counter[str] = field(default_factory=Counter)  # modalities that known entities of queries lack
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, later: "Report") -> None:
-        """Sum the counts; the stages' seconds become those of the ``later`` batch."""
+        """Add the counts of ``later``, and replace the seconds per stage by its seconds."""
         self.queries += later.queries
         self.unseen += later.unseen
         self.missing += later.missing
@@ -54,10 +54,10 @@ class Report:
 
 
 class Engine:
-    """A loaded model that answers batches of queries (``mmkgc.serving.api.protocol``); read-only after it is made."""
+    """A loaded model that answers batches of queries (``mmkgc.serving.api.protocol``); read-only once constructed."""
 
     def __init__(self, bundle: Bundle, name: str = "mmkgc", version: str = "local", extras: Path | None = None) -> None:
-        """``extras``: the folder with what the package step adds to a bundle: tables, index, thumbnails."""
+        """``extras``: the folder of the files that the package step adds to a bundle: tables, index, thumbnails."""
         self.bundle, self.name, self.version = bundle, name, version
         tables = read_tables(extras / TABLES, bundle.model) if extras else None
         index = Index.load(extras, bundle.model) if extras else None
@@ -76,9 +76,9 @@ class Engine:
     def answer(
         self, queries: Sequence[Any], report: Report | None = None, within: float = math.inf
     ) -> list[dict[str, Any]]:
-        """One answer a query, in order, each the JSON of a ``Completion``, a ``Scored`` or a ``Failed``.
+        """Answer queries: one answer each, in order, as the JSON of a ``Completion``, a ``Scored`` or a ``Failed``.
 
-        What is not begun ``within`` so many seconds fails.
+        Queries that are not started ``within`` this many seconds fail.
         """
         report = report or Report()
         deadline = time.monotonic() + within
@@ -101,7 +101,7 @@ class Engine:
         return answers
 
     def warm_up(self) -> None:
-        """Answer queries of each direction, alone and together, so that no user waits for compilation."""
+        """Answer queries of each direction, singly and batched, to compile all kernels before the first request."""
         (head, relation, tail), *_ = self.bundle.known
         entities, relations = self.bundle.entities.keys, self.bundle.relations.keys
         parts = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}

@@ -1,4 +1,4 @@
-"""Why a prediction: the training triples that most resemble it."""
+"""Explains a prediction by the most similar training triples."""
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ FLOATS_AT_ONCE = 1 << 22  # 16 MB of similarities
 
 
 class Evidence:
-    """Training triples of a relation, compared with a predicted triple by the likeness of their entities.
+    """Finds the training triples whose entities are most similar to those of a predicted triple.
 
-    The bundle's model is best frozen: the vectors of all entities are then at hand.
+    Freeze the bundle's model first, so that the vectors of all entities are computed only once.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -27,7 +27,7 @@ class Evidence:
         self.starts = self.ends - counts
 
     def nearest(self, triples: Tensor, count: int = 3) -> list[Tensor]:
-        """The same as ``nearest_all`` for ``triples`` ``[B, 3]`` of any relations, in their order."""
+        """``nearest_all`` for ``triples`` ``[B, 3]`` of any relations, in the same order."""
         found = [triples] * len(triples)
         for relation in triples[:, RELATION].unique():
             rows = torch.nonzero(triples[:, RELATION] == relation).flatten()
@@ -39,8 +39,8 @@ class Evidence:
         """The ``count`` most similar training triples ``[≤ count, 3]`` of each of ``triples`` ``[B, 3]`` of one
         relation, best first.
 
-        Similarity is cos(h, h′) + cos(t, t′) over the modality vectors side by side; the triple itself does not count.
-        Of a relation with more than 20,000 training triples the first 20,000 are compared.
+        Similarity is cos(h, h′) + cos(t, t′) over the concatenated modality vectors; the triple itself is excluded. If
+        the relation has more than 20,000 training triples, only the first 20,000 are compared.
         """
         relation = triples[0, RELATION]
         peers = self.train[self.starts[relation] : self.ends[relation]][:MOST_COMPARED]
@@ -56,8 +56,9 @@ class Evidence:
         ]
 
     def _best(self, ends: Tensor, ids: Tensor, vectors: Tensor, places: Tensor, count: int) -> Tensor:
-        """Which peers ``[B, count]`` are most like the triples with these ``ends`` ``[B, 2]``, −1 where there are
-        fewer; the peers' own ends are ``ids[places]``, whose vectors are given.
+        """Indices ``[B, count]`` of the peers most similar to the triples with heads and tails ``ends`` ``[B, 2]``.
+
+        −1 fills rows with fewer peers. The peers' heads and tails are ``ids[places]``; ``vectors`` belong to ``ids``.
         """
         similarity = vectors.new_zeros(len(ends), len(places))
         same = torch.ones_like(similarity, dtype=torch.bool)

@@ -1,8 +1,8 @@
-"""Candidates of a query from a FAISS index of the entities' vectors, where there are too many to compare with all.
+"""Candidates of a query from a FAISS index of the entities' vectors, for graphs too large for an exact scan.
 
-An interaction that compares a query point with every entity by an inner product or an L2 distance can be searched
-(DistMult, ComplEx, RESCAL, TransE with p = 2, …), if the fusion has one term. The index is approximate; what it finds
-is scored by the model itself.
+An interaction can be indexed if it compares a query vector with every entity by an inner product or an L2 distance
+(DistMult, ComplEx, RESCAL, TransE with p = 2, …) and the fusion has one term. The index is approximate; the model
+rescores the candidates that it finds.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,13 +20,13 @@ from mmkgc.components.kge.model import Model
 from mmkgc.components.runtime.files import read_json, write_json
 
 FILE, SETTINGS = "index.faiss", "index.json"
-WIDER = 4  # times as many candidates as answers, since the index compares compressed vectors
+WIDER = 4  # candidates searched per answer, since the index compares compressed vectors
 LEAST = 64
 
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """How an index is searched, and how well: ``recall`` of the true top 10, on queries of the train triples."""
+    """Settings of an index and its measured ``recall`` of the true top 10, on queries from the train triples."""
 
     kind: str
     probes: int
@@ -39,7 +39,7 @@ class IndexInfo:
 
 
 class Index:
-    """An index of all N entities of a model; ``search`` gives candidates, ``score`` what the model thinks of them."""
+    """An index of all N entities of a model: ``search`` finds candidates, ``score`` computes the model's scores."""
 
     def __init__(self, model: Model, index: Any, probes: int, info: IndexInfo | None = None) -> None:
         self.model, self.index, self.info = model, index, info
@@ -48,7 +48,7 @@ class Index:
 
     @classmethod
     def load(cls, folder: Path, model: Model) -> "Index | None":
-        """The index in a bundle's folder, memory-mapped; ``None`` if it has none."""
+        """The memory-mapped index in a bundle's folder; ``None`` if there is none."""
         if not (folder / FILE).exists():
             return None
         import faiss
@@ -57,18 +57,18 @@ class Index:
         return cls(model, faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP), info.probes, info)
 
     def save(self, folder: Path, info: IndexInfo) -> None:
-        """Write the index and what was measured of it."""
+        """Write the index and its ``info``."""
         import faiss
 
         faiss.write_index(self.index, str(folder / FILE))
         write_json(folder / SETTINGS, asdict(info))
 
     def set_probes(self, probes: int) -> None:
-        """How many of its cells a search looks into."""
+        """Set the number of cells that a search probes."""
         self.index.nprobe = probes
 
     def search(self, known: ModalityEmbeddings, relations: Tensor, side: Side, count: int) -> np.ndarray:
-        """Ids int64 ``[B, ≤ count]`` of promising entities, ascending in each row; N where there are fewer."""
+        """Ids int64 ``[B, ≤ count]`` of candidate entities, ascending in each row; N where there are fewer."""
         ours, _, direction = self.model.roles(self.term, side)
         interaction = self.model.interaction
         assert isinstance(interaction, QueryInteraction)
@@ -90,7 +90,7 @@ class Index:
 
 
 def searchable(model: Model) -> Tensor | None:
-    """Vectors ``[N, e]`` that an index of the model holds; ``None`` if its answers cannot be found by one."""
+    """Vectors ``[N, e]`` to be indexed; ``None`` if the model cannot be searched by an index."""
     interaction, terms = model.interaction, model.fusion.terms
     if not isinstance(interaction, QueryInteraction) or isinstance(interaction, ProjectionInteraction):
         return None
@@ -102,12 +102,12 @@ def searchable(model: Model) -> Tensor | None:
 
 
 def width(k: int, known: int) -> int:
-    """How many candidates to search for ``k`` answers of which ``known`` others may be left out."""
+    """Number of candidates to search for ``k`` answers when up to ``known`` candidates may be filtered out."""
     return max(LEAST, WIDER * k) + known
 
 
 def places(ids: np.ndarray, n: int, rows: np.ndarray, entities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column in ``ids[B, C]`` (ascending, of n entities) of each pair (row, entity) that is there."""
+    """Row and column in ``ids[B, C]`` (ascending, of n entities) of each pair (row, entity) that ``ids`` contains."""
     codes = (np.arange(len(ids))[:, None] * (n + 1) + ids).ravel()
     wanted = rows * (n + 1) + entities
     found = np.searchsorted(codes, wanted)

@@ -1,4 +1,4 @@
-"""Names and keys of entities or relations: resolved exactly, searched loosely."""
+"""Names and keys of entities or relations: exact resolution and fuzzy search."""
 
 import unicodedata
 from collections import defaultdict
@@ -14,7 +14,7 @@ ALIKE = 60
 
 
 class Labels:
-    """The vocabulary of entities or of relations as people type it."""
+    """Resolves and searches the labels (keys and names) of a vocabulary of entities or relations."""
 
     def __init__(self, vocabulary: Vocabulary, kind: str) -> None:
         self.vocabulary, self.kind = vocabulary, kind
@@ -27,10 +27,11 @@ class Labels:
         return {"key": self.vocabulary.keys[index], "name": self.vocabulary.names[index]}
 
     def resolve(self, label: str, suggest: bool = True) -> int:
-        """The id that ``label`` means: a key, else the only name or key that equals it whatever case and Unicode form.
+        """The id of ``label``: an exact key, else the only name or key equal to it up to case and Unicode form.
 
-        Raises ``QueryError`` with the nearest labels if nothing does (where ``suggest``: all are compared, which takes
-        2 ms among 15,000), or with all of them if several do.
+        Raises ``QueryError`` if none or several are equal. The error lists the nearest labels if there is none and
+        ``suggest`` is set (this compares all labels: 2 ms for 15,000), or the equal ones (at most 20) if there are
+        several.
         """
         exact = self.vocabulary.ids.get(label)
         if exact is not None:
@@ -46,7 +47,7 @@ class Labels:
         raise QueryError(ErrorCode(f"unknown_{self.kind}"), message, nearest)
 
     def search(self, text: str, limit: int) -> list[int]:
-        """Ids whose name or key fits ``text``: equal, then beginning with it, then a word of it, then similar ones."""
+        """Ids whose name or key matches ``text``: equal, then prefix, start of a word, substring, and similar ones."""
         folded = _folded(text).strip()
         if not folded:
             return list(range(min(limit, len(self))))
@@ -59,7 +60,7 @@ class Labels:
         return list(dict.fromkeys(found))[:limit]
 
     def _similar(self, text: str, limit: int, least: float) -> list[int]:
-        """Ids of the most similar labels, by edit distance; ``least`` similarity of 0 to 100."""
+        """Ids of the most similar labels by edit distance; ``least`` is the minimum similarity, 0 to 100."""
         hits = process.extract(_folded(text), self._folded, scorer=fuzz.ratio, limit=limit, score_cutoff=least)
         ids = [index for label, _, _ in hits for index in self._ids_by_folded[label]]
         return list(dict.fromkeys(ids))[:limit]
@@ -79,7 +80,7 @@ class Labels:
 
 
 def _folded(text: str) -> str:
-    """Equal for labels that differ in case, or in how their accents are encoded (composed, decomposed)."""
+    """Normalized label: equal for labels that differ only in case or in the Unicode form of accents."""
     return unicodedata.normalize("NFC", text.casefold())
 
 

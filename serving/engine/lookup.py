@@ -1,4 +1,4 @@
-"""What can be asked: the model's entities, relations and pictures, and who the model is."""
+"""Looks up the model's entities, relations and pictures, and describes the model."""
 
 from base64 import b64encode
 from typing import Any
@@ -13,7 +13,7 @@ from mmkgc.serving.engine.thumbnails import Thumbnails
 
 
 class Catalog:
-    """Looks things up by label; scores nothing."""
+    """Looks up entities, relations and pictures by label; does not score."""
 
     def __init__(
         self, bundle: Bundle, resolver: Resolver, thumbnails: Thumbnails, index: IndexInfo | None = None
@@ -21,7 +21,7 @@ class Catalog:
         self.bundle, self.resolver, self.thumbnails, self.index = bundle, resolver, thumbnails, index
 
     def search(self, text: str, limit: int, kind: str | None = None) -> dict[str, Any]:
-        """Entities (of the type ``kind``) whose name or key fits ``text``, the closest first."""
+        """Entities (of the type ``kind``) whose name or key matches ``text``, best match first."""
         if kind is None:
             found = self.resolver.entities.search(text, limit)
         else:
@@ -32,7 +32,7 @@ class Catalog:
     def relations(self, entity: str | None = None) -> dict[str, Any]:
         """All relations with their number of known triples, and how many of these have ``entity`` as head and as tail.
 
-        The entity's own relations come first, then the others, each by that number.
+        The relations are sorted by the number of triples with ``entity``, then by the number of known triples.
         """
         known, n = self.bundle.known.triples, len(self.bundle.relations)
         total = torch.bincount(known[:, RELATION], minlength=n).tolist()
@@ -52,7 +52,7 @@ class Catalog:
         return {"image": picture and b64encode(picture).decode(), "media_type": "image/webp"}
 
     def model(self) -> dict[str, Any]:
-        """Interaction, fusion, modalities, sizes, calibration, and what the model was made from."""
+        """Interaction, fusion, modalities, sizes, calibration and provenance of the model."""
         bundle = self.bundle
         config = bundle.model.config
         return {

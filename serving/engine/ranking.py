@@ -1,4 +1,4 @@
-"""The best candidates of each query, filtered as it asks."""
+"""Selects the best candidates of each query, with its filters applied."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from mmkgc.serving.engine.topk import top_k
 
 
 def best(scores: np.ndarray, known: tuple[np.ndarray, np.ndarray], group: Sequence[Resolved]) -> np.ndarray:
-    """Columns ``[B, max k]`` of the best candidates of scores ``[B, C]``, −1 where there are no more.
+    """Columns ``[B, max k]`` of the best candidates of ``scores`` ``[B, C]``, −1 where there are no more.
 
-    ``known`` are the (row, column) pairs that the graph holds; they, and whatever is outside a query's pool, sink to −∞
-    in ``scores`` itself.
+    ``known`` are the (row, column) pairs that the graph contains. Modifies ``scores`` in place: known answers that a
+    query excludes, and candidates that a query does not allow, get −∞.
     """
     rows, columns = known
     excluded = np.array([query.query.leaves_out("exclude_known") for query in group])[rows]
@@ -26,7 +26,7 @@ def best(scores: np.ndarray, known: tuple[np.ndarray, np.ndarray], group: Sequen
 
 
 def marked(ids: np.ndarray, known: tuple[np.ndarray, np.ndarray], n_columns: int) -> np.ndarray:
-    """Which of the chosen ``ids`` ``[B, k]`` the graph holds, bool ``[B, k]``."""
+    """Which of the chosen ``ids`` ``[B, k]`` are known answers, bool ``[B, k]``."""
     rows, columns = known
     codes = np.arange(len(ids))[:, None] * n_columns + ids
     return np.isin(codes, rows * n_columns + columns)

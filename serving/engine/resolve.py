@@ -1,4 +1,4 @@
-"""From what a query says to ids: labels looked up, candidates restricted, unseen entities set apart."""
+"""Resolves a query to ids: labels, restricted candidates and the contents of a new entity."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from mmkgc.serving.engine.unseen import UnseenEntities
 
 
 class Kind(NamedTuple):
-    """What queries that are scored together have in common: what they ask for, which part (if any) is unseen, and the
-    modalities that describe it.
+    """What all queries of one scored group share: the part asked for, the part (if any) that is a new entity, and the
+    modalities that describe this entity.
     """
 
     direction: Direction
@@ -22,10 +22,10 @@ class Kind(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """A query in ids.
+    """A query with its labels resolved to ids.
 
-    A part that is asked for, or unseen, has the id ``None``. ``unseen`` holds an unseen entity's items by modality,
-    ``pool`` the candidates if they are restricted, int64 ascending.
+    The id of a part that is asked for, or that is a new entity, is ``None``. ``unseen`` holds the contents of the new
+    entity by modality, ``pool`` the allowed candidates if they are restricted, int64 ascending.
     """
 
     place: int
@@ -39,7 +39,7 @@ class Resolved(NamedTuple):
 
 
 class Resolver:
-    """The vocabularies of a bundle, asked by label."""
+    """Resolves queries with the vocabularies of a bundle."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.entities, self.relations = Labels(bundle.entities, "entity"), Labels(bundle.relations, "relation")
@@ -47,8 +47,9 @@ class Resolver:
         self.of_type = _ids_by_type(bundle.types)
 
     def resolve(self, place: int, value: Any, suggest: bool = True) -> Resolved:
-        """The query with JSON ``value`` at ``place`` of its batch; raises ``QueryError``, which names what may have
-        been meant where ``suggest``.
+        """Resolve the JSON ``value`` of the query at position ``place`` of its batch.
+
+        Raises ``QueryError``, with suggestions for unknown labels if ``suggest`` is set.
         """
         query = parse_query(value)
         parts = [part for part in ("head", "tail") if isinstance(getattr(query, part), Unseen)]
@@ -89,6 +90,6 @@ class Resolver:
 def _ids_by_type(types: Sequence[str | None] | None) -> dict[str, np.ndarray]:
     found: dict[str, list[int]] = {}
     for index, name in enumerate(types or ()):
-        if name:  # an entity without a type has none, or an empty one
+        if name:  # the type of an entity without one is None or empty
             found.setdefault(name, []).append(index)
     return {name: np.array(ids) for name, ids in found.items()}

@@ -1,4 +1,4 @@
-"""Scores of a group of queries that ask for the same thing, and which of the candidates the graph already holds."""
+"""Scores groups of queries of the same kind, and finds the candidates that are already in the graph."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,10 +28,10 @@ Piece = dict[Kind, list[Resolved]]
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a group of queries is answered with: C candidates each.
+    """The C candidates of each query of a group.
 
-    ``scores`` float32 ``[B, C]``; ``known``: pairs (row, column) that the graph holds; ``ids``: the entities ``[B, C]``
-    of the columns, ascending, or ``None`` where column c is entity (or relation) c.
+    ``scores`` float32 ``[B, C]``; ``known``: pairs (row, column) that the graph contains; ``ids``: the entities
+    ``[B, C]`` of the columns, ascending, or ``None`` where column c is entity (or relation) c.
     """
 
     scores: np.ndarray
@@ -39,15 +39,16 @@ class Candidates:
     ids: np.ndarray | None = None
 
     def at(self, columns: np.ndarray) -> np.ndarray:
-        """Ids of ``columns`` ``[B, k]``; −1 stays."""
+        """Ids of ``columns`` ``[B, k]``; −1 is kept."""
         if self.ids is None:
             return columns
         return np.where(columns < 0, -1, np.take_along_axis(self.ids, columns, axis=1))
 
 
 class Scorer:
-    """Scores queries with a frozen model. C candidates: all N entities, those that an ``index`` finds, all R relations,
-    or the one given triple.
+    """Scores queries with a frozen model.
+
+    The C candidates are all N entities, those that an ``index`` finds, all R relations, or the one given triple.
     """
 
     def __init__(self, bundle: Bundle, tables: EncodedEntities | None = None, index: Index | None = None) -> None:
@@ -57,7 +58,7 @@ class Scorer:
         self.reflexive = set(triples[triples[:, HEAD] == triples[:, TAIL]][:, RELATION].tolist())
 
     def pieces(self, queries: Iterable[Resolved]) -> Iterator[Piece]:
-        """The queries in pieces to be scored at once, of 32 MB of scores: those for heads and for tails together."""
+        """Split the queries into batches of at most 32 MB of scores; head and tail queries share a batch."""
         alike: dict[tuple[str, int], list[Resolved]] = defaultdict(list)
         for query in queries:
             alike[self._way(query)].append(query)
@@ -69,7 +70,7 @@ class Scorer:
                 yield piece
 
     def candidates(self, piece: Piece, unseen: Mapping[Kind, ModalityEmbeddings]) -> dict[Kind, Candidates]:
-        """Scored candidates of one of the ``pieces``; ``unseen``: the vectors of its unseen entities."""
+        """Scored candidates of one of the ``pieces``; ``unseen``: the vectors of its new entities."""
         known = {kind: self.known_answers(kind, group) for kind, group in piece.items()}
         if self._searches(next(iter(piece.values()))[0]):
             found = {kind: self._search(kind, group, unseen, known[kind]) for kind, group in piece.items()}
@@ -80,7 +81,7 @@ class Scorer:
         return found
 
     def scores(self, piece: Piece, unseen: Mapping[Kind, ModalityEmbeddings]) -> dict[Kind, np.ndarray]:
-        """Scores float32 ``[B, C]`` of each kind of a piece; ``unseen``: the vectors of its unseen entities."""
+        """Scores float32 ``[B, C]`` of each kind of a piece; ``unseen``: the vectors of its new entities."""
         if all(kind.direction in SIDES for kind in piece):
             asked = [
                 (self._given(kind, group, unseen), _ids(query.relation for query in group), SIDES[kind.direction])
@@ -92,7 +93,7 @@ class Scorer:
         return {kind: part.float().numpy() for kind, part in zip(piece, scores, strict=True)}
 
     def known_answers(self, kind: Kind, group: Sequence[Resolved]) -> Pairs:
-        """Candidates that the graph holds: pairs (row of the group, column of its scores); none of unseen entities."""
+        """Known candidates: pairs (row of the group, column of its scores); none for queries with a new entity."""
         if kind.unseen_part is not None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         heads, relations, tails = (
@@ -111,8 +112,9 @@ class Scorer:
         return rows.numpy(), columns.numpy()
 
     def _way(self, query: Resolved) -> tuple[str, int]:
-        """How a query's candidates are scored, and how many such queries at once: few where each is much work, so that
-        a piece takes well under a second.
+        """How a query's candidates are scored, and how many such queries form a batch.
+
+        Batches of costly queries are small, so that each takes well under a second.
         """
         way, size = self._candidates_of(query)
         if query.unseen is not None:
@@ -133,7 +135,7 @@ class Scorer:
     def _search(
         self, kind: Kind, group: Sequence[Resolved], unseen: Mapping[Kind, ModalityEmbeddings], known: Pairs
     ) -> Candidates:
-        """What the index finds."""
+        """Candidates that the index finds, with the model's scores."""
         assert self.index is not None
         given, side = self._given(kind, group, unseen), SIDES[kind.direction]
         relations = _ids(query.relation for query in group)
@@ -153,7 +155,7 @@ class Scorer:
     def _given(
         self, kind: Kind, group: Sequence[Resolved], unseen: Mapping[Kind, ModalityEmbeddings]
     ) -> ModalityEmbeddings:
-        """Vectors of the entities whose counterparts are asked for."""
+        """Vectors of the given entities of head and tail queries."""
         return self._part("head" if kind.direction is Direction.TAIL else "tail", kind, group, unseen)
 
     def _part(
@@ -164,8 +166,9 @@ class Scorer:
         return self.model.everyone().modal.rows(_ids(getattr(query, part) for query in group))
 
     def _exclude_selves(self, kind: Kind, group: Sequence[Resolved], found: Candidates) -> None:
-        """Sink each query's own entity to −∞: most relations have no loops, and a model that has seen none of a
-        symmetric one still finds an entity most like itself.
+        """Set the score of each query's own entity to −∞, unless its relation has loops in the graph.
+
+        Without this, a model of a symmetric relation ranks the entity itself first.
         """
         if kind.unseen_part is not None or kind.direction not in SIDES:
             return
@@ -177,18 +180,18 @@ class Scorer:
         found.scores[pairs if found.ids is None else places(found.ids, self.n_entities, *pairs)] = -np.inf
 
     def _searches(self, query: Resolved) -> bool:
-        """Whether the index finds the candidates: not of relations, and not where the query restricts them."""
+        """Whether the index is used: for head and tail queries without restricted candidates."""
         if self.index is None or query.pool is not None:
             return False
         return query.query.direction in SIDES
 
     def lacking(self, ids: Sequence[int]) -> dict[str, int]:
-        """How many of the entities ``ids`` have no feature of each modality."""
+        """Number of the entities ``ids`` without a feature, for each modality that some of them lack."""
         entities = self.model.entities
         masks = {m: entities.raw(m).mask for m in entities.modalities if m != STRUCTURE}
         return {m: int((~mask[list(ids)]).sum()) for m, mask in masks.items() if not mask[list(ids)].all()}
 
 
 def _ids(values: Iterable[int | None]) -> Tensor:
-    """Ids; 0 stands in for a part that is asked for, whose row is not used."""
+    """Ids as a tensor; a part that is asked for gets 0, whose row is not used."""
     return torch.tensor([value or 0 for value in values])

@@ -1,4 +1,4 @@
-"""The engine behind one entrance: JSON request in, JSON answer out, as TorchServe and MLflow hand them over."""
+"""Handles JSON requests with the engine, for TorchServe and MLflow."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from mmkgc.serving.engine.lookup import Catalog
 
 
 class AnswerRequest(Strict):
-    """Answer queries; each is checked on its own, so that a bad one fails alone."""
+    """Answer queries; each is validated separately, so that an invalid one does not fail the others."""
 
     operation: Literal["answer"]
     queries: Annotated[list[Any], Field(max_length=MAX_BATCH)]
@@ -22,7 +22,7 @@ class AnswerRequest(Strict):
 
 
 class SearchRequest(Strict):
-    """Find entities by a piece of their name or key."""
+    """Find entities by a part of their name or key."""
 
     operation: Literal["search"]
     text: Annotated[str, Field(max_length=200)] = ""
@@ -31,7 +31,7 @@ class SearchRequest(Strict):
 
 
 class RelationsRequest(Strict):
-    """List the relations; with an entity, its own first."""
+    """List the relations; those of a given entity come first."""
 
     operation: Literal["relations"]
     entity: str | None = None
@@ -45,7 +45,7 @@ class ThumbnailRequest(Strict):
 
 
 class ModelRequest(Strict):
-    """Who the model is."""
+    """Describe the model."""
 
     operation: Literal["model"]
 
@@ -63,9 +63,9 @@ class Response(NamedTuple):
 
 
 def respond(engine: Engine, bodies: Sequence[Any], report: Report | None = None) -> list[Response]:
-    """Answer several requests, the queries of all of them as one batch; a bad request gets a status of its own.
+    """Answer several requests, with all their queries in one batch; an invalid request gets its own error status.
 
-    ``{"queries": […]}`` alone is a request to answer them.
+    ``{"queries": […]}`` without an operation is an ``answer`` request.
     """
     requests = [_parse(body) for body in bodies]
     asked = [request for request in requests if isinstance(request, AnswerRequest)]

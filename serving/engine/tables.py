@@ -1,4 +1,4 @@
-"""The projected and fused vectors of all entities, computed once and memory-mapped by every worker."""
+"""The encoded entities of a model: computed once, stored in a file and memory-mapped by every worker."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ FILE = "tables.safetensors"
 
 
 def write_tables(path: Path, bundle: Bundle) -> None:
-    """Write the tables of a bundle's model."""
+    """Write the encoded entities of a bundle's model."""
     with torch.no_grad():
         tensors = bundle.model.encode().tensors()
     save_file({name: tensor.contiguous() for name, tensor in sorted(tensors.items())}, path)
 
 
 def read_tables(path: Path, model: Model) -> EncodedEntities | None:
-    """The tables in a file, whose pages all processes share; ``None`` if there is no such file."""
+    """Memory-map the encoded entities of a file; ``None`` if there is no such file."""
     return EncodedEntities.restored(model.fusion, load_file(path)) if path.exists() else None

@@ -1,4 +1,4 @@
-"""The bundle's small pictures of entities."""
+"""Reads the thumbnails of entities from a bundle."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ FILE = "thumbnails.safetensors"
 
 
 class Thumbnails:
-    """WebP pictures by entity key, read from a memory-mapped file; none where the file is missing."""
+    """WebP pictures by entity key, from a memory-mapped file; empty if the file is missing."""
 
     def __init__(self, path: Path | None) -> None:
         self._file = safe_open(path, framework="np") if path and path.exists() else None

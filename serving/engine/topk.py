@@ -12,7 +12,7 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     """Columns of the ``k`` highest scores of each row, best first; equal scores by ascending column.
 
     ``scores`` float32 ``[B, N]``; −inf and NaN are never chosen. Returns int64 ``[B, k]``, filled with −1 where a row
-    has fewer than ``k`` finite scores. (``torch.topk`` leaves the order of ties open.)
+    has fewer than ``k`` finite scores. (``torch.topk`` does not define the order of ties.)
     """
     scores = np.ascontiguousarray(scores, dtype=np.float32)
     best = np.full((len(scores), min(k, scores.shape[1])), -1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Modality embeddings of entities that the graph does not hold, from their texts, images and other contents."""
+"""Computes modality embeddings of new entities from their texts, images and other contents."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from mmkgc.serving.api.protocol import ErrorCode, QueryError, Unseen
 
 
 class UnseenEntities:
-    """Encodes contents with the encoders that made the model's features; each is loaded on first use."""
+    """Encodes new entities with the encoders of the model's features; each encoder is loaded on first use."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.table, self.specs = bundle.model.entities, bundle.encoders
@@ -22,9 +22,9 @@ class UnseenEntities:
         self._encoders: dict[str, Any] = {}
 
     def read(self, unseen: Unseen) -> dict[str, Any]:
-        """What the encoders are given, by modality, prepared: a picture is kept at the encoder's size only.
+        """Prepared encoder inputs by modality; a picture is kept only at the encoder's input size.
 
-        Raises ``QueryError`` if a value or the modality is no good.
+        Raises ``QueryError`` if a value is unusable or the model has no encoder for the modality.
         """
         items = {modality: self._item(modality, value) for modality, value in unseen.contents.items()}
         for modality in items:
@@ -34,7 +34,7 @@ class UnseenEntities:
         return {modality: self._prepared(modality, item) for modality, item in items.items()}
 
     def modal(self, entities: Sequence[dict[str, Any]]) -> ModalityEmbeddings:
-        """Modality vectors of entities that ``read`` read, all with the same modalities."""
+        """Modality vectors of new entities, as returned by ``read``; all must have the same modalities."""
         features = {
             modality: torch.from_numpy(self._encoder(modality).vectors([entity[modality] for entity in entities]))
             for modality in entities[0]
@@ -42,7 +42,7 @@ class UnseenEntities:
         return self.table.encode_new(features)
 
     def describing(self) -> list[dict[str, Any]]:
-        """How to ask for the contents that the model reads, as the JSON of ``Describing``."""
+        """The input fields for a new entity's contents, as the JSON of ``Describing``."""
         kinds = {name: MODALITIES[name] for name in self.modalities if name in MODALITIES}
         return [
             {
@@ -56,7 +56,7 @@ class UnseenEntities:
         ]
 
     def _item(self, modality: str, value: Any) -> Any:
-        """What the value means, within the limits of extraction; what is unusable becomes a ``QueryError``."""
+        """Parse a value within the limits of extraction; raises ``QueryError`` if it is unusable."""
         options = self.specs.get(modality, {}).get("options", {})
         try:
             return MODALITIES[modality].from_query(value, options)
@@ -76,7 +76,7 @@ class UnseenEntities:
 
 
 def load_encoder(spec: dict[str, Any]) -> Any:
-    """The encoder of a stored identity; raises ``QueryError`` unless it is the same to the hash of its weights."""
+    """Recreate the encoder of a stored specification; raises ``QueryError`` unless the hash of its weights matches."""
     from mmkgc.components.encoders.registry import recreate
 
     try:

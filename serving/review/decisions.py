@@ -1,4 +1,4 @@
-"""What reviewers decided about proposed triples: a log that outlives restarts and loses nothing to parallel writers."""
+"""Reviewers' decisions on proposed triples: a durable log that supports parallel writers."""
 
 import fcntl
 import json
@@ -23,10 +23,10 @@ class Status(StrEnum):
 
 
 class Decisions:
-    """A file of JSON lines, one a decision, appended and never rewritten; the last decision on a triple holds.
+    """An append-only file of JSON lines, one per decision; the last decision on a triple is valid.
 
-    Decisions belong to triples and not to a file of proposals: what was decided once is not asked again when a later
-    model proposes it. Several processes of a machine may write at once.
+    Decisions refer to triples, not to a file of proposals, so a triple stays decided when a later model proposes it
+    again. Several processes of one machine may write at the same time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,16 +36,16 @@ class Decisions:
 
     @classmethod
     def of_model(cls, name: str) -> "Decisions":
-        """The decisions about what a registered model proposes: ``$MMKGC_HOME/decisions/<name>.jsonl``."""
+        """The decisions on a registered model's proposals: ``$MMKGC_HOME/decisions/<name>.jsonl``."""
         return cls(Settings.from_env().home / "decisions" / f"{name}.jsonl")
 
     def status(self, triple: Triple) -> Status:
-        """What was decided about a triple, as of the last ``refresh``."""
+        """Status of a triple, as of the last ``refresh``."""
         found = self.latest.get(triple)
         return Status(found["status"]) if found else Status.OPEN
 
     def refresh(self) -> "Decisions":
-        """Read what was appended since, whoever wrote it; a line that a crash has torn does not count."""
+        """Read what any process has appended since the last call; lines truncated by a crash are ignored."""
         with self._lock:
             if self.path.exists():
                 with self.path.open("rb") as file:
@@ -57,7 +57,7 @@ class Decisions:
         return self
 
     def append(self, triple: Triple, status: Status, about: Mapping[str, Any]) -> None:
-        """Add a decision, with what is known ``about`` it; on return it is on the disk."""
+        """Append a decision with the further fields ``about``; it is synced to disk on return."""
         parts = dict(zip(("head", "relation", "tail"), triple, strict=True))
         line = json.dumps(parts | {"status": status.value, **about}).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ class Decisions:
 
 
 def _is_torn(file: Any) -> bool:
-    """Whether the file ends amid a line."""
+    """Whether the last line of the file is incomplete."""
     if not file.seek(0, os.SEEK_END):
         return False
     file.seek(-1, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Missing triples that a model proposes: one Parquet file, best first, and a reviewer's view of it."""
+"""Triples that a model proposes: a Parquet file, best first, and access to it for reviewers."""
 
 import hashlib
 import json
@@ -25,12 +25,12 @@ PARTS = ("head", "relation", "tail")
 _SUPPORT = pa.struct([(name, pa.string()) for name in ("head", "head_name", "tail", "tail_name")])
 SCHEMA = pa.schema(
     [
-        ("id", pa.string()),  # of the triple: the same whoever proposes it
+        ("id", pa.string()),  # of the triple: the same for every model
         *((name, pa.string()) for part in PARTS for name in (part, f"{part}_name")),
         ("rank", pa.int32()),  # among the proposals of the relation
         ("score", pa.float32()),
         ("probability", pa.float64()),  # calibrated, or null
-        ("shares", pa.map_(pa.string(), pa.float32())),  # of each modality, or null
+        ("shares", pa.map_(pa.string(), pa.float32())),  # modality weights, or null
         ("support", pa.list_(_SUPPORT)),  # the most similar train triples, of the same relation
         *((name, pa.string()) for name in ("model", "version", "bundle")),
     ]
@@ -43,7 +43,7 @@ def identify(head: str, relation: str, tail: str) -> str:
 
 
 def find(storage: Storage, bundle: str) -> Path | None:
-    """Folder of the newest proposals in the store that the bundle with this digest has made, if there are any."""
+    """Folder of the newest proposals in the store by the bundle with this digest; ``None`` if there are none."""
     summaries = [file for file in storage.files(f"{KIND}/") if file.path.endswith(f"/{SUMMARY}")]
     for file in sorted(summaries, key=lambda file: file.modified, reverse=True):
         folder = storage.uri(file.path.removesuffix(f"/{SUMMARY}"))
@@ -88,9 +88,9 @@ NOTHING = ProposalPage(model=None, total=0, relations=[], proposals=[])
 
 
 class Proposals:
-    """A file of proposals, and the decisions about its model's triples (by default those under ``$MMKGC_HOME``).
+    """A file of proposals and the decisions on them (by default those of its model under ``$MMKGC_HOME``).
 
-    ``path``: the Parquet file, or the folder that ``propose`` published. Raises ``UserError`` where it is neither.
+    ``path``: the Parquet file, or the folder that ``propose`` published. Raises ``UserError`` if it is neither.
     """
 
     def __init__(self, path: Path, decisions: Decisions | None = None) -> None:
@@ -106,7 +106,7 @@ class Proposals:
         self.decisions = decisions or Decisions.of_model(self.model.name if self.model else "mmkgc")
 
     def page(self, relation: str | None, status: Status | None, limit: int, offset: int) -> ProposalPage:
-        """Proposals of a relation and status (of any: ``None``), ``limit`` of them from ``offset`` on."""
+        """Proposals of a relation and status (``None``: any), at most ``limit`` of them from ``offset`` on."""
         self.decisions.refresh()
         found = [self.decisions.status(triple) for triple in self.triples]
         counts = Counter((triple[1], state) for triple, state in zip(self.triples, found, strict=True))
@@ -128,7 +128,7 @@ class Proposals:
         )
 
     def decide(self, identifier: str, status: Status, reviewer: int) -> bool:
-        """Keep a decision for good; False where no proposal has this id. ``reviewer``: number of the API key."""
+        """Store a decision; returns False if no proposal has this id. ``reviewer``: number of the API key."""
         if identifier not in self.places:
             return False
         made_by = {"model": self.model.name, "version": self.model.version, "bundle": self.bundle} if self.model else {}

@@ -1,7 +1,7 @@
 """A TorchServe model archive (``.mar``): a ZIP of the bundle, a manifest and TorchServe's settings of the model.
 
-Written here and not by ``torch-model-archiver``, which stamps the time into every archive: the same content gives the
-same bytes. The handler is a function of this package, named by its import path, so the archive carries no code and no
+``torch-model-archiver`` is not used because it writes the current time into the archive; here equal content gives
+equal bytes. The handler is a function of this package, named by its import path, so the archive contains no code and no
 pickle.
 """
 
@@ -21,9 +21,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can hold
 
 
 def write_archive(path: Path, files: Mapping[str, Path], name: str, version: str, settings: Mapping[str, Any]) -> None:
-    """Write the archive of model ``name`` in ``version``; ``files`` gives each file of its bundle by its name there.
+    """Write the archive of ``version`` of model ``name``; ``files`` maps names in the bundle to the files to store.
 
-    ``settings`` are TorchServe's own per-model keys (``minWorkers``, ``batchSize``, ``maxBatchDelay``, …).
+    ``settings`` are TorchServe's per-model keys (``minWorkers``, ``batchSize``, ``maxBatchDelay``, …).
     """
     manifest = {
         "createdOn": "01/01/1980 00:00:00",

@@ -1,7 +1,7 @@
-"""TorchServe's entry point: requests in, engine, answers out. Nothing is decided here.
+"""TorchServe's entry point: passes requests to the engine and returns its answers.
 
-REST and gRPC predictions bring the JSON of ``serving.engine.service``. The Open Inference Protocol brings the same
-queries as one BYTES tensor of JSON texts, and gets its answers back as one.
+REST and gRPC predictions contain the JSON of ``serving.engine.service``. Requests of the Open Inference Protocol
+contain the same queries as one BYTES tensor of JSON texts, and their answers have the same form.
 """
 
 import gc
@@ -23,7 +23,7 @@ _meter: Meter | None = None
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
-    """Load the model when TorchServe calls with ``None``; afterwards answer a batch of requests."""
+    """Load the model on the first call, which has no data; on later calls answer a batch of requests."""
     global _engine, _meter
     if data is None or _engine is None or _meter is None:
         _quiet()
@@ -32,7 +32,7 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
         _engine = Engine.load(folder, model["modelName"], model["modelVersion"])
         _engine.warm_up()
         _meter = Meter(context.metrics, _engine.version)
-        gc.freeze()  # what is loaded stays: the collector need not look through it again and again
+        gc.freeze()  # exclude the loaded objects, which live as long as the process, from garbage collection
         return []
     bodies = [_body(row) for row in data]
     report = Report()
@@ -45,12 +45,12 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
 
 
 def is_open_inference(body: Any) -> bool:
-    """Whether a request speaks the Open Inference Protocol."""
+    """Whether a request has the form of the Open Inference Protocol."""
     return isinstance(body, dict) and "inputs" in body
 
 
 def _body(row: dict[str, Any]) -> Any:
-    """The JSON of one request, under whatever name TorchServe or its client put it; ``None`` if it is none."""
+    """The JSON of one request: the key ``body`` or ``data``, or the row itself; ``None`` if it is not valid JSON."""
     value = next((row[name] for name in ("body", "data") if name in row), row)
     if isinstance(value, bytes | bytearray | str):
         try:
@@ -73,7 +73,7 @@ def _tensor(body: dict[str, Any], response: Response) -> Response:
         return response
     model, answers = split(response.body)
     output = {"name": "answers", "datatype": "BYTES", "shape": [len(answers)], "data": answers}
-    own = str(body.get("id", "")).encode(errors="replace").decode()  # half a surrogate pair is no UTF-8
+    own = str(body.get("id", "")).encode(errors="replace").decode()  # a lone surrogate cannot be encoded as UTF-8
     names = {"model_name": model["name"], "model_version": model["version"], "id": own}
     return Response(200, to_json(names | {"outputs": [output]}))
 
@@ -86,6 +86,6 @@ def _written(context: Any, place: int, response: Response) -> bytes:
 
 
 def _quiet() -> None:
-    """Log no line a request; metrics travel to TorchServe as log lines and must pass."""
+    """Suppress the log lines of requests, but not metrics, which TorchServe receives as log lines."""
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("ts.metrics.caching_metric").setLevel(logging.INFO)

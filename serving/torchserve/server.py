@@ -1,9 +1,9 @@
-"""A TorchServe process of our own: started on loopback, watched until its workers are ready, and stopped.
+"""Starts a TorchServe process on the loopback interface, waits until its workers are ready, and stops it.
 
-Each instance has its own temporary folder, ports, logs and pid file, so that several live side by side. It listens on
-loopback alone, where every user of the machine can connect: whoever asks for predictions or management, over HTTP or
-gRPC, needs a token, which TorchServe draws when it starts and keeps in the instance's private folder. HTTP management
-has no port but a socket in there. Metrics are open. Java is started directly: TorchServe's launcher would orphan it.
+Each instance has its own temporary folder, ports, logs and pid file, so several can run at once. Every user of the
+machine can connect to loopback ports. Predictions and management, over HTTP or gRPC, therefore require a token, which
+TorchServe generates at start and stores in the instance's private folder. HTTP management uses a socket in that folder
+instead of a port. Metrics need no token. Java is started directly, because TorchServe's launcher would orphan it.
 """
 
 import contextlib
@@ -28,16 +28,16 @@ from mmkgc.serving.torchserve.java import find_java
 
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
-TRIES = 3  # with other ports, where another program took one before TorchServe could
+TRIES = 3  # each with new ports, if another program has taken one in the meantime
 MAX_BYTES = 64_000_000
 TOKENS = "key_file.json"
-TOKEN_MINUTES = 10 * 365 * 24 * 60  # an instance does not live that long
+TOKEN_MINUTES = 10 * 365 * 24 * 60  # longer than any instance runs
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
 
 class ServerError(Exception):
-    """TorchServe did not start; the message ends with the last lines of its logs."""
+    """TorchServe did not start. The message ends with the last lines of its logs."""
 
 
 class _PortTaken(ServerError):
@@ -45,10 +45,10 @@ class _PortTaken(ServerError):
 
 
 class TorchServe:
-    """One running TorchServe with one model; a context manager.
+    """A TorchServe instance with one model, as a context manager.
 
-    ``workers`` overrides what the archive asks for. ``port`` 0 takes a free one, which is settled when ``start`` is
-    done. Raises ``ServerError`` from ``start``.
+    ``workers`` overrides the archive's setting. With ``port`` 0 a free port is chosen, which is known once ``start``
+    has returned. ``start`` raises ``ServerError``.
     """
 
     def __init__(self, archive: Path, workers: int | None = None, port: int = 0, java: Path | None = None) -> None:
@@ -64,12 +64,12 @@ class TorchServe:
 
     @property
     def predictions_url(self) -> str:
-        """Where requests of ``mmkgc.serving.api.protocol`` are posted."""
+        """URL to which requests of ``mmkgc.serving.api.protocol`` are posted."""
         return f"{self.url}/predictions/{self.model}"
 
     @property
     def token(self) -> str:
-        """What predictions are asked with, as ``Authorization: Bearer``; another one each time TorchServe starts."""
+        """Token for predictions (``Authorization: Bearer``); it changes each time TorchServe starts."""
         return self._token("inference")
 
     @property
@@ -90,11 +90,11 @@ class TorchServe:
             raise
 
     def stop(self) -> None:
-        """End this instance, and nothing else, and remove its folder."""
+        """Stop this instance only, and remove its folder."""
         if self.process is not None:
             workers = self.worker_pids() if self.process.poll() is None else []
             stop_process(self.process)
-            for pid in workers:  # they end with Java's connection; one that hangs is ended here
+            for pid in workers:  # they exit when Java's connection closes; one that hangs is killed here
                 _wait_for_end(pid)
         processes.remove(self.folder)
 
@@ -103,7 +103,7 @@ class TorchServe:
         return [worker["pid"] for worker in self._workers()]
 
     def wait(self) -> int:
-        """Block until TorchServe ends by itself; its exit code."""
+        """Block until TorchServe exits by itself, and return its exit code."""
         assert self.process is not None
         return self.process.wait()
 
@@ -130,7 +130,7 @@ class TorchServe:
         import ts
 
         frontend = Path(ts.__file__).parent / "frontend"
-        shutil.rmtree(self.log.parent, ignore_errors=True)  # what a try before this one left
+        shutil.rmtree(self.log.parent, ignore_errors=True)  # left over from an earlier try
         for left in (self._management_socket, self.folder / TOKENS):
             left.unlink(missing_ok=True)
         self.log.parent.mkdir()
@@ -138,7 +138,7 @@ class TorchServe:
         command = [
             str(self.java),
             "-Xmx512m",
-            *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),  # it only passes requests on: soon warm, few threads
+            *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),  # Java only forwards requests: fast warm-up, few threads
             f"-Dmodel_server_home={frontend.parents[1]}",
             f"-Djava.io.tmpdir={self.folder}",
             f"-Dlog4j.configurationFile={(HERE / 'log4j2.xml').as_uri()}",
@@ -163,10 +163,10 @@ class TorchServe:
             "TMPDIR": str(self.folder),
             "TEMP": str(self.folder),
             "LOG_LOCATION": str(self.log.parent),
-            "LC_ALL": "C.UTF-8",  # in C, which many containers set, Java opens paths of ASCII alone
+            "LC_ALL": "C.UTF-8",  # in the C locale of many containers, Java cannot open non-ASCII paths
             "PYTHONPATH": python_path,
         }
-        # threads that wait must sleep: the gateway and Java need the cores
+        # waiting threads must sleep, so that the gateway and Java get the cores
         return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"} | os.environ | own
 
     def _properties(self) -> str:
@@ -216,7 +216,7 @@ class TorchServe:
         raise self._failure(f"no worker was ready within {START_SECONDS:.0f} s")
 
     def _workers(self) -> list[dict]:
-        with contextlib.suppress(httpx.HTTPError, FileNotFoundError, ValueError):  # it only just starts
+        with contextlib.suppress(httpx.HTTPError, FileNotFoundError, ValueError):  # still starting
             headers = {"authorization": f"Bearer {self._token('management')}"}
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._management_socket)), timeout=5) as client:
                 answer = client.get(f"http://management/models/{self.model}", headers=headers)
@@ -237,7 +237,7 @@ class TorchServe:
 
 
 def stop_process(process: "subprocess.Popen[bytes]") -> None:
-    """Ask a process of ours to end, and kill it if it does not."""
+    """Terminate a child process, and kill it if it does not exit in time."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)
@@ -247,7 +247,7 @@ def stop_process(process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now, all different."""
+    """Distinct ports on which no program listens at the moment."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,4 +1,4 @@
-"""The gateway by itself, as containers run it: ``python -m mmkgc.serving.api.gateway`` (settings: ``app.from_env``)."""
+"""Runs the gateway in a container: ``python -m mmkgc.serving.api.gateway`` (settings: ``app.from_env``)."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Who may ask, and how much."""
+"""API keys and their rate limits."""
 
 import hmac
 import time
@@ -11,9 +11,9 @@ UNAUTHORIZED = Refusal(401, "unauthorized", "send an API key as `Authorization: 
 
 
 class Access:
-    """API keys, each with a bucket of queries that refills steadily.
+    """API keys, each rate-limited by a token bucket.
 
-    Raises ``ValueError`` for a key of fewer than 16 characters, above all the empty one, which anybody could guess.
+    Raises ``ValueError`` for a key of fewer than 16 characters, in particular for an empty key.
     """
 
     def __init__(self, keys: Sequence[str], per_second: float, burst: int) -> None:
@@ -24,16 +24,16 @@ class Access:
         self._buckets = [(float(burst), time.monotonic()) for _ in keys]
 
     def find(self, header: bytes) -> int | None:
-        """Number of the key in an ``Authorization`` header, ``None`` if there is no such key.
+        """Number of the key in an ``Authorization`` header; ``None`` if there is no such key.
 
-        Every key is compared in constant time, so that the time tells nothing about them.
+        All keys are compared in constant time, to prevent timing attacks.
         """
         scheme, _, given = header.partition(b" ")
         matches = [hmac.compare_digest(given, key) for key in self.keys]
         return matches.index(True) if scheme.lower() == b"bearer" and any(matches) else None
 
     def spend(self, key: int, queries: int) -> None:
-        """Take the cost of ``queries`` plain ones from the key's bucket; raises ``Refusal`` 429 if it holds less."""
+        """Take the cost of ``queries`` plain ones from the key's bucket; raises ``Refusal`` 429 if it has less."""
         level, seen = self._buckets[key]
         now = time.monotonic()
         level = min(self.burst, level + (now - seen) * self.per_second)

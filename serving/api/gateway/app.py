@@ -29,9 +29,9 @@ VERSION = "1"
 def create_app(
     model: Model, keys: Sequence[str], limits: Limits | None = None, proposals: Proposals | None = None
 ) -> FastAPI:
-    """The gateway's application in front of ``model``, open to whoever has one of ``keys``.
+    """Create the gateway's application for ``model``; clients need one of the API ``keys``.
 
-    ``proposals``: what people are to accept or reject.
+    ``proposals``: triples to be reviewed.
     """
     limits = limits or Limits()
     gateway = Gateway(model, keys, limits)
@@ -45,7 +45,7 @@ def create_app(
     app = FastAPI(**documented, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.gateway = gateway
     app.add_middleware(Door, access=gateway.access, max_body=limits.max_body, seconds=limits.body_seconds)
-    app.add_middleware(Observer, metrics=gateway.metrics)  # what is added last comes first
+    app.add_middleware(Observer, metrics=gateway.metrics)  # the middleware that is added last is the outermost
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
@@ -57,16 +57,16 @@ def create_app(
 
 
 def from_env() -> FastAPI:
-    """The application as containers run it: ``python -m mmkgc.serving.api.gateway``.
+    """Create the application from environment variables, for ``python -m mmkgc.serving.api.gateway``.
 
-    ``MMKGC_GATEWAY_UPSTREAM`` is TorchServe's prediction URL, ``MMKGC_GATEWAY_UPSTREAM_TOKEN`` (optional) the token
-    that it wants, ``MMKGC_GATEWAY_PROPOSALS`` (optional) a file of proposals, the decisions on which lie under
-    ``MMKGC_HOME``; keys and limits: see ``settings``.
+    ``MMKGC_GATEWAY_UPSTREAM`` is TorchServe's prediction URL, ``MMKGC_GATEWAY_UPSTREAM_TOKEN`` (optional) its token,
+    ``MMKGC_GATEWAY_PROPOSALS`` (optional) a file of proposals; decisions on them are stored under ``MMKGC_HOME``. For
+    keys and limits see ``settings``.
     """
     import os
 
     log_json()
-    gc.freeze()  # what is imported stays: the collector need not look through it again and again
+    gc.freeze()  # exclude imported modules from garbage collection
     file = os.environ.get("MMKGC_GATEWAY_PROPOSALS")
     proposals = Proposals(Path(file)) if file else None
     model = TorchServeModel(os.environ["MMKGC_GATEWAY_UPSTREAM"], os.environ.get("MMKGC_GATEWAY_UPSTREAM_TOKEN", ""))

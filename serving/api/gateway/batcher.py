@@ -1,4 +1,4 @@
-"""Queries of many requests, answered in few calls."""
+"""Combines the queries of many requests into few model calls."""
 
 import asyncio
 from collections import Counter, deque
@@ -9,14 +9,14 @@ from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.wire import Name
 
 Ask = Callable[[list[bytes]], Awaitable[tuple[Name, list[bytes]]]]
-CALL_BYTES = 16_000_000  # the largest request fits; TorchServe takes four times as much
-WAITING_BYTES = 3 * CALL_BYTES  # of one key
+CALL_BYTES = 16_000_000  # the largest request fits; TorchServe accepts four times as much
+WAITING_BYTES = 3 * CALL_BYTES  # per key
 COSTLY = 16  # a query that costs more does not share a call with cheaper ones
-PER_SECOND = 1_500  # what one core works off, for the time after which to ask again
+PER_SECOND = 1_500  # cost that one core processes, to compute the retry time
 
 
 class Ticket:
-    """One request's queries and the answers that have come so far; the first ``taken`` queries are with the model."""
+    """One request's queries and the answers received so far; the first ``taken`` queries were sent to the model."""
 
     def __init__(self, key: int, queries: Sequence[Priced]) -> None:
         self.key, self.queries = key, queries
@@ -28,18 +28,18 @@ class Ticket:
 
     @property
     def left(self) -> Sequence[Priced]:
-        """The queries that wait."""
+        """The waiting queries."""
         return self.queries[self.taken :]
 
     def fill(self, place: int, answer: bytes, model: Name) -> None:
-        """Put one answer into its place."""
+        """Store the answer of the query at ``place``."""
         self.answers[place], self.model = answer, model
         self.missing -= 1
         if not self.missing and not self.done.done():
             self.done.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        """Give the request up."""
+        """Fail the request."""
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -48,33 +48,34 @@ Batch = list[tuple[Ticket, int]]  # a request, and the place of one of its queri
 
 
 class Batcher:
-    """Sends waiting queries as soon as one of the model's ``workers`` is free, as many as are waiting: no delay at low
-    load, large batches at high load. The requests take turns, and costly queries do not share a call with cheap ones,
-    so that a small request waits for two calls of a large one at most.
+    """Sends all waiting queries as soon as one of the model's ``workers`` is free.
 
-    A call holds at most ``per_call`` queries that cost at most ``call_cost`` together (a single one may cost more), and
-    at most 16 MB. One with as many queries as a call holds may wait at the model for the next free worker, if it and
-    what the worker does cost no more than a single call may. Of one API key, queries that cost more than
-    ``max_waiting`` or have more than 48 MB are refused with 429.
+    There is no delay at low load, and batches are large at high load. Requests take turns, and costly queries do not
+    share a call with cheap ones, so a small request waits for at most two calls of a large one.
+
+    A call contains at most ``per_call`` queries with a total cost of at most ``call_cost`` (a single query may cost
+    more) and at most 16 MB. One full call may queue at the model for the next free worker, if its cost plus that of the
+    running call is at most ``call_cost``. Waiting queries of one API key that exceed a cost of ``max_waiting`` or 48 MB
+    are refused with 429.
     """
 
     def __init__(self, ask: Ask, workers: int, per_call: int, call_cost: int, max_waiting: int) -> None:
         self.ask, self.workers = ask, workers
         self.per_call, self.call_cost, self.max_waiting = per_call, call_cost, max_waiting
         self.waiting: deque[Ticket] = deque()
-        self.costs: Counter[int] = Counter()  # of what waits, by API key
+        self.costs: Counter[int] = Counter()  # of waiting queries, by API key
         self.sizes: Counter[int] = Counter()
-        self.queries = 0  # that wait
+        self.queries = 0  # number waiting
         self.running: dict[asyncio.Task[None], Batch] = {}
 
     async def submit(self, key: int, queries: Sequence[Priced]) -> Ticket:
-        """Wait until every query is answered; raises ``Refusal`` 429 if too much of this key waits already.
+        """Wait until every query is answered; raises ``Refusal`` 429 if too many queries of this key are waiting.
 
-        Whoever stops waiting takes the queries back that the model has not got, and ends calls that serve nobody else.
+        If the caller is cancelled, its unsent queries are removed, and calls that serve no other request are cancelled.
         """
         ticket = Ticket(key, queries)
         self._check_room(ticket)
-        if not queries:  # all were refused before; who would have answered is still to be told
+        if not queries:  # all queries were invalid; the answer still names the model
             ticket.model, _ = await self.ask([])
             return ticket
         self.waiting.append(ticket)
@@ -93,7 +94,7 @@ class Batcher:
             raise Refusal(429, "busy", "too many queries of this key are waiting", retry_after=cost / PER_SECOND)
 
     def _count(self, ticket: Ticket, sign: int) -> None:
-        """Add what a request has waiting, or take it off."""
+        """Add (``sign`` 1) or subtract (−1) a request's waiting queries."""
         self.costs[ticket.key] += sign * sum(query.cost for query in ticket.left)
         self.sizes[ticket.key] += sign * sum(len(query.content) for query in ticket.left)
         self.queries += sign * len(ticket.left)
@@ -133,7 +134,7 @@ class Batcher:
                 cost, size = cost - query.cost, size - len(query.content)
                 continue
             batch.append(self._take_from(ticket))
-        self.waiting.extendleft(reversed(others))  # they come first the next time
+        self.waiting.extendleft(reversed(others))  # they are first in the next call
         return batch
 
     def _take_from(self, ticket: Ticket) -> tuple[Ticket, int]:
@@ -154,15 +155,17 @@ class Batcher:
         try:
             model, answers = await self.ask([ticket.queries[place].content for ticket, place in batch])
             answered = list(zip(batch, answers, strict=True))
-        except Exception as error:  # whoever waits must hear of it, whatever it was
+        except Exception as error:  # any error must reach the waiting requests
             await self._failed(batch, error)
             return
         for (ticket, place), answer in answered:
             ticket.fill(place, answer, model)
 
     async def _failed(self, batch: Batch, error: Exception) -> None:
-        """Tell the requests of a call that failed. Several are asked again, each by itself, since one of them alone may
-        be the reason; not if the call took too long.
+        """Handle a failed call.
+
+        If several requests shared it, each is retried alone, since one of them may be the cause; after a timeout, or if
+        there is only one, the requests fail.
         """
         tickets = {ticket for ticket, _ in batch if not ticket.done.done()}
         if len(tickets) > 1 and isinstance(error, Refusal) and error.code != "timeout":

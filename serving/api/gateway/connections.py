@@ -1,4 +1,4 @@
-"""Connections that cost the gateway more than they are worth are ended: too many, too slow, headers too long."""
+"""Limits on client connections: their number, the time for a request, and the size of headers."""
 
 import asyncio
 import json
@@ -12,16 +12,16 @@ from mmkgc.serving.api.gateway.settings import Limits
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768
-BACKLOG = 128  # connections that are accepted at once, before they can be counted
-SPARE_FILES = 256  # descriptors for the backlog, the model's connections, and files
+BACKLOG = 128  # connections accepted by the system before they are counted
+SPARE_FILES = 256  # file descriptors for the backlog, connections to the model, and files
 REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection; uvicorn itself bounds none of this.
+    """One client's connection, with limits that uvicorn does not have.
 
-    A request's headers have to be complete ``limits.header_seconds`` after its first byte (the first one's, after the
-    connection was made), its body ``limits.body_seconds`` later.
+    A request's headers must be complete within ``limits.header_seconds`` of its first byte (for the first request: of
+    the connection), and its body within further ``limits.body_seconds``.
     """
 
     def __init__(self, *args: Any, limits: Limits, **named: Any) -> None:
@@ -44,14 +44,14 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take in a piece of a request."""
+        """Process received bytes of a request."""
         if self.transport.is_closing():
             return
-        if self.timer is None:  # a further request on this connection, or what comes before one
+        if self.timer is None:  # a further request on this connection, or bytes before one
             self._wait(self.limits.header_seconds)
         in_headers = self.in_headers
         super().data_received(data)
-        if in_headers and self.in_headers:  # nothing but headers has come
+        if in_headers and self.in_headers:  # only header bytes have arrived
             self.header_bytes += len(data)
             if self.header_bytes > MAX_HEADER_BYTES:
                 self._end(431, f"the headers have more than {MAX_HEADER_BYTES} bytes")
@@ -64,16 +64,16 @@ class Connection(HttpToolsProtocol):
             self._wait(self.limits.header_seconds)
 
     def on_headers_complete(self) -> None:
-        """The headers are there; the body is waited for."""
+        """Start the time limit of the body."""
         self.in_headers, self.header_bytes = False, 0
         if len(self.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in self.headers) > MAX_HEADER_BYTES:
             self._end(431, f"there are more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES} bytes of them")
             return
-        self._wait(self.limits.body_seconds + 1)  # the application, which says so, gives up first
+        self._wait(self.limits.body_seconds + 1)  # the application times out first, with an error message
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body; of a request that was refused, none is taken."""
+        """Process a part of the body; the body of a refused request is ignored."""
         if not self.transport.is_closing():
             super().on_body(body)
 
@@ -93,7 +93,7 @@ class Connection(HttpToolsProtocol):
             self.timer = None
 
     def _end(self, status: int, message: str) -> None:
-        """Close the connection, with a refusal if nothing else was answered on it."""
+        """Close the connection; send an error response first unless another response has begun."""
         self._stop_waiting()
         self._unset_keepalive_if_required()
         if self.cycle is None or self.cycle.response_complete:
@@ -104,7 +104,7 @@ class Connection(HttpToolsProtocol):
 
 
 def server(app: Any, host: str, port: int, limits: Limits) -> uvicorn.Server:
-    """The server of the gateway's application, on loopback or wherever it is to be reached."""
+    """The uvicorn server of the gateway's application on ``host`` and ``port``."""
     most = min(limits.max_connections, _descriptors() - SPARE_FILES)
     limited: Any = partial(Connection, limits=limits.model_copy(update={"max_connections": max(1, most)}))
     return uvicorn.Server(
@@ -113,7 +113,7 @@ def server(app: Any, host: str, port: int, limits: Limits) -> uvicorn.Server:
 
 
 def _descriptors() -> int:
-    """How many files this process may open, after it has taken what the system allows."""
+    """Raise this process's limit of open files to the hard limit, and return it."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

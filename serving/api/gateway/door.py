@@ -1,4 +1,4 @@
-"""What is looked at before a request is read: its key, then how much it sends, for how long, and in what form."""
+"""Checks a request before it is parsed: its API key, and the size, duration and complexity of its body."""
 
 import asyncio
 
@@ -9,14 +9,15 @@ from mmkgc.serving.api.gateway.refusal import Refusal
 
 WITHOUT_BODY = ("GET", "HEAD")
 MARKS = (b"[", b"{", b",", b":")
-MAX_MARKS = 250_000  # 0.1 s of parsing, during which the gateway answers nobody
+MAX_MARKS = 250_000  # 0.1 s of parsing, which blocks the event loop
 
 
 class Door:
-    """ASGI middleware: the number of the request's key, or ``None``, becomes ``request.state.key``.
+    """ASGI middleware that sets ``request.state.key`` to the number of the request's key, or ``None``.
 
-    Whatever is no GET is refused without a key, before its body is read. A body is read whole, within ``seconds`` and
-    at most ``max_body`` bytes and 250,000 JSON values, before it is handed on. Raises ``Refusal`` 401, 408 or 413.
+    Requests other than GET and HEAD are refused without a key, before their body is read. A body is read completely
+    before it is passed on: within ``seconds``, at most ``max_body`` bytes and 250,000 JSON values. Raises ``Refusal``
+    401, 408 or 413.
     """
 
     def __init__(self, app: ASGIApp, access: Access, max_body: int, seconds: float) -> None:
@@ -33,7 +34,7 @@ class Door:
         await self.app(scope, receive, send)
 
     async def _checked(self, key: int | None, headers: dict[bytes, bytes], receive: Receive) -> Receive:
-        """What is received of a body that may be read."""
+        """Check the key and the body; returns the ``receive`` for the application."""
         if key is None:
             raise UNAUTHORIZED
         if int(headers.get(b"content-length") or 0) > self.max_body:
@@ -66,7 +67,7 @@ class Door:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """What is received when the body has been read already."""
+    """A ``receive`` that returns the already read ``body`` first."""
     first: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
     async def received() -> Message:

@@ -1,4 +1,4 @@
-"""What the gateway's routes share."""
+"""State shared by the gateway's routes."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ READY_SECONDS = 1.0
 
 
 class Gateway:
-    """Who may ask, the model, and what is measured."""
+    """Access control, the model, batching and metrics."""
 
     def __init__(self, model: Model, keys: Sequence[str], limits: Limits) -> None:
         self.limits = limits
@@ -31,7 +31,7 @@ class Gateway:
         self.readiness = Readiness(self.upstream)
 
     async def answer(self, request: Request, queries: Sequence[Any]) -> Ticket:
-        """Answers of a request's queries; raises ``Refusal``, before any work if they cost too much."""
+        """Answer a request's queries. Raises ``Refusal``; if they cost too much, before any is sent to the model."""
         prices = [priced(query) for query in queries]
         cost = sum(price.cost for price in prices)
         if cost > self.limits.max_cost:
@@ -47,7 +47,7 @@ class Gateway:
         return ticket
 
     async def ask(self, request: Request, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Another operation of ``mmkgc.serving.engine.service``."""
+        """Request another operation of ``mmkgc.serving.engine.service``."""
         self.access.spend(request.state.key, LOOKUP)
         given = {name: value for name, value in arguments.items() if value is not None}
         return await self.upstream.ask({"operation": operation} | given)
@@ -64,7 +64,7 @@ class Gateway:
 
 
 class Readiness:
-    """Whether the model answers, asked at most once a second however many ask here: they need no key."""
+    """Checks that the model answers, at most once a second, since readiness requests need no key."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream

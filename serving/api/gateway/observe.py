@@ -1,4 +1,4 @@
-"""What happens in the gateway, told as Prometheus metrics and as one JSON log line a request, without payloads."""
+"""Observability of the gateway: Prometheus metrics, and one JSON log line per request without payloads."""
 
 import collections
 import json
@@ -29,7 +29,7 @@ FAILED = Refusal(500, "internal", "the gateway failed; its log says why, under t
 
 
 class Metrics:
-    """The gateway's metrics, in a registry of their own."""
+    """The gateway's Prometheus metrics, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -55,8 +55,10 @@ class Metrics:
 
 
 class Observer:
-    """ASGI middleware, the outermost: request ids, log lines, metrics, security headers, and the answer to a request
-    that failed or was refused before it reached its route.
+    """The outermost ASGI middleware.
+
+    Adds request ids, log lines, metrics and security headers, and answers requests that failed or were refused before
+    they reached their route.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -79,11 +81,11 @@ class Observer:
 
         try:
             await self.app(scope, receive, reply)
-        except Refusal as refusal:  # at the door: the rest of the body is not waited for
+        except Refusal as refusal:  # by the Door middleware: the rest of the body is not read
             await refusal.response({"connection": "close"})(scope, receive, reply)
         except Exception:
             log.exception("request failed", extra={"fields": {"request_id": request_id}})
-            if status:  # half an answer is no answer: the server breaks the connection
+            if status:  # the response has begun: the server closes the connection
                 raise
             await FAILED.response({"connection": "close"})(scope, receive, reply)
         finally:
@@ -101,7 +103,7 @@ class JsonFormatter(logging.Formatter):
     """Log records as JSON lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Format a record as one line."""
         line: dict[str, Any] = {"time": self.formatTime(record), "level": record.levelname.lower()}
         line |= {"message": record.getMessage()} | getattr(record, "fields", {})
         if record.exc_info:

@@ -1,4 +1,4 @@
-"""How the gateway says no: one JSON form for every refusal."""
+"""The exception for refused requests, with one JSON format for all of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 
 
 class Refusal(HTTPException):
-    """A request is refused with an HTTP status; ``retry_after`` seconds later it may be tried again.
+    """A request is refused with an HTTP status; it may be retried after ``retry_after`` seconds.
 
-    An ``HTTPException``, because FastAPI turns any other error that is raised while it reads a body into a 400.
+    This is an ``HTTPException``, because FastAPI turns other errors raised while a body is read into status 400.
     """
 
     def __init__(
@@ -21,7 +21,7 @@ class Refusal(HTTPException):
         self.code, self.retry_after, self.nearest = code, retry_after, nearest
 
     def response(self, further: Mapping[str, str] | None = None) -> JSONResponse:
-        """The refusal as a response, with ``further`` headers."""
+        """The refusal as a JSON response, with ``further`` headers."""
         headers = dict(further or {})
         if self.retry_after is not None:
             headers["retry-after"] = str(max(1, math.ceil(self.retry_after)))

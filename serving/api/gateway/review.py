@@ -1,4 +1,4 @@
-"""The routes on which people accept or reject proposals."""
+"""Routes for reviewing proposals."""
 
 import asyncio
 from typing import Annotated, Any, Literal
@@ -32,7 +32,7 @@ class Decided(Strict):
 
 
 def add_review(app: FastAPI, gateway: Gateway, secured: dict[str, Any], proposals: Proposals | None) -> None:
-    """Proposals and decisions; without a file of proposals the list is empty."""
+    """Add the routes of proposals and decisions; without a file of proposals the list is empty."""
 
     @app.get("/v1/proposals", response_model=None, **answers(secured, ProposalPage))
     async def listed(

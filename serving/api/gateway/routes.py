@@ -44,7 +44,7 @@ class ScoreRequest(Strict):
 
 
 class Json(Response):
-    """A JSON response, written several times faster than by the standard library."""
+    """A JSON response, serialized several times faster than by the standard library."""
 
     media_type = "application/json"
 
@@ -54,9 +54,9 @@ class Json(Response):
 
 
 def secured(gateway: Gateway) -> dict[str, Any]:
-    """Arguments of a route that asks for a key and documents the refusals."""
+    """Arguments of a route that requires a key and documents the refusals."""
 
-    async def admit(request: Request) -> None:  # async: what is not, FastAPI runs in another thread
+    async def admit(request: Request) -> None:  # async: FastAPI runs synchronous functions in another thread
         if request.state.key is None:
             raise UNAUTHORIZED
 
@@ -68,7 +68,7 @@ def secured(gateway: Gateway) -> dict[str, Any]:
 
 
 def add_questions(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
-    """What is asked of the model."""
+    """Add the routes that complete and score triples."""
 
     @app.post("/v1/complete", response_model=None, **answers(secured, Answers))
     async def complete(body: CompleteRequest, request: Request) -> Response:
@@ -86,7 +86,7 @@ def add_questions(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> No
 
 
 def add_catalog(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
-    """What can be asked about."""
+    """Add the routes of entities, relations and the model."""
 
     @app.get("/v1/entities", response_model=None, **answers(secured, Entities))
     async def entities(
@@ -121,7 +121,7 @@ def add_catalog(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None
 
 
 def add_watch(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
-    """How the gateway is."""
+    """Add the routes for monitoring the gateway."""
 
     @app.get("/metrics", response_class=Response, **secured)
     async def metrics() -> Response:
@@ -146,14 +146,14 @@ def add_watch(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
 
 
 def schema(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description, which ``openapi.json`` beside this file repeats."""
+    """The OpenAPI description; ``openapi.json`` next to this file is a copy."""
     described = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
     described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return described
 
 
 def answers(secured: dict[str, Any], model: Any, *further: int) -> dict[str, Any]:
-    """Route arguments: secured, and documented to answer ``model``, or a refusal with a ``further`` status."""
+    """Arguments of a secured route whose answer is a ``model`` or a refusal with one of the ``further`` statuses."""
     good = {200: {"model": model} if model else {"content": {"image/webp": {}}}}
     return secured | {"responses": good | secured["responses"] | {status: {"model": Refused} for status in further}}
 
@@ -163,7 +163,7 @@ def _answered(model: Name, answers: Sequence[bytes]) -> Response:
 
 
 def _triple(value: Any) -> tuple[dict[str, Any] | None, bytes | None]:
-    """The query that scores a triple, or the failed answer to what is none."""
+    """The query that scores a triple, or the failed answer if ``value`` is not a valid triple."""
     try:
         return Triple.model_validate(value).model_dump(), None
     except ValidationError as error:

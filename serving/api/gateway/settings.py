@@ -1,4 +1,4 @@
-"""What an operator decides about a gateway."""
+"""Settings of a gateway: limits and API keys."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ PREFIX = "MMKGC_GATEWAY_"
 
 
 class Limits(BaseModel):
-    """Bounds of the gateway; each can be set as ``MMKGC_GATEWAY_<NAME>``."""
+    """Limits of the gateway; each can be set by the environment variable ``MMKGC_GATEWAY_<NAME>``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,15 +41,16 @@ class Limits(BaseModel):
 
     @classmethod
     def from_env(cls) -> "Limits":
-        """Defaults, changed by the environment."""
+        """The defaults, overridden by environment variables."""
         given = {name: variable(PREFIX + name.upper()) for name in cls.model_fields}
         return cls.model_validate({name: value for name, value in given.items() if value is not None})
 
 
 def read_keys() -> list[str]:
-    """API keys: the lines of the file ``MMKGC_API_KEYS_FILE`` (a mounted secret), else ``MMKGC_API_KEYS``, by commas.
+    """API keys: the lines of the file ``MMKGC_API_KEYS_FILE`` (a mounted secret), else the comma-separated
+    ``MMKGC_API_KEYS``.
 
-    Raises UserError where there is none or one is shorter than 16 characters.
+    Raises UserError if there is no key, or one is shorter than 16 characters.
     """
     if file := os.environ.get("MMKGC_API_KEYS_FILE"):
         return _keys_of(Path(file), "make one with `openssl rand -hex 16`")
@@ -57,7 +58,7 @@ def read_keys() -> list[str]:
 
 
 def own_keys() -> list[str]:
-    """Keys of the environment, else this user's own key, made once and kept in ``$MMKGC_HOME/api-key``."""
+    """Keys of the environment, else this user's key, which is created once and stored in ``$MMKGC_HOME/api-key``."""
     if os.environ.get("MMKGC_API_KEYS_FILE") or os.environ.get("MMKGC_API_KEYS"):
         return read_keys()
     path = Settings.from_env().home / "api-key"
@@ -67,7 +68,7 @@ def own_keys() -> list[str]:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key; the file is there whole or not at all, and the first of two processes wins."""
+    """Write a new key atomically; an existing file, such as that of a parallel process, is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("w", dir=path.parent, prefix=".api-key-") as file:  # only its owner may read it
         file.write(secrets.token_hex(16) + "\n")

@@ -1,4 +1,4 @@
-"""The model behind the gateway: TorchServe, asked over HTTP, replaced without losing a request."""
+"""The model behind the gateway: HTTP requests to TorchServe, and replacement without a lost request."""
 
 import asyncio
 import json
@@ -14,29 +14,29 @@ from mmkgc.serving.api.gateway.refusal import Refusal
 
 ATTEMPTS = 6
 FIRST_DELAY = 0.05
-SLOW = 5.0  # seconds; what failed later is not repeated
+SLOW = 5.0  # seconds; calls that fail later than this are not repeated
 JSON = {"content-type": "application/json"}
 OTHER_RELEASE = "the model's answers have a form that this gateway does not know; deploy both from one release"
 
 
 class Gone(Exception):
-    """A model gave no answer: its server is away, or was too slow."""
+    """A model did not answer: its server is unavailable or too slow."""
 
 
 class Model(Protocol):
-    """What can answer requests of ``mmkgc.serving.engine.service``."""
+    """Interface of a model that answers requests of ``mmkgc.serving.engine.service``."""
 
     async def ask(self, body: bytes) -> tuple[int, bytes]:
-        """HTTP status and JSON of one request, in JSON too; raises ``Gone``."""
+        """HTTP status and JSON answer of one JSON request; raises ``Gone``."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         ...
 
 
 class TorchServeModel(Model):
-    """A model in TorchServe at ``url`` (``…/predictions/<name>``), which may want a ``token``."""
+    """A model in TorchServe at ``url`` (``…/predictions/<name>``), with a ``token`` if it requires one."""
 
     def __init__(self, url: str, token: str = "", timeout: float = 30) -> None:
         self.url, self.timeout = url, ClientTimeout(timeout)
@@ -45,7 +45,7 @@ class TorchServeModel(Model):
 
     async def ask(self, body: bytes) -> tuple[int, bytes]:
         """Post one request."""
-        if self._http is None:  # belongs to the event loop that runs now
+        if self._http is None:  # a session belongs to the running event loop
             self._http = ClientSession(connector=TCPConnector(limit=64, keepalive_timeout=60), timeout=self.timeout)
         try:
             async with self._http.post(self.url, data=body, headers=self.headers) as response:
@@ -60,7 +60,7 @@ class TorchServeModel(Model):
 
 
 class Upstream:
-    """Asks the current model, and again if it is briefly gone: a worker that died, a version that is being replaced."""
+    """Calls the current model, and retries while it is unavailable (dead worker, version being replaced)."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -68,12 +68,13 @@ class Upstream:
         self._asking: dict[Model, int] = {}
 
     async def ask(self, body: dict[str, Any], attempts: int = ATTEMPTS) -> dict[str, Any]:
-        """The answer to a request; raises ``Refusal``: 503 if the model stays away, else the model's own refusal."""
+        """The answer to a request; raises ``Refusal``: 503 if the model stays unavailable, else the model's error."""
         return from_json(await self._ask(json.dumps(body).encode(), attempts))
 
     async def answer(self, queries: Sequence[bytes], within: float) -> tuple[wire.Name, list[bytes]]:
-        """The model that answered, and the JSON of each answer to ``queries`` in JSON; raises ``Refusal`` as ``ask``
-        does. After ``within`` seconds the model stops, since nobody waits for its answers any more.
+        """The model that answered, and the JSON of each answer to the JSON ``queries``.
+
+        The model stops after ``within`` seconds, when the request has timed out. Raises ``Refusal`` as ``ask`` does.
         """
         content = b'{"operation":"answer","within":%f,"queries":[%b]}' % (within, b",".join(queries))
         body = await self._ask(content, ATTEMPTS)
@@ -83,7 +84,7 @@ class Upstream:
             raise Refusal(503, "unavailable", OTHER_RELEASE) from error
 
     async def replace(self, model: Model) -> None:
-        """Send new requests to ``model``; returns once the old one has answered all of its own."""
+        """Send new requests to ``model``; returns once the old one has answered all its requests."""
         old, self.model = self.model, model
         while self._asking.get(old):
             await asyncio.sleep(0.02)
@@ -95,7 +96,7 @@ class Upstream:
             status, answer = await self._ask_once(body)
             if status < 500:
                 break
-            if time.monotonic() - begun > SLOW:  # the model may still work on it, and would do so twice
+            if time.monotonic() - begun > SLOW:  # the model may still be working on it
                 raise Refusal(503, "timeout", "the model took too long; ask less at once", retry_after=2)
             self.retries += 1
             await asyncio.sleep(FIRST_DELAY * 2**attempt)
@@ -105,7 +106,7 @@ class Upstream:
             return answer
         try:
             error = from_json(answer)["error"]
-        except (ValueError, KeyError, TypeError):  # TorchServe's own words, not the model's
+        except (ValueError, KeyError, TypeError):  # an error of TorchServe, not of the model
             raise Refusal(503, "unavailable", "the model server refused the request") from None
         raise Refusal(status, error["code"], error["message"], nearest=error["nearest"])
 
