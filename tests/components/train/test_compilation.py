@@ -13,6 +13,7 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.batch_loss import BatchLosses
 from mmkgc.components.kge.features import Features
 from mmkgc.components.train import compilation
 from mmkgc.components.train.compilation import Compiled, lacking
@@ -87,13 +88,13 @@ def test_a_gradient_that_cannot_be_compiled_is_found_out_with_the_first_batch(
 ) -> None:
     model = torch.nn.Linear(2, 1)
 
-    def losses(model: torch.nn.Module) -> dict[str, Tensor]:
-        return {"loss": model(torch.ones(1, 2)).sum()}
+    def losses(model: torch.nn.Module) -> BatchLosses:
+        return BatchLosses({"loss": model(torch.ones(1, 2)).sum()}, [])
 
     guarded = Compiled(losses)
-    guarded.fast = lambda model: {"loss": _Uncompilable.apply(losses(model)["loss"])}
+    guarded.fast = lambda model: BatchLosses({"loss": _Uncompilable.apply(losses(model).losses["loss"])}, [])
     for _ in range(2):
-        guarded(model)["loss"].backward()
+        guarded(model).losses["loss"].backward()
     assert torch.equal(model.bias.grad, torch.tensor([2.0]))
     assert capsys.readouterr().out == "train goes on without torch.compile: compiling failed (out of registers)\n"
 
