@@ -45,9 +45,8 @@ class Model(nn.Module):
         self.config, self.n_relations = config, n_relations
         self.interaction = INTERACTIONS.create(config.interaction, config.dimension)
         features = dict(sorted(features.items()))  # sums over modalities must not depend on the order of the features
-        width = self.interaction.entity_width
+        width, raw_widths = self.interaction.entity_width, {m: table.dimension for m, table in features.items()}
         modalities = ((STRUCTURE,) if config.structure else ()) + tuple(features)
-        raw_widths = {m: table.dimension for m, table in features.items()}
         triples = no_triples() if triples is None else triples
         contexts = ENTITY_ENCODERS.lookup(config.encoder["name"]).contexts
         space = Space(modalities, width, n_relations, raw_widths, features, triples, self.interaction, contexts)
@@ -78,8 +77,6 @@ class Model(nn.Module):
             )
             for name, interaction in sorted(interactions.items())
         }
-
-    # -- scores ------------------------------------------------------------------------------------------------------
 
     def score_triples(self, triples: Tensor) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]``; with reciprocal relations the mean of both directions."""
@@ -151,8 +148,6 @@ class Model(nn.Module):
         backward = score(tails, heads, [(j, i) for i, j in pairs], side="head")
         return [(one + other) / 2 for one, other in zip(forward, backward, strict=True)]
 
-    # -- parts -------------------------------------------------------------------------------------------------------
-
     def encode(self, ids: Iterable[Tensor] | None = None, without: Tensor | None = None) -> EncodedEntities:
         """Encode the entities ``ids``, by default all N; ``without``: train triples that pass no message."""
         return EncodedEntities(self.entities, self.fusion, ids, without)
@@ -162,10 +157,7 @@ class Model(nn.Module):
         return self._frozen or self.encode()
 
     def freeze(self, encoded: EncodedEntities | None = None) -> "Model":
-        """Switch to evaluation and store every entity's vectors; parameters must not change until ``train()``.
-
-        ``encoded``: these vectors, if already computed.
-        """
+        """Switch to evaluation with every entity's vectors stored (``encoded``, if given), until ``train()``."""
         self.eval()
         with torch.no_grad():
             self._frozen = encoded or self.encode()
