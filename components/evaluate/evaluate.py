@@ -17,7 +17,7 @@ from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.evaluate.summary import blocks
 from mmkgc.components.evaluate.tracked import CURVES, curves_of_bundle
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.classification import LabelledTriples, classify, labelled_splits
+from mmkgc.components.kge.evaluation.classification import LabelledSplits, classify, labelled_splits
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import read_json, write_json, write_text
@@ -78,7 +78,7 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> 
         "dataset": _dataset(mmkg),
     }
     answers = completions(model.freeze(), graph, config.completions, config.answers)
-    _write(folder, mmkg, bundle, config, prediction, labelled.test, results, answers)
+    _write(folder, mmkg, bundle, config, prediction, labelled, results, answers)
     return results
 
 
@@ -88,15 +88,15 @@ def _write(
     bundle: Bundle,
     config: EvaluateConfig,
     prediction: LinkPrediction,
-    test: LabelledTriples,
+    labelled: LabelledSplits,
     results: dict[str, Any],
     answers: list[dict[str, Any]],
 ) -> None:
     write_json(folder / "metrics.json", results)
     write_json(folder / "completions.json", answers)
     write_queries(prediction, mmkg.graph, folder / "ranks.parquet")
-    write_labelled(test, mmkg.graph, folder / "classification.parquet")
-    drawn = draw(bundle, mmkg, prediction, test, results, folder / "figures")
+    write_labelled(labelled, mmkg.graph, folder / "classification.parquet")
+    drawn = draw(bundle, mmkg, prediction, labelled.test, results, folder / "figures")
     title = f"{mmkg.info.get('name', 'graph')}: evaluation on the test split"
     content = blocks(results, answers, drawn, bundle)
     write_text(folder / "report.md", markdown(title, content, folder))

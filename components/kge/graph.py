@@ -69,7 +69,11 @@ class Graph:
 
         Test is used only in the final evaluation, so test triples in a contaminated ``known`` are left out too.
         """
-        return torch.cat([self.train, self.valid, without(self.known, self.test)])
+        return torch.cat([self.train, self.valid, self.without_test(self.known)])
+
+    def without_test(self, triples: Tensor) -> Tensor:
+        """Return the rows of ``triples`` ``[T, 3]`` that are not test triples, for filters of model selection."""
+        return without(triples, self.test)
 
 
 class KnownTriples:

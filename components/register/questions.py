@@ -75,7 +75,7 @@ def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questio
     trained = [_translated(c.train, c.entities, c.relations, entities, relations) for c in contenders]
     fresh = without(covered, torch.cat(trained))
     known = _translated(graph.known, graph.entities, graph.relations, entities, relations)
-    test = _translated(graph.test, graph.entities, graph.relations, entities, relations)
+    others = torch.cat([_complete(triples) for triples in [known, valid, *trained]])
     shared = replace(
         graph,
         entities=entities,
@@ -83,7 +83,7 @@ def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questio
         train=_complete(_translated(graph.train, graph.entities, graph.relations, entities, relations)),
         valid=fresh,
         test=covered[:0],
-        known=without(torch.cat([_complete(triples) for triples in [known, valid, *trained]]), _complete(test)),
+        known=without_test(graph, others, entities, relations),
         types=None,
     )
     return Questions(
@@ -92,6 +92,11 @@ def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questio
         left_out=len(valid) - len(covered),
         trained_on=len(covered) - len(fresh),
     )
+
+
+def without_test(graph: Graph, triples: Tensor, entities: Vocabulary, relations: Vocabulary) -> Tensor:
+    """Return the rows of ``triples`` ``[T, 3]``, in the ids of other vocabularies, that are not test triples."""
+    return without(triples, _complete(_translated(graph.test, graph.entities, graph.relations, entities, relations)))
 
 
 def _shared(vocabulary: Vocabulary, others: list[Vocabulary]) -> Vocabulary:

@@ -63,13 +63,13 @@ def test_the_gate_does_not_depend_on_test(toy_mmkg, other_test, toy_bundle, trai
 
 
 class Watched(Graph):
-    """A graph that knows which modules have read its test triples."""
+    """A graph that knows which modules have read its test triples, other than to leave them out of a filter."""
 
     readers: ClassVar[set[str]] = set()
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if name == "test" and len(value):
+        if name == "test" and len(value) and sys._getframe(1).f_code.co_name != "without_test":
             frames = (sys._getframe(depth).f_globals["__name__"] for depth in count(1))
             self.readers.add(
                 next(module for module in frames if module not in ("mmkgc.components.kge.graph", __name__))
@@ -93,7 +93,7 @@ def test_in_a_run_evaluate_alone_reads_test_and_asks_it_once(mmkgc_home, toy_mmk
     evaluation = evaluate(graph, bundle, EvaluateConfig(bootstrap=100), storage).uri
     assert [type(model).__name__ for model in asked] == ["Model", "RelationPopularity"]
     assert all(
-        reader.startswith("components.evaluate.") for reader in Watched.readers - {"mmkgc.components.kge.bundle"}
+        reader.startswith("mmkgc.components.evaluate.") for reader in Watched.readers - {"mmkgc.components.kge.bundle"}
     )
     Watched.readers.clear()
     register(graph, bundle, evaluation, RegisterConfig(model="toy"), storage)

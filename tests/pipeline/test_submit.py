@@ -135,7 +135,9 @@ def test_a_refused_input_is_one_sentence_without_a_traceback(call, told):
 def test_a_cancelled_run_leaves_no_pod(call, told, kubeflow):
     told.write_text("sleep")
     run_id = number(call("submit", "countries", "--no-watch"))
-    while not any("told to sleep" in pod.log.read_text() for pod in kubeflow.workflows[run_id].pods):
+    while not any(
+        pod.log.exists() and "told to sleep" in pod.log.read_text() for pod in kubeflow.workflows[run_id].pods
+    ):
         time.sleep(0.05)
     assert "was cancelled" in call("cancel", run_id).output
     assert all(pod.process.poll() is not None for pod in kubeflow.workflows[run_id].pods)

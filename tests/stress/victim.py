@@ -154,7 +154,7 @@ def random_bundle(encoders: bool, entities: int = 2000, relations: int = 5, trip
         "visual": Features(torch.randn(entities, 4096), seen),
     }
     specs = {"textual": SBERTConfig(), "visual": VGG16Config(weights="random")} if encoders else {}
-    model = Model(ModelConfig(dimension=32, structure_dropout=0.2), entities, relations, features, seen).eval()
+    model = Model(ModelConfig(dimension=32, structure_dropout=0.2), relations, features, seen).eval()
     return Bundle.of(model, graph, encoders={m: create(config).spec.model_dump() for m, config in specs.items()})
 
 
