@@ -14,6 +14,20 @@ def remaining(triples: Tensor, without: Tensor | None, n_entities: int, n_relati
     return triples[~torch.isin(*codes)]
 
 
+def both_ways(triples: Tensor, ids: Tensor | None, n_entities: int, n_relations: int) -> Tensor:
+    """Edges ``[3, E]`` (source, relation, target) of ``triples[T, 3]`` in both directions that lead to ``ids``.
+
+    ``ids=None``: to all entities. The relation of an inverse edge is r + R.
+    """
+    heads, relations, tails = triples.unbind(1)
+    links = torch.cat([relations, relations + n_relations])
+    edges = torch.stack([torch.cat([heads, tails]), links, torch.cat([tails, heads])])
+    if ids is None:
+        return edges
+    wanted = torch.zeros(n_entities, dtype=torch.bool, device=edges.device).index_fill(0, ids, True)
+    return edges[:, wanted[edges[2]]]
+
+
 def softmax_of(logit: Tensor, group: Tensor, n_groups: int) -> Tensor:
     """Softmax ``[E]`` of ``logit[E]`` within each group; ``group[E]``: group of each logit."""
     highest = logit.detach().new_full((n_groups,), -torch.inf).scatter_reduce(0, group, logit.detach(), "amax")

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmkgc.components.kge.entity_encoders.base import EntityData, EntityEncoder, ModalityEmbeddings
-from mmkgc.components.kge.entity_encoders.edges import remaining, softmax_of
+from mmkgc.components.kge.entity_encoders.edges import both_ways, remaining, softmax_of
 from mmkgc.components.kge.entity_encoders.table import Table
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.interactions.base import Interaction
@@ -56,13 +56,8 @@ class LAFA(EntityEncoder):
 
     def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
         everyone = self.table.encode()
-        heads, relations, tails = remaining(self.triples, without, len(self), self.n_relations).unbind(1)
-        edges = torch.stack(
-            [torch.cat([heads, tails]), torch.cat([relations, relations + self.n_relations]), torch.cat([tails, heads])]
-        )
-        if ids is not None:
-            wanted = torch.zeros(len(self), dtype=torch.bool, device=edges.device).index_fill(0, ids, True)
-            edges = edges[:, wanted[edges[2]]]
+        triples = remaining(self.triples, without, len(self), self.n_relations)
+        edges = both_ways(triples, ids, len(self), self.n_relations)
         changed = {
             m: self._gathered(m, share(everyone[m]), edges[:, everyone.present[m][edges[0]]]) for m in self.links
         }

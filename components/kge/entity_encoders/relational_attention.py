@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityData, EntityEncoder, ModalityEmbeddings
-from mmkgc.components.kge.entity_encoders.edges import remaining, softmax_of
+from mmkgc.components.kge.entity_encoders.edges import both_ways, remaining, softmax_of
 from mmkgc.components.kge.entity_encoders.table import Table
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.interactions.base import Interaction
@@ -58,7 +58,9 @@ class RelationalAttention(EntityEncoder):
     def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
         everyone = self.table.encode()
         structure = share(everyone[STRUCTURE])
-        gathered = structure + self.dropout(self._gather(structure, self._edges(ids, without)))
+        triples = remaining(self.triples, without, len(self), self.n_relations)
+        edges = both_ways(triples, ids, len(self), self.n_relations)
+        gathered = structure + self.dropout(self._gather(structure, edges))
         whole = replace(everyone, vectors=everyone.vectors | {STRUCTURE: gathered})
         return whole if ids is None else whole.rows(ids)
 
@@ -71,21 +73,8 @@ class RelationalAttention(EntityEncoder):
     def structural_table(self) -> Tensor | None:
         return self.table.structural_table()
 
-    def _edges(self, ids: Tensor | None, without: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Sources, relations (R more for inverse ones) and targets, each ``[E]``, of the edges that lead to ``ids``."""
-        triples = remaining(self.triples, without, len(self), self.n_relations)
-        heads, relations, tails = triples.unbind(1)
-        source, target = torch.cat([heads, tails]), torch.cat([tails, heads])
-        relation = torch.cat([relations, relations + self.n_relations])
-        if ids is None:
-            return source, relation, target
-        wanted = torch.zeros(len(self), dtype=torch.bool, device=ids.device)
-        wanted[ids] = True
-        chosen = wanted[target]
-        return source[chosen], relation[chosen], target[chosen]
-
-    def _gather(self, structure: Tensor, edges: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Σ α m of the edges that lead to each entity, ``[N, e]``."""
+    def _gather(self, structure: Tensor, edges: Tensor) -> Tensor:
+        """Σ α m ``[N, e]`` of the ``edges[3, E]`` that lead to each entity."""
         source, relation, target = edges
         message = self.message(take(structure, source) * take(self.relations, relation))
         logit = leaky_relu((structure @ self.of_entity)[target] + message @ self.of_message, self.slope)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.negatives.base import Context
-from mmkgc.components.kge.negatives.samples import Batch
+from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
 
 Count = Annotated[int, Field(gt=0, le=65_536, description="negatives of a positive, K")]
 Sides = Annotated[Literal["uniform", "bernoulli"], Field(description="how the corrupted side is chosen")]
@@ -47,6 +47,10 @@ class Corruption:
             rows = chosen.nonzero().squeeze(1)
             if len(rows):
                 yield rows, side
+
+    def blocks(self, batch: Batch, count: int) -> list[NegativeBlock]:
+        """One block of ``count`` entities per positive for each side that is corrupted."""
+        return [NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self(batch, count)]
 
     def replacements(self, triples: Tensor, side: Side, count: int, propose: Propose | None = None) -> Tensor:
         """Entities ``[b, count]``, uniform or from ``propose``, that make no train triple of ``triples[b, 3]``.

@@ -21,7 +21,6 @@ from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
 from mmkgc.components.kge.negatives.samples import (
     Batch,
-    EntityNegatives,
     GeneratedNegatives,
     NegativeBlock,
     ScoredBlock,
@@ -136,9 +135,7 @@ class DHNS(NegativeSampler):
         return {"denoisers": self.optimizer}
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
-        return [
-            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
-        ]
+        return self.corruption.blocks(batch, self.count)
 
     def refine(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model

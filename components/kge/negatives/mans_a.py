@@ -58,7 +58,7 @@ class MansA(MansV):
         return {"mans_beta": sum(self.betas) / max(1, len(self.betas))}
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
-        return self._normal(batch)
+        return self.corruption.blocks(batch, self.count)
 
     def refine(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model

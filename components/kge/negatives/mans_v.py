@@ -50,12 +50,9 @@ class MansV(NegativeSampler):
         return 1.0
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
-        return self._mixed(batch, self._normal(batch), int(self.share() * self.count * len(batch) + ROUNDING))
-
-    def _normal(self, batch: Batch) -> list[NegativeBlock]:
-        return [
-            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
-        ]
+        return self._mixed(
+            batch, self.corruption.blocks(batch, self.count), int(self.share() * self.count * len(batch) + ROUNDING)
+        )
 
     def _mixed(self, batch: Batch, blocks: list[NegativeBlock], quota: int) -> list[NegativeBlock]:
         """Make the first ``quota`` of the K·B negatives of ``blocks`` modality-aware, as in the released code."""

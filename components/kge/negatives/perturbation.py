@@ -14,7 +14,7 @@ from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
-from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, GeneratedNegatives, NegativeBlock
+from mmkgc.components.kge.negatives.samples import Batch, GeneratedNegatives, NegativeBlock
 
 Ends = tuple[ModalityEmbeddings, ModalityEmbeddings]  # heads and tails, [b, 1, e]
 
@@ -49,9 +49,7 @@ class Perturbation(NegativeSampler):
         return None
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
-        return [
-            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
-        ]
+        return self.corruption.blocks(batch, self.count)
 
     def refine(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model

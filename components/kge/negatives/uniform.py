@@ -5,7 +5,7 @@ from typing import ClassVar
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.base import Context, NegativeSampler
 from mmkgc.components.kge.negatives.corruption import Corruption, Count, Sides
-from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
+from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock
 
 
 class Uniform(NegativeSampler):
@@ -19,6 +19,4 @@ class Uniform(NegativeSampler):
         self.corruption = Corruption(context, self.sides)
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
-        return [
-            NegativeBlock.of(rows, side, EntityNegatives(ids)) for rows, side, ids in self.corruption(batch, self.count)
-        ]
+        return self.corruption.blocks(batch, self.count)
