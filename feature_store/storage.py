@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pyarrow.fs import FileSystem
 
+from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.artifacts import point
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.quoting import masked
@@ -88,7 +89,7 @@ class Storage(Protocol):
         ...
 
     def blob(self, digest: str) -> bytes:
-        """Bytes of a stored blob. Raises FileNotFoundError, or UserError if the bytes do not match the digest."""
+        """Bytes of a stored blob. Raises UserError if it is missing or does not match its digest."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -125,6 +126,9 @@ class Storage(Protocol):
         ...
 
 
-def changed_blob(where: object) -> UserError:
-    """The error for a blob that does not match its digest."""
-    return UserError(where, "this file was changed after it was stored", "run with --no-cache, which stores it anew")
+def checked_blob(data: bytes | None, digest: str, where: object) -> bytes:
+    """The bytes of a blob (None: it is missing). Raises UserError unless they match the digest."""
+    if data is not None and digests.of_bytes(data) == digest:
+        return data
+    what = "this file is not in the store any more" if data is None else "this file was changed after it was stored"
+    raise UserError(where, what, "run with --no-cache, which stores it anew")

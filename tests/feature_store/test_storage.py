@@ -24,9 +24,8 @@ def test_bytes_come_back(storage: Storage) -> None:
     storage.delete("a/b")
     storage.delete("a/b")
     assert storage.files("") == []
-    for read in (storage.read, storage.blob):
-        with pytest.raises(FileNotFoundError):
-            read("a/b")
+    with pytest.raises(FileNotFoundError):
+        storage.read("a/b")
 
 
 def test_files_are_found_by_prefix(storage: Storage) -> None:
@@ -40,6 +39,11 @@ def test_large_files_go_in_several_parts(storage: Storage) -> None:
     data = os.urandom(1 << 20) * 25
     storage.write("large", data)
     assert digests.of_bytes(storage.read("large")) == digests.of_bytes(data)
+
+
+def test_a_blob_that_is_gone_is_told_with_the_mend(storage: Storage) -> None:
+    with pytest.raises(UserError, match="is not in the store any more — run with --no-cache"):
+        storage.blob(digests.of_bytes(b"gone"))
 
 
 def test_blobs_are_stored_once(storage: Storage) -> None:
