@@ -18,7 +18,8 @@ from mmkgc.components.runtime.loopback import is_loopback
 from mmkgc.serving.api.cost import batches
 from mmkgc.serving.api.protocol import Answers, Completion, Failed, Problem, Query, Scored
 
-RETRIED = (429, 503)
+RETRIED = (429, 502, 503, 504)
+"""Statuses of a busy gateway, and of a proxy in front of one that is restarted."""
 Asked = Query | Mapping[str, Any]
 _ANSWERS = TypeAdapter(Answers)
 
@@ -63,7 +64,7 @@ class _Shared:
 
 
 class Client(_Shared):
-    """Client of the gateway at ``url`` with an API ``key``; repeats requests up to ``retries`` times on 429 or 503."""
+    """Client of the gateway at ``url`` with an API ``key``; repeats a request up to ``retries`` times if it is busy."""
 
     def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
         super().__init__(url, key, retries)
