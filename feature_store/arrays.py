@@ -1,5 +1,6 @@
 """Reading of array files without pickle: ``.pth``, ``.npy``, ``.npz``, HDF5 and safetensors."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -25,8 +26,8 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray | Keyed:
         ".pth": _torch, ".pt": _torch, ".npy": _numpy, ".npz": _numpy,
         **dict.fromkeys(HDF5, _hdf5), ".safetensors": _safetensors,
     }  # fmt: skip
-    if not path.is_file():
-        raise UserError(path, "no such file")
+    if not os.path.isfile(path):
+        raise UserError(path, "there is no such file", "give the path of an array file: " + ", ".join(readers))
     if path.suffix not in readers:
         raise UserError(path, f"'{path.suffix}' is not a known array file", "use " + ", ".join(readers))
     try:

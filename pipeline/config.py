@@ -19,7 +19,7 @@ from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.register.config import RegisterConfig
 from mmkgc.components.runtime.errors import UserError, did_you_mean
-from mmkgc.components.runtime.names import NAME, Name, name_of
+from mmkgc.components.runtime.names import NAME, Name, Place, name_of
 from mmkgc.components.runtime.quoting import masked, printable
 from mmkgc.components.runtime.settings import SCHEME
 from mmkgc.components.search.config import SearchConfig
@@ -46,7 +46,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name = Field(description="Names the MLflow experiment and the model.")
-    dataset: str = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
+    dataset: Place = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
     ingest: IngestConfig = IngestConfig()
     extract: ExtractConfig = ExtractConfig()
     search: SearchConfig = SearchConfig()
@@ -60,13 +60,13 @@ class Recipe(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _can_be_opened(cls, dataset: str) -> str:
-        """Reject empty names and unsupported URL schemes, and expand ``~``."""
+        """Reject empty names and unsupported URL schemes."""
         if not dataset.strip():
             raise ValueError("name a dataset, or give the path of its folder")
         scheme, separator, _ = dataset.partition(SCHEME)
         if separator and scheme not in SCHEMES:
             raise ValueError(f"datasets are not read from {printable(scheme)}:// — {SUPPORTED}")
-        return dataset if separator else os.path.expanduser(dataset)
+        return dataset
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
@@ -98,10 +98,10 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
 def _found(recipe_or_dataset: str) -> tuple[dict[str, Any], tuple[Path, ...], str]:
     """Values of the recipe, its source files, and the name of the folder or file if the run is named after it."""
     path = Path(os.path.expanduser(recipe_or_dataset))
-    if recipe_or_dataset and path.is_dir():
+    if recipe_or_dataset and os.path.isdir(path):  # unlike Path.is_dir, False for a name that no file can have
         found, called = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml"), path.resolve().name.lower()
         return found.values | {"name": name_of(called), "dataset": str(path.resolve())}, found.files, called
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+    if path.suffix not in (".yaml", ".yml") or not os.path.isfile(path):
         found = _bundled(recipe_or_dataset)
         return {"name": found.name} | found.values, found.files, ""
     found = composition.from_file(path)

@@ -64,7 +64,7 @@ def _local(place: str, key: str, encoder: Any) -> Path | None:
     if "://" in place:
         return None
     if isinstance(encoder, ImportedConfig):
-        path = Path(place).expanduser()
+        path = Path(place)
         is_file = path.suffix not in ("", ".json")  # otherwise a manifest in the store
     else:
         path = find_local(place) or Path(place).expanduser()

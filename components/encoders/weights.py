@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import write_text
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings, variable
 
 RANDOM = "random"
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
@@ -74,9 +74,9 @@ def checkpoint(name: str, revision: str | None = None) -> Weights:
 def find_local(name: str) -> Path | None:
     """The file or folder ``name``, as a path or in ``MMKGC_WEIGHTS``."""
     candidates = [Path(name).expanduser()]
-    if os.environ.get("MMKGC_WEIGHTS"):
-        candidates.append(Path(os.environ["MMKGC_WEIGHTS"]) / name)
-    return next((path for path in candidates if path.exists()), None)
+    if weights := variable("MMKGC_WEIGHTS"):
+        candidates.append(Path(weights).expanduser() / name)
+    return next((path for path in candidates if os.path.exists(path)), None)
 
 
 def load_network(folder: Path) -> nn.Module:

@@ -62,7 +62,7 @@ def folder_of(dataset: str) -> Path:
         raise UserError("dataset", "the name is empty", "say which dataset; `.` is the working folder")
     data = Settings.from_env().data
     for folder in (Path(dataset), data / dataset):
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return folder
     there = [folder.name for folder in data.iterdir() if folder.is_dir()] if data.is_dir() else []
     what = f"no such folder here or in {data} ($MMKGC_DATA), nor bundled; {did_you_mean(dataset, [*BUNDLED, *there])}"

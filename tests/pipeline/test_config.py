@@ -84,6 +84,28 @@ def test_an_unknown_recipe_suggests_the_nearest():
         config.load("contries")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "x" * 300 + ".yaml"])
+def test_a_name_that_no_file_can_have_is_an_unknown_recipe(name):
+    with pytest.raises(UserError, match="no recipe, recipe file or dataset folder of this name") as refusal:
+        config.load(name)
+    assert len(str(refusal.value)) < 2500
+
+
+def test_the_home_folder_is_written_as_a_tilde_wherever_a_recipe_names_a_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    imported = "extract.textual={encoder: imported, source: ~/texts.npy}"
+    recipe = config.load("countries", ["dataset=~/places", "ingest.increments=[~/more, 's3://x/~/y']", imported])
+    assert recipe.dataset == f"{tmp_path}/places"
+    assert recipe.ingest.increments == (f"{tmp_path}/more", "s3://x/~/y")
+    assert recipe.extract.textual.source == f"{tmp_path}/texts.npy"
+
+
+@pytest.mark.parametrize("setting", ['dataset="a\\0b"', 'ingest.increments=["a\\0b"]'])
+def test_a_path_with_a_nul_character_is_refused(setting):
+    with pytest.raises(UserError, match="has a NUL character"):
+        config.load("countries", [setting])
+
+
 def test_a_list_is_no_recipe(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n")
