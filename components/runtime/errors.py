@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 LONGEST_VALUE, LONGEST_PART = 120, 1000
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -15,13 +16,25 @@ writing direction; also surrogates, which cannot be encoded.
 class UserError(Exception):
     """Invalid input, described in one sentence: where, what, and how to correct it.
 
-    The command line prints only the message and exits with code 2 (``pipeline.cli.failures`` handles other errors). The
+    The command line prints only the message and exits with code 2 (``runtime.failures`` handles other errors). The
     message is one line without control characters; long inputs are shortened.
     """
 
     def __init__(self, where: object, what: str, mend: str = "") -> None:
         where, what, mend = (shown(part, LONGEST_PART) for part in (where, what, mend))
         super().__init__(f"{where}: {what}" + (f" — {mend}" if mend else ""))
+        self.parts = where, what, mend
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        """Pickled by its parts, so that a worker process can pass it on."""
+        return type(self), self.parts
+
+
+class StepFailed(Exception):
+    """A step failed with an unexpected error; the message has its traceback and the path of the log."""
+
+    def __init__(self, step: str, traceback: str, log: Path) -> None:
+        super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
 
 
 def printable(text: str) -> str:

@@ -10,19 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import StepFailed, UserError
 
 GIGABYTE = 1 << 30
 LAST_LINES = 20
 SYSTEM = re.compile(r"(?:\[[Ee]rrno |\(os error )(\d+)")
 SQLITE = {"database or disk is full": 28, "readonly database": 30}  # SQLite's messages for ENOSPC and EROFS
-
-
-class StepFailed(Exception):
-    """A step failed with an unexpected error; the message has its traceback and the path of the log."""
-
-    def __init__(self, step: str, traceback: str, log: Path) -> None:
-        super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
 
 
 class StepProcess:

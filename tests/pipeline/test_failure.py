@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from mmkgc.components.runtime.errors import UserError
-from mmkgc.pipeline.runners.failure import StepFailed, StepProcess, failure
+from mmkgc.components.runtime.errors import StepFailed, UserError
+from mmkgc.pipeline.runners.failure import StepProcess, failure
 
 TRACEBACK = """12:00 - INFO - Executing task 'train'
     Traceback (most recent call last):
