@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmkgc.components.runtime import digests
-from mmkgc.components.runtime.errors import UserError, same_but_for_form, shown
+from mmkgc.components.runtime.errors import UserError, looks_like, shown
 from mmkgc.feature_store.arrays import name_in, read_array
 from mmkgc.feature_store.parts import OK, Row
 from mmkgc.feature_store.spec import FeatureSpec
@@ -65,9 +65,7 @@ def _stack(found: dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.
     names = [name_in(path, key) for key in keys]
     if unknown := sorted(set(found) - set(names)):
         what = f"{len(unknown)} keys, such as '{shown(unknown[0])}', are no entities"
-        alike = same_but_for_form(unknown[0], names)
-        mend = f"'{shown(alike)}' is one, in another Unicode form" if alike else "give the graph's keys"
-        raise UserError(path, what, mend)
+        raise UserError(path, what, looks_like(unknown[0], names) or "give the graph's keys")
     if shared := [name for name, count in Counter(names).items() if count > 1 and name in found]:
         what = f"'{shown(shared[0])}' is the vector of several entities, whose keys differ in slashes alone"
         raise UserError(path, what, "save it as .npz, .pth or .safetensors, which keep slashes")

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from mmkgc.components.runtime import yaml_text
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.pipeline.renamed import current
 
@@ -90,7 +91,7 @@ def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
 def parse(text: str, where: object) -> Any:
     """Parse YAML text. Raises UserError for invalid text, and for values that the parser cannot represent."""
     try:
-        return yaml.safe_load(text)
+        return yaml_text.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark and "\n" in text else str(where)

@@ -11,6 +11,9 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\
 """Characters that a terminal interprets instead of showing: control characters, line separators and changes of the
 writing direction; also surrogates, which cannot be encoded.
 """
+BLANK = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+INVISIBLE = re.compile(r"[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff]")
+"""Blanks other than the space, and characters without a width."""
 
 
 class UserError(Exception):
@@ -57,7 +60,19 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else "choose one of: " + ", ".join(names[:20])
 
 
-def same_but_for_form(key: str, keys: Iterable[str]) -> str | None:
-    """The one of ``keys`` with the same NFC form as ``key`` (composed or decomposed code points)."""
-    form = unicodedata.normalize("NFC", key)
-    return next((other for other in keys if unicodedata.normalize("NFC", other) == form), None)
+def looks_like(key: str, keys: Iterable[str]) -> str:
+    """Advice if one of ``keys`` looks like ``key``, but has other code points: composed or decomposed ones, other
+    blanks, or characters that cannot be seen. Empty if there is none.
+    """
+    look = _look(key)
+    alike = next((other for other in keys if _look(other) == look), None)
+    if alike is None:
+        return ""
+    if odd := {*BLANK.findall(key + alike), *INVISIBLE.findall(key + alike)}:
+        unseen = ", ".join(sorted(f"U+{ord(character):04X}" for character in odd))
+        return f"'{shown(alike)}' is there and looks the same; they differ in {unseen}, which cannot be seen: remove it"
+    return f"'{shown(alike)}' is there in another Unicode form: write both in one form, such as NFC"
+
+
+def _look(text: str) -> str:
+    return unicodedata.normalize("NFC", INVISIBLE.sub("", BLANK.sub(" ", text))).strip()

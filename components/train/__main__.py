@@ -7,6 +7,7 @@ import click
 import yaml
 
 from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.runtime import yaml_text
 from mmkgc.components.runtime.command import command, debug_option
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.train import TrainConfig, train
@@ -34,7 +35,7 @@ def main(graph: str, config: Path, **features: str | None) -> None:
 def _settings(path: Path) -> TrainConfig:
     """The `train` part of a recipe. Raises UserError if the file has none."""
     try:
-        part = yaml.safe_load(path.read_text(encoding="utf-8"))["train"]
+        part = yaml_text.load(path.read_text(encoding="utf-8"))["train"]
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise UserError(path, "this file has no `train:` part", "give the YAML file of a recipe") from error
     return TrainConfig.model_validate(part)
