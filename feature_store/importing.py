@@ -15,6 +15,7 @@ from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.feature_store.writer import Entity, FeatureWriter
 
 IMPORTED = "imported"
+LONGEST_ORIGIN = 500  # characters
 
 
 def import_features(
@@ -32,6 +33,8 @@ def import_features(
     key. A row of zeros counts as missing. The file's digest and ``made_by``, the origin, are stored as provenance.
     Raises UserError if shape, order or values are invalid.
     """
+    if len(made_by) > LONGEST_ORIGIN:
+        raise UserError("made by", f"{len(made_by)} characters", f"use {LONGEST_ORIGIN} at most")
     vectors = _in_order(read_array(path, array), keys, path)
     spec = FeatureSpec(modality, _identity(path, vectors, array, made_by), dtype)
     writer = FeatureWriter(spec, storage)

@@ -1,5 +1,6 @@
 """Lines of a text file with their numbers, for error messages."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,9 +75,9 @@ class Lines:
 
 def read_bytes(path: Path, mend: str) -> bytes:
     """Content of a regular file. Raises UserError if there is none; ``mend`` describes what it should be."""
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         raise UserError(path, "this symbolic link leads to no file", "restore what it leads to, or delete the link")
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, False for a name that no file can have
         raise UserError(path, "this file is missing", "; ".join([mend, *_alike(path)]))
     if not path.is_file():
         raise UserError(path, "this is not a regular file", mend)

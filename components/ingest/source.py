@@ -1,6 +1,7 @@
 """Location of a dataset: a bundled name, a path, a folder in ``$MMKGC_DATA``, or a URI of the store."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.storage import Storage
 
 BUNDLED = ("countries",)
+DIGEST = re.compile(r"/[0-9a-f]{64}/?$")  # at the end of what is stored
 
 
 @contextmanager
@@ -27,6 +29,9 @@ def opened(dataset: str, storage: Storage) -> Iterator[Path]:
         with TemporaryDirectory() as scratch:
             yield build(Path(scratch) / dataset)
     elif "://" in dataset:
+        if not DIGEST.search(dataset):
+            mend = "give its folder by path; `mmkgc submit` stores what a cluster is to read, and says its URI"
+            raise UserError(f"dataset {dataset}", "mmkgc has stored no dataset under this address", mend)
         yield storage.fetch(dataset)
     else:
         yield folder_of(dataset)

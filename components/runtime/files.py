@@ -27,7 +27,13 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     An existing file is replaced atomically; an existing folder is replaced by two renames (old away, new in). After an
     exception or a kill, ``path`` is unchanged. ``durable``: sync to disk before the rename, so that this also holds
     after a power failure; use False if readers check a digest, or if the content is not read later.
+
+    A symbolic link stays, and what it leads to is replaced. Raises UserError for a device or a pipe, which a rename
+    would destroy.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(path, "this is a device or a pipe, and would be replaced", "give the path of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     scratch = Path(mkdtemp(prefix=_prefix(path), dir=path.parent))

@@ -28,7 +28,7 @@ def _content_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("head")
 @click.argument("relation")
 @click.argument("tail", default=ASKED)
-@click.option("-k", default=10, show_default=True, help="How many predictions.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many predictions.")
 @click.option("--new", is_flag=True, help="Leave out what the graph already holds; otherwise it is marked `known`.")
 @click.option("--type", "type_", help="Only entities of this type.")
 @click.option("--explain", is_flag=True, help="Show modality weights and the most similar training triples.")

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import TypeAdapter
 
 from mmkgc.components.runtime.loopback import is_loopback
+from mmkgc.components.runtime.quoting import is_http_url
 from mmkgc.serving.api.cost import batches
 from mmkgc.serving.api.protocol import Answers, Completion, Failed, Problem, Query, Scored
 
@@ -45,7 +45,7 @@ class _Shared:
     """Common part of both clients."""
 
     def __init__(self, url: str, key: str, retries: int) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not is_http_url(url):
             raise ClientError(0, f"'{url}' is not the URL of a gateway: write http://HOST:PORT")
         if not key.isascii() or not key.isprintable():
             raise ClientError(0, "an API key is made of printable ASCII characters")

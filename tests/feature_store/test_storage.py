@@ -157,6 +157,26 @@ def test_a_store_of_another_kind_is_refused_with_those_that_there_are(root: str,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"MMKGC_STORAGE": "s3://"}, "MMKGC_STORAGE s3://: '' is no bucket — write s3://BUCKET/PREFIX"),
+        ({"MMKGC_STORAGE": "s3://a bucket!/x"}, "'a bucket!' is no bucket"),
+        ({"MMKGC_STORAGE": "file://relative/x"}, "this names no path of this machine — write file:///PATH"),
+        ({"AWS_ENDPOINT_URL": "127.0.0.1:9000"}, "AWS_ENDPOINT_URL 127.0.0.1:9000: this is no HTTP URL"),
+        (
+            {"AWS_ENDPOINT_URL": "http://me:secret@[::1"},
+            r"AWS_ENDPOINT_URL http://me:\*\*\*@\[::1: this is no HTTP URL",
+        ),
+    ],
+)
+def test_malformed_names_of_a_store_are_refused_before_it_is_asked(variables: dict, sentence: str, monkeypatch) -> None:
+    for name, value in ({"MMKGC_STORAGE": "s3://bucket/x"} | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=sentence):
+        open_storage()
+
+
 def test_empty_variables_say_nothing_of_a_store(tmp_path: Path, monkeypatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "MMKGC_S3_PATH_STYLE"):
         monkeypatch.setenv(name, "")

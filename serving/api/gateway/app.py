@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.quoting import masked
+from mmkgc.components.runtime.quoting import is_http_url, masked
 from mmkgc.components.runtime.settings import variable
 from mmkgc.serving.api.gateway.door import Door
 from mmkgc.serving.api.gateway.gateway import Gateway
@@ -81,12 +80,7 @@ def _upstream() -> str:
     url = variable(name)
     if url is None:
         raise UserError(name, "it is not set, so there is no model to ask", mend)
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket that is not closed, a port that is not a number
-        is_url = False
-    if not is_url:
+    if not is_http_url(url):
         raise UserError(f"{name}={masked(url)}", "this is not an HTTP URL", mend)
     return url
 
