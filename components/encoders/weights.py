@@ -115,7 +115,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             name,
-            f"these weights are neither a local folder nor to be had from the hub ({reason})",
+            f"there is no local folder of this name, and the hub does not give these weights ({reason})",
             "give a local path, put them in $MMKGC_WEIGHTS, or use 'random' for a trial",
         ) from error
 

@@ -115,7 +115,7 @@ def locked(path: Path, purpose: str, patience: float | None = None) -> Iterator[
     while (file := hold(path)) is None:
         if deadline is not None and time.monotonic() > deadline:
             holder = path.read_text(errors="replace") if path.exists() else ""
-            raise UserError(purpose, f"process {holder or '?'} is at it", "wait until it has ended, or end it")
+            raise UserError(purpose, f"process {holder or '?'} does this already", "wait until it has ended, or end it")
         time.sleep(POLL_SECONDS)
     try:
         yield

@@ -139,9 +139,10 @@ def invitation(url: str, key: str, chosen: "Chosen") -> str:
     headers = ["-H", f"Authorization: Bearer {key}", "-H", "Content-Type: application/json"]
     options = ["-g"] * ("[" in url) + ["--noproxy", "*"] * (is_loopback(url) and bool(getproxies()))
     curl = ["curl", *options, f"{url}/v1/complete", *headers, "-d", body]
+    dashes = ["--"] * any(key.startswith("-") for key in (head, relation))
     return f"""page   {url}/#key={quote(key, safe="")}
 curl   {shell(*curl)}
-shell  MMKGC_API_KEY={shell(key)} {shell("mmkgc", "complete", head, relation, "--url", url)}"""
+shell  MMKGC_API_KEY={shell(key)} {shell("mmkgc", "complete", "--url", url, *dashes, head, relation)}"""
 
 
 def _plainest(keys: list[str]) -> str:

@@ -63,7 +63,7 @@ def _signalled(step: str, number: int, log: Path) -> UserError:
     return UserError(
         f"step '{step}'",
         f"killed ({name}) when its largest process had taken up to {taken:.1f} GB of this machine's {total:.1f} GB",
-        "where nobody killed it, memory ran out: lower batch_size, dimension or workers, or give the machine more, and "
+        "unless somebody killed it, memory ran out: lower batch_size, dimension or workers, or give the machine more; "
         "run again, it goes on where it was",
     )
 

@@ -96,7 +96,7 @@ def _keys_of(path: Path, mend: str) -> list[str]:
 def _checked(lines: Iterable[str], where: Path | str, mend: str) -> list[str]:
     keys = [line.strip() for line in lines if line.strip()]
     if not keys:
-        raise UserError(where, "no API key is given, and the gateway answers nobody without one", mend)
+        raise UserError(where, "no API key is given, and the gateway needs one", mend)
     if any(len(key) < SHORTEST_KEY for key in keys):
         raise UserError(where, f"an API key is shorter than {SHORTEST_KEY} characters", mend)
     return keys

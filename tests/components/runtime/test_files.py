@@ -79,7 +79,10 @@ def test_a_lock_refuses_names_its_holder_and_ends_with_it(tmp_path):
     lock = tmp_path / "folder" / "model.lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"training: process {holder.pid} is at it"), locked(lock, "training", 0.1):
+        with (
+            pytest.raises(UserError, match=f"training: process {holder.pid} does this already"),
+            locked(lock, "training", 0.1),
+        ):
             pass
         holder.kill()
     with locked(lock, "training", 10):
