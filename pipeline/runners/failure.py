@@ -41,12 +41,14 @@ def failure(step: str, log: Path, code: int) -> Exception:
     """
     if number := -code if code < 0 else max(0, code - 128):
         return _signalled(step, number, log)
-    traceback = _traceback(log)
+    end = _end(log)
+    traceback = _traceback(end)
     for line in traceback:
         if "UserError: " in line:
             return UserError(step, line.partition("UserError: ")[2])
     text = traceback[-1] if traceback else ""
-    numbers = [int(found) for found in SYSTEM.findall(text)] + [code for words, code in SQLITE.items() if words in text]
+    numbers = [int(found) for found in SYSTEM.findall(text)]
+    numbers += [number for words, number in SQLITE.items() if any(words in line for line in end)]  # MLflow adds lines
     if numbers:
         file = re.search(r"'([^']+)'$", text)
         told = f"{os.strerror(numbers[0])} in step '{step}' (the whole log: {log})"
@@ -68,12 +70,16 @@ def _signalled(step: str, number: int, log: Path) -> UserError:
     )
 
 
-def _traceback(log: Path) -> list[str]:
-    """Lines of the log's last traceback up to the error; without a traceback, the log's last lines."""
+def _end(log: Path) -> list[str]:
+    """Lines of the log from its last traceback on; without a traceback, the log's last lines."""
     lines = [line.removeprefix("    ") for line in log.read_text(encoding="utf-8").splitlines()]
     begins = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    traceback = lines[begins[-1] :] if begins else lines[-LAST_LINES:]
-    for index, line in enumerate(traceback):
+    return lines[begins[-1] :] if begins else lines[-LAST_LINES:]
+
+
+def _traceback(end: Sequence[str]) -> Sequence[str]:
+    """The lines up to the error of the traceback that they begin with."""
+    for index, line in enumerate(end):
         if index and line and not line.startswith((" ", "Traceback", "The above", "During")):
-            return traceback[: index + 1]
-    return traceback
+            return end[: index + 1]
+    return end
