@@ -90,7 +90,7 @@ def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, size: tuple[int, in
     [
         ("data:image/png;base64,iVBORw0KGgo=", "is a data URI, not a path: save the image as a file"),
         ("https://example.org/red.png", "is an address, and nothing is fetched"),
-        ("iVBORw0KGgo" * 30, "is too long for a file name: an image is given by its path"),
+        ("iVBORw0KGgo" * 30, "is too long for a file name: the cell holds the path of the image"),
         ("x" * 252 + ".png", "is too long for a file name"),
         ("img/a\0.png", "has a NUL character"),
         ("flags\x1b[2J.png", "does not exist"),
