@@ -42,6 +42,9 @@ class TrainConfig(BaseModel):
         None, description="negative sampler; default: uniform, if the loss needs negatives"
     )
     regularizer: Annotated[dict[str, Any], *REGULARIZERS.annotate()] | None = None
+    relation_prediction: float = Field(
+        0.0, ge=0, description="weight of an auxiliary loss: which relation holds between head and tail"
+    )
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
@@ -55,6 +58,10 @@ class TrainConfig(BaseModel):
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
     keep: Literal["best", "last"] = Field(
         "best", description="the epoch with the best development MRR, or the last one, as in the papers' code"
+    )
+    refit: bool = Field(
+        False,
+        description="train again on train and development triples, for as many epochs as were best, before the test",
     )
     checkpoint_seconds: float = Field(
         20.0, ge=0, description="time between checkpoints, from which a killed run continues"
@@ -85,7 +92,7 @@ class TrainConfig(BaseModel):
 
     def incompatibility(self, modalities: tuple[str, ...]) -> str | None:
         """Why this cannot be trained on a graph with features of ``modalities``; None if it can."""
-        return incompatibility(self.model, modalities, self.negatives, self.loss)
+        return incompatibility(self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0)
 
     @property
     def label(self) -> str:

@@ -21,6 +21,7 @@ VERBS = {
     "complete": "complete",
     "search": "search",
     "propose": "propose",
+    "bench": "bench",
     "compare": "compare",
     "promote": "promote",
     "rollback": "promote",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkgc.components.dataset.modalities.base import Contents, Modality
-from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.errors import Unusable, UserError, shown
 from mmkgc.components.runtime.progress import track
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ class FileModality(Modality):
 
     @abstractmethod
     def decode(self, data: bytes, options: Mapping[str, Any]) -> Any:
-        """Decode a file's bytes for an encoder with these ``options``. Raises Unusable."""
+        """Decode a file's bytes for an encoder with these ``options``, the values of its own configuration keys.
+
+        Raises Unusable. Decoders raise almost anything on damaged files: catch it, as ``encoders.images.decode`` does.
+        """
 
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
         """Paths of each entity's files."""
@@ -83,8 +86,6 @@ class FileModality(Modality):
 
     def from_query(self, value: bytes, options: Mapping[str, Any]) -> Any:
         """The file, decoded as in extraction, within the same limits."""
-        from mmkgc.components.encoders.images import Unusable
-
         try:
             return self.decode(value, options)
         except Unusable as error:
@@ -119,8 +120,6 @@ class FileModality(Modality):
 
     def checked(self, path: Path) -> bytes:
         """The file's bytes, checked to be decodable by extraction. Raises BadFile if they are not."""
-        from mmkgc.components.encoders.images import Unusable
-
         if reason := unreadable(path):
             raise BadFile(reason + _hint(path.name))
         try:
@@ -142,7 +141,7 @@ class FileModality(Modality):
                 raise UserError(
                     f"{folder / 'entities.tsv'}, line {row + 2}",  # the header is line 1
                     f"the {self.noun} '{shown(path)}' leads out of the dataset folder",
-                    "copy it into the folder, or set ingest.allow_outside_images=true to read it from there",
+                    "copy it into the folder, or set ingest.allow_outside_files=true to read it from there",
                 )
 
     def _misunderstood(self, path: str) -> str:
@@ -154,7 +153,7 @@ class FileModality(Modality):
         if "\0" in path:
             return "has a NUL character, which no file name has"
         if max(map(len, path.encode().split(b"/"))) > LONGEST_NAME:
-            return f"is too long for a file name: an {self.noun} is given by its path, not by its content"
+            return f"is too long for a file name: the cell holds the path of the {self.noun}, not its content"
         return ""
 
 

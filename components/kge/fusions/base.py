@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -73,6 +73,7 @@ class Fusion(nn.Module, ABC):
     """
 
     unprojected: frozenset[str] = frozenset()
+    fitted: ClassVar[tuple[str, ...]] = ()  # beginnings of the names of parameters and buffers that ``fit`` sets
     separate = False  # whether each term has a separate loss (an ensemble)
     relational = False
 
@@ -91,7 +92,7 @@ class Fusion(nn.Module, ABC):
     def use_all(self) -> tuple[str, ...]:
         """Use structure and all available features; return their names. At least one is needed."""
         features = tuple(m for m in self.modalities if m != STRUCTURE)
-        self.use(*(features or ("visual or textual",)))
+        self.use(*(features or ("further",)))
         return features
 
     @property
