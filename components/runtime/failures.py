@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from mmkgc.components.runtime.command import DEBUG
 from mmkgc.components.runtime.errors import StepFailed, UserError
 from mmkgc.components.runtime.quoting import masked, printable
+from mmkgc.components.runtime.settings import DEBUG
 
 BAD_INPUT, FAILED = 2, 1
 LONGEST, END = 1000, 300

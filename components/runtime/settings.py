@@ -17,6 +17,7 @@ from pathlib import Path
 from mmkgc.components.runtime.quoting import sqlite_url
 
 SCHEME = "://"
+DEBUG = "MMKGC_DEBUG"  # set by the option --debug: an error shows its traceback
 
 
 def variable(name: str) -> str | None:
