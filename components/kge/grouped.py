@@ -49,10 +49,8 @@ class QueryGroups:
         rows = shuffled[torch.argsort(self.query[shuffled], stable=True)]
         for chosen in torch.randperm(len(self), generator=random, device=device).split(batch_size):
             counts = self.counts[chosen]
-            within = torch.arange(int(counts.sum()), device=device) - (counts.cumsum(0) - counts).repeat_interleave(
-                counts
-            )
-            yield rows[self.starts[chosen].repeat_interleave(counts) + within]
+            first = self.starts[chosen] - (counts.cumsum(0) - counts)
+            yield rows[first.repeat_interleave(counts) + torch.arange(int(counts.sum()), device=device)]
 
 
 def grouped_loss(
