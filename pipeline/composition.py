@@ -8,7 +8,7 @@ The papers' recipes are pairs. For example, ``mkg-y-adamf`` applies ``systems/ad
 ``for:`` this dataset, to ``datasets/mkg-y.yaml``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from importlib.resources import files
 from itertools import chain
@@ -27,11 +27,15 @@ KINDS = ("name", "encoder")  # keys that name the class of a part; a model's enc
 
 @dataclass(frozen=True)
 class Composed:
-    """Name and values of a recipe, and its source files, those with precedence first."""
+    """Name and values of a recipe, and its source files, those with precedence first.
+
+    ``about``: the description that the recipe's own file gives, which bases do not pass on.
+    """
 
     name: str
     values: dict[str, Any]
     files: tuple[Path, ...]
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -81,10 +85,10 @@ def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
     if path in above:
         raise UserError(path, "this recipe builds on itself", "take it out of `base:`")
     values = _read(path)
-    base = values.pop("base", [])
+    about, base = values.pop("about", {}), values.pop("base", [])
     names = base if isinstance(base, list) else [base]
     bases = [_base(name, path, above) for name in names]
-    return _over(bases, Composed(values.pop("name", path.stem), values, (path,)))
+    return _over(bases, Composed(values.pop("name", path.stem), values, (path,), about))
 
 
 def parse(text: str, where: object) -> Any:
@@ -121,7 +125,7 @@ def _over(bases: list[Composed], own: Composed) -> Composed:
             )
         below = merged(below, special.get(str(dataset), {}))
     decisive_first = (own.files, *(base.files for base in reversed(bases)))
-    return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)))
+    return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)), own.about)
 
 
 def _base(name: Any, path: Path, above: tuple[Path, ...]) -> Composed:

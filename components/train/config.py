@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from mmkgc.components.dataset.modalities import MODALITIES, ModalityName
 from mmkgc.components.kge.compatibility import incompatibility
 from mmkgc.components.kge.evaluation.calibration import Method
+from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.model import ModelConfig
@@ -94,8 +95,10 @@ class TrainConfig(BaseModel):
         return ", ".join(part["name"] for part in parts)
 
     def uses(self, modality: str) -> bool:
-        """Whether the model uses features of the modality."""
-        if self.model.fusion["name"] == "structure":
+        """Whether the model or the sampler uses features of the modality."""
+        parts = [FUSIONS.lookup(self.model.fusion["name"])]
+        parts += [SAMPLERS.lookup(self.negatives["name"])] if self.negatives else []
+        if not any(part.reads_features for part in parts):
             return False
         return self.model.modalities is None or modality in self.model.modalities
 

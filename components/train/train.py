@@ -66,7 +66,11 @@ def train(
         bundle = Bundle.of(
             trainer.model,
             mmkg.graph,
-            encoders={m: Manifest.read(uri, storage).encoder for m, uri in feature_uris.items()},
+            encoders={
+                m: Manifest.read(uri, storage).encoder
+                for m, uri in feature_uris.items()
+                if m in trainer.model.entities.modalities  # not those that only the sampler uses
+            },
             calibration=_calibration(trainer.model, mmkg.graph, config),
             config=config.model_dump(),
             provenance={"made_from": made_from} | trainer.selection.summary(),

@@ -83,7 +83,7 @@ class Trainer:
         self.losses = compiled(batch_losses, config.compile, self.device)
         self.loss = LOSSES.create(config.loss)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
-        context = Context(self.model, graph, self.train_known, self.draws, self.loss)
+        context = Context(self.model, graph, self.train_known, self.draws, self.loss, used)
         self.sampler = SAMPLERS.create(config.negatives, context).to(self.device) if config.negatives else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, self.parameters)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -66,19 +66,21 @@ class Space:
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
-    ``modalities``: those that it uses. Those in ``unprojected`` are raw features, which the fusion projects itself
+    ``modalities``: those that it uses of the ``available`` ones. Those in ``unprojected`` are raw features, which the fusion projects itself
     instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views of a ``relational``
     fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the embeddings; all-entity scores
-    are then computed relation by relation.
+    are then computed relation by relation. ``reads_features``: whether it uses any features, if there are some.
     """
 
+    reads_features: ClassVar[bool] = True
     unprojected: frozenset[str] = frozenset()
     separate = False  # whether each term has a separate loss (an ensemble)
     relational = False
 
     def __init__(self, space: Space) -> None:
         super().__init__()
-        self.modalities, self.width = space.modalities, space.width
+        self.modalities = self.available = space.modalities
+        self.width = space.width
 
     def use(self, *features: str) -> None:
         """Use only structure and these features; raises ``ValueError`` if the entities have no such features."""

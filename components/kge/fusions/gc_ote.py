@@ -16,6 +16,8 @@ class GCOTE(Fusion):
     GC-OTE with its vectors; here there is one training run.
     """
 
+    reads_features = False
+
     def __init__(self, space: Space) -> None:
         super().__init__(space)
         self.use()

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.features import Features, TokenFeatures
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.kge.graph import Graph, KnownTriples
 from mmkgc.components.kge.interactions.base import Interaction
@@ -19,13 +20,17 @@ from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock, ScoredB
 
 @dataclass(frozen=True)
 class Context:
-    """What a run supplies to the constructor of a sampler; the model is also passed to each call."""
+    """What a run supplies to the constructor of a sampler; the model is also passed to each call.
+
+    ``features``: raw features by modality, for a sampler that compares entities by content.
+    """
 
     model: Model
     graph: Graph
     train: KnownTriples
     generator: torch.Generator
     loss: Loss
+    features: Mapping[str, Features | TokenFeatures] = field(default_factory=dict)
 
     @property
     def n_entities(self) -> int:
@@ -42,10 +47,12 @@ class NegativeSampler(nn.Module, ABC):
     and steps its own ``optimizers`` in ``update``.
 
     ``synchronised``: names of buffers that are copied from the main process to the others after each step;
-    parameters are averaged.
+    parameters are averaged. ``reads_features``: whether it compares entities by the raw features in its context, which
+    the model need not use.
     """
 
     synchronised: ClassVar[tuple[str, ...]] = ()
+    reads_features: ClassVar[bool] = False
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
