@@ -26,7 +26,9 @@ class OptimizerConfig(BaseModel):
     name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="from lr to 0 over all steps")
+    schedule: Literal["constant", "linear", "cosine", "step"] = Field(
+        "constant", description="linear, cosine: from lr to 0 over all steps; step: a tenth of lr in their second half"
+    )
     warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps in which lr rises from 0")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
 

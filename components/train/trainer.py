@@ -182,7 +182,8 @@ class Trainer:
             return {}
         with self.average.applied(self.model) if self.average else nullcontext():
             value = mrr(rank(self.model, self.dev, self.dev_known))
-            if not self.sampler or self.sampler.selectable(epoch - 1, self.config.epochs):
+            parts = filter(None, (self.model.fusion, self.sampler))
+            if all(part.selectable(epoch - 1, self.config.epochs) for part in parts):
                 self.selection.note(value, self.model.state_dict())
         return {"dev_mrr": value}
 

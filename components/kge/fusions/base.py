@@ -66,10 +66,11 @@ class Space:
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
-    ``modalities``: those that it uses of the ``available`` ones. Those in ``unprojected`` are raw features, which the fusion projects itself
-    instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views of a ``relational``
-    fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the embeddings; all-entity scores
-    are then computed relation by relation. ``reads_features``: whether it uses any features, if there are some.
+    ``modalities``: those that it uses of the ``available`` ones. Those in ``unprojected`` are raw features, which the
+    fusion projects itself instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views
+    of a ``relational`` fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the
+    embeddings; all-entity scores are then computed relation by relation. ``reads_features``: whether it uses any
+    features, if there are some.
     """
 
     reads_features: ClassVar[bool] = True
@@ -133,6 +134,10 @@ class Fusion(nn.Module, ABC):
 
     def begin_epoch(self, epoch: int, epochs: int, entities: EntityEncoder) -> None:
         """Called before epoch ``epoch`` (from 0) of ``epochs``; ``entities`` gives the embeddings of any of them."""
+
+    def selectable(self, epoch: int, epochs: int) -> bool:
+        """Whether the model after epoch ``epoch`` (from 0) may be selected; patience counts only such epochs."""
+        return True
 
     def fit(self, score_terms: ScoreTerms, triples: Tensor) -> None:
         """Fit parameters on the development ``triples[V, 3]`` after training, such as weights of terms.
