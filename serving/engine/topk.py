@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from mmkgc.components.kge.kernels.machine_code import njit
+from mmkgc.components.kge.kernels.loops.machine_code import njit
 from mmkgc.components.kge.kernels.threads import ranges, run
 
 

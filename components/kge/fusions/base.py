@@ -94,7 +94,7 @@ class Fusion(nn.Module, ABC):
     def use_all(self) -> tuple[str, ...]:
         """Use structure and all available features; return their names. At least one is needed."""
         features = tuple(m for m in self.modalities if m != STRUCTURE)
-        self.use(*(features or ("visual or textual",)))
+        self.use(*(features or ("further",)))
         return features
 
     @property

@@ -1,6 +1,6 @@
 """IKRL."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -12,15 +12,15 @@ class IKRL(Fusion):
     """Four terms with one relation vector: structure–structure, image–image, structure–image, image–structure.
 
     Xie et al. 2017, eq. 3–6, whose interaction is TransE. An entity's images are given as one mean vector, as in the
-    MANS and AdaMF papers, instead of the original's attention over images. ``modality: textual`` uses text instead of
-    the image.
+    MANS and AdaMF papers, instead of the original's attention over images. ``modality`` can name another feature, such
+    as ``textual``.
     """
 
     def __init__(
         self,
         space: Space,
         *,
-        modality: Annotated[Literal["visual", "textual"], Field(description="feature used with structure")] = "visual",
+        modality: Annotated[str, Field(description="feature used with structure")] = "visual",
     ) -> None:
         super().__init__(space)
         self.use(modality)

@@ -1,6 +1,6 @@
 """RSME."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -25,14 +25,14 @@ class RSME(Fusion):
     **train** triples; the released code also uses valid and test, which leaks answers. Its threshold was not available.
     An entity without an image is e_s, and has no similarity if ``model.missing`` is ``zeros``. α is one constant (the
     code also has one per relation). The filter gate chooses among an entity's images; here each entity has one feature
-    vector, so there is nothing to choose. ``modality: textual`` uses text instead of the image.
+    vector, so there is nothing to choose. ``modality`` can name another feature, such as ``textual``.
     """
 
     def __init__(
         self,
         space: Space,
         *,
-        modality: Annotated[Literal["visual", "textual"], Field(description="feature used with structure")] = "visual",
+        modality: Annotated[str, Field(description="feature used with structure")] = "visual",
         alpha: Annotated[float, Field(ge=0, le=1, description="α, weight of the feature in an entity's vector")] = 0.7,
         beta: Annotated[float, Field(ge=0, le=1, description="β, weight of the score without similarity")] = 0.95,
         threshold: Annotated[

@@ -1,5 +1,5 @@
-"""CPU kernels: comparisons of points, rotations and counting of ranks, compiled by numba, which needs no C++ compiler.
+"""CPU kernels, compiled by numba, which needs no C++ compiler: one file an operation, on PyTorch's tensors.
 
-Other packages call ``comparison``, ``rotation`` and ``counting``. ``loops`` holds the compiled loops and is imported on
-first use, because numba takes half a second to import.
+``loops`` holds their loops over arrays, with one file an operation as well, and what a geometry adds per coordinate
+(``geometries``). It is imported on first use, because numba takes half a second to import.
 """

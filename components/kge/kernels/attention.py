@@ -30,7 +30,7 @@ def attend(weights: Tensor, present: Tensor, vectors: Sequence[Tensor], absent: 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, present: Tensor, absent: float, *vectors: Tensor) -> Tensor:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import attention as loops
 
         saturated = [vector.tanh() for vector in vectors]
         joint = vectors[0].new_empty(vectors[0].shape)
@@ -43,7 +43,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import attention as loops
 
         weights, present, shares, *both = ctx.saved_tensors
         vectors, saturated = both[: len(weights)], both[len(weights) :]

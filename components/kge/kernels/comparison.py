@@ -47,7 +47,7 @@ def everyone(kind: Kind, query: Tensor, table: Tensor) -> Tensor:
 class _Aligned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: Kind, query: Tensor, candidate: Tensor) -> Tensor:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import comparison as loops
 
         scores = query.new_empty(len(query))
         ctx.kind = kind
@@ -60,7 +60,7 @@ class _Aligned(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import comparison as loops
 
         query, candidate, scores = ctx.saved_tensors
         of_query, of_candidate = query.new_empty(query.shape), candidate.new_empty(candidate.shape)
@@ -76,7 +76,7 @@ class _Candidates(torch.autograd.Function):
     def forward(
         ctx: Any, kind: Kind, query: Tensor, table: Tensor, index: Tensor, gradients: RowGradients | None
     ) -> Tensor:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import comparison as loops
 
         offsets, places, queries = (np.empty(n, np.int32) for n in (len(table) + 1, index.numel(), index.numel()))
         loops.group(index.contiguous().numpy(), offsets, places, queries)
@@ -92,7 +92,7 @@ class _Candidates(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import comparison as loops
 
         pull = loops.pairs(KINDS.index(ctx.kind)).pull
         return (None, *_pull(ctx, pull, gradient, ctx.parts, ctx.pairs), None, None)
@@ -101,7 +101,7 @@ class _Candidates(torch.autograd.Function):
 class _Everyone(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: Kind, query: Tensor, table: Tensor, gradients: RowGradients | None) -> Tensor:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import comparison as loops
 
         scores = query.new_empty(len(query), len(table))
         ctx.kind, ctx.gradients = kind, gradients
@@ -116,7 +116,7 @@ class _Everyone(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from mmkgc.components.kge.kernels import loops
+        from mmkgc.components.kge.kernels.loops import comparison as loops
 
         pull = loops.grid(KINDS.index(ctx.kind)).pull
         # a recomputed checkpoint lets saved tensors be unpacked once, which `_pull` does

@@ -21,7 +21,7 @@ def count(scores: Tensor, rows: Tensor, gold: Tensor, answers: tuple[Tensor, Ten
 
     ``answers``: pairs (row, entity) of known answers, sorted by row; they are not candidates.
     """
-    from mmkgc.components.kge.kernels import loops
+    from mmkgc.components.kge.kernels.loops import counting as loops
 
     offsets = torch.searchsorted(answers[0], torch.arange(len(scores) + 1))
     better, equal, others = (torch.empty_like(gold) for _ in range(3))

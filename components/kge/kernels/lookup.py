@@ -15,7 +15,7 @@ def collisions(queries: Tensor, known: Tensor, offsets: Tensor, answers: Tensor,
 
     The answers of the query ``known[i]`` (ascending) are the ascending ``answers[offsets[i] : offsets[i + 1]]``.
     """
-    from mmkgc.components.kge.kernels import loops
+    from mmkgc.components.kge.kernels.loops import lookup as loops
 
     arrays = [tensor.contiguous().numpy() for tensor in (queries, known, offsets, answers, ids)]
     places = np.empty(ids.numel(), np.int64)

@@ -19,7 +19,7 @@ def usable(vectors: Tensor, phases: Tensor) -> bool:
 
 def rotate(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """``[…, 2d]``: each complex coordinate times e^{i phase}."""
-    from mmkgc.components.kge.kernels import loops
+    from mmkgc.components.kge.kernels.loops import rotation as loops
 
     rotated = vectors.new_empty(vectors.shape)
     arrays = [tensor.flatten(0, -2).contiguous().numpy() for tensor in (vectors, cosines, sines, rotated)]
@@ -29,7 +29,7 @@ def rotate(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
 def pull(gradients: Tensor, cosines: Tensor, sines: Tensor, rotated: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of vectors ``[…, 2d]`` and phases ``[…, d]`` from that of ``rotated``."""
-    from mmkgc.components.kge.kernels import loops
+    from mmkgc.components.kge.kernels.loops import rotation as loops
 
     of_vectors, of_phases = gradients.new_empty(gradients.shape), cosines.new_empty(cosines.shape)
     tensors = (gradients, cosines, sines, rotated, of_vectors, of_phases)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from mmkgc.components.kge.evaluation.calibration import probability
-from mmkgc.components.kge.kernels import comparison, loops
+from mmkgc.components.kge.kernels import comparison
+from mmkgc.components.kge.kernels.loops import comparison as loops
 from mmkgc.serving.api.protocol import MAX_K, Answer, ErrorCode
 from mmkgc.serving.engine.engine import Engine
 

@@ -34,7 +34,7 @@ def refuse(*arguments, **options):
     raise OSError(30, "Read-only file system")
 tempfile.TemporaryFile = refuse
 from mmkgc.serving.engine.topk import top_k
-from mmkgc.components.kge.kernels import machine_code
+from mmkgc.components.kge.kernels.loops import machine_code
 assert machine_code.CONFIG.CACHE_DIR == ""
 print(top_k(numpy.float32([[1, 3, 2]]), 2))
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.interactions.geometry import L1, L2, Dot, Geometry, Modulus
 from mmkgc.components.kge.kernels import comparison
-from mmkgc.components.kge.kernels.chunks import CHUNK
+from mmkgc.components.kge.kernels.loops.chunks import CHUNK
 
 GEOMETRIES = [Dot(), L1(), L2(), Modulus()]
 every_geometry = pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: geometry.kernel)

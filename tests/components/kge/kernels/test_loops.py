@@ -26,7 +26,8 @@ def test_numba_is_imported_on_first_use_only() -> None:
 def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
     code = """
 import torch
-from mmkgc.components.kge.kernels import comparison, loops
+from mmkgc.components.kge.kernels import comparison
+from mmkgc.components.kge.kernels.loops import comparison as loops
 comparison.everyone("dot", torch.ones(2, 4), torch.ones(3, 4))
 print(sum(loops.grid(0).score.stats.cache_hits.values()))
 """
@@ -52,17 +53,19 @@ print(comparison.everyone("dot", torch.ones(1, 4), torch.ones(1, 4)).item())
 
 def test_a_changed_file_is_compiled_again(tmp_path: Path) -> None:
     """Also one that is inlined into the file of the loops, which itself stays the same."""
-    code, points = copied(tmp_path), tmp_path / "kernels" / "points.py"
+    code, geometries = copied(tmp_path), tmp_path / "kernels" / "loops" / "geometries.py"
     assert python(code, PYTHONPATH=os.getcwd()) == "4.0"
-    text = points.read_text()
-    points.write_text(text.replace("total += q[i] * c[i]", "total += q[i] * c[i] + ONE"))
-    assert points.read_text() != text
+    text = geometries.read_text()
+    geometries.write_text(text.replace("return q * c", "return q * c + ONE"))
+    assert geometries.read_text() != text
     assert python(code, PYTHONPATH=os.getcwd()) == "8.0"
 
 
 def test_a_read_only_installation_still_compiles(tmp_path: Path) -> None:
     """Neither the package's folder nor a user's cache folder can be written."""
     code = copied(tmp_path)
-    (tmp_path / "kernels" / "__pycache__").touch()  # a file where the folder would be: refused even to an administrator
+    (
+        tmp_path / "kernels" / "loops" / "__pycache__"
+    ).touch()  # a file where the folder would be: refused even to an administrator
     nowhere = str(tmp_path / "kernels" / "__init__.py" / "none")
     assert python(code, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONPATH=os.getcwd()) == "4.0"

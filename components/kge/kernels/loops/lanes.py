@@ -6,13 +6,11 @@ register. Vectorising across rows needs neither, and each sum stays in a registe
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
 
-from math import sqrt
-
 import numpy as np
 from numba import carray, njit
 
-from mmkgc.components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ZERO, root
-from mmkgc.components.kge.kernels.simd import stack, wide
+from mmkgc.components.kge.kernels.loops.geometries import MODULUS, ZERO, complex_term, coordinates, finish, term
+from mmkgc.components.kge.kernels.loops.simd import stack, wide
 
 LANES = 64  # four registers of 512 bits: enough independent sums to hide the latency of an addition
 _stack = stack(LANES)
@@ -32,24 +30,16 @@ def score(kind, q, columns, scores):
     """``points.score`` of ``q[d]`` with the first ``scores.size`` columns."""
     wide()
     sums = carray(_stack(), (LANES,))
-    lanes, half = np.uintp(LANES), np.uintp(q.size // 2)
+    lanes, length = np.uintp(LANES), coordinates(kind, q.size)
     for lane in range(lanes):
         sums[lane] = ZERO
-    if kind == MODULUS:
-        for i in range(half):
-            for lane in range(lanes):
-                x, y = q[i] - columns[i, lane], q[half + i] - columns[half + i, lane]
-                sums[lane] -= root(x * x + y * y + EPSILON)
-    else:
-        for i in range(np.uintp(q.size)):
-            for lane in range(lanes):
-                c = columns[i, lane]
-                if kind == DOT:
-                    sums[lane] += q[i] * c
-                elif kind == L1:
-                    sums[lane] -= abs(q[i] - c)
-                else:
-                    sums[lane] += (q[i] - c) * (q[i] - c)
+    for i in range(length):
+        for lane in range(lanes):
+            if kind == MODULUS:
+                x, y = q[i] - columns[i, lane], q[length + i] - columns[length + i, lane]
+                sums[lane] += complex_term(x, y)
+            else:
+                sums[lane] += term(kind, q[i], columns[i, lane])
     for lane in range(lanes):  # same length as above, otherwise the sums would be stored in memory
         if lane < np.uintp(scores.size):
-            scores[lane] = -sqrt(sums[lane]) if kind == L2 else sums[lane]
+            scores[lane] = finish(kind, sums[lane])

@@ -1,4 +1,4 @@
-"""Cache folder for the machine code of compiled loops, the same for every file that compiles one."""
+"""How loops are compiled, and the cache folder of their machine code, the same for every file that compiles one."""
 
 # mypy: disable-error-code="no-untyped-def"
 
@@ -14,6 +14,8 @@ import numba
 from mmkgc.components.runtime import digests
 
 CONFIG: Any = numba.config
+# SIMD needs reordered sums; NaN and infinity are handled as usual
+FAST_MATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
 
 def cache_folder() -> str:
@@ -41,3 +43,8 @@ CONFIG.CACHE_DIR = cache_folder()
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """``numba.njit`` without the GIL; machine code is cached in ``cache_folder``, if there is one."""
     return numba.njit(cache=bool(CONFIG.CACHE_DIR), nogil=True, **options)
+
+
+def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on first call, with the floating-point options that SIMD needs."""
+    return njit(fastmath=FAST_MATH, error_model="numpy")(loop)

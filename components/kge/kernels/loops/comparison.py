@@ -1,4 +1,4 @@
-"""Compiled loops: over pairs of points (B queries, rows of a table, B·K pairs of both), rotations, modalities.
+"""Compiled loops over pairs of points: B queries, rows of a table, B·K pairs of both.
 
 Points are C-contiguous float32 ``[…, d]``. A loop processes the rows ``begin…end`` of the table and releases the GIL.
 One loop gives bitwise equal scores for equal points; different loops may sum coordinates in different order.
@@ -8,24 +8,17 @@ One loop gives bitwise equal scores for equal points; different loops may sum co
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from mmkgc.components.kge.kernels import chunks, lanes
-from mmkgc.components.kge.kernels.machine_code import njit
-from mmkgc.components.kge.kernels.points import DOT, ONE, pull, score
-from mmkgc.components.kge.kernels.simd import wide
+from mmkgc.components.kge.kernels.loops import chunks, lanes
+from mmkgc.components.kge.kernels.loops.geometries import coordinates
+from mmkgc.components.kge.kernels.loops.machine_code import compiled
+from mmkgc.components.kge.kernels.loops.points import pull, score
+from mmkgc.components.kge.kernels.loops.simd import wide
 
 TILE = 16  # rows that stay in the L1 cache while the loop goes over all queries
-FEW = 32  # up to this number of answers, comparing each candidate with all is faster than binary search
-# SIMD needs reordered sums; NaN and infinity are handled as usual
-FAST_MATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
-
-
-def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call, with the floating-point options that SIMD needs."""
-    return njit(fastmath=FAST_MATH, error_model="numpy")(loop)
 
 
 class Loops(NamedTuple):
@@ -72,7 +65,7 @@ def pairs(kind: int) -> Loops:
         (offsets, places, queries), width = pairs, query.shape[1]
         own = slice(offsets[begin], offsets[end])
         starts, totals = chunks.starts(queries[own], width), np.empty(own.stop - own.start, np.float32)
-        length = chunks.length(kind, width)
+        length = coordinates(kind, width)
         counts = chunks.shares(length)
         points, rows = query.ravel(), table.ravel()
         for row in range(begin, end):
@@ -92,7 +85,7 @@ def pairs(kind: int) -> Loops:
         (offsets, places, queries), width = pairs, query.shape[1]
         own = slice(offsets[begin], offsets[end])
         starts, slopes = chunks.starts(queries[own], width), slope.ravel()[places[own]]
-        length = chunks.length(kind, width)
+        length = coordinates(kind, width)
         counts = chunks.shares(length)
         points, rows, dq, dc = query.ravel(), table.ravel(), query_gradient.ravel(), table_gradient.ravel()
         for row in range(begin, end):
@@ -169,111 +162,3 @@ def grid_of_many(kind: int) -> Callable[..., None]:
                 lanes.score(kind, query[b], columns, scores[b, first:stop])
 
     return score_grid
-
-
-@compiled
-def rotate(vectors, cosines, sines, rotated, begin, end):
-    """rotated = vectors ∘ e^{i phases}, of complex coordinates."""
-    d = np.uintp(cosines.shape[1])
-    for b in range(begin, end):
-        v, cosine, sine, r = vectors[b], cosines[b], sines[b], rotated[b]
-        for i in range(d):
-            r[i] = v[i] * cosine[i] - v[d + i] * sine[i]
-        for i in range(d):
-            r[d + i] = v[i] * sine[i] + v[d + i] * cosine[i]
-
-
-@compiled
-def pull_rotation(gradients, cosines, sines, rotated, of_vectors, of_phases, begin, end):
-    """The gradients of vectors and phases from that of ``rotated``; the derivative by a phase is i times the result."""
-    d = np.uintp(cosines.shape[1])
-    for b in range(begin, end):
-        g, cosine, sine, r = gradients[b], cosines[b], sines[b], rotated[b]
-        of_vector, of_phase = of_vectors[b], of_phases[b]
-        for i in range(d):
-            of_vector[i] = g[i] * cosine[i] + g[d + i] * sine[i]
-        for i in range(d):
-            of_vector[d + i] = g[d + i] * cosine[i] - g[i] * sine[i]
-        for i in range(d):
-            of_phase[i] = g[d + i] * r[i] - g[i] * r[d + i]
-
-
-@compiled
-def attend(weights, present, vectors, saturated, shares, joint, absent, begin, end):
-    """Per row, shares = softmaxₘ(wₘ · saturatedₘ), logit ``absent`` if not present; joint = Σₘ sharesₘ vectorsₘ."""
-    for row in range(begin, end):
-        share, own = shares[row], joint[row]
-        for m in range(len(vectors)):
-            share[m] = score(DOT, weights[m], saturated[m][row]) if present[row, m] else absent
-        share[:] = np.exp(share - share.max())
-        share /= share.sum()
-        own[:] = 0
-        for m in range(len(vectors)):
-            part, vector = share[m], vectors[m][row]
-            for i in range(np.uintp(own.size)):
-                own[i] += part * vector[i]
-
-
-@compiled
-def pull_attention(weights, present, vectors, saturated, shares, gradients, of_vectors, of_weights, begin, end):
-    """The gradients of vectors, and the thread's part of that of weights, from that of ``joint``."""
-    of_weights[:] = 0
-    slopes = np.empty(len(vectors), np.float32)
-    for row in range(begin, end):
-        gradient, share = gradients[row], shares[row]
-        for m in range(len(vectors)):
-            slopes[m] = score(DOT, gradient, vectors[m][row])
-        slopes[:] = share * (slopes - (share * slopes).sum()) * present[row]
-        for m in range(len(vectors)):
-            part, slope, t = share[m], slopes[m], saturated[m][row]
-            weight, of_vector, of_weight = weights[m], of_vectors[m][row], of_weights[m]
-            for i in range(np.uintp(t.size)):
-                of_vector[i] = part * gradient[i] + slope * weight[i] * (ONE - t[i] * t[i])
-            for i in range(np.uintp(t.size)):
-                of_weight[i] += slope * t[i]
-
-
-@compiled
-def count(scores, rows, gold, offsets, answers, better, equal, others, begin, end):
-    """Count better, equal and all candidates beside each gold answer; row i's ``answers[offsets[i] : …]`` are none."""
-    for g in range(begin, end):
-        row, offset, stop = scores[rows[g]], offsets[rows[g]], offsets[rows[g] + 1]
-        own = row[gold[g]]
-        above, ties, rest = 0, -1, row.size - 1
-        for entity in range(row.size):
-            above += row[entity] > own
-            ties += row[entity] == own
-        for p in range(offset, stop):
-            if answers[p] != gold[g]:
-                above -= row[answers[p]] > own
-                ties -= row[answers[p]] == own
-                rest -= 1
-        better[g], equal[g], others[g] = above, ties, rest
-
-
-@compiled
-def collisions(queries, known, offsets, answers, ids, places):
-    """Write the positions of ids that are answers to their row's query; return their number."""
-    count = 0
-    for b in range(queries.size):
-        query = np.searchsorted(known, queries[b])
-        if query < known.size and known[query] == queries[b]:
-            own = answers[offsets[query] : offsets[query + 1]]
-            if own.size < FEW and not _meet(own, ids[b]):
-                continue
-            for k in range(ids.shape[1]):
-                rank = np.searchsorted(own, ids[b, k])
-                if rank < own.size and own[rank] == ids[b, k]:
-                    places[count] = b * ids.shape[1] + k
-                    count += 1
-    return count
-
-
-@njit(inline="always")
-def _meet(few, others):
-    """Whether two sets have a common member; without branches, so that it is vectorised."""
-    pairs = 0
-    for one in few:
-        for k in range(others.size):
-            pairs += one == others[k]
-    return pairs > 0

@@ -7,23 +7,23 @@ irregular, so hardware prefetching works neither for them nor for the table; the
 
 # mypy: disable-error-code="no-untyped-def, call-arg"
 
-from math import copysign, sqrt
-
 import numpy as np
 from numba import carray, njit
 
-from mmkgc.components.kge.kernels.points import DOT, EPSILON, L1, L2, MODULUS, ONE, ZERO, root
-from mmkgc.components.kge.kernels.simd import adder, prefetch, stack, summer
+from mmkgc.components.kge.kernels.loops.geometries import (
+    MODULUS,
+    ZERO,
+    complex_gradients,
+    complex_term,
+    finish,
+    gradients,
+    term,
+)
+from mmkgc.components.kge.kernels.loops.simd import adder, prefetch, stack, summer
 
 CHUNK = 32  # two registers of 512 bits; a shorter loop would be unrolled before it is vectorised
 AHEAD = 4  # number of pairs by which a query is prefetched in advance
 _stack, _add, _sum = stack(CHUNK), adder(CHUNK), summer(CHUNK)
-
-
-@njit(inline="always")
-def length(kind, width):
-    """Number of coordinates to loop over; complex ones count once, real and imaginary part together."""
-    return np.uintp(width // 2 if kind == MODULUS else width)
 
 
 @njit(inline="always")
@@ -66,17 +66,12 @@ def score(kind, length, counts, query, starts, ahead, table, start, scores):
             q_at, c_at = own + place, start + place
             for lane in range(lanes):
                 q, c = query[q_at + lane], table[c_at + lane]
-                if kind == DOT:
-                    sums[lane] += share[lane] * q * c
-                elif kind == MODULUS:
-                    u, v = q - c, query[q_at + length + lane] - table[c_at + length + lane]
-                    sums[lane] -= share[lane] * root(u * u + v * v + EPSILON)
-                elif kind == L1:
-                    sums[lane] -= share[lane] * abs(q - c)
+                if kind == MODULUS:
+                    y = query[q_at + length + lane] - table[c_at + length + lane]
+                    sums[lane] += share[lane] * complex_term(q - c, y)
                 else:
-                    sums[lane] += share[lane] * (q - c) * (q - c)
-        total = _sum(sums_at)
-        scores[pair] = -sqrt(total) if kind == L2 else total
+                    sums[lane] += share[lane] * term(kind, q, c)
+        scores[pair] = finish(kind, _sum(sums_at))
 
 
 @njit(inline="always")
@@ -100,20 +95,14 @@ def pull(kind, length, counts, query, starts, ahead, slopes, table, start, dq, d
             _fetch(kind, length, dq, soon)
             for lane in range(lanes):
                 q, c, weight = query[own + lane], table[row + lane], slope * share[lane]
-                if kind == DOT:
-                    x[lane] = weight * c
-                    sum_x[lane] += weight * q
-                elif kind == MODULUS:
-                    u, v = c - q, table[row + length + lane] - query[own + length + lane]
-                    scale = weight / sqrt(u * u + v * v + EPSILON)
-                    x[lane], y[lane] = scale * u, scale * v
-                    sum_x[lane] -= scale * u
-                    sum_y[lane] -= scale * v
+                if kind == MODULUS:
+                    v = query[own + length + lane] - table[row + length + lane]
+                    x[lane], y[lane] = complex_gradients(q - c, v, weight)
+                    sum_x[lane] -= x[lane]
+                    sum_y[lane] -= y[lane]
                 else:
-                    u = c - q
-                    u = (np.float32(copysign(ONE, u)) if u != ZERO else ZERO) if kind == L1 else -u
-                    x[lane] = weight * u
-                    sum_x[lane] -= weight * u
+                    x[lane], of_row = gradients(kind, q, c, weight)
+                    sum_x[lane] += of_row
             _add(dq, own, x_at)
             if kind == MODULUS:
                 _add(dq, own + length, y_at)
