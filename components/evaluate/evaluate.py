@@ -69,12 +69,13 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> 
     model, graph = bundle.model.freeze(), mmkg.graph
     masks = entity_masks(mmkg, model)
     prediction = link_prediction(model, graph, masks, config)
+    held_out = len(graph.valid) and not bundle.config.get("refit")  # a refitted model was trained on these triples
     labelled = labelled_splits(model, graph, config.seed)
     results = prediction.summary | {
         "protocol": _with_epoch(prediction.summary["protocol"], bundle),
-        "classification": classify(labelled, len(graph.relations)) if len(graph.valid) else None,
+        "classification": classify(labelled, len(graph.relations)) if held_out else None,
         "calibration": bundle.calibration,
-        "missing": missing_curve(model, graph, config.missing, config.seed),
+        "missing": missing_curve(model, graph, config.missing, config.seed) if held_out else [],
         "dataset": _dataset(mmkg),
     }
     answers = completions(model.freeze(), graph, config.completions, config.answers)
@@ -128,6 +129,10 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
 def _with_epoch(protocol: dict[str, str], bundle: Bundle) -> dict[str, str]:
     """The protocol with the evaluated epoch added; the OpenKE protocol uses the last epoch."""
     kept = bundle.config.get("keep", "best")
+    if bundle.config.get("refit"):
+        epochs = bundle.provenance.get("best_epoch") or bundle.provenance.get("epochs")
+        said = f"trained again on train and development triples for {epochs} epochs, chosen on the development split"
+        return protocol | {"epoch": "refit", "label": f"{protocol['label']}; {said}"}
     said = "the last epoch" if kept == "last" else "the epoch selected on the development split"
     if protocol["name"] == "openke" and kept != "last":
         said += " (the papers have the last one: train with keep: last)"

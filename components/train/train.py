@@ -9,6 +9,7 @@ from typing import Any
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.calibration import calibrate
+from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.kge.model import Model
 from mmkgc.components.runtime import digests
@@ -19,7 +20,8 @@ from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.train.checkpoint import owned
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.features import training_features
-from mmkgc.components.train.trainer import Trainer
+from mmkgc.components.train.refit import refit, with_development
+from mmkgc.components.train.trainer import OnEpoch, Trainer
 from mmkgc.feature_store.manifest import Manifest
 from mmkgc.feature_store.storage import Storage, Stored
 
@@ -57,19 +59,19 @@ def train(
     features = training_features(feature_uris, mmkg.graph.entities.keys, config, storage)
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     if not trainer.group.is_main:
-        trainer.fit()
+        _fit(trainer, features, folder)
         return trainer.group.told()
     with owned(folder), step_run("train", params=config.model_dump()) as run:
         counts = {"entities": len(mmkg.graph.entities), "train": len(mmkg.graph.train)}
         run.log_dataset(str(mmkg.info.get("name", "graph")), made_from["graph"], graph_uri, counts, "training")
-        trainer.fit(lambda epoch, metrics: run.log_metrics(metrics, step=epoch))
+        model = _fit(trainer, features, folder, lambda epoch, metrics: run.log_metrics(metrics, step=epoch))
         bundle = Bundle.of(
-            trainer.model,
-            mmkg.graph,
+            model,
+            with_development(mmkg.graph) if config.refit else mmkg.graph,
             encoders={
                 m: Manifest.read(uri, storage).encoder
                 for m, uri in feature_uris.items()
-                if m in trainer.model.entities.modalities  # not those that only the sampler uses
+                if m in model.entities.modalities  # not those that only the sampler uses
             },
             calibration=_calibration(trainer.model, mmkg.graph, config),
             config=config.model_dump(),
@@ -80,6 +82,14 @@ def train(
         run.set_tags({"bundle": stored.uri})
         shutil.rmtree(folder)
     return trainer.group.told(stored)
+
+
+def _fit(
+    trainer: Trainer, features: Mapping[str, Features], folder: Path, on_epoch: OnEpoch = lambda epoch, metrics: None
+) -> Model:
+    """The trained model; with ``refit`` the one that was also trained on the development triples."""
+    model = trainer.fit(on_epoch)
+    return refit(trainer, features, folder / "refit.pt") if trainer.config.refit else model
 
 
 def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, Any] | None:

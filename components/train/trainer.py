@@ -41,7 +41,8 @@ class Trainer:
     """Trains one model on one graph; ``fit`` returns the model with the best development MRR (or the last one).
 
     Triples, sampler and filter are on the device. With ``checkpoint_path``, a killed run that is started again
-    continues after its last checkpoint; on the CPU its result is bitwise the same. Under ``torchrun`` each process
+    continues after its last checkpoint; on the CPU its result is bitwise the same. ``last_epoch`` ends the training
+    earlier than ``config.epochs``, for which the learning rate is scheduled. Under ``torchrun`` each process
     takes its share of every batch; a continued run then draws other negatives.
     """
 
@@ -52,8 +53,9 @@ class Trainer:
         config: TrainConfig,
         checkpoint_path: Path | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        last_epoch: int | None = None,
     ) -> None:
-        self.graph, self.config = graph, config
+        self.graph, self.config, self.last_epoch = graph, config, last_epoch or config.epochs
         self.checkpoint_path, self.checkpoint_seconds = checkpoint_path, checkpoint_seconds
         self.device = _device(config.device)
         self.group = Group.join(self.device)
@@ -94,9 +96,9 @@ class Trainer:
     def fit(self, on_epoch: OnEpoch = lambda epoch, metrics: None) -> Model:
         """Train to the end; ``on_epoch`` gets the metrics of each epoch (from 1). Raises ``UserError`` on NaN."""
         self._resume()
-        meter = Meter("train", self.config.epochs * self.batches, "batch", self.selection.epoch * self.batches)
+        meter = Meter("train", self.last_epoch * self.batches, "batch", self.selection.epoch * self.batches)
         saved = time.monotonic()
-        while self.selection.epoch < self.config.epochs and not self.selection.gives_up:
+        while self.selection.epoch < self.last_epoch and not self.selection.gives_up:
             metrics = self._run_epoch(meter)
             on_epoch(self.selection.epoch, metrics)
             if time.monotonic() - saved >= self.checkpoint_seconds:
@@ -178,7 +180,7 @@ class Trainer:
     def _measure(self) -> dict[str, float]:
         """Measure the development MRR in the epochs in which it is due."""
         epoch = self.selection.epoch
-        if not len(self.dev) or (epoch % self.config.evaluate_every and epoch != self.config.epochs):
+        if not len(self.dev) or (epoch % self.config.evaluate_every and epoch != self.last_epoch):
             return {}
         with self.average.applied(self.model) if self.average else nullcontext():
             value = mrr(rank(self.model, self.dev, self.dev_known))
@@ -213,7 +215,7 @@ class Trainer:
         checkpoint.restore_random_state(state["random"], self.draws, self.shuffler)
         if not self.group.is_main:  # must not draw the main process's negatives
             self.draws.manual_seed(hash((self.config.seed, self.group.rank, self.selection.epoch)))
-        print(f"train resumes after epoch {self.selection.epoch} of {self.config.epochs}", flush=True)
+        print(f"train resumes after epoch {self.selection.epoch} of {self.last_epoch}", flush=True)
 
     def _parts(self) -> dict[str, Any]:
         """All parts with a state, by name."""

@@ -24,6 +24,7 @@ VERBS = {
     "complete": "complete",
     "search": "search",
     "propose": "propose",
+    "bench": "bench",
     "compare": "compare",
     "promote": "promote",
     "rollback": "promote",

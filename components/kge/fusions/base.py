@@ -75,6 +75,7 @@ class Fusion(nn.Module, ABC):
 
     reads_features: ClassVar[bool] = True
     unprojected: frozenset[str] = frozenset()
+    fitted: ClassVar[tuple[str, ...]] = ()  # beginnings of the names of parameters and buffers that ``fit`` sets
     separate = False  # whether each term has a separate loss (an ensemble)
     relational = False
 

@@ -24,6 +24,8 @@ class MoSEBI(MoSE):
     without a development split, this is MoSE's average.
     """
 
+    fitted = ("weights",)
+
     def __init__(
         self,
         space: Space,

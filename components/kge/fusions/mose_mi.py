@@ -20,6 +20,8 @@ class MoSEMI(MoSE):
     without a development split, this is MoSE's average. The paper's exact network was not available.
     """
 
+    fitted = ("meta.", "mean", "deviation")
+
     def __init__(
         self,
         space: Space,

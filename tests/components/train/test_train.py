@@ -15,7 +15,9 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.refit import with_development
 from mmkgc.components.train.train import train
+from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.storage import Storage, Stored
 
@@ -100,3 +102,20 @@ def test_two_processes_publish_one_bundle_and_log_one_run(
     group_consecutive = tracking.client().search_runs([tracking.experiment_id("mmkgc")])
     assert [run.info.status for run in group_consecutive] == ["FINISHED", "FINISHED"]  # one alone, one of both
     assert group_consecutive[0].data.tags["bundle"] == first
+
+
+def test_a_refitted_model_was_trained_on_the_development_triples_too(
+    graph: Stored, toy_mmkg: MMKG, storage: Storage, mmkgc_home: Path, tmp_path: Path
+) -> None:
+    """The same epochs on a graph whose train split has the development triples from the beginning."""
+    config = TrainConfig(**SETTINGS | {"refit": True})
+    bundle = Bundle.load(storage.fetch(train(graph.uri, {}, config, storage, tmp_path / "scratch").uri))
+    chosen = bundle.provenance["best_epoch"]
+    everything = with_development(toy_mmkg.graph)
+    assert len(everything.train) == len(toy_mmkg.graph.train) + len(toy_mmkg.graph.valid)
+    assert torch.equal(bundle.train, everything.train)
+    alone = TrainConfig(**SETTINGS | {"epochs": chosen, "keep": "last"})
+    expected = Trainer(everything, {}, alone).fit().state_dict()
+    assert all(torch.equal(expected[name], tensor) for name, tensor in bundle.model.state_dict().items())
+    assert bundle.calibration is not None
+    assert not list((tmp_path / "scratch").rglob("*.pt"))

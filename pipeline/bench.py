@@ -1,0 +1,134 @@
+"""Benchmark rows: one recipe with one seed, trained, selected on the development split, and ranked once on test.
+
+A row is one line of JSON with everything that a table of results must state: metrics, protocol, digests of data,
+recipe and code, hardware, seconds and epochs. Rows that are in the file already, of the same recipe, data and code, are
+not measured again; a killed training continues after its last checkpoint.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.files import locked
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.pipeline.cells import Inputs, development_metrics, prepare, test_metrics, train_cell
+from mmkgc.pipeline.config import Recipe
+
+PROTOCOL = "filtered, both directions, ties at their mean rank; selected on the development split"
+SHOWN = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
+
+
+def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = True) -> Iterator[dict[str, Any]]:
+    """Rows of the recipes (one dataset, several seeds), in the order in which they are measured; found ones first.
+
+    With ``test`` false, test is not ranked: for comparisons while a recipe is still being chosen.
+    """
+    inputs = prepare(recipes[0], open_storage())
+    found = {row["key"]: row for row in read_rows(file)}
+    keys = [key_of(recipe, inputs, test) for recipe in recipes]
+    yield from (found[key] for key in keys if key in found)
+    left = [recipe for recipe, key in zip(recipes, keys, strict=True) if key not in found]
+    for row in _measured(left, inputs, workers, test):
+        append_row(file, row)
+        yield row
+
+
+def key_of(recipe: Recipe, inputs: Inputs, test: bool) -> str:
+    """Digest of everything that a row depends on."""
+    return digests.of_json([_settings(recipe), inputs.graph, dict(inputs.features), test, digests.of_code()])[:16]
+
+
+def measure(recipe: Recipe, inputs: Inputs, test: bool, threads: int | None = None) -> dict[str, Any]:
+    """Train and rank one recipe; returns its row."""
+    import torch
+
+    torch.set_num_threads(threads or torch.get_num_threads())
+    storage = open_storage()
+    trained = train_cell(recipe, inputs, storage)
+    bundle, provenance = trained.bundle, trained.bundle.provenance
+    row = {
+        "key": key_of(recipe, inputs, test),
+        "bench": recipe.name,
+        "dataset": Path(recipe.dataset).name,
+        "seed": recipe.train.seed,
+        "protocol": PROTOCOL,
+        "refit": recipe.train.refit,
+        "dev": {"mrr": provenance.get("dev_mrr")},
+        "epochs": {"best": provenance.get("best_epoch"), "run": provenance["epochs"], "most": recipe.train.epochs},
+        "parameters": sum(tensor.numel() for tensor in bundle.model.parameters()),
+        "seconds": round(trained.seconds, 1),
+        "hardware": hardware(),
+        "digests": {
+            "graph": Path(inputs.graph).name,
+            "features": {m: Path(uri).stem.removeprefix("manifest-") for m, uri in inputs.features.items()},
+            "recipe": digests.of_json(_settings(recipe))[:16],
+            "code": digests.of_code(),
+            "bundle": Path(trained.uri).name,
+        },
+        "recipe": _settings(recipe),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    if not recipe.train.refit:
+        row["dev"] = _rounded(development_metrics(bundle.model, inputs, recipe, storage)["realistic"]["both"])
+    if test:
+        metrics = test_metrics(bundle.model, inputs, recipe, storage)
+        row["test"] = {side: _rounded(values) for side, values in metrics["realistic"].items()}
+        row["openke"] = _rounded(metrics["optimistic"]["both"])
+    return row
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file; none if there is no file."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def append_row(file: Path, row: dict[str, Any]) -> None:
+    """Append one line; several commands may write to one file."""
+    with locked(file.with_name(f".{file.name}.lock"), f"writing to {file}"), file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores that this process may use, threads, and PyTorch's version."""
+    import torch
+
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    cores = {"cores": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()}
+    load = {"load": round(os.getloadavg()[2], 1)}  # of the last 15 minutes: whether other programs ran beside
+    return {"processor": _processor(), **cores, **gpu, **load, "torch": torch.__version__}
+
+
+def _measured(recipes: list[Recipe], inputs: Inputs, workers: int, test: bool) -> Iterator[dict[str, Any]]:
+    if workers == 1 or len(recipes) < 2:
+        yield from (measure(recipe, inputs, test) for recipe in recipes)
+        return
+    workers = min(workers, len(recipes))
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(measure, recipe, inputs, test, threads) for recipe in recipes]
+        yield from (job.result() for job in as_completed(jobs))
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """What a row depends on in a recipe; its dataset is stated by digests instead of a path."""
+    return recipe.model_dump(mode="json", include={"ingest", "extract", "train"})
+
+
+def _rounded(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: round(metrics[name], 6) for name in (*SHOWN, "mr")}
+
+
+def _processor() -> str:
+    """The processor's name as Linux gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

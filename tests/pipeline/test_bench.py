@@ -1,0 +1,64 @@
+"""`mmkgc bench`: rows are measured once, state what they depend on, and never show test before it is asked for."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from mmkgc.pipeline.bench import read_rows
+from mmkgc.pipeline.cli import mmkgc
+
+QUICK = {
+    "extract": {"visual": None, "textual": None, "numeric": None},
+    "train": {
+        "model": {"dimension": 4, "interaction": "complex", "fusion": "structure"},
+        "loss": "cross-entropy",
+        "negatives": None,
+        "epochs": 2,
+        "evaluate_every": 1,
+    },
+}
+
+
+@pytest.fixture
+def bench(write_dataset, tmp_path, mmkgc_home):
+    folder = write_dataset(tmp_path / "small")
+    recipe = tmp_path / "quick.yaml"
+    recipe.write_text(json.dumps({"dataset": str(folder)} | QUICK))
+
+    def run(*options):
+        done = CliRunner().invoke(
+            mmkgc, ["bench", str(recipe), "--rows", str(tmp_path / "rows"), *options], catch_exceptions=False
+        )
+        return done.output, read_rows(tmp_path / "rows" / "quick.jsonl")
+
+    return run
+
+
+def test_each_seed_gives_a_row_and_is_measured_once(bench):
+    output, rows = bench("--seeds", "2")
+    assert [row["seed"] for row in rows] == [0, 1]
+    assert "2 seeds: dev MRR" in output
+    for row in rows:
+        assert {"graph", "recipe", "code", "bundle"} <= row["digests"].keys()
+        assert row["test"].keys() == {"head", "tail", "both"}
+        assert row["openke"]["mrr"] >= row["test"]["both"]["mrr"]
+        assert row["epochs"]["best"] <= row["epochs"]["run"] == 2
+    assert bench("--seeds", "2")[1] == rows
+    third = bench("--seeds", "3")[1]
+    assert third[:2] == rows
+    assert third[2]["seed"] == 2
+
+
+def test_a_comparison_on_development_data_does_not_rank_test(bench):
+    output, (row,) = bench("--seeds", "1", "--development")
+    assert "test" not in row
+    assert "openke" not in row
+    assert "test" not in output.replace(str(row), "").split("rows:")[0]
+    assert len(bench("--seeds", "1")[1]) == 2
+
+
+def test_a_refitted_row_says_so(bench):
+    _, (row,) = bench("--seeds", "1", "--set", "train.refit=true")
+    assert row["refit"]
+    assert row["dev"]["mrr"] > 0
