@@ -102,9 +102,8 @@ class TrainConfig(BaseModel):
 
     def uses(self, modality: str) -> bool:
         """Whether the model or the sampler uses features of the modality."""
-        parts = [FUSIONS.lookup(self.model.fusion["name"])]
-        parts += [SAMPLERS.lookup(self.negatives["name"])] if self.negatives else []
-        if not any(part.reads_features for part in parts):
+        of_sampler = self.negatives is not None and SAMPLERS.lookup(self.negatives["name"]).reads_features
+        if not (of_sampler or FUSIONS.lookup(self.model.fusion["name"]).reads_features):
             return False
         return self.model.modalities is None or modality in self.model.modalities
 

@@ -184,8 +184,8 @@ class Trainer:
             return {}
         with self.average.applied(self.model) if self.average else nullcontext():
             value = mrr(rank(self.model, self.dev, self.dev_known))
-            parts = filter(None, (self.model.fusion, self.sampler))
-            if all(part.selectable(epoch - 1, self.config.epochs) for part in parts):
+            done = epoch - 1, self.config.epochs
+            if self.model.fusion.selectable(*done) and (not self.sampler or self.sampler.selectable(*done)):
                 self.selection.note(value, self.model.state_dict())
         return {"dev_mrr": value}
 

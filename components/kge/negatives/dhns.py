@@ -119,16 +119,24 @@ class DHNS(NegativeSampler):
         kept: Annotated[
             Literal["modality", "structure", "fused"], Field(description="vector of the entity that is not replaced")
         ] = "modality",
+        conditioned: Annotated[
+            bool, Field(description="whether the denoiser sees the query; false: ablation of the paper's conditions")
+        ] = True,
         only: Annotated[tuple[str, ...] | None, Field(description="modalities to diffuse (ablation)")] = None,
         lr: Annotated[float, Field(gt=0, description="learning rate of the denoisers")] = 1e-3,
     ) -> None:
         super().__init__()
         self.count, self.corruption, self.random = count, Corruption(context, sides), context.generator
-        given = {"levels": levels, "margins": margins, "weights": weights}
-        self.preset = replace(PRESETS[preset], **{name: values for name, values in given.items() if values is not None})
+        self.preset = replace(
+            found := PRESETS[preset],
+            levels=levels or found.levels,
+            margins=margins or found.margins,
+            weights=weights or found.weights,
+        )
         if not len(self.preset.levels) == len(self.preset.margins) == len(self.preset.weights):
             raise UserError("negatives", "levels, margins and weights differ in number", "give as many of each")
-        self.weight, self.positive, self.kept = weight, positive, _kept_view(context.model, kept)
+        self.weight, self.positive, self.conditioned = weight, positive, conditioned
+        self.kept = _kept_view(context.model, kept)
         self.schedule = Schedule(self.preset.schedule, timesteps)
         self.stops = [round(level * timesteps) for level in self.preset.levels]
         assert isinstance(context.loss, NegativeLoss)
@@ -215,8 +223,11 @@ class DHNS(NegativeSampler):
         terms = (replace(model.fusion.unimodal(m), weight=1 / len(self.denoisers)) for m in self.denoisers)
         if self.kept is None:
             return tuple(terms)
-        own = {side: self.kept for side, made in (("head", head), ("tail", tail)) if made is None}
-        return tuple(replace(term, **own) for term in terms)
+        real_head, real_tail = head is None, tail is None
+        return tuple(
+            replace(term, head=self.kept if real_head else term.head, tail=self.kept if real_tail else term.tail)
+            for term in terms
+        )
 
     @torch.no_grad()
     def _virtual_pair(self, triples: Tensor, encoded: EncodedEntities, model: Model) -> Sequence[GeneratedNegatives]:
@@ -236,6 +247,7 @@ class DHNS(NegativeSampler):
         head, tail = (at_least_float32(encoded.view(modality, ids, relations)) for ids in (heads, tails))
         asked = [model.query(tail, modality, relations, "head"), model.query(head, modality, relations, "tail")]
         true, conditions = torch.cat([head, tail]), self._standardised(torch.cat(asked))[0]
+        conditions = conditions if self.conditioned else torch.zeros_like(conditions)
         return Targets(true, *self._standardised(true), conditions)
 
     def _generate(self, modality: str, targets: Targets) -> Tensor:
