@@ -71,9 +71,17 @@ def bundled(name: str) -> Composed | None:
     for dataset in stems(DATASETS):
         system = name.removeprefix(f"{dataset}-")
         if system != name and system in stems(SYSTEMS):
-            parts = [from_file(SYSTEMS / f"{system}.yaml"), from_file(DATASETS / f"{dataset}.yaml")]
-            return _over(parts, Composed(name, {}, ()))
+            return pair(dataset, system)
     return None
+
+
+def pair(dataset: str, system: str) -> Composed:
+    """A system of the papers on one of their datasets, or on a folder, with the default recipe's features."""
+    of_system = from_file(SYSTEMS / f"{system}.yaml")
+    if dataset in stems(DATASETS):
+        return _over([of_system, from_file(DATASETS / f"{dataset}.yaml")], Composed(f"{dataset}-{system}", {}, ()))
+    extract = from_file(RECIPES / "default.yaml").values["extract"]
+    return _over([of_system], Composed(system, {"dataset": dataset, "extract": extract}, ()))
 
 
 def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
