@@ -15,9 +15,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.ensemble import Ensemble
+from mmkgc.components.kge.evaluation.ranks import Scorer
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.files import locked
+from mmkgc.components.train.train import digest_in
 from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline.cells import Inputs, development_metrics, prepare, test_metrics, train_cell
 from mmkgc.pipeline.config import Recipe
 
@@ -25,7 +30,10 @@ PROTOCOL = "filtered, both directions, ties at their mean rank; selected on the 
 SHOWN = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
 
 
-def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = True) -> Iterator[dict[str, Any]]:
+Row = dict[str, Any]
+
+
+def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = True) -> Iterator[Row]:
     """Rows of the recipes (one dataset, several seeds), in the order in which they are measured; found ones first.
 
     With ``test`` false, test is not ranked: for comparisons while a recipe is still being chosen.
@@ -40,12 +48,34 @@ def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = 
         yield row
 
 
+def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path) -> Row:
+    """The row of all these models together, each seed's ``row`` measured before; found in the file or ranked now.
+
+    Development metrics are left out where the models were refitted on the development triples.
+    """
+    recipe, first = recipes[0], rows[0]
+    key = digests.of_json([sorted(row["key"] for row in rows), "ensemble"])[:16]
+    if found := next((row for row in read_rows(file) if row["key"] == key), None):
+        return found
+    storage = open_storage()
+    inputs = prepare(recipe, storage)
+    bundles = [Bundle.load(storage.fetch(storage.uri(f"bundles/{row['bundle']}"))) for row in rows]
+    scorer, ranked = Ensemble([bundle.model for bundle in bundles]), "test" in first
+    row = first | {"key": key, "seed": [row["seed"] for row in rows], "bundle": [row["bundle"] for row in rows]}
+    row |= {"seconds": round(sum(row["seconds"] for row in rows), 1), "hardware": hardware(), "dev": {"mrr": None}}
+    row |= {"parameters": sum(row["parameters"] for row in rows)}
+    if not recipe.train.refit:
+        row["dev"] = _rounded(development_metrics(scorer, inputs, recipe, storage)["realistic"]["both"])
+    append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if ranked else {}))
+    return row
+
+
 def key_of(recipe: Recipe, inputs: Inputs, test: bool) -> str:
     """Digest of everything that a row depends on."""
-    return digests.of_json([_settings(recipe), inputs.graph, dict(inputs.features), test, digests.of_code()])[:16]
+    return digests.of_json([_settings(recipe), _made_from(inputs), test, digests.of_code()])[:16]
 
 
-def measure(recipe: Recipe, inputs: Inputs, test: bool, threads: int | None = None) -> dict[str, Any]:
+def measure(recipe: Recipe, inputs: Inputs, test: bool, threads: int | None = None) -> Row:
     """Train and rank one recipe; returns its row."""
     import torch
 
@@ -66,31 +96,33 @@ def measure(recipe: Recipe, inputs: Inputs, test: bool, threads: int | None = No
         "seconds": round(trained.seconds, 1),
         "hardware": hardware(),
         "digests": {
-            "graph": Path(inputs.graph).name,
-            "features": {m: Path(uri).stem.removeprefix("manifest-") for m, uri in inputs.features.items()},
+            **_made_from(inputs),
             "recipe": digests.of_json(_settings(recipe))[:16],
             "code": digests.of_code(),
-            "bundle": Path(trained.uri).name,
         },
+        "bundle": digest_in(trained.uri),
         "recipe": _settings(recipe),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     if not recipe.train.refit:
         row["dev"] = _rounded(development_metrics(bundle.model, inputs, recipe, storage)["realistic"]["both"])
-    if test:
-        metrics = test_metrics(bundle.model, inputs, recipe, storage)
-        row["test"] = {side: _rounded(values) for side, values in metrics["realistic"].items()}
-        row["openke"] = _rounded(metrics["optimistic"]["both"])
-    return row
+    return row | (_ranked_test(bundle.model, inputs, recipe, storage) if test else {})
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
+def _ranked_test(model: Scorer, inputs: Inputs, recipe: Recipe, storage: Storage) -> Row:
+    """The part of a row that needs the test split."""
+    metrics = test_metrics(model, inputs, recipe, storage)
+    sides = {side: _rounded(values) for side, values in metrics["realistic"].items()}
+    return {"test": sides, "openke": _rounded(metrics["optimistic"]["both"])}
+
+
+def read_rows(file: Path) -> list[Row]:
     """The rows of a file; none if there is no file."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return [json.loads(line) for line in lines]
 
 
-def append_row(file: Path, row: dict[str, Any]) -> None:
+def append_row(file: Path, row: Row) -> None:
     """Append one line; several commands may write to one file."""
     with locked(file.with_name(f".{file.name}.lock"), f"writing to {file}"), file.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
@@ -106,7 +138,7 @@ def hardware() -> dict[str, Any]:
     return {"processor": _processor(), **cores, **gpu, **load, "torch": torch.__version__}
 
 
-def _measured(recipes: list[Recipe], inputs: Inputs, workers: int, test: bool) -> Iterator[dict[str, Any]]:
+def _measured(recipes: list[Recipe], inputs: Inputs, workers: int, test: bool) -> Iterator[Row]:
     if workers == 1 or len(recipes) < 2:
         yield from (measure(recipe, inputs, test) for recipe in recipes)
         return
@@ -115,6 +147,12 @@ def _measured(recipes: list[Recipe], inputs: Inputs, workers: int, test: bool) -
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(measure, recipe, inputs, test, threads) for recipe in recipes]
         yield from (job.result() for job in as_completed(jobs))
+
+
+def _made_from(inputs: Inputs) -> dict[str, Any]:
+    """Digests of the graph and of the features that the recipe extracts."""
+    features = {modality: digest_in(uri) for modality, uri in inputs.features.items()}
+    return {"graph": digest_in(inputs.graph), "features": features}
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:

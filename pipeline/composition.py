@@ -1,4 +1,4 @@
-"""Composes recipes from other recipes, and from pairs of a dataset and a paper's system.
+"""Composes recipes from other recipes, and from pairs of a dataset and a preset or a paper's system.
 
 ``base:`` lists the recipes that a recipe extends: bundled recipes or systems, or YAML files in the same folder. Later
 ones override earlier ones, and the recipe itself overrides all of them, key by key. A part that names another class
@@ -21,7 +21,7 @@ from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
-DATASETS, SYSTEMS = RECIPES / "datasets", RECIPES / "systems"
+DATASETS, SYSTEMS, PRESETS = (RECIPES / folder for folder in ("datasets", "systems", "presets"))
 KINDS = ("name", "encoder")  # keys that name the class of a part; a model's encoder is one of its parts
 
 
@@ -40,22 +40,27 @@ class Composed:
 
 def names() -> list[str]:
     """Names of the bundled recipes: files first, then pairs."""
-    return [*stems(RECIPES), *(f"{dataset}-{system}" for dataset in stems(DATASETS) for system in stems(SYSTEMS))]
+    return [*stems(RECIPES), *(f"{dataset}-{name}" for dataset in stems(DATASETS) for name in onto_datasets())]
+
+
+def onto_datasets() -> dict[str, Path]:
+    """What is combined with a dataset: the project's own presets, and the papers' systems; file by name."""
+    return {path.stem: path for folder in (PRESETS, SYSTEMS) for path in sorted(folder.glob("*.yaml"))}
 
 
 def summaries() -> dict[str, str]:
     """Summary of each recipe, the first line of its file; the datasets of the papers' systems are in braces."""
     datasets = ",".join(stems(DATASETS))
     files = {name: RECIPES / name for name in stems(RECIPES)}
-    files |= {f"{{{datasets}}}-{name}": SYSTEMS / name for name in stems(SYSTEMS)}
+    files |= {f"{{{datasets}}}-{name}": path for name, path in onto_datasets().items()}
     return {name: _first_line(path.with_suffix(".yaml")) for name, path in files.items()}
 
 
 def summary(name: str) -> str:
     """Summary of a bundled recipe: the first line of its file, or of the system's file for a pair."""
-    stem = next((system for system in stems(SYSTEMS) if name.endswith(f"-{system}")), name)
-    path = RECIPES / f"{name}.yaml"
-    return _first_line(path if path.is_file() else SYSTEMS / f"{stem}.yaml")
+    path, pairs = RECIPES / f"{name}.yaml", onto_datasets()
+    stem = next((stem for stem in pairs if name.endswith(f"-{stem}")), name)
+    return _first_line(path if path.is_file() else pairs[stem])
 
 
 def stems(folder: Path) -> list[str]:
@@ -65,23 +70,24 @@ def stems(folder: Path) -> list[str]:
 
 def bundled(name: str) -> Composed | None:
     """The recipe, system, or pair of dataset and system of this name; None if there is none."""
-    for path in (RECIPES / f"{name}.yaml", SYSTEMS / f"{name}.yaml"):
-        if path.is_file():
+    pairs = onto_datasets()
+    for path in (RECIPES / f"{name}.yaml", pairs.get(name)):
+        if path and path.is_file():
             return from_file(path)
     for dataset in stems(DATASETS):
-        system = name.removeprefix(f"{dataset}-")
-        if system != name and system in stems(SYSTEMS):
-            return pair(dataset, system)
+        onto = name.removeprefix(f"{dataset}-")
+        if onto != name and onto in pairs:
+            return pair(dataset, onto)
     return None
 
 
-def pair(dataset: str, system: str) -> Composed:
-    """A system of the papers on one of their datasets, or on a folder, with the default recipe's features."""
-    of_system = from_file(SYSTEMS / f"{system}.yaml")
+def pair(dataset: str, onto: str) -> Composed:
+    """A system or preset on a bundled dataset recipe, or on a folder, with the default recipe's features."""
+    above = from_file(onto_datasets()[onto])
     if dataset in stems(DATASETS):
-        return _over([of_system, from_file(DATASETS / f"{dataset}.yaml")], Composed(f"{dataset}-{system}", {}, ()))
+        return _over([above, from_file(DATASETS / f"{dataset}.yaml")], Composed(f"{dataset}-{onto}", {}, ()))
     extract = from_file(RECIPES / "default.yaml").values["extract"]
-    return _over([of_system], Composed(system, {"dataset": dataset, "extract": extract}, ()))
+    return _over([above], Composed(onto, {"dataset": dataset, "extract": extract}, ()))
 
 
 def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
@@ -143,7 +149,7 @@ def _base(name: Any, path: Path, above: tuple[Path, ...]) -> Composed:
         return from_file(path.parent / name, (*above, path))
     if found := bundled(name):
         return found
-    raise UserError(f"{path}, base", f"no recipe '{name}'", did_you_mean(name, [*names(), *stems(SYSTEMS)]))
+    raise UserError(f"{path}, base", f"no recipe '{name}'", did_you_mean(name, [*names(), *onto_datasets()]))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mmkgc.components.kge.listing import listing
+from tests.benchmarks import results
 
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -72,3 +73,10 @@ def test_every_kind_that_documents_list_can_be_listed():
     named = {kind for file in files for kind in re.findall(r"mmkgc list ([a-z]+)", file.read_text())}
     assert "samplers" in named
     assert named <= kinds
+
+
+def test_tables_of_results_are_made_from_their_rows():
+    """`python -m tests.benchmarks.results` writes them."""
+    written = results.PAGE.read_text().partition(results.BEGIN)[2].partition(results.END)[0]
+    assert written.strip() == results.tables().strip()
+    assert all("/" not in str(row["recipe"]["extract"]) for row in results.rows()), "a row names a path of a machine"

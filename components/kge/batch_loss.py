@@ -10,15 +10,17 @@ from torch import Tensor
 from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.fusions.base import Term
 from mmkgc.components.kge.graph import RELATION, KnownTriples
+from mmkgc.components.kge.grouped import grouped_loss
 from mmkgc.components.kge.grouping import group_consecutive
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.kernels.rows import take
-from mmkgc.components.kge.losses.base import AllEntityLoss, Loss, NegativeLoss, WholeGraphLoss
+from mmkgc.components.kge.losses.base import AllEntityLoss, GroupedLoss, Loss, NegativeLoss, WholeGraphLoss
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.base import NegativeSampler
 from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock, ScoredBlock, ids_of
 from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.regularizers.base import Regularizer
+from mmkgc.components.kge.relation_prediction import relation_loss
 from mmkgc.components.kge.tensors import at_least_float32, total
 
 
@@ -37,16 +39,21 @@ def batch_losses(
     train: KnownTriples,
     regularizer: Regularizer | None = None,
     sampler: NegativeSampler | None = None,
+    relation_weight: float = 0.0,
 ) -> BatchLosses:
     """The losses of a batch.
 
     The loss uses the blocks of negatives, all entities, or the whole graph. Every entity of the batch is encoded and
-    fused once; ``sampler`` may then refine its blocks. ``train``: the triples that define true labels.
+    fused once; ``sampler`` may then refine its blocks. ``train``: the triples that define true labels;
+    ``relation_weight``: of the loss of relation prediction.
     """
     scored: list[ScoredBlock] = []
     if isinstance(loss, AllEntityLoss):
         encoded = model.encode(without=batch.triples)
         losses = {"all_entities": all_entity_loss(model, encoded, batch, loss, train)}
+    elif isinstance(loss, GroupedLoss):
+        encoded = model.encode(without=batch.triples)
+        losses = {"all_entities": grouped_loss(model, encoded, batch, loss, groups(model))}
     elif isinstance(loss, WholeGraphLoss):
         encoded = model.encode(without=batch.triples)
         losses = {"whole_graph": whole_graph_loss(model, encoded, batch, loss, len(train))}
@@ -62,6 +69,8 @@ def batch_losses(
             losses[name] = losses[name] + value if name in losses else value
     if regularizer:
         losses["regularizer"] = regularizer.penalty(model, factors(model, encoded, batch.triples))
+    if relation_weight:
+        losses["relations"] = relation_weight * relation_loss(model, encoded, batch, groups(model))
     return BatchLosses(losses | auxiliary(model, encoded, batch.triples), scored)
 
 

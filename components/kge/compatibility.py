@@ -19,7 +19,13 @@ from mmkgc.components.kge.negatives import SAMPLERS
 Choice = dict[str, Any]
 
 
-def incompatibility(config: ModelConfig, modalities: Sequence[str], sampler: Choice | None, loss: Choice) -> str | None:
+def incompatibility(
+    config: ModelConfig,
+    modalities: Sequence[str],
+    sampler: Choice | None,
+    loss: Choice,
+    predicts_relations: bool = False,
+) -> str | None:
     """Why the parts are incompatible, given the modalities that have features; None if they are compatible."""
     try:
         with torch.device("meta"):  # no random numbers are drawn and no memory is allocated
@@ -27,6 +33,8 @@ def incompatibility(config: ModelConfig, modalities: Sequence[str], sampler: Cho
             fusion = FUSIONS.create(config.fusion, _space(config, modalities, interaction))
     except ValueError as error:
         return str(error)
+    if predicts_relations and fusion.relational:
+        return "relation prediction cannot work here: the views of this fusion depend on the relation"
     return (
         _of_model(config, modalities, interaction)
         or _of_loss(config, loss, sampler, fusion, interaction)

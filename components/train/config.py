@@ -45,6 +45,9 @@ class TrainConfig(BaseModel):
         None, description="negative sampler; default: uniform, if the loss needs negatives"
     )
     regularizer: Annotated[dict[str, Any], *REGULARIZERS.annotate()] | None = None
+    relation_prediction: float = Field(
+        0.0, ge=0, description="weight of an auxiliary loss: which relation holds between head and tail"
+    )
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
@@ -92,7 +95,7 @@ class TrainConfig(BaseModel):
 
     def incompatibility(self, modalities: tuple[str, ...]) -> str | None:
         """Why this cannot be trained on a graph with features of ``modalities``; None if it can."""
-        return incompatibility(self.model, modalities, self.negatives, self.loss)
+        return incompatibility(self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0)
 
     @property
     def label(self) -> str:

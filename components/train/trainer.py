@@ -15,8 +15,10 @@ from mmkgc.components.kge.batch_loss import BatchLosses, batch_losses
 from mmkgc.components.kge.evaluation.ranks import mrr, rank
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.grouped import QueryGroups
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.losses.base import GroupedLoss
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.negatives.base import Context
@@ -74,7 +76,9 @@ class Trainer:
         self.dev_known = KnownTriples(graph.selection_triples.to(self.device), *sizes)
         ones = torch.ones(len(self.triples), device=self.device)
         self.weights = _subsampling(self.triples, sizes[1]) if self.config.subsampling else ones
-        self.batches = ceil(len(self.triples) / self.config.batch_size)
+        grouped = issubclass(LOSSES.lookup(self.config.loss["name"]), GroupedLoss)
+        self.queries = QueryGroups(self.triples, sizes[1]) if grouped else None
+        self.batches = ceil(len(self.queries or self.triples) / self.config.batch_size)
 
     def _build(self, features: Mapping[str, Features]) -> None:
         config, graph = self.config, self.graph
@@ -141,22 +145,32 @@ class Trainer:
         return metrics | (self.sampler.metrics() if self.sampler else {}) | self._measure()
 
     def _shuffled(self) -> Iterator[Tensor]:
+        """Rows of the triples of each batch; of directed triples where the loss is one of queries."""
+        if self.queries:
+            return self.queries.batches(self.config.batch_size, self.shuffler)
         order = torch.randperm(len(self.triples), generator=self.shuffler, device=self.device)
         return iter(order.split(self.config.batch_size))
 
     def step(self, rows: Tensor) -> dict[str, Tensor]:
         """Make one step of model and sampler on the batch at ``rows``; return the losses, detached."""
         mine = self.group.share(rows)
-        batch = Batch(self.triples[mine], self.weights[mine])
+        batch = self._batch(mine)
         self.optimizer.zero_grad()
         losses, scored = BatchLosses({"empty": torch.zeros((), device=self.device)}, [])
         if len(mine):
             blocks = self.sampler.sample(batch, self.model) if self.sampler else []
             with self._autocast():
                 losses, scored = self.losses(
-                    self.model, batch, blocks, self.loss, self.train_known, self.regularizer, self.sampler
+                    self.model,
+                    batch,
+                    blocks,
+                    self.loss,
+                    self.train_known,
+                    self.regularizer,
+                    self.sampler,
+                    self.config.relation_prediction,
                 )
-            (total(losses.values()) * (batch.weight.sum() / self.weights[rows].sum())).backward()
+            (total(losses.values()) * (batch.weight.sum() / self._batch(rows).weight.sum())).backward()
         self.group.sum_gradients(self.parameters)
         if self.config.optimizer.clip:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip)
@@ -170,6 +184,13 @@ class Trainer:
             self.group.average(list(self.sampler.parameters()))
             self.group.copy([self.sampler.get_buffer(name) for name in self.sampler.synchronised])
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def _batch(self, rows: Tensor) -> Batch:
+        """The triples at ``rows``; rows of directed triples ask for one side each."""
+        if self.queries is None:
+            return Batch(self.triples[rows], self.weights[rows])
+        size = len(self.triples)
+        return Batch(self.triples[rows % size], self.weights[rows % size], rows >= size)
 
     def _autocast(self) -> Any:
         """bfloat16 if configured, or with ``auto`` on a GPU that supports it; else float32."""
@@ -190,7 +211,7 @@ class Trainer:
         return {"dev_mrr": value}
 
     def _stop(self, where: str, rows: Tensor, losses: Mapping[str, Tensor]) -> None:
-        head, relation, tail = self.triples[rows[0]].tolist()
+        head, relation, tail = self.triples[rows[0] % len(self.triples)].tolist()
         names = self.graph.entities.names[head], self.graph.relations.names[relation], self.graph.entities.names[tail]
         culprits = [f"{name} loss is {loss.item()}" for name, loss in losses.items() if not loss.isfinite()]
         raise UserError(

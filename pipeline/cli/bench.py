@@ -11,6 +11,7 @@ import click
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Seeds 0, 1, … of the training.")
 @click.option("--dataset", help="Folder of the dataset (default: the recipe's).")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Seeds trained at the same time.")
+@click.option("--ensemble", is_flag=True, help="Also rank the models of all seeds together.")
 @click.option("--development", is_flag=True, help="Do not rank test: to compare recipes before one is chosen.")
 @click.option(
     "--rows",
@@ -23,6 +24,7 @@ def bench(
     seeds: int,
     dataset: str | None,
     workers: int,
+    ensemble: bool,
     development: bool,
     rows: Path | None,
     settings: tuple[str, ...],
@@ -50,8 +52,10 @@ def bench(
         for row in library.bench(recipes, file, workers, test=not development):
             measured.append(row)
             click.echo(_line(row))
-    if len(measured) > 1:
-        click.echo(_summary(measured))
+        if len(measured) > 1:
+            click.echo(_summary(measured))
+            if ensemble:
+                click.echo(_line(library.ensemble(recipes, measured, file)))
     click.echo(f"rows: {file}")
 
 
@@ -61,7 +65,8 @@ def _line(row: dict[str, Any]) -> str:
         f"; test MRR {_percent(row['test']['both'])}, OpenKE protocol {_percent(row['openke'])}" if _ranked(row) else ""
     )
     epochs = f"{row['epochs']['best']} of {row['epochs']['run']} epochs in {row['seconds']:.0f} s"
-    return f"{row['bench']}, seed {row['seed']}: dev MRR {_percent(row['dev'])}{test}; {epochs}"
+    seeds = f"seed {row['seed']}" if isinstance(row["seed"], int) else f"ensemble of {len(row['seed'])}"
+    return f"{row['bench']}, {seeds}: dev MRR {_percent(row['dev'])}{test}; {epochs}"
 
 
 def _summary(rows: list[dict[str, Any]]) -> str:
@@ -82,4 +87,4 @@ def _ranked(row: dict[str, Any]) -> bool:
 
 
 def _percent(metrics: dict[str, float]) -> str:
-    return f"{100 * metrics['mrr']:.2f}"
+    return "–" if metrics["mrr"] is None else f"{100 * metrics['mrr']:.2f}"

@@ -100,6 +100,14 @@ class Interaction(nn.Module, ABC):
         rows = zip(known, relation, strict=True)
         return torch.stack([self._score_side(e.unsqueeze(0), r.unsqueeze(0), table, side) for e, r in rows])
 
+    def score_relations(self, head: Tensor, tail: Tensor, table: Tensor) -> Tensor:
+        """Scores ``[B, R]`` of every relation of ``table[R, r]`` between ``head[B, e]`` and ``tail[B, e]``."""
+
+        def score(ends: Tensor, relation: Tensor) -> Tensor:
+            return self.score(ends[..., : head.shape[-1]], relation, ends[..., head.shape[-1] :])
+
+        return tensors.grid(score, torch.cat([head, tail], dim=-1), table)
+
     def score_sides(self, asked: Sequence[Query], table: Tensor) -> list[Tensor]:
         """``score_all`` of several groups of queries, ``[b, N]`` each; in one pass over the table if that is faster.
 

@@ -40,6 +40,9 @@ class ComplEx(QueryInteraction):
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         return complex_product(known, relation, conjugate=side == "head")
 
+    def score_relations(self, head: Tensor, tail: Tensor, table: Tensor) -> Tensor:
+        return complex_product(tail, head, conjugate=True) @ table.T  # Re⟨h, r, t̄⟩ = r · (h̄∘t) over the reals
+
     def sum_of_squares(self, heads: Tensor, tails: Tensor, relations: Tensor) -> Tensor:
         """As in DistMult, for each pair of the four real products whose sum is Re⟨h, r, t̄⟩."""
         of_heads, of_relations, of_tails = heads.T @ heads, relations.T @ relations, tails.T @ tails

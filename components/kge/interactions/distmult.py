@@ -20,6 +20,9 @@ class DistMult(QueryInteraction):
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         return known * relation
 
+    def score_relations(self, head: Tensor, tail: Tensor, table: Tensor) -> Tensor:
+        return (head * tail) @ table.T
+
     def sum_of_squares(self, heads: Tensor, tails: Tensor, relations: Tensor) -> Tensor:
         """Σᵢⱼ (HᵀH ∘ RᵀR ∘ TᵀT)ᵢⱼ: Li et al. 2021 (NS-KGE), with H = T = E."""
         return total_product(heads.T @ heads, relations.T @ relations, tails.T @ tails)

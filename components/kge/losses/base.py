@@ -1,4 +1,4 @@
-"""Interface of losses. B positives, K negatives of each, N entities, T train triples."""
+"""Interface of losses. B positives, K negatives of each, Q queries, P answers to them, N entities, T train triples."""
 
 from abc import ABC, abstractmethod
 
@@ -33,6 +33,18 @@ class AllEntityLoss(Loss):
 
         ``answers``: pairs (row, entity) of all known answers, if ``uses_known``.
         """
+
+
+class GroupedLoss(Loss):
+    """A loss of the scores of all entities for distinct queries, each with all its train answers."""
+
+    @abstractmethod
+    def __call__(self, scores: Tensor, rows: Tensor, gold: Tensor) -> Tensor:
+        """Loss ``[P]`` of answers: ``gold[P]`` answers the query of ``scores[rows[P]]``; ``scores`` ``[Q, N]``."""
+
+    @abstractmethod
+    def of_products(self, query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor) -> Tensor:
+        """Sum over the answers, weighted by ``weight[P]``, where scores are ``query[Q, d] @ table[N, d].T``; scalar."""
 
 
 class WholeGraphLoss(Loss):

@@ -19,10 +19,14 @@ from mmkgc.components.kge.losses.base import NegativeLoss
 
 @dataclass(frozen=True)
 class Batch:
-    """Positives ``triples[B, 3]`` and their weights in the loss, ``weight[B]``."""
+    """Positives ``triples[B, 3]`` and their weights in the loss, ``weight[B]``.
+
+    ``asks_head`` bool ``[B]``: which side of a triple is asked for in batches of queries; None: both sides are.
+    """
 
     triples: Tensor
     weight: Tensor
+    asks_head: Tensor | None = None
 
     @property
     def heads(self) -> Tensor:

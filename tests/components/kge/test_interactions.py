@@ -61,6 +61,9 @@ def test_all_ways_to_ask_agree_in_scores_and_gradients(
         candidates = interaction.score_candidates([(entity[known], relation[asked], side)], entity, index)
         _assert_same(triples, everyone, entity, relation)
         _assert_same(triples.gather(1, index), candidates, entity, relation)
+    heads, tails = entity[known], entity[index[:, 0]]
+    pairs_of_relations = interaction.score(heads.unsqueeze(1), relation.unsqueeze(0), tails.unsqueeze(1))
+    _assert_same(pairs_of_relations, interaction.score_relations(heads, tails, relation), entity, relation)
     one, many, r = entity[known].unsqueeze(1), entity[index], relation[asked].unsqueeze(1)
     pairs = [(0, 0), (1, 0), (0, 1), (1, 1)]
     for (i, j), crossed in zip(pairs, interaction.score_crossed([one, many], r, [one, many], pairs), strict=True):

@@ -1,0 +1,42 @@
+"""Several models of one graph ranked as one."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mmkgc.components.kge.evaluation.ranks import Scorer
+
+
+class Ensemble:
+    """Scores are the mean of the models' log-probabilities, log softmax over all entities.
+
+    Scores of different models have no common scale, their log-probabilities have. The mean is unweighted: for models of
+    one recipe with several seeds there is nothing to choose.
+    """
+
+    training = False
+
+    def __init__(self, models: Sequence[Scorer]) -> None:
+        self.models = tuple(models)
+
+    def freeze(self) -> "Ensemble":
+        """Prepare all models for scoring."""
+        for model in self.models:
+            model.freeze()
+        return self
+
+    def train(self, mode: bool = True) -> "Ensemble":
+        """Do nothing: an ensemble is only evaluated."""
+        return self
+
+    def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
+        """Mean log-probabilities ``[B, N]`` of every entity as the tail of ``(heads[B], relations[B], ?)``."""
+        return self._mean(lambda model: model.score_tails(heads, relations))
+
+    def score_heads(self, relations: Tensor, tails: Tensor) -> Tensor:
+        """Mean log-probabilities ``[B, N]`` of every entity as the head of ``(?, relations[B], tails[B])``."""
+        return self._mean(lambda model: model.score_heads(relations, tails))
+
+    def _mean(self, score: Callable[[Scorer], Tensor]) -> Tensor:
+        return torch.stack([score(model).log_softmax(1) for model in self.models]).mean(0)

@@ -1,0 +1,100 @@
+"""Batches of distinct queries with all their answers, and their loss.
+
+T train triples; 2T directed triples: row i < T asks for the tail of triple i, row T + i for its head. P directed
+triples of a batch, Q distinct queries, N entities.
+"""
+
+from collections.abc import Iterator
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+
+from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.fusions.base import Fusion, Term
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction, Side
+from mmkgc.components.kge.interactions.geometry import Dot
+from mmkgc.components.kge.losses.base import GroupedLoss
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.samples import Batch
+from mmkgc.components.kge.tensors import at_least_float32, total
+
+
+class QueryGroups:
+    """The directed triples of ``triples[T, 3]``, grouped by query."""
+
+    def __init__(self, triples: Tensor, n_relations: int) -> None:
+        heads, relations, tails = triples[:, HEAD], triples[:, RELATION], triples[:, TAIL]
+        tail_queries = heads * n_relations + relations
+        head_queries = tails * n_relations + relations
+        codes = torch.cat([tail_queries, head_queries + tail_queries.amax() + 1])
+        self.rows = torch.argsort(codes, stable=True)
+        _, self.counts = torch.unique_consecutive(codes[self.rows], return_counts=True)
+        self.starts = self.counts.cumsum(0) - self.counts
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Tensor]:
+        """Directed triples ``[P]`` of batches of ``batch_size`` queries, in random order."""
+        order = torch.randperm(len(self), generator=random, device=self.counts.device)
+        for queries in order.split(batch_size):
+            counts = self.counts[queries]
+            first = counts.cumsum(0) - counts
+            within = torch.arange(int(counts.sum()), device=counts.device) - first.repeat_interleave(counts)
+            yield self.rows[self.starts[queries].repeat_interleave(counts) + within]
+
+
+def grouped_loss(
+    model: Model, encoded: EncodedEntities, batch: Batch, loss: GroupedLoss, groups: list[tuple[Term, ...]]
+) -> Tensor:
+    """Scalar loss of a batch of directed triples: the weighted mean over them, summed over groups of terms."""
+    sides: tuple[Side, Side] = ("tail", "head")
+    sums = [_side_sum(model, encoded, batch, loss, side, terms) for terms in groups for side in sides]
+    return total(sums) / batch.weight.sum()
+
+
+def _side_sum(
+    model: Model, encoded: EncodedEntities, batch: Batch, loss: GroupedLoss, side: Side, terms: tuple[Term, ...]
+) -> Tensor:
+    """Weighted sum of the losses of the triples that ask for this side."""
+    assert batch.asks_head is not None
+    asked = batch.asks_head if side == "head" else ~batch.asks_head
+    triples, weight = batch.triples[asked], batch.weight[asked]
+    if not len(triples):
+        return weight.sum()
+    known, gold = (triples[:, HEAD], triples[:, TAIL]) if side == "tail" else (triples[:, TAIL], triples[:, HEAD])
+    queries, row = torch.unique(known * model.n_relations + triples[:, RELATION], return_inverse=True)
+    entities, relations = queries // model.n_relations, queries % model.n_relations
+    if products := _dot_products(model, encoded, entities, relations, side, terms):
+        return loss.of_products(*products, row, gold, weight)
+    scores = at_least_float32(model.score_all(encoded, entities, relations, side, terms))
+    return (weight * loss(scores, row, gold)).sum()
+
+
+def _dot_products(
+    model: Model, encoded: EncodedEntities, known: Tensor, relations: Tensor, side: Side, terms: tuple[Term, ...]
+) -> tuple[Tensor, Tensor] | None:
+    """Query points ``[Q, d]`` and vectors ``[N, d]`` whose dot products are the scores; None if scores are no such.
+
+    A sum of dot products is the dot product of the concatenated vectors.
+    """
+    if type(model.fusion).combine is not Fusion.combine and not model.fusion.separate:
+        return None
+    parts = []
+    for term in terms:
+        interaction, (ours, theirs, direction) = model.interaction_of(term), model.roles(term, side)
+        if not is_dot_product(interaction) or not {ours, theirs} <= encoded.views.keys():
+            return None
+        vectors = interaction.entity(encoded.view(ours, known, relations))
+        query = interaction.query(vectors, model.relation(term, relations, side), direction)
+        parts.append((term.weighed(query), interaction.entity(encoded.views[theirs])))
+    queries, tables = zip(*parts, strict=True)
+    return (queries[0], tables[0]) if len(parts) == 1 else (torch.cat(queries, dim=1), torch.cat(tables, dim=1))
+
+
+def is_dot_product(interaction: Interaction) -> TypeGuard[QueryInteraction]:
+    """Whether scores are dot products of query points and entities that do not depend on the relation."""
+    is_query = isinstance(interaction, QueryInteraction) and not isinstance(interaction, ProjectionInteraction)
+    return is_query and isinstance(interaction.geometry, Dot)

@@ -1,0 +1,41 @@
+"""Softmax cross-entropy of dot products with all rows of a table, with the gradient computed in the forward pass.
+
+Q queries, N rows, P answers. Autograd would keep the scores, their logarithmic softmax and its gradient, each
+``[Q, N]`` in float32; here one such matrix is kept, in the type of the matrix products.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def dot_cross_entropy(query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor) -> Tensor:
+    """Σ_p weight[p] (log Σ_n exp(q·e_n) − q·e_gold[p]) with q = ``query[rows[p]]``; scalar.
+
+    ``query`` ``[Q, d]``, ``table`` ``[N, d]``; ``rows``, ``gold`` and ``weight`` ``[P]``. Under autocast, scores,
+    probabilities and their products have its lower precision; the loss is summed in float32.
+    """
+    return _DotCrossEntropy.apply(query, table, rows, gold, weight)
+
+
+class _DotCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor) -> Tensor:
+        lower = torch.is_autocast_enabled(query.device.type)
+        dtype = torch.get_autocast_dtype(query.device.type) if lower else query.dtype
+        queries, entities = query.to(dtype), table.to(dtype)
+        gradient = torch.softmax(queries @ entities.T, dim=1)
+        loss = -(weight * gradient[rows, gold].float().log()).sum()
+        mass = weight.new_zeros(len(query)).index_add(0, rows, weight)
+        gradient.mul_(mass.to(dtype).unsqueeze(1))
+        gradient.index_put_((rows, gold), -weight.to(dtype), accumulate=True)
+        ctx.save_for_backward((gradient @ entities).to(query), (gradient.T @ queries).to(table))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        of_query, of_table = ctx.saved_tensors
+        return of_query * scale, of_table * scale, None, None, None

@@ -1,0 +1,101 @@
+"""Writes the tables of results into docs/benchmarks.md from the rows that `mmkgc bench --rows docs/benchmarks` left.
+
+    python -m tests.benchmarks.results
+
+A test compares the document with what this gives, so that no figure in these tables is written by hand.
+"""
+
+import csv
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from mmkgc.components.runtime.files import write_text
+from mmkgc.pipeline.bench import read_rows
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, ROWS, PUBLISHED = DOCS / "benchmarks.md", DOCS / "benchmarks", DOCS / "benchmarks" / "published.tsv"
+BEGIN, END = "<!-- rows of docs/benchmarks: begin -->", "<!-- rows of docs/benchmarks: end -->"
+OURS = "| recipe | seeds | dev MRR | test MRR | H@1 | H@10 | OpenKE MRR | refit | epochs | min a seed | threads, load |"
+THEIRS = "| published | test MRR | H@1 | H@10 | features | protocol |"
+Row = dict[str, Any]
+
+
+def main() -> None:
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    write_text(PAGE, f"{before}{BEGIN}\n\n{tables()}\n{END}{after}")
+
+
+def tables() -> str:
+    """One section a dataset: our rows, and the published figures."""
+    published = list(csv.DictReader(PUBLISHED.open(encoding="utf-8"), delimiter="\t"))
+    parts = []
+    for dataset, of_dataset in grouped(rows(), lambda row: row["dataset"]):
+        parts.append(f"### {dataset}\n")
+        parts.append(table(OURS, (ours(group) for _, group in grouped(of_dataset, kind))))
+        parts.append(table(THEIRS, (theirs(row) for row in published if row["dataset"] == dataset)))
+    return "\n".join(parts)
+
+
+def rows() -> list[Row]:
+    """Rows that ranked test, of all recipes."""
+    return [row for file in sorted(ROWS.glob("*.jsonl")) for row in read_rows(file) if "test" in row]
+
+
+def kind(row: Row) -> tuple[str, ...]:
+    """Rows of one line of the table: one recipe, on one state of the data and of the code."""
+    digests = row["digests"]
+    return row["bench"], digests["graph"], digests["code"], str(members(row))
+
+
+def members(row: Row) -> int:
+    """Number of models that were ranked together."""
+    return 1 if isinstance(row["seed"], int) else len(row["seed"])
+
+
+def grouped(some: Iterable[Row], key: Any) -> list[tuple[Any, list[Row]]]:
+    return [(value, list(group)) for value, group in groupby(sorted(some, key=key), key)]
+
+
+def table(header: str, lines: Iterable[str]) -> str:
+    ruler = "|" + "---|" * (header.count("|") - 1)
+    return "\n".join([header, ruler, *lines]) + "\n"
+
+
+def ours(of_seeds: list[Row]) -> str:
+    """Mean ± deviation over seeds, in percent."""
+    first = of_seeds[0]
+    metrics = [
+        spread([100 * row["test"]["both"][name] for row in of_seeds]) for name in ("mrr", "hits_at_1", "hits_at_10")
+    ]
+    epochs = "/".join(dict.fromkeys(str(row["epochs"]["best"]) for row in of_seeds))
+    hardware = first["hardware"]
+    cells = [
+        f"`{first['bench']}`" + (f", ensemble of {members(first)}" if members(first) > 1 else ""),
+        str(len(of_seeds)) if members(first) == 1 else "–",
+        spread([100 * row["dev"]["mrr"] for row in of_seeds]) if first["dev"]["mrr"] is not None else "–",
+        *metrics,
+        spread([100 * row["openke"]["mrr"] for row in of_seeds]),
+        "yes" if first["refit"] else "no",
+        epochs,
+        spread([row["seconds"] / 60 for row in of_seeds], 0),
+        f"{hardware['threads']} of {hardware['cores']}, {mean(row['hardware']['load'] for row in of_seeds):.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def theirs(row: dict[str, str]) -> str:
+    return f"| {' | '.join(row[name] for name in ('system', 'mrr', 'hits_at_1', 'hits_at_10', 'features', 'note'))} |"
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean, and the deviation if there are several values."""
+    deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{deviation}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Batches of queries: every answer once an epoch, and the loss and gradients of ungrouped cross-entropy."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmkgc.components.kge.batch_loss import batch_losses
+from mmkgc.components.kge.fusions import FUSIONS
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.grouped import QueryGroups
+from mmkgc.components.kge.kernels.softmax import dot_cross_entropy
+from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.samples import Batch
+
+N, R = 30, 3
+
+
+def directed(graph: Graph, rows: Tensor) -> Batch:
+    size = len(graph.train)
+    return Batch(graph.train[rows % size], torch.linspace(1, 2, size)[rows % size].double(), rows >= size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_epoch_asks_for_both_sides_of_every_triple_and_never_splits_a_query(graph: Graph, size: int) -> None:
+    groups = QueryGroups(graph.train, R)
+    batches = list(groups.batches(size, torch.Generator().manual_seed(0)))
+    assert torch.equal(torch.cat(batches).sort().values, torch.arange(2 * len(graph.train)))
+    assert len(batches) == -(-len(groups) // size)
+    seen: set[tuple[bool, int, int]] = set()
+    for rows in batches:
+        batch = directed(graph, rows)
+        assert batch.asks_head is not None
+        queries = {
+            (side, triple[TAIL if side else HEAD], triple[RELATION])
+            for side, triple in zip(batch.asks_head.tolist(), batch.triples.tolist(), strict=True)
+        }
+        assert len(queries) <= size
+        assert not queries & seen
+        seen |= queries
+
+
+@pytest.mark.parametrize("interaction", ["complex", "rotate", "transd"])
+@pytest.mark.parametrize("fusion", [name for name in FUSIONS.classes() if name != "gc-ote"])
+def test_the_grouped_loss_is_cross_entropy(
+    fusion: str, interaction: str, make_model: Callable[..., Model], graph: Graph
+) -> None:
+    model = make_model(interaction={"name": interaction, "init": 0.5}, fusion=fusion, reciprocal=True).double().eval()
+    train = KnownTriples(graph.train, N, R)
+    both = Batch(graph.train, torch.linspace(1, 2, len(graph.train)).double())
+    everything = directed(graph, torch.arange(2 * len(graph.train)))
+    found = [
+        batch_losses(model, batch, [], LOSSES.create(loss), train).losses["all_entities"]
+        for batch, loss in ((both, "cross-entropy"), (everything, "grouped-cross-entropy"))
+    ]
+    torch.testing.assert_close(found[1], found[0])
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    expected, actual = (torch.autograd.grad(loss, parameters, allow_unused=True) for loss in found)
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None and theirs is not None:
+            torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-6)
+
+
+def test_cross_entropy_of_dot_products_is_that_of_their_scores() -> None:
+    random = torch.Generator().manual_seed(0)
+    query, table = (torch.randn(size, 6, generator=random, dtype=torch.float64) for size in (5, 40))
+    rows, gold = torch.tensor([0, 0, 0, 1, 3, 4, 4]), torch.tensor([2, 2, 7, 39, 0, 1, 2])
+    weight = torch.rand(7, generator=random, dtype=torch.float64)
+    query.requires_grad_(), table.requires_grad_()
+    expected = (weight * torch.nn.functional.cross_entropy((query @ table.T)[rows], gold, reduction="none")).sum()
+    actual = 3 * dot_cross_entropy(query, table, rows, gold, weight)
+    torch.testing.assert_close(actual, 3 * expected)
+    wanted = torch.autograd.grad(3 * expected, (query, table))
+    for ours, theirs in zip(torch.autograd.grad(actual, (query, table)), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    with torch.autocast("cpu", torch.bfloat16):
+        query, table = query.float().detach().requires_grad_(), table.float().detach().requires_grad_()
+        rounded = 3 * dot_cross_entropy(query, table, rows, gold, weight.float())
+    torch.testing.assert_close(rounded, 3 * expected.float(), rtol=0.02, atol=0)
+    for ours, theirs in zip(torch.autograd.grad(rounded, (query, table)), wanted, strict=True):
+        assert torch.linalg.vector_norm(ours - theirs) < 0.02 * torch.linalg.vector_norm(theirs)
