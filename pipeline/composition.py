@@ -21,6 +21,7 @@ from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
+STUDIES = RECIPES / "studies"
 DATASETS, SYSTEMS, PRESETS = (RECIPES / folder for folder in ("datasets", "systems", "presets"))
 KINDS = ("name", "encoder")  # keys that name the class of a part; a model's encoder is one of its parts
 
@@ -59,7 +60,7 @@ def summaries() -> dict[str, str]:
 def summary(name: str) -> str:
     """Summary of a bundled recipe: the first line of its file, or of the system's file for a pair."""
     path, pairs = RECIPES / f"{name}.yaml", onto_datasets()
-    stem = next((stem for stem in pairs if name.endswith(f"-{stem}")), name)
+    stem = name if name in pairs else next((stem for stem in pairs if name.endswith(f"-{stem}")), name)
     return _first_line(path if path.is_file() else pairs[stem])
 
 

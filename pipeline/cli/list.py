@@ -45,7 +45,15 @@ def _kinds() -> "dict[str, list[Entry]]":
     systems = [
         Entry(name, composition.summary(name), _of_system(name)) for name in composition.stems(composition.SYSTEMS)
     ]
-    return {"recipes": recipes, "systems": systems, "modalities": modalities, "encoders": encoding, **kge}
+    studies = [Entry(name, *_of_study(name)) for name in composition.stems(composition.STUDIES)]
+    return {
+        "recipes": recipes,
+        "systems": systems,
+        "studies": studies,
+        "modalities": modalities,
+        "encoders": encoding,
+        **kge,
+    }
 
 
 def _of_system(name: str) -> dict[str, Any]:
@@ -53,6 +61,14 @@ def _of_system(name: str) -> dict[str, Any]:
 
     about = systems.about(name)
     return {"paper": about.reference, "needs": about.needs, "recipes": ", ".join(systems.recipes_of(name))}
+
+
+def _of_study(name: str) -> tuple[str, dict[str, Any]]:
+    from mmkgc.pipeline.studies import config
+
+    study = config.load(name)[1]
+    shown = {"systems": ", ".join(study.systems), "values": ", ".join(map(str, filter(None, study.values)))}
+    return study.about, {key: text for key, text in shown.items() if text} | {"measures": ", ".join(study.measure)}
 
 
 def _described(modality: "Modality") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A study: a YAML file that names a grid of trainings, what is measured, and how it is drawn.
 
-The grid is systems × values × seeds. Every cell is a recipe: a system of the papers on the study's dataset, or any other
-recipe, with changed keys. Bundled studies are in ``pipeline/recipes/studies``.
+The grid is systems × values × seeds. Every cell is a recipe: a system of the papers on the study's dataset, or any
+other recipe, with changed keys. Bundled studies are in ``pipeline/recipes/studies``.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,6 @@ from mmkgc.components.runtime.quoting import json_line
 from mmkgc.pipeline import composition, config
 from mmkgc.pipeline.config import Recipe
 
-STUDIES = composition.RECIPES / "studies"
 Changes = dict[str, Any]
 
 
@@ -32,6 +31,13 @@ class System(BaseModel):
 
 def _system(given: Any) -> Any:
     return {"recipe": given} if isinstance(given, str) else given
+
+
+def _swept(given: Any) -> Any:
+    """``{key: K, of: [a, b]}`` is short for ``{a: {K: a}, b: {K: b}}``."""
+    if isinstance(given, dict) and given.keys() == {"key", "of"}:
+        return {value: {given["key"]: value} for value in given["of"]}
+    return given
 
 
 class Printed(BaseModel):
@@ -51,7 +57,9 @@ class Study(BaseModel):
     about: str = Field("", description="What the study reproduces, and how its cells depart from the paper.")
     dataset: str = Field("countries", description="A dataset of the recipes (countries, mkg-y, …) or a folder.")
     systems: dict[str, Annotated[System, BeforeValidator(_system)]] = Field(min_length=1)
-    values: dict[str | float, Changes] = Field({"": {}}, description="Values of a swept key: label → changed keys.")
+    values: Annotated[dict[str | int | float, Changes], BeforeValidator(_swept)] = Field(
+        {"": {}}, description="Values of what is swept: label → changed keys; or {key: K, of: [values]}."
+    )
     value: str = Field("", description="Name of what the values vary, as a figure shows it.")
     seeds: int = Field(3, ge=1)
     set: Changes = Field({}, description="Changed keys of all cells.")
@@ -87,12 +95,12 @@ class Cell:
 
 def names() -> list[str]:
     """Names of the bundled studies."""
-    return composition.stems(STUDIES)
+    return composition.stems(composition.STUDIES)
 
 
 def load(name: str) -> tuple[str, Study]:
     """Name and content of a bundled study or of a YAML file. Raises UserError for an unknown or invalid study."""
-    path = STUDIES / f"{name}.yaml" if name in names() else Path(name)
+    path = composition.STUDIES / f"{name}.yaml" if name in names() else Path(name)
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise UserError(f"study {name}", "no bundled study and no YAML file", did_you_mean(name, names()))
     raw = composition.parse(path.read_text(encoding="utf-8"), path)
@@ -111,11 +119,13 @@ def cells(study: Study, dataset: str, seeds: int, settings: tuple[str, ...] = ()
         for label, system in study.systems.items():
             for value, changes in study.values.items():
                 wanted = common | system.set | changes | {"train.seed": seed}
-                recipe = _recipe(system.recipe, dataset, [*(f"{k}={json_line(v)}" for k, v in wanted.items()), *settings])
+                recipe = _recipe(
+                    system.recipe, dataset, [*(f"{k}={json_line(v)}" for k, v in wanted.items()), *settings]
+                )
                 yield Cell(label, str(value), recipe)
 
 
 def _recipe(name: str, dataset: str, settings: list[str]) -> Recipe:
-    if name in composition.stems(composition.SYSTEMS):
+    if name in composition.onto_datasets():
         return config.load_pair(dataset, name, settings)
     return config.load(name, [f"dataset={dataset}", *settings])
