@@ -11,7 +11,14 @@ from mmkgc.components.runtime.quoting import mlflow_literal
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CURVES = {"loss": "training loss", "dev_mrr": "development MRR", "mans_beta": "share β of modality-aware negatives"}
+CURVES = {
+    "loss": "training loss",
+    "dev_mrr": "development MRR",
+    "mans_beta": "share β of modality-aware negatives",
+    "hardness_negatives": "hardness of negatives, mean σ(s⁻ − s⁺)",
+    "hardness_adversarial": "hardness of MAT's fakes, mean σ(s⁻ − s⁺)",
+    "hardness_graded": "hardness of DHNS's generated entities, mean σ(s⁻ − s⁺)",
+}
 """Training metrics that are drawn if a run has them."""
 
 

@@ -75,13 +75,19 @@ def train(
             },
             calibration=_calibration(trainer.model, mmkg.graph, config),
             config=config.model_dump(),
-            provenance={"made_from": made_from} | trainer.selection.summary(),
+            provenance={"made_from": made_from} | trainer.selection.summary() | _looked(trainer),
         )
         bundle.save(folder / "bundle")
         stored = storage.publish(folder / "bundle", "bundles")
         run.set_tags({"bundle": stored.uri})
         shutil.rmtree(folder)
     return trainer.group.told(stored)
+
+
+def _looked(trainer: Trainer) -> dict[str, Any]:
+    """Negatives to look at, for the report; none without a sampler."""
+    found = trainer.look_at_negatives()
+    return {} if found is None else {"negatives": found}
 
 
 def _fit(

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mmkgc.pipeline import composition
 from mmkgc.pipeline.studies import config
 
 
