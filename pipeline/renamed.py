@@ -10,8 +10,8 @@ import click
 
 from mmkgc.components.runtime.errors import UserError
 
-RENAMED = {"train.objective": "train.loss"}
-"""Old and new keys, which may differ only in the last part. ``objective``: until 0.3."""
+RENAMED = {"train.objective": "train.loss", "ingest.allow_outside_images": "ingest.allow_outside_files"}
+"""Old and new keys, which may differ only in the last part; both are of 0.1 and accepted until 0.3."""
 PARENT = "train."  # keys of a search space are keys of `train`
 
 

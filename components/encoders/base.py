@@ -66,7 +66,7 @@ class Encoder(ABC):
     @property
     @abstractmethod
     def weights(self) -> Weights:
-        """The weights: source and digest."""
+        """The weights: source and digest; ``weights.formula`` if there are none."""
 
     @abstractmethod
     def prepare(self, items: Sequence[Any]) -> list[Any]:
@@ -126,10 +126,14 @@ class Encoder(ABC):
             return self.config.precision
         return "bfloat16" if self.device.type == "cuda" else "float32"
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Values of the configuration keys that only this encoder has, as JSON."""
+        return self.config.model_dump(mode="json", exclude=set(EncoderConfig.model_fields))
+
     @cached_property
     def spec(self) -> EncoderSpec:
         """Identity of this encoder; the network is not built if its digest is cached."""
-        shared = set(EncoderConfig.model_fields)
         return EncoderSpec(
             encoder=self.config.encoder,
             weights=self.weights.label,
@@ -141,7 +145,7 @@ class Encoder(ABC):
             normalised=self.normalised,
             output=self.config.output,
             precision=self.precision,
-            options=self.config.model_dump(mode="json", exclude=shared),
+            options=self.options,
         )
 
     def encode(self, items: Sequence[Any]) -> np.ndarray:

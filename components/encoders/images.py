@@ -7,6 +7,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mmkgc.components.runtime.errors import Unusable
+
 MAX_PIXELS = 50_000_000
 MAX_ASPECT = 200
 MAX_BYTES = 8 * MAX_PIXELS  # the largest image, uncompressed, with four 16-bit channels
@@ -21,10 +23,6 @@ ORIENTATION = 0x0112  # the EXIF tag
 # the size of the warning; that size is beyond our own limit. Filters for single calls would not be thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
-
-
-class Unusable(ValueError):
-    """An item that cannot be encoded; the message gives the reason."""
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, short_side: int = SHORT_SIDE) -> Image.Image:
@@ -51,7 +49,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, short_side: int = SHORT_SI
     except Unusable:
         raise
     except Exception as error:  # PIL's decoders raise almost anything on damaged files
-        raise Unusable(f"the image is damaged ({error or type(error).__name__})") from error
+        raise Unusable(f"the image is damaged ({str(error) or type(error).__name__})") from error
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

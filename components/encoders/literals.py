@@ -26,8 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from mmkgc.components.encoders.base import Encoder, EncoderConfig
-from mmkgc.components.encoders.weights import Weights
-from mmkgc.components.runtime import digests
+from mmkgc.components.encoders.weights import Weights, formula
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 Item = Sequence[tuple[str, float]]  # attribute and value, several of an attribute allowed
@@ -87,7 +86,7 @@ class Literals(Encoder):
     def weights(self) -> Weights:
         """Digest of the fitted quantiles; they are not random."""
         fitted = self.config.fitted.model_dump(mode="json")
-        return Learnt(self.config.weights, None, digests.of_json([fitted, self.config.bins]))
+        return formula(self.config.weights, fitted, self.config.bins)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -174,12 +173,3 @@ class Literals(Encoder):
         for row, each in enumerate(points):
             knots[row, : counts[row]], levels[row, : counts[row]] = each.values, each.levels
         return knots, levels, counts
-
-
-class Learnt(Weights):
-    """Weights that have no file but are not random, because they were fitted."""
-
-    @property
-    def random(self) -> bool:
-        """Never."""
-        return False

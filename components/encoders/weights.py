@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,21 +27,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Weights:
-    """Resolved weights: label, path (``None`` if random) and SHA-256."""
+    """Resolved weights: label, path (``None`` without a file) and SHA-256; ``random``: seeded random numbers."""
 
     label: str
     path: Path | None
     sha256: str
     revision: str | None = None
-
-    @property
-    def random(self) -> bool:
-        """Whether these are seeded random numbers."""
-        return self.path is None
+    random: bool = False
 
     @property
     def location(self) -> Path:
-        """The file or folder of weights that are not random."""
+        """The file or folder of weights that are in one."""
         assert self.path is not None
         return self.path
 
@@ -49,7 +45,12 @@ class Weights:
 def random_weights(build: Callable[[], nn.Module], **identity: str | int) -> Weights:
     """Weights of a seeded random network; the digest is cached, so that the network is built only once."""
     key = digests.of_json([identity, torch.__version__, digests.of_code()])
-    return Weights(RANDOM, None, _remembered(key, lambda: of_state(build().state_dict())))
+    return Weights(RANDOM, None, _remembered(key, lambda: of_state(build().state_dict())), random=True)
+
+
+def formula(label: str, *values: Any) -> Weights:
+    """For an encoder that is a formula instead of a network; ``values``, as JSON, are all numbers that it contains."""
+    return Weights(label, None, digests.of_json([label, *values]))
 
 
 def file_weights(name: str) -> Weights:

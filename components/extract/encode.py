@@ -13,10 +13,10 @@ from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.modalities.base import Modality
 from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.encoders.base import Encoder, EncoderConfig
-from mmkgc.components.encoders.images import Unusable
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.extract.contents import Source
+from mmkgc.components.runtime.errors import Unusable
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import FAILED, OK, PARTIAL, Row
 from mmkgc.feature_store.storage import Storage
@@ -112,7 +112,7 @@ class _Decoding(Dataset):
     def __getitem__(self, index: int) -> tuple:
         digest = self.items[index]
         try:
-            item = self.modality.decode(self.storage.blob(digest), self.config.model_dump())
+            item = self.modality.decode(self.storage.blob(digest), self.encoder.options)
             return digest, self.encoder.prepare([item])[0], ""
         except Unusable as error:
             return digest, None, f"{self.modality.noun} {digest[:12]}: {error}"

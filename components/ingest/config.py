@@ -18,8 +18,10 @@ class IngestConfig(BaseModel):
     allow_leakage: bool = Field(
         False, description="Continue, with a warning and a tag in MLflow, if test triples are also in train."
     )
-    allow_outside_images: bool = Field(
-        False, description="Read images whose path leads out of the dataset folder: absolute, by `..` or by a link."
+    allow_outside_files: bool = Field(
+        False,
+        description="Read images and other files whose path leads out of the dataset folder: absolute, by `..` or a "
+        "link.",
     )
     columns: Columns | None = Field(
         None, description="Column order of OpenKE files, overriding dataset.yaml: htr (head tail relation) or hrt."

@@ -51,7 +51,7 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
         held_out = {"the development split": valid, "test": test}
         train, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
         warn_of_unused(raw, findings)
-        outside = config.allow_outside_images
+        outside = config.allow_outside_files
         contents = {
             name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
             for name, found in raw.contents.items()

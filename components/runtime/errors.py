@@ -24,6 +24,10 @@ class UserError(Exception):
         super().__init__(f"{where}: {what}" + (f" — {mend}" if mend else ""))
 
 
+class Unusable(ValueError):
+    """An entity's image, text or other content that cannot be decoded or encoded; the message gives the reason."""
+
+
 def printable(text: str) -> str:
     """``text`` with escapes such as ``\\x1b`` for characters that a terminal or a log would interpret."""
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)

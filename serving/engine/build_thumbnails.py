@@ -9,7 +9,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from mmkgc.components.dataset.mmkg import MMKG
-from mmkgc.components.encoders.images import Unusable, decode
+from mmkgc.components.encoders.images import decode
+from mmkgc.components.runtime.errors import Unusable
 from mmkgc.components.runtime.progress import track
 from mmkgc.feature_store.storage import Storage
 

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 
 from mmkgc.components.dataset.modalities import MODALITIES
-from mmkgc.components.encoders.images import Unusable
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import Unusable, UserError
 from mmkgc.serving.api.protocol import ErrorCode, QueryError, Unseen
 
 

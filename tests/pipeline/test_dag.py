@@ -223,7 +223,9 @@ def test_proposals_are_a_step_where_the_recipe_wants_them(tmp_path):
 
 def test_every_modality_is_an_input_of_the_steps_that_learn():
     for step in (train, search):
-        assert set(MODALITIES) <= set(step.component_spec.inputs), f"{step.name}: a modality is missing"
+        assert set(MODALITIES) <= set(step.component_spec.inputs), (
+            f"components/{step.name}/component.py has no input for a modality"
+        )
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

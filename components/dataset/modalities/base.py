@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmkgc.components.dataset.findings import Findings
 
 Contents = tuple[Any, ...]  # of each entity, in vocabulary order
-Widget = Literal["text", "picture", "pairs"]  # input element on the page
+Widget = Literal["text", "picture", "file", "pairs"]  # input element on the page (`unseen.js`)
 
 
 class Modality(ABC):
@@ -34,7 +34,7 @@ class Modality(ABC):
     default: ClassVar[bool] = True  # whether a recipe that does not name the modality extracts it
     field: ClassVar[str]  # of a new entity in a query
     annotation: ClassVar[Any]  # type of that field, as pydantic checks it
-    refusal: ClassVar[str] = "bad_content"  # error code of a value of that field that cannot be read
+    refusal: ClassVar[str] = "bad_content"  # ErrorCode of a value of that field that cannot be read
     widget: ClassVar[Widget]
     option: ClassVar[str]  # of `mmkgc complete`
     metavar: ClassVar[str]

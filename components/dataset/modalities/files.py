@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkgc.components.dataset.modalities.base import Contents, Modality
-from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.errors import Unusable, UserError, shown
 from mmkgc.components.runtime.progress import track
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ class FileModality(Modality):
 
     @abstractmethod
     def decode(self, data: bytes, options: Mapping[str, Any]) -> Any:
-        """Decode a file's bytes for an encoder with these ``options``. Raises Unusable."""
+        """Decode a file's bytes for an encoder with these ``options``, the values of its own configuration keys.
+
+        Raises Unusable. Decoders raise almost anything on damaged files: catch it, as ``encoders.images.decode`` does.
+        """
 
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
         """Paths of each entity's files."""
@@ -82,8 +85,6 @@ class FileModality(Modality):
 
     def from_query(self, value: bytes, options: Mapping[str, Any]) -> Any:
         """The file, decoded as in extraction, within the same limits."""
-        from mmkgc.components.encoders.images import Unusable
-
         try:
             return self.decode(value, options)
         except Unusable as error:
@@ -118,8 +119,6 @@ class FileModality(Modality):
 
     def checked(self, path: Path) -> bytes:
         """The file's bytes, checked to be decodable by extraction. Raises BadFile if they are not."""
-        from mmkgc.components.encoders.images import Unusable
-
         if reason := unreadable(path):
             raise BadFile(reason)
         try:
@@ -141,7 +140,7 @@ class FileModality(Modality):
                 raise UserError(
                     f"{folder / 'entities.tsv'}, line {row + 2}",  # the header is line 1
                     f"the {self.noun} '{shown(path)}' leads out of the dataset folder",
-                    "copy it into the folder, or set ingest.allow_outside_images=true to read it from there",
+                    "copy it into the folder, or set ingest.allow_outside_files=true to read it from there",
                 )
 
     def _misunderstood(self, path: str) -> str:
@@ -153,7 +152,7 @@ class FileModality(Modality):
         if "\0" in path:
             return "has a NUL character, which no file name has"
         if max(map(len, path.encode().split(b"/"))) > LONGEST_NAME:
-            return f"is too long for a file name: an {self.noun} is given by its path, not by its content"
+            return f"is too long for a file name: the cell holds the path of the {self.noun}, not its content"
         return ""
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmkgc.components.encoders.images import Unusable, decode
+from mmkgc.components.encoders.images import decode
+from mmkgc.components.runtime.errors import Unusable
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

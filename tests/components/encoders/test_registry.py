@@ -4,6 +4,8 @@ import sys
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.encoders.base import Encoder
 from mmkgc.components.encoders.registry import configs, create, encoders, recreate
 from mmkgc.components.encoders.sbert import SBERT
 from mmkgc.components.runtime.errors import UserError
@@ -15,7 +17,13 @@ class Recipe(BaseModel):
 
 
 def test_files_of_the_folder_are_found() -> None:
-    assert {encoder.__name__ for encoder in encoders} == {"BEiT", "HFText", "HFVision", "Literals", "SBERT", "VGG16"}
+    assert {encoder.__name__ for encoder in encoders} >= {"BEiT", "HFText", "HFVision", "Literals", "SBERT", "VGG16"}
+
+
+@pytest.mark.parametrize("encoder", encoders)
+def test_a_configuration_names_its_encoder(encoder: type[Encoder]) -> None:
+    assert encoder.Config.model_fields["encoder"].default == encoders.normalize(encoder.__name__)
+    assert encoder.modality in MODALITIES
 
 
 def test_a_recipe_names_an_encoder_and_survives_json() -> None:

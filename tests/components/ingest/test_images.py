@@ -90,7 +90,7 @@ def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, size: tuple[int, in
     [
         ("data:image/png;base64,iVBORw0KGgo=", "is a data URI, not a path: save the image as a file"),
         ("https://example.org/red.png", "is an address, and nothing is fetched"),
-        ("iVBORw0KGgo" * 30, "is too long for a file name: an image is given by its path"),
+        ("iVBORw0KGgo" * 30, "is too long for a file name: the cell holds the path of the image"),
         ("x" * 252 + ".png", "is too long for a file name"),
         ("img/a\0.png", "has a NUL character"),
         ("flags\x1b[2J.png", "does not exist"),
@@ -116,10 +116,10 @@ def test_an_image_outside_the_folder_is_refused_unless_allowed(
     folder = write_tsv(entities(se=paths[how]))
     (folder / "red.png").symlink_to(outside)
     (folder / "img").symlink_to(outside.parent)
-    with pytest.raises(UserError, match=r"entities\.tsv, line 3: the image .* leads out .*allow_outside_images=true"):
+    with pytest.raises(UserError, match=r"entities\.tsv, line 3: the image .* leads out .*allow_outside_files=true"):
         built(folder)
     assert not (tmp_path / "store").exists(), "nothing is written"
-    assert built(folder, allow_outside_images=True).content("visual")[1] == (of_bytes(picture("red")),)
+    assert built(folder, allow_outside_files=True).content("visual")[1] == (of_bytes(picture("red")),)
 
 
 def test_links_within_the_folder_are_followed(write_tsv: Write, built: Build) -> None:
@@ -135,7 +135,7 @@ def test_pipes_devices_and_giants_are_not_opened(write_tsv: Write, built: Build)
     (folder / "zero").symlink_to("/dev/zero")
     with (folder / "giant").open("wb") as giant:
         giant.truncate(10**12)
-    mmkg = built(folder, allow_outside_images=True)
+    mmkg = built(folder, allow_outside_files=True)
     assert mmkg.info["unusable_files"] == [
         "no: pipe is not a regular file",
         "se: zero is not a regular file",

@@ -109,6 +109,25 @@ def test_all_entity_losses_fall_too(
         assert values[1] < values[0], fusion
 
 
+@pytest.mark.parametrize("loss", ["self-adversarial", "cross-entropy"])
+@pytest.mark.parametrize("interaction", INTERACTIONS.classes())
+def test_mixed_precision_gives_finite_gradients(
+    interaction: str, loss: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    """As in training on a GPU: PyTorch's autocast turns matrix products into bfloat16."""
+    settings = {"interaction": {"name": interaction, "init": 0.5}, "dimension": DIMENSIONS.get(interaction, 6)}
+    model = make_model(**settings, fusion="mose", reciprocal=True).train()
+    context = make_context(model, loss)
+    sampler = SAMPLERS.create({"name": "uniform", "count": 3}, context)
+    with torch.autocast("cpu", torch.bfloat16):
+        blocks = [] if isinstance(context.loss, AllEntityLoss) else sampler.sample(batch, model)
+        value = total(batch_losses(model, batch, blocks, context.loss, context.train).losses.values())
+    value.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_fusions_that_lack_their_features_are_refused() -> None:
     loss = LOSSES.resolve("cross-entropy")
     for fusion, given, missing in (("ikrl", ("textual",), "visual"), ("tbkgc", ("visual",), "textual")):

@@ -14,15 +14,19 @@ const widgets = {
     return { node, read };
   },
 
-  picture({ field }) {
+  picture(one) {
+    return widgets.file(one, "image/png,image/jpeg,image/webp,image/gif,image/avif,image/tiff,image/bmp");
+  },
+
+  file({ field, noun }, accept = "") {
     let data = null;
     const preview = el("img", { className: "preview", alt: "", hidden: true });
-    const input = el("input", { id: field, type: "file", accept: "image/png,image/jpeg,image/webp,image/gif,image/avif,image/tiff,image/bmp" });
-    const drop = el("label", { className: "drop", htmlFor: field, tabIndex: -1 }, "Picture: drop it here, or choose a file", input, preview);
+    const input = el("input", { id: field, type: "file", accept });
+    const drop = el("label", { className: "drop", htmlFor: field, tabIndex: -1 }, `${title(noun)}: drop it here, or choose a file`, input, preview);
     const take = (file) => {
       if (!file) return;
       const reader = new FileReader();
-      reader.addEventListener("load", () => { data = reader.result; preview.src = data; preview.hidden = false; });
+      reader.addEventListener("load", () => { data = reader.result; if (accept) { preview.src = data; preview.hidden = false; } });
       reader.readAsDataURL(file);
     };
     input.addEventListener("change", () => take(input.files[0]));
@@ -33,7 +37,7 @@ const widgets = {
         if (type === "drop") take(event.dataTransfer.files[0]);
       });
     }
-    return { node: el("div", { className: "field" }, drop), read: () => data && { value: data.split(",")[1], name: "your picture", image: data } };
+    return { node: el("div", { className: "field" }, drop), read: () => data && { value: data.split(",")[1], name: `your ${noun}`, image: accept ? data : null } };
   },
 
   pairs({ field, names }) {

@@ -1,6 +1,8 @@
-"""What every modality must be: the template that a new one passes without a line of its own."""
+"""What every modality must be: the template tests, which a new one passes with an entry in ``EXAMPLES``."""
 
+from importlib import resources
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +10,7 @@ import pytest
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.dataset.modalities import MODALITIES
+from mmkgc.components.dataset.modalities.base import Widget
 from mmkgc.components.encoders.registry import encoders
 from mmkgc.components.evaluate.slices import modality_labels
 from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
@@ -24,7 +27,13 @@ def graph() -> Graph:
 
 
 def test_every_file_of_the_folder_is_one() -> None:
-    assert list(MODALITIES) == ["numeric", "textual", "visual"]
+    assert set(MODALITIES) >= {"numeric", "textual", "visual"}
+    assert set(EXAMPLES) == set(MODALITIES), "each has an example: the value of its field in a query"
+
+
+def test_the_page_has_every_widget() -> None:
+    page = resources.files("mmkgc.serving.api.gateway") / "explorer" / "unseen.js"
+    assert all(f"\n  {widget}(" in page.read_text() for widget in get_args(Widget))
 
 
 @pytest.mark.parametrize("name", MODALITIES)
@@ -34,7 +43,7 @@ def test_a_modality_says_everything_that_is_asked_of_it(name: str) -> None:
     assert (modality.column is None) != (modality.file is None), "its content stands in one place"
     assert encoders.lookup(modality.encoder).modality == name
     assert ErrorCode(modality.refusal)
-    assert modality.widget in ("text", "picture", "pairs")
+    assert modality.widget in get_args(Widget)
     assert (type(modality).__doc__ or "").strip()
 
 
@@ -60,7 +69,8 @@ def test_a_query_may_describe_an_entity_by_it(name: str) -> None:
     modality = MODALITIES[name]
     query = Query.model_validate({"head": {modality.field: EXAMPLES[name]}, "relation": "r"})
     assert list(query.head.contents) == [name]
-    with pytest.raises(QueryError, match="one of numbers, text, image"):
+    fields = ", ".join(modality.field for modality in MODALITIES.values())
+    with pytest.raises(QueryError, match=f"one of {fields}"):
         parse_query({"head": {modality.field: None}, "relation": "r"})
 
 
