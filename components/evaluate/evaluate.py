@@ -12,7 +12,8 @@ from mmkgc.components.evaluate.diagnostics import missing_curve
 from mmkgc.components.evaluate.gallery import draw
 from mmkgc.components.evaluate.labelled import write_labelled
 from mmkgc.components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
-from mmkgc.components.evaluate.report import html, markdown
+from mmkgc.components.evaluate.negatives import Blob, negatives
+from mmkgc.components.evaluate.report import Block, html, markdown
 from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.evaluate.summary import blocks
 from mmkgc.components.evaluate.tracked import CURVES, curves_of_bundle
@@ -39,7 +40,7 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
     _check_vocabulary(mmkg.graph, bundle, graph_uri)
     with step_run("evaluate", config.model_dump()) as run, TemporaryDirectory() as scratch:
         folder = Path(scratch) / "evaluation"
-        results = assess(mmkg, bundle, config, folder)
+        results = assess(mmkg, bundle, config, folder, storage.blob)
         numbers = tracked_metrics(results)
         for target in filter(None, (run, parent_run())):
             target.log_metrics(numbers)
@@ -64,8 +65,11 @@ def show(folder: Path, metrics: Any, report: Any) -> None:
     write_text(Path(metrics.path), "{}\n")  # the launcher needs a file to upload
 
 
-def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
-    """Evaluate ``bundle`` on ``mmkg`` and write everything into ``folder``; returns the content of ``metrics.json``."""
+def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path, blob: Blob) -> dict[str, Any]:
+    """Evaluate ``bundle`` on ``mmkg`` and write everything into ``folder``; returns the content of ``metrics.json``.
+
+    ``blob`` gives the bytes of the graph's images by digest.
+    """
     model, graph = bundle.model.freeze(), mmkg.graph
     masks = entity_masks(mmkg, model)
     prediction = link_prediction(model, graph, masks, config)
@@ -79,7 +83,8 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> 
         "dataset": _dataset(mmkg),
     }
     answers = completions(model.freeze(), graph, config.completions, config.answers)
-    _write(folder, mmkg, bundle, config, prediction, labelled, results, answers)
+    looked = list(negatives(bundle, mmkg, blob, folder / "figures"))
+    _write(folder, mmkg, bundle, prediction, labelled, results, answers, looked)
     return results
 
 
@@ -87,11 +92,11 @@ def _write(
     folder: Path,
     mmkg: MMKG,
     bundle: Bundle,
-    config: EvaluateConfig,
     prediction: LinkPrediction,
     labelled: LabelledSplits,
     results: dict[str, Any],
     answers: list[dict[str, Any]],
+    looked: list[Block],
 ) -> None:
     write_json(folder / "metrics.json", results)
     write_json(folder / "completions.json", answers)
@@ -99,7 +104,7 @@ def _write(
     write_labelled(labelled, mmkg.graph, folder / "classification.parquet")
     drawn = draw(bundle, mmkg, prediction, labelled.test, results, folder / "figures")
     title = f"{mmkg.info.get('name', 'graph')}: evaluation on the test split"
-    content = blocks(results, answers, drawn, bundle)
+    content = [*blocks(results, answers, drawn, bundle), *looked]
     write_text(folder / "report.md", markdown(title, content, folder))
     write_text(folder / "report.html", html(title, content))
 

@@ -4,19 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.evaluate import figures
-from mmkgc.components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
+from mmkgc.components.evaluate.diagnostics import embedding_points, mapped_entities, relation_shares
 from mmkgc.components.evaluate.link_prediction import LinkPrediction
 from mmkgc.components.evaluate.report import Figure as ReportFigure
 from mmkgc.components.evaluate.slices import entity_masks, in_order
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.calibration import probability
 from mmkgc.components.kge.evaluation.classification import LabelledTriples
-from mmkgc.components.kge.graph import HEAD, TAIL
 
 
 def draw(
@@ -52,16 +50,10 @@ def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator
         caption = "Development MRR when image and text of some entities are hidden from the trained model, which is "
         caption += "not trained again (AdaMF-MAT's Fig. 3 trains one model for each share)"
         yield "missing_modalities", figures.curves({"": results["missing"]}, title, x, "development MRR"), caption
-    entities = _mapped_entities(mmkg)
+    entities = mapped_entities(mmkg.graph)
     points = embedding_points(bundle.model, masks, entities)
     kinds = [mmkg.graph.types[entity] or "other" if mmkg.graph.types else "entity" for entity in entities.tolist()]
     yield "embeddings", figures.embedding_map(points, kinds), "Entities by modality (first two principal components)"
-
-
-def _mapped_entities(mmkg: MMKG) -> torch.Tensor:
-    """The entities with most training triples, whose embeddings are learned best."""
-    degree = torch.bincount(mmkg.graph.train[:, [HEAD, TAIL]].flatten(), minlength=len(mmkg.graph.entities))
-    return degree.argsort(descending=True, stable=True)[:MAPPED_ENTITIES]
 
 
 def _calibration(bundle: Bundle, test: LabelledTriples) -> Iterator[tuple[str, Figure, str]]:

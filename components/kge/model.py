@@ -73,7 +73,8 @@ class Model(nn.Module):
         interactions = {term.relation: self.interaction_of(term) for term in self.fusion.terms}
         return {
             name: nn.Parameter(
-                interaction.initialise(torch.empty(rows, interaction.relation_width)), interaction.learns_relations
+                interaction.initialise_relations(torch.empty(rows, interaction.relation_width)),
+                interaction.learns_relations,
             )
             for name, interaction in sorted(interactions.items())
         }

@@ -23,6 +23,7 @@ VERBS = {
     "serve": "serve",
     "complete": "complete",
     "search": "search",
+    "study": "study",
     "propose": "propose",
     "bench": "bench",
     "compare": "compare",
