@@ -68,7 +68,8 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> 
     """Evaluate ``bundle`` on ``mmkg`` and write everything into ``folder``; returns the content of ``metrics.json``."""
     model, graph = bundle.model.freeze(), mmkg.graph
     masks = entity_masks(mmkg, model)
-    prediction = link_prediction(model, graph, masks, config)
+    texts = model.entities.raw("textual") if "textual" in model.entities.modalities else None
+    prediction = link_prediction(model, graph, masks, texts, config)
     labelled = labelled_splits(model, graph, config.seed)
     results = prediction.summary | {
         "protocol": _with_epoch(prediction.summary["protocol"], bundle),
@@ -120,6 +121,8 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
         f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")
     }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
+    if results["nearest"]:
+        named["baseline/nearest_text/mrr"] = results["nearest"]["both"]["mrr"]
     named |= {f"{prefix}/{row['value']}/mrr": row["both"]["mrr"] for row in results["slices"]["category"]}
     classification = (results["classification"] or {}).get("standard", {})
     return named | {f"classification/{name}": value for name, value in classification.items()}

@@ -46,7 +46,8 @@ def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
     rows = [[f"model, {side}", *(metric(name, values[name]) for name in names)] for side, values in sides.items()]
     interval = [f"{metric(n, bounds[n][0])}–{metric(n, bounds[n][1])}" if n in bounds else "" for n in names]
     rows.insert(1, [f"{results['confidence']:.0%} interval", *interval])
-    rows.append(["relation popularity", *(metric(name, results["baseline"]["both"][name]) for name in names)])
+    baselines = filter(None, (results["baseline"], results["nearest"]))
+    rows += [[one["name"], *(metric(name, one["both"][name]) for name in names)] for one in baselines]
     yield Table(["", *map(title, names)], rows)
     other = {counted: results["metrics"][counted]["both"]["mrr"] for counted in ("optimistic", "pessimistic")}
     yield Paragraph(
@@ -58,7 +59,7 @@ def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
 
 def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
     if answers:
-        yield Heading("First test queries")
+        yield Heading("Test queries")
     for answer in answers:
         left_out = f"; {answer['known']} known ones are left out" if answer["known"] else ""
         yield Paragraph(f"{answer['query']} → {answer['gold']}, at rank {answer['rank']:g}{left_out}.")
