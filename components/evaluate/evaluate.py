@@ -12,6 +12,7 @@ from mmkgc.components.evaluate.diagnostics import missing_curve
 from mmkgc.components.evaluate.gallery import draw
 from mmkgc.components.evaluate.labelled import write_labelled
 from mmkgc.components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
+from mmkgc.components.evaluate.reliability import Reliability
 from mmkgc.components.evaluate.report import html, markdown
 from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.evaluate.summary import blocks
@@ -71,15 +72,17 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> 
     texts = model.entities.raw("textual") if "textual" in model.entities.modalities else None
     prediction = link_prediction(model, graph, masks, texts, config)
     labelled = labelled_splits(model, graph, config.seed)
+    reliability = Reliability.of(bundle, graph) if bundle.calibration and len(graph.test) else None
     results = prediction.summary | {
         "protocol": _with_epoch(prediction.summary["protocol"], bundle),
         "classification": classify(labelled, len(graph.relations)) if len(graph.valid) else None,
         "calibration": bundle.calibration,
+        "reliability": reliability and reliability.summary,
         "missing": missing_curve(model, graph, config.missing, config.seed),
         "dataset": _dataset(mmkg),
     }
     answers = completions(model.freeze(), graph, config.completions, config.answers)
-    _write(folder, mmkg, bundle, config, prediction, labelled, results, answers)
+    _write(folder, mmkg, bundle, prediction, labelled, reliability, results, answers)
     return results
 
 
@@ -87,9 +90,9 @@ def _write(
     folder: Path,
     mmkg: MMKG,
     bundle: Bundle,
-    config: EvaluateConfig,
     prediction: LinkPrediction,
     labelled: LabelledSplits,
+    reliability: Reliability | None,
     results: dict[str, Any],
     answers: list[dict[str, Any]],
 ) -> None:
@@ -97,7 +100,7 @@ def _write(
     write_json(folder / "completions.json", answers)
     write_queries(prediction, mmkg.graph, folder / "ranks.parquet")
     write_labelled(labelled, mmkg.graph, folder / "classification.parquet")
-    drawn = draw(bundle, mmkg, prediction, labelled.test, results, folder / "figures")
+    drawn = draw(bundle, mmkg, prediction, reliability, results, folder / "figures")
     title = f"{mmkg.info.get('name', 'graph')}: evaluation on the test split"
     content = blocks(results, answers, drawn, bundle)
     write_text(folder / "report.md", markdown(title, content, folder))
@@ -121,6 +124,8 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
         f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")
     }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
+    if results["reliability"]:
+        named["calibration/expected_error"] = results["reliability"]["expected_error"]
     if results["nearest"]:
         named["baseline/nearest_text/mrr"] = results["nearest"]["both"]["mrr"]
     named |= {f"{prefix}/{row['value']}/mrr": row["both"]["mrr"] for row in results["slices"]["category"]}

@@ -11,11 +11,10 @@ from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.evaluate import figures
 from mmkgc.components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
 from mmkgc.components.evaluate.link_prediction import LinkPrediction
+from mmkgc.components.evaluate.reliability import Reliability
 from mmkgc.components.evaluate.report import Figure as ReportFigure
 from mmkgc.components.evaluate.slices import entity_masks, in_order
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.calibration import probability
-from mmkgc.components.kge.evaluation.classification import LabelledTriples
 from mmkgc.components.kge.graph import HEAD, TAIL
 
 
@@ -23,12 +22,12 @@ def draw(
     bundle: Bundle,
     mmkg: MMKG,
     prediction: LinkPrediction,
-    test: LabelledTriples,
+    reliability: Reliability | None,
     results: dict[str, Any],
     folder: Path,
 ) -> list[ReportFigure]:
     """Draw all figures that apply to this model and graph into ``folder``."""
-    drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(bundle, test)]
+    drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(reliability)]
     return [ReportFigure(figures.save(figure, folder / f"{name}.png"), caption) for name, figure, caption in drawn]
 
 
@@ -64,9 +63,7 @@ def _mapped_entities(mmkg: MMKG) -> torch.Tensor:
     return degree.argsort(descending=True, stable=True)[:MAPPED_ENTITIES]
 
 
-def _calibration(bundle: Bundle, test: LabelledTriples) -> Iterator[tuple[str, Figure, str]]:
-    if bundle.calibration:
-        probabilities = probability(bundle.calibration, test.scores).numpy()
-        figure = figures.calibration_curve(probabilities, test.labels.numpy())
-        caption = "Calibrated probabilities on test triples and one plausible corruption of each"
-        yield "calibration", figure, caption
+def _calibration(found: Reliability | None) -> Iterator[tuple[str, Figure, str]]:
+    if found:
+        figure = figures.calibration_curve(found.probabilities, found.right, found.summary["expected_error"])
+        yield "calibration", figure, "Probabilities of the ten best unknown answers to each test query"

@@ -18,6 +18,7 @@ def blocks(
         *_head(results, bundle),
         *_link_prediction(results),
         *_answers(answers),
+        *_reliability(results["reliability"]),
         *_slices(results),
         *_classification(results),
         Heading("Figures"),
@@ -55,6 +56,18 @@ def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
         f"{metric('mrr', other['pessimistic'])}; best and worst rank differ by {results['tie_gap']:.2f} on average. "
         "Intervals resample test triples."
     )
+
+
+def _reliability(found: dict[str, Any] | None) -> Iterator[Block]:
+    if found:
+        first = found["first"]
+        yield Heading("Probabilities")
+        yield Paragraph(
+            f"{first['right']:.0%} of the {first['answers']} answers that stand first are right, at a mean probability "
+            f"of {first['probability']:.0%}. Expected calibration error of the ten best answers of each query: "
+            f"{found['expected_error']:.3f}; of the first alone: {first['expected_error']:.3f}. "
+            "Right is what was held out."
+        )
 
 
 def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
