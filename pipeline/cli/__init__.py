@@ -30,6 +30,7 @@ VERBS = {
     "promote": "promote",
     "rollback": "promote",
     "features": "features",
+    "weights": "weights",
     "ui": "ui",
     "list": "list",
     "doctor": "doctor",

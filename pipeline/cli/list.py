@@ -87,7 +87,7 @@ def _summary(found: type) -> str:
 
 def _defaults(config: Any) -> dict[str, Any]:
     return {
-        name: "(required)" if field.is_required() else field.default
+        name: "(required)" if field.is_required() else field.get_default(call_default_factory=True)
         for name, field in config.model_fields.items()
         if name != "encoder"
     }
