@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import write_text
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings, variable
 
 RANDOM = "random"
 STATED_DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")
@@ -86,11 +86,11 @@ def checkpoint(name: str, revision: str | None = None) -> Weights:
 def find_local(name: str) -> Path | None:
     """The file or folder ``name``: a path, in ``MMKGC_WEIGHTS``, or among the added weights."""
     candidates = [Path(name).expanduser()]
-    if os.environ.get("MMKGC_WEIGHTS"):
-        candidates.append(Path(os.environ["MMKGC_WEIGHTS"]) / name)
+    if weights := variable("MMKGC_WEIGHTS"):
+        candidates.append(Path(weights).expanduser() / name)
     if not name.startswith((".", "/", "~")):
         candidates.append(added_to() / Path(name).name)
-    return next((path for path in candidates if path.exists()), None)
+    return next((path for path in candidates if os.path.exists(path)), None)
 
 
 def added_to() -> Path:
@@ -134,7 +134,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             name,
-            f"these weights are neither a local folder nor to be had from the hub ({reason})",
+            f"there is no local folder of this name, and the hub does not give these weights ({reason})",
             "give a local path, put them in $MMKGC_WEIGHTS, or use 'random' for a trial",
         ) from error
 

@@ -10,6 +10,7 @@ from mmkgc.components.encoders.base import EncoderConfig
 from mmkgc.components.encoders.registry import configs, encoders
 from mmkgc.components.encoders.weights import RANDOM
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.names import Place
 
 
 class ImportedConfig(BaseModel):
@@ -18,7 +19,9 @@ class ImportedConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: Literal["imported"] = "imported"
-    source: str = Field(description="array file in the order of the entities, or a manifest of `mmkgc features import`")
+    source: Place = Field(
+        description="array file in the order of the entities, or a manifest of `mmkgc features import`"
+    )
     array: str | None = Field(default=None, description="name of the array in a file with several")
     made_by: str = Field(default="unknown", description="encoder that made the vectors, for the record")
 

@@ -83,7 +83,7 @@ class Registry(Generic[Base]):
 
     def resolve(self, choice: str | Mapping[str, Any]) -> dict[str, Any]:
         """Check a recipe's choice, ``name`` or ``{name: …, hyper-parameter: …}``, and fill in the defaults."""
-        given = {"name": choice} if isinstance(choice, str) else dict(choice)
+        given = {"name": choice} if isinstance(choice, str) else dict(choice) if isinstance(choice, Mapping) else {}
         if not isinstance(given.get("name"), str):
             raise ValueError(f"name the {self.kind}: one of {', '.join(self.classes())}")
         found = self.lookup(given.pop("name"))
