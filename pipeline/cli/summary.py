@@ -9,7 +9,8 @@ from mmkgc.components.runtime.errors import printable
 
 ASKED, SHOWN = 100, 3
 """Predictions requested and shown; known answers are filtered out in between."""
-Queries = Answers = Sequence[Mapping[str, Any]]
+Queries = Sequence[Mapping[str, Any]]
+Answers = Sequence[Mapping[str, Any]]
 Ask = Callable[[Queries], Answers]
 
 

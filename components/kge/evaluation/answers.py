@@ -50,7 +50,9 @@ def best_answers(model: Scorer, held_out: Tensor, known: KnownTriples, count: in
     parts = []
     for column, side in SIDES.items():
         given = held_out[:, [TAIL if column == HEAD else HEAD, RELATION]].unique(dim=0)
-        parts += [_best(model, *batch.unbind(1), side, known, right, loops, count) for batch in given.split(BATCH)]
+        for batch in given.split(BATCH):
+            entities, relations = batch.unbind(1)
+            parts.append(_best(model, entities, relations, side, known, right, loops, count))
     model.train(training)
     return Answers(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 

@@ -100,7 +100,9 @@ def probability(calibration: dict[str, Any], scores: Tensor, slots: Tensor, marg
     return torch.sigmoid(logits if margins is None else logits + fitted["margin"] * margins.double())
 
 
-def expected_error(probabilities: Tensor | Sequence[float], right: Tensor | Sequence[bool], bins: int = 10) -> float:
+def expected_error(
+    probabilities: Tensor | np.ndarray | Sequence[float], right: Tensor | np.ndarray | Sequence[bool], bins: int = 10
+) -> float:
     """Expected calibration error: mean |probability − share of right answers| over ``bins`` groups of equal size."""
     chances, truth = np.asarray(probabilities, float), np.asarray(right, float)
     groups = [group for group in np.array_split(np.argsort(chances, kind="stable"), bins) if len(group)]
