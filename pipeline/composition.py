@@ -8,7 +8,7 @@ The papers' recipes are pairs. For example, ``mkg-y-adamf`` applies ``systems/ad
 ``for:`` this dataset, to ``datasets/mkg-y.yaml``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from importlib.resources import files
 from itertools import chain
@@ -22,17 +22,22 @@ from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
+STUDIES = RECIPES / "studies"
 DATASETS, SYSTEMS, PRESETS = (RECIPES / folder for folder in ("datasets", "systems", "presets"))
 KINDS = ("name", "encoder")  # keys that name the class of a part; a model's encoder is one of its parts
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Name and values of a recipe, and its source files, those with precedence first."""
+    """Name and values of a recipe, and its source files, those with precedence first.
+
+    ``about``: the description that the recipe's own file gives, which bases do not pass on.
+    """
 
     name: str
     values: dict[str, Any]
     files: tuple[Path, ...]
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -56,7 +61,7 @@ def summaries() -> dict[str, str]:
 def summary(name: str) -> str:
     """Summary of a bundled recipe: the first line of its file, or of the system's file for a pair."""
     path, pairs = RECIPES / f"{name}.yaml", onto_datasets()
-    stem = next((stem for stem in pairs if name.endswith(f"-{stem}")), name)
+    stem = name if name in pairs else next((stem for stem in pairs if name.endswith(f"-{stem}")), name)
     return _first_line(path if path.is_file() else pairs[stem])
 
 
@@ -74,9 +79,17 @@ def bundled(name: str) -> Composed | None:
     for dataset in stems(DATASETS):
         onto = name.removeprefix(f"{dataset}-")
         if onto != name and onto in pairs:
-            parts = [from_file(pairs[onto]), from_file(DATASETS / f"{dataset}.yaml")]
-            return _over(parts, Composed(name, {}, ()))
+            return pair(dataset, onto)
     return None
+
+
+def pair(dataset: str, onto: str) -> Composed:
+    """A system or preset on a bundled dataset recipe, or on a folder, with the default recipe's features."""
+    above = from_file(onto_datasets()[onto])
+    if dataset in stems(DATASETS):
+        return _over([above, from_file(DATASETS / f"{dataset}.yaml")], Composed(f"{dataset}-{onto}", {}, ()))
+    extract = from_file(RECIPES / "default.yaml").values["extract"]
+    return _over([above], Composed(onto, {"dataset": dataset, "extract": extract}, ()))
 
 
 def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
@@ -88,10 +101,10 @@ def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
     if path in above:
         raise UserError(path, "this recipe builds on itself", "take it out of `base:`")
     values = _read(path)
-    base = values.pop("base", [])
+    about, base = values.pop("about", {}), values.pop("base", [])
     names = base if isinstance(base, list) else [base]
     bases = [_base(name, path, above) for name in names]
-    return _over(bases, Composed(values.pop("name", path.stem), values, (path,)))
+    return _over(bases, Composed(values.pop("name", path.stem), values, (path,), about))
 
 
 def parse(text: str, where: object) -> Any:
@@ -129,7 +142,7 @@ def _over(bases: list[Composed], own: Composed) -> Composed:
             )
         below = merged(below, special.get(str(dataset), {}))
     decisive_first = (own.files, *(base.files for base in reversed(bases)))
-    return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)))
+    return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)), own.about)
 
 
 def _base(name: Any, path: Path, above: tuple[Path, ...]) -> Composed:

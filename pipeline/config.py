@@ -87,6 +87,22 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
     raw, sources, called = _found(recipe_or_dataset)
     if "dataset" not in raw:
         raw.pop("for", None)  # a system whose dataset is only given by --set
+    recipe = _changed(raw, sources, settings)
+    if called and recipe.name == raw["name"] != called:
+        log.warning(
+            "'%s' cannot name a run: it is called '%s' (--set name=… changes that)", printable(called), recipe.name
+        )
+    return recipe
+
+
+def load_pair(dataset: str, system: str, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe of a system of the papers on a dataset of theirs, or on a folder; ``settings`` as in ``load``."""
+    found = composition.pair(dataset, system)
+    return _changed({"name": found.name} | found.values, found.files, settings)
+
+
+def _changed(raw: dict[str, Any], sources: Sequence[Path], settings: Sequence[str]) -> Recipe:
+    """The recipe of values ``raw`` with the ``settings`` applied."""
     changed = deepcopy(raw)
     for setting in settings:
         _apply(changed, setting)
@@ -95,10 +111,6 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
         from mmkgc.components.search import space  # imports Optuna, which takes a second
 
         space.check(recipe.search.space, recipe.train)
-    if called and recipe.name == raw["name"] != called:
-        log.warning(
-            "'%s' cannot name a run: it is called '%s' (--set name=… changes that)", printable(called), recipe.name
-        )
     return recipe
 
 

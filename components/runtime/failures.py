@@ -117,6 +117,6 @@ SERVICES = (
     ("kfp", "Kubeflow Pipelines", ""),
     ("optuna.", "the search", ""),
     ("mmkgc.serving.torchserve.server.ServerError", "TorchServe", "add --debug to see the end of its log"),
-    ("serving.api.client.", "the gateway", "`mmkgc serve` starts one"),
+    ("mmkgc.serving.api.client.", "the gateway", "`mmkgc serve` starts one"),
 )
 """Package that raises an error, name of the service, and how to fix it."""

@@ -78,7 +78,8 @@ class Registry(Generic[Base]):
         """What the class of this name lacks, if it is abstract; empty if there is none."""
         for found in self.base.__subclasses__():
             if self._resolver.normalize(found.__name__) == self._resolver.normalize(name) and inspect.isabstract(found):
-                return f"{found.__name__} does not define {' and '.join(sorted(found.__abstractmethods__))}"
+                missing = sorted(getattr(found, "__abstractmethods__", ()))
+                return f"{found.__name__} does not define {' and '.join(missing)}"
         return ""
 
     def resolve(self, choice: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -83,3 +83,12 @@ def test_a_mistake_is_told_where_it_stands(write):
     write("dataset: countries\ntrain:\n  epochs: many\n", "base")
     with pytest.raises(UserError, match=r"base\.yaml, line 3, train\.epochs"):
         config.load(write("base: base.yaml\n"))
+
+
+def test_a_preset_is_combined_with_a_dataset_and_uses_numbers_where_there_are_some():
+    numbers = {name: config.load(f"{name}-fast").extract.numeric for name in ("db15k", "mkg-w", "mkg-y")}
+    assert numbers["db15k"].encoder == "literals"
+    assert numbers["mkg-w"] is numbers["mkg-y"] is None
+    fast, best = (config.load(f"mkg-y-{preset}").train for preset in ("fast", "best"))
+    assert best.model.dimension > fast.model.dimension
+    assert best.loss == fast.loss
