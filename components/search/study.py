@@ -77,7 +77,8 @@ def _keep_whole_lines(journal: Path) -> None:
     lock.acquire()
     try:
         data = journal.read_bytes()
-        whole = b"".join(takewhile(_is_whole, data.splitlines(keepends=True)))
+        lines = list(takewhile(_is_whole, data.splitlines(keepends=True)))
+        whole = b"".join(lines)
         if whole != data:
             set_aside(journal, "a line is not whole", "the search goes on with the trials before it")
             journal.write_bytes(whole)
