@@ -68,7 +68,8 @@ def mrr_of(of_seeds: list[Row]) -> list[float]:
 
 def label(row: Row) -> str:
     """Recipe, and how many models were ranked together."""
-    return row["bench"] + (f", ensemble of {members(row)}" if members(row) > 1 else "")
+    together = f", ensemble of {members(row)}" if members(row) > 1 else ""
+    return row["bench"] + together + (", with rules" if "rules" in row else "")
 
 
 def rows() -> list[Row]:
@@ -79,7 +80,7 @@ def rows() -> list[Row]:
 def kind(row: Row) -> tuple[str, ...]:
     """Rows of one line of the table: one recipe, on one state of the data and of the code."""
     digests = row["digests"]
-    return row["bench"], digests["graph"], digests["code"], str(members(row))
+    return row["bench"], digests["graph"], digests["code"], str(members(row)), str("rules" in row)
 
 
 def members(row: Row) -> int:
