@@ -108,7 +108,8 @@ class RuleScores:
         for rule in mined:
             if applied[rule.head] < most:
                 applied[rule.head] += 1
-                tails[rule.head] = tails[rule.head] + rules.body(rule.body) * -np.log1p(-min(rule.confidence, HIGHEST))
+                doubt = np.float32(-np.log1p(-min(rule.confidence, HIGHEST)))
+                tails[rule.head] = tails[rule.head] + rules.body(rule.body) * doubt
         self.tails, self.heads = tails, [table.T.tocsr() for table in tails]
 
     def freeze(self) -> "RuleScores":
