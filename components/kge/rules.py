@@ -5,7 +5,7 @@ Relations are directed: id r < R for (x, r, y), R + r for the reverse. N entitie
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 
 DOUBT = 5  # imagined pairs that contradict a rule, so that few observations give little confidence
 HIGHEST = 0.99
-Pairs = sparse.csr_matrix
+Pairs: TypeAlias = Any  # scipy.sparse.csr_matrix, which has no types
 
 
 class Rule(NamedTuple):

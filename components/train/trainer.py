@@ -77,8 +77,8 @@ class Trainer:
         ones = torch.ones(len(self.triples), device=self.device)
         self.weights = _subsampling(self.triples, sizes[1]) if self.config.subsampling else ones
         self.loss = LOSSES.create(self.config.loss)
-        grouped = isinstance(self.loss, GroupedLoss)
-        self.queries = QueryGroups(self.triples, sizes[1], self.loss.answers) if grouped else None
+        loss = self.loss
+        self.queries = QueryGroups(self.triples, sizes[1], loss.answers) if isinstance(loss, GroupedLoss) else None
         self.batches = ceil(len(self.queries or self.triples) / self.config.batch_size)
 
     def _build(self, features: Mapping[str, Features]) -> None:
