@@ -5,7 +5,7 @@ import numpy as np
 from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.raw import RawGraph, Split
-from mmkgc.components.kge.graph import LONGEST_KEY
+from mmkgc.components.kge.vocabulary import LONGEST_KEY
 from mmkgc.components.runtime.errors import UserError, shown
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmkgc.components.dataset.lines import Lines, read_bytes
 from mmkgc.components.dataset.modalities.base import Contents
-from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
 
 CARD = "dataset.yaml"

@@ -2,33 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmkgc.components.kge.kernels import lookup
+from mmkgc.components.kge.vocabulary import HEAD, RELATION, TAIL, Vocabulary
 
-HEAD, RELATION, TAIL = 0, 1, 2
-LONGEST_KEY = 500
-"""Largest number of characters of a key, and of a label in a query."""
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Keys and human-readable names of entities or relations; the id is the position."""
-
-    keys: tuple[str, ...]
-    names: tuple[str, ...]
-
-    @cached_property
-    def ids(self) -> dict[str, int]:
-        """Id by key."""
-        return {key: index for index, key in enumerate(self.keys)}
-
-    def __len__(self) -> int:
-        return len(self.keys)
+__all__ = ["HEAD", "RELATION", "TAIL", "Graph", "KnownTriples", "Vocabulary", "no_triples", "without"]
 
 
 def no_triples() -> Tensor:

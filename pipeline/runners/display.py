@@ -19,6 +19,7 @@ class Display:
 
     def __init__(self, steps: Sequence[str], home: Path) -> None:
         self.steps, self.current, self.begun = list(steps), "", time.monotonic()
+        self.ended = 0
         self.progress_file = home / "progress.json"
         self.live = sys.stderr.isatty()
         self._ended = threading.Event()
@@ -77,6 +78,7 @@ class Display:
 
     def _line(self, state: str, step: str, text: str, end: bool) -> None:
         mark, colour = MARKS[state]
-        place = f"{self.steps.index(step) + 1}/{len(self.steps)}" if step in self.steps else "   "
+        place = f"{min(self.ended + 1, len(self.steps))}/{len(self.steps)}"  # in the order of their ends
+        self.ended += end
         line = f"{click.style(mark, fg=colour)} {place} {step:<16}{text}"
         click.echo(("\r\033[K" if self.live else "") + line, nl=end, err=True)

@@ -2,10 +2,7 @@
 
 import os
 import re
-import resource
 import signal
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -25,29 +22,14 @@ class StepFailed(Exception):
         super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
 
 
-class StepProcess:
-    """Runs a step's command as kfp does, and keeps its exit code in ``code``, which kfp discards."""
-
-    def __init__(self) -> None:
-        self.code = 0
-
-    def __call__(self, full_command: Sequence[str], env_vars: dict[str, str] | None = None) -> int:
-        """Run the command, print its output, and return its exit code."""
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-        with subprocess.Popen(full_command, bufsize=1, env=os.environ | (env_vars or {}), **pipe) as process:  # type: ignore[call-overload]
-            for line in process.stdout:
-                print(line, end="")
-        self.code = process.returncode
-        return self.code
-
-
-def failure(step: str, log: Path, code: int) -> Exception:
+def failure(step: str, log: Path, code: int, peak: int = 0) -> Exception:
     """The exception for a failed step: one sentence for a signal, a UserError or a system error, else the traceback.
 
     ``code``: exit code of the step's process. A signal gives a negative code, or one above 128 if reported by a shell.
+    ``peak``: largest memory of one of its processes, in bytes.
     """
     if number := -code if code < 0 else max(0, code - 128):
-        return _signalled(step, number, log)
+        return _signalled(step, number, log, peak)
     traceback = _traceback(log)
     for line in traceback:
         if "UserError: " in line:
@@ -61,12 +43,11 @@ def failure(step: str, log: Path, code: int) -> Exception:
     return StepFailed(step, "\n".join(traceback), log)
 
 
-def _signalled(step: str, number: int, log: Path) -> UserError:
+def _signalled(step: str, number: int, log: Path, peak: int) -> UserError:
     name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
     if number != signal.SIGKILL:
         return UserError(f"step '{step}'", f"ended by {name}", f"run again, it goes on where it was; the log: {log}")
-    taken = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIGABYTE  # maximum over all child processes
-    total = psutil.virtual_memory().total / GIGABYTE
+    taken, total = peak / GIGABYTE, psutil.virtual_memory().total / GIGABYTE
     return UserError(
         f"step '{step}'",
         f"killed ({name}) when its largest process had taken up to {taken:.1f} GB of this machine's {total:.1f} GB",

@@ -23,13 +23,15 @@ from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import dag
 from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.runners.display import Display
-from mmkgc.pipeline.runners.failure import StepProcess, failure
+from mmkgc.pipeline.runners.failure import failure
+from mmkgc.pipeline.runners.step_process import StepServer
 
 
-def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
+def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) -> dict[str, str]:
     """Run every step and return the URIs of the pipeline's outputs by name.
 
-    Raises UserError if the input of a step is invalid, StepFailed for other errors.
+    ``server`` starts the steps and is closed at their end; without one, it is started here. Raises UserError if the
+    input of a step is invalid, StepFailed for other errors.
     """
     settings = Settings.from_env()
     data = fingerprint(recipe.dataset) + increments.fingerprint(recipe.ingest.increments)
@@ -37,9 +39,8 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
-    with tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
+    with server or StepServer() as process, tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
         parent.log_params(recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"}))
-        process = StepProcess()
         with (
             TemporaryDirectory() as folder,
             log.open("w", encoding="utf-8", buffering=1) as file,
@@ -49,12 +50,12 @@ def run(recipe: Recipe, cache: bool = True) -> dict[str, str]:
         ):
             outputs = _run_kfp(recipe, data, code, settings.home, cache, process)
         if outputs is None:
-            raise failure(display.current, log, process.code)
+            raise failure(display.current, log, process.code, process.peak)
     return outputs
 
 
 def _run_kfp(
-    recipe: Recipe, data: str, code: str, home: Path, cache: bool, process: StepProcess
+    recipe: Recipe, data: str, code: str, home: Path, cache: bool, process: StepServer
 ) -> dict[str, str] | None:
     from kfp import local
     from kfp.local import subprocess_task_handler

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from mmkgc.components.dataset.modalities import MODALITIES
-from mmkgc.components.kge.graph import LONGEST_KEY
+from mmkgc.components.kge.vocabulary import LONGEST_KEY
 
 MAX_K = 1000
 MAX_BATCH = 1024

@@ -20,7 +20,7 @@ from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
-from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, same_but_for_form, shown
 
 ENTITIES = "entities.tsv"

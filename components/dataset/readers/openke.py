@@ -18,7 +18,7 @@ from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.raw import Card, Columns, RawGraph, Split
-from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime.errors import UserError, shown
 
 ENTITIES, RELATIONS = "entity2id.txt", "relation2id.txt"
