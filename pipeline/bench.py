@@ -65,7 +65,7 @@ def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: 
     bundles = [Bundle.load(storage.fetch(storage.uri(f"bundles/{row['bundle']}"))) for row in rows]
     models = [bundle.model for bundle in bundles]
     scorer = Ensemble(models, _guide(bundles[0]), RULE_WEIGHT) if rules else Ensemble(models)
-    row = first | {"key": key}
+    row = first | {"key": key, "digests": first["digests"] | {"ranking code": digests.of_code()}}
     if len(rows) > 1:
         row |= {"seed": [row["seed"] for row in rows], "bundle": [row["bundle"] for row in rows]}
     row |= {"seconds": round(sum(row["seconds"] for row in rows), 1), "hardware": hardware(), "dev": {"mrr": None}}
