@@ -11,9 +11,7 @@ from typing import Any
 import click
 
 from mmkgc.components.runtime.extras import required
-from mmkgc.components.runtime.settings import variable
-
-DEBUG = "MMKGC_DEBUG"
+from mmkgc.components.runtime.settings import DEBUG, variable
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from mmkgc.components.runtime.command import DEBUG
 from mmkgc.components.runtime.errors import StepFailed, UserError
 from mmkgc.components.runtime.quoting import masked, printable
+from mmkgc.components.runtime.settings import DEBUG
 
 BAD_INPUT, FAILED = 2, 1
 LONGEST, END = 1000, 300
@@ -115,6 +115,6 @@ SERVICES = (
     ("kfp", "Kubeflow Pipelines", ""),
     ("optuna.", "the search", ""),
     ("mmkgc.serving.torchserve.server.ServerError", "TorchServe", "add --debug to see the end of its log"),
-    ("serving.api.client.", "the gateway", "`mmkgc serve` starts one"),
+    ("mmkgc.serving.api.client.", "the gateway", "`mmkgc serve` starts one"),
 )
 """Package that raises an error, name of the service, and how to fix it."""
