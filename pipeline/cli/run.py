@@ -54,6 +54,8 @@ def _run(recipe: "Recipe", cache: bool, serve: bool) -> None:
     _print_data(_read(fetch(outputs["graph"]), "graph.json"))
     for warning in unusable_items(archive):
         click.secho(f"  warning: {warning}", fg="yellow")
+    for sentence in recipe.extract.random():
+        click.secho(f"  warning: {sentence}", fg="yellow")
     for line in ("", *summary.scores(_read(fetch(outputs["evaluation"]), "metrics.json"))):
         click.echo(line)
     _print_registration(_read(fetch(outputs["registration"]), "registration.json"))
