@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from class_resolver import ClassResolver
+from class_resolver.base import RegistrationNameConflict
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
@@ -38,7 +39,10 @@ class Registry(Generic[Base]):
     def _resolver(self) -> ClassResolver[Base]:
         for module in pkgutil.iter_modules(import_module(self.package).__path__):
             import_module(f"{self.package}.{module.name}")
-        found = ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
+        try:
+            found = ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
+        except RegistrationNameConflict as error:
+            raise UserError(self.package, f"two classes have one name: {error.args[0]}", "rename one") from error
         for choice in found.lookup_dict.values():
             self._check(choice, found)
         return found
@@ -78,12 +82,13 @@ class Registry(Generic[Base]):
         """What the class of this name lacks, if it is abstract; empty if there is none."""
         for found in self.base.__subclasses__():
             if self._resolver.normalize(found.__name__) == self._resolver.normalize(name) and inspect.isabstract(found):
-                return f"{found.__name__} does not define {' and '.join(sorted(found.__abstractmethods__))}"
+                missing = sorted(getattr(found, "__abstractmethods__", ()))
+                return f"{found.__name__} does not define {' and '.join(missing)}"
         return ""
 
     def resolve(self, choice: str | Mapping[str, Any]) -> dict[str, Any]:
         """Check a recipe's choice, ``name`` or ``{name: …, hyper-parameter: …}``, and fill in the defaults."""
-        given = {"name": choice} if isinstance(choice, str) else dict(choice)
+        given = {"name": choice} if isinstance(choice, str) else dict(choice) if isinstance(choice, Mapping) else {}
         if not isinstance(given.get("name"), str):
             raise ValueError(f"name the {self.kind}: one of {', '.join(self.classes())}")
         found = self.lookup(given.pop("name"))

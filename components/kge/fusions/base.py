@@ -48,6 +48,7 @@ class Space:
     """Inputs of a fusion's constructor.
 
     ``modalities``: the available ones, structure first if the model has it; ``width``: reals of one entity vector;
+    ``n_relations``: R, also with reciprocal relations, because a fusion gets the ids of the triples' own relations;
     ``raw_widths``: reals of each modality's raw features; ``features``: the raw features; ``triples`` ``[T, 3]``: the
     train triples; ``interaction``: the model's; ``contexts``: further vectors from the entity encoder. There are
     no features and no triples if parts are only checked for compatibility.
@@ -66,12 +67,14 @@ class Space:
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
-    ``modalities``: those that it uses. Those in ``unprojected`` are raw features, which the fusion projects itself
-    instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views of a ``relational``
-    fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the embeddings; all-entity scores
-    are then computed relation by relation.
+    ``modalities``: those that it uses of the ``available`` ones. Those in ``unprojected`` are raw features, which the
+    fusion projects itself instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views
+    of a ``relational`` fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the
+    embeddings; all-entity scores are then computed relation by relation. ``reads_features``: whether it uses any
+    features, if there are some.
     """
 
+    reads_features: ClassVar[bool] = True
     unprojected: frozenset[str] = frozenset()
     fitted: ClassVar[tuple[str, ...]] = ()  # beginnings of the names of parameters and buffers that ``fit`` sets
     separate = False  # whether each term has a separate loss (an ensemble)
@@ -79,7 +82,8 @@ class Fusion(nn.Module, ABC):
 
     def __init__(self, space: Space) -> None:
         super().__init__()
-        self.modalities, self.width = space.modalities, space.width
+        self.modalities = self.available = space.modalities
+        self.width = space.width
 
     def use(self, *features: str) -> None:
         """Use only structure and these features; raises ``ValueError`` if the entities have no such features."""
@@ -109,7 +113,11 @@ class Fusion(nn.Module, ABC):
         return total(term.weighed(score) for term, score in zip(terms, scores, strict=True))
 
     def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
-        """Further views ``[..., e]`` in addition to the modalities themselves."""
+        """Further views ``[..., e]`` in addition to the modalities themselves.
+
+        ``relations`` ``[...]``: ids, which broadcast, in a ``relational`` fusion; sometimes None in any other. The
+        vectors of relations that the fusion needs are its own parameters.
+        """
         return {}
 
     def views(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
@@ -127,11 +135,18 @@ class Fusion(nn.Module, ABC):
         return None
 
     def auxiliary(self, modal: ModalityEmbeddings) -> dict[str, Tensor]:
-        """Weighted auxiliary losses (scalars, by name) of the entities of a batch."""
+        """Weighted auxiliary losses (scalars, by name) of the encoded entities: a batch's with its negatives', or all.
+
+        They must be finite, also if none of the entities has a modality.
+        """
         return {}
 
     def begin_epoch(self, epoch: int, epochs: int, entities: EntityEncoder) -> None:
         """Called before epoch ``epoch`` (from 0) of ``epochs``; ``entities`` gives the embeddings of any of them."""
+
+    def selectable(self, epoch: int, epochs: int) -> bool:
+        """Whether the model after epoch ``epoch`` (from 0) may be selected; patience counts only such epochs."""
+        return True
 
     def fit(self, score_terms: ScoreTerms, triples: Tensor) -> None:
         """Fit parameters on the development ``triples[V, 3]`` after training, such as weights of terms.
