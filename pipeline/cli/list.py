@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:
-    """Show what a recipe can name: recipes, modalities, encoders, and the parts of a model and of its training.
+    """Show what a recipe can name: recipes, systems, modalities, encoders, and the parts of a model and its training.
 
-    With KIND, show that kind alone, with every hyper-parameter and its default.
+    With KIND, show that kind alone, with every hyper-parameter and its default; of a system its paper, what it needs
+    and its recipes.
     """
     kinds = _kinds()
     if kind is not None and not any(_names(kind, name) for name in kinds):
@@ -38,10 +39,38 @@ def _kinds() -> "dict[str, list[Entry]]":
 
     recipes = [Entry(name, summary, {}) for name, summary in composition.summaries().items()]
     found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
-    encoding = [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
+    encoding = [
+        Entry(name, _summary(cls), {"modality": cls.modality} | _defaults(cls.Config)) for name, cls in found.items()
+    ]
     kge = {_plural(kind): entries for kind, entries in listing().items()}
     modalities = [Entry(name, _summary(type(found)), _described(found)) for name, found in MODALITIES.items()]
-    return {"recipes": recipes, "modalities": modalities, "encoders": encoding, **kge}
+    systems = [
+        Entry(name, composition.summary(name), _of_system(name)) for name in composition.stems(composition.SYSTEMS)
+    ]
+    studies = [Entry(name, *_of_study(name)) for name in composition.stems(composition.STUDIES)]
+    return {
+        "recipes": recipes,
+        "systems": systems,
+        "studies": studies,
+        "modalities": modalities,
+        "encoders": encoding,
+        **kge,
+    }
+
+
+def _of_system(name: str) -> dict[str, Any]:
+    from mmkgc.pipeline import systems
+
+    about = systems.about(name)
+    return {"paper": about.reference, "needs": about.needs, "recipes": ", ".join(systems.recipes_of(name))}
+
+
+def _of_study(name: str) -> tuple[str, dict[str, Any]]:
+    from mmkgc.pipeline.studies import config
+
+    study = config.load(name)[1]
+    shown = {"systems": ", ".join(study.systems), "values": ", ".join(map(str, filter(None, study.values)))}
+    return study.about, {key: text for key, text in shown.items() if text} | {"measures": ", ".join(study.measure)}
 
 
 def _described(modality: "Modality") -> dict[str, Any]:
@@ -60,7 +89,7 @@ def _summary(found: type) -> str:
 
 def _defaults(config: Any) -> dict[str, Any]:
     return {
-        name: "(required)" if field.is_required() else field.default
+        name: "(required)" if field.is_required() else field.get_default(call_default_factory=True)
         for name, field in config.model_fields.items()
         if name != "encoder"
     }

@@ -63,8 +63,8 @@ def test_another_entity_encoder_leaves_the_rest_of_the_model():
 REFUSED = {
     "a loop": ("base: mine.yaml\ndataset: countries\n", "builds on itself"),
     "an unknown base": ("base: contries\n", "mine.yaml, base: no recipe 'contries' — did you mean 'countries'?"),
-    "a base that is not there": ("base: other.yaml\n", "other.yaml: this recipe cannot be read"),
-    "no dataset": ("base: adamf\n", "mine.yaml, dataset: field required"),
+    "a base that is not there": ("base: other.yaml\n", "mine.yaml, base: there is no file 'other.yaml' beside it"),
+    "no dataset": ("base: adamf\n", "mine.yaml, dataset: the key 'dataset' is missing"),
     "a bad value of its own": ("base: countries\ntrain:\n  epochs: 0\n", "mine.yaml, line 3, train.epochs"),
     "for, outside a system": ("base: countries\nfor: {countries: {}}\n", "mine.yaml, line 2, for: unknown key"),
 }
