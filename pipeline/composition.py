@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from mmkgc.components.runtime import yaml_text
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.pipeline.renamed import current
 
@@ -109,11 +110,12 @@ def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
 def parse(text: str, where: object) -> Any:
     """Parse YAML text. Raises UserError for invalid text, and for values that the parser cannot represent."""
     try:
-        return yaml.safe_load(text)
+        return yaml_text.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark and "\n" in text else str(where)
-        raise UserError(place, "not valid YAML", str(getattr(error, "problem", None) or error)) from error
+        told = [getattr(error, part, None) for part in ("context", "problem")]
+        raise UserError(place, "not valid YAML", ", ".join(filter(None, told)) or str(error).split("\n")[0]) from error
     except (ValueError, RecursionError, TypeError) as error:  # 5,000 digits, thousands of brackets, a list as a key
         raise UserError(where, "not valid YAML", str(error)) from error
 
@@ -147,6 +149,10 @@ def _base(name: Any, path: Path, above: tuple[Path, ...]) -> Composed:
     if not isinstance(name, str):
         raise UserError(f"{path}, base", f"{name!r} is no name of a recipe", "name recipes, or YAML files beside it")
     if name.endswith((".yaml", ".yml")):
+        if not (path.parent / name).is_file():
+            raise UserError(
+                f"{path}, base", f"there is no file '{name}' beside it", "correct the name, or add the file"
+            )
         return from_file(path.parent / name, (*above, path))
     if found := bundled(name):
         return found
@@ -157,7 +163,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(path, "this recipe cannot be read", str(error.strerror)) from error
+        what = f"this recipe cannot be read ({error.strerror})"
+        raise UserError(path, what, "let the user of mmkgc read it") from error
     except UnicodeDecodeError as error:
         raise UserError(path, f"byte {error.start + 1} is not UTF-8", "save the recipe as UTF-8") from error
     values = parse(text, path)

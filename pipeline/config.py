@@ -19,7 +19,7 @@ from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.register.config import RegisterConfig
 from mmkgc.components.runtime.errors import UserError, did_you_mean
-from mmkgc.components.runtime.names import NAME, Name, name_of
+from mmkgc.components.runtime.names import NAME, Name, Place, name_of
 from mmkgc.components.runtime.quoting import masked, printable
 from mmkgc.components.runtime.settings import SCHEME
 from mmkgc.components.search.config import SearchConfig
@@ -34,9 +34,16 @@ __all__ = ["Recipe", "load", "names"]
 log = logging.getLogger(__name__)
 
 DEFAULT = "default"
+PLAIN = {
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys belongs here"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list belongs here"),
+    "string_type": "text belongs here (a number as text is written in quotes)",
+}
+"""Words for pydantic's kinds of errors whose own messages speak of Python."""
 LONGEST = 200
 """Maximum characters of a setting in an error message."""
 SCHEMES = ("s3", "file")
+SUFFIXES = (".yaml", ".yml")
 SUPPORTED = "download it first and give its folder; what the store holds is read from s3:// and file://"
 
 
@@ -46,7 +53,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name = Field(description="Names the MLflow experiment and the model.")
-    dataset: str = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
+    dataset: Place = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
     ingest: IngestConfig = IngestConfig()
     extract: ExtractConfig = ExtractConfig()
     search: SearchConfig = SearchConfig()
@@ -60,13 +67,13 @@ class Recipe(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _can_be_opened(cls, dataset: str) -> str:
-        """Reject empty names and unsupported URL schemes, and expand ``~``."""
+        """Reject empty names and unsupported URL schemes."""
         if not dataset.strip():
             raise ValueError("name a dataset, or give the path of its folder")
         scheme, separator, _ = dataset.partition(SCHEME)
         if separator and scheme not in SCHEMES:
             raise ValueError(f"datasets are not read from {printable(scheme)}:// — {SUPPORTED}")
-        return dataset if separator else os.path.expanduser(dataset)
+        return dataset
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
@@ -110,10 +117,12 @@ def _changed(raw: dict[str, Any], sources: Sequence[Path], settings: Sequence[st
 def _found(recipe_or_dataset: str) -> tuple[dict[str, Any], tuple[Path, ...], str]:
     """Values of the recipe, its source files, and the name of the folder or file if the run is named after it."""
     path = Path(os.path.expanduser(recipe_or_dataset))
-    if recipe_or_dataset and path.is_dir():
+    if recipe_or_dataset and os.path.isdir(path):  # unlike Path.is_dir, False for a name that no file can have
         found, called = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml"), path.resolve().name.lower()
         return found.values | {"name": name_of(called), "dataset": str(path.resolve())}, found.files, called
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+    if os.path.isfile(path) and path.suffix.lower() not in SUFFIXES:
+        raise UserError(path, "the name of a recipe file ends in .yaml or .yml", "rename it, or name another")
+    if not os.path.isfile(path):
         found = _bundled(recipe_or_dataset)
         return {"name": found.name} | found.values, found.files, ""
     found = composition.from_file(path)
@@ -164,6 +173,8 @@ def _validate(raw: dict[str, Any], unset: dict[str, Any], sources: Sequence[Path
         more = f" (and {rest} more)" if rest else ""
         if error["type"] == "extra_forbidden":
             allowed = _fields(path[:-1])
+            if path[-1] in allowed:  # of another member of the union
+                raise UserError(where, f"the chosen class has no '{path[-1]}'{more}", "see `mmkgc list`") from failure
             raise UserError(
                 where, f"unknown key{more}", did_you_mean(path[-1], allowed) if allowed else ""
             ) from failure
@@ -171,7 +182,9 @@ def _validate(raw: dict[str, Any], unset: dict[str, Any], sources: Sequence[Path
             about = error["ctx"]
             what = f"no {about['discriminator'].strip(chr(39))} is called '{about['tag']}'{more}"
             raise UserError(where, what, did_you_mean(about["tag"], _words(about["expected_tags"]))) from failure
-        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "missing":
+            raise UserError(where, f"the key '{'.'.join(path)}' is missing{more}", "add it") from failure
+        message = PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ")
         raise UserError(where, f"{message[0].lower()}{message[1:]}{more}") from failure
 
 

@@ -13,6 +13,7 @@ from mmkgc.components.evaluate.gallery import draw
 from mmkgc.components.evaluate.labelled import write_labelled
 from mmkgc.components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
 from mmkgc.components.evaluate.negatives import Blob, negatives
+from mmkgc.components.evaluate.reliability import Reliability
 from mmkgc.components.evaluate.report import Block, html, markdown
 from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.evaluate.summary import blocks
@@ -72,19 +73,22 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path, blo
     """
     model, graph = bundle.model.freeze(), mmkg.graph
     masks = entity_masks(mmkg, model)
-    prediction = link_prediction(model, graph, masks, config)
+    texts = model.entities.raw("textual") if "textual" in model.entities.modalities else None
+    prediction = link_prediction(model, graph, masks, texts, config)
     held_out = len(graph.valid) and not bundle.config.get("refit")  # a refitted model was trained on these triples
     labelled = labelled_splits(model, graph, config.seed)
+    reliability = Reliability.of(bundle, graph) if bundle.calibration and len(graph.test) else None
     results = prediction.summary | {
         "protocol": _with_epoch(prediction.summary["protocol"], bundle),
         "classification": classify(labelled, len(graph.relations)) if held_out else None,
         "calibration": bundle.calibration,
+        "reliability": reliability and reliability.summary,
         "missing": missing_curve(model, graph, config.missing, config.seed) if held_out else [],
         "dataset": _dataset(mmkg),
     }
     answers = completions(model.freeze(), graph, config.completions, config.answers)
     looked = list(negatives(bundle, mmkg, blob, folder / "figures"))
-    _write(folder, mmkg, bundle, prediction, labelled, results, answers, looked)
+    _write(folder, mmkg, bundle, prediction, labelled, reliability, results, answers, looked)
     return results
 
 
@@ -94,6 +98,7 @@ def _write(
     bundle: Bundle,
     prediction: LinkPrediction,
     labelled: LabelledSplits,
+    reliability: Reliability | None,
     results: dict[str, Any],
     answers: list[dict[str, Any]],
     looked: list[Block],
@@ -102,7 +107,7 @@ def _write(
     write_json(folder / "completions.json", answers)
     write_queries(prediction, mmkg.graph, folder / "ranks.parquet")
     write_labelled(labelled, mmkg.graph, folder / "classification.parquet")
-    drawn = draw(bundle, mmkg, prediction, labelled.test, results, folder / "figures")
+    drawn = draw(bundle, mmkg, prediction, reliability, results, folder / "figures")
     title = f"{mmkg.info.get('name', 'graph')}: evaluation on the test split"
     content = [*blocks(results, answers, drawn, bundle), *looked]
     write_text(folder / "report.md", markdown(title, content, folder))
@@ -126,6 +131,10 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
         f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")
     }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
+    if results["reliability"]:
+        named["calibration/expected_error"] = results["reliability"]["expected_error"]
+    if results["nearest"]:
+        named["baseline/nearest_text/mrr"] = results["nearest"]["both"]["mrr"]
     named |= {f"{prefix}/{row['value']}/mrr": row["both"]["mrr"] for row in results["slices"]["category"]}
     classification = (results["classification"] or {}).get("standard", {})
     return named | {f"classification/{name}": value for name, value in classification.items()}

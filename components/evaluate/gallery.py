@@ -10,23 +10,22 @@ from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.evaluate import figures
 from mmkgc.components.evaluate.diagnostics import embedding_points, mapped_entities, relation_shares
 from mmkgc.components.evaluate.link_prediction import LinkPrediction
+from mmkgc.components.evaluate.reliability import Reliability
 from mmkgc.components.evaluate.report import Figure as ReportFigure
 from mmkgc.components.evaluate.slices import entity_masks, in_order
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.calibration import probability
-from mmkgc.components.kge.evaluation.classification import LabelledTriples
 
 
 def draw(
     bundle: Bundle,
     mmkg: MMKG,
     prediction: LinkPrediction,
-    test: LabelledTriples,
+    reliability: Reliability | None,
     results: dict[str, Any],
     folder: Path,
 ) -> list[ReportFigure]:
     """Draw all figures that apply to this model and graph into ``folder``."""
-    drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(bundle, test)]
+    drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(reliability)]
     return [ReportFigure(figures.save(figure, folder / f"{name}.png"), caption) for name, figure, caption in drawn]
 
 
@@ -56,9 +55,7 @@ def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator
     yield "embeddings", figures.embedding_map(points, kinds), "Entities by modality (first two principal components)"
 
 
-def _calibration(bundle: Bundle, test: LabelledTriples) -> Iterator[tuple[str, Figure, str]]:
-    if bundle.calibration:
-        probabilities = probability(bundle.calibration, test.scores).numpy()
-        figure = figures.calibration_curve(probabilities, test.labels.numpy())
-        caption = "Calibrated probabilities on test triples and one plausible corruption of each"
-        yield "calibration", figure, caption
+def _calibration(found: Reliability | None) -> Iterator[tuple[str, Figure, str]]:
+    if found:
+        figure = figures.calibration_curve(found.probabilities, found.right, found.summary["expected_error"])
+        yield "calibration", figure, "Probabilities of the ten best unknown answers to each test query"

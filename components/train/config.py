@@ -70,7 +70,7 @@ class TrainConfig(BaseModel):
         20.0, ge=0, description="time between checkpoints, from which a killed run continues"
     )
     calibration: Method | None = Field(
-        "platt", description="map from scores to probabilities, fitted on the development split; null: none"
+        "platt", description="map from scores to probabilities, fitted on answers to development queries; null: none"
     )
     ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights, which are evaluated and kept")
     device: Literal["auto", "cpu", "cuda"] = "auto"

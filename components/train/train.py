@@ -102,7 +102,8 @@ def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, A
     if config.calibration is None or not len(graph.valid):
         return None
     sizes = len(graph.entities), len(graph.relations)
-    return calibrate(model, graph.train, graph.valid, *sizes, config.calibration, config.seed)
+    device = next(model.parameters()).device
+    return calibrate(model, graph.train.to(device), graph.valid.to(device), *sizes, config.calibration)
 
 
 def digest_in(uri: str) -> str:

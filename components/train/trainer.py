@@ -78,8 +78,9 @@ class Trainer:
         self.dev_known = KnownTriples(graph.selection_triples.to(self.device), *sizes)
         ones = torch.ones(len(self.triples), device=self.device)
         self.weights = _subsampling(self.triples, sizes[1]) if self.config.subsampling else ones
-        grouped = issubclass(LOSSES.lookup(self.config.loss["name"]), GroupedLoss)
-        self.queries = QueryGroups(self.triples, sizes[1]) if grouped else None
+        self.loss = LOSSES.create(self.config.loss)
+        loss = self.loss
+        self.queries = QueryGroups(self.triples, sizes[1], loss.answers) if isinstance(loss, GroupedLoss) else None
         self.batches = ceil(len(self.queries or self.triples) / self.config.batch_size)
 
     def _build(self, features: Mapping[str, Features]) -> None:
@@ -89,7 +90,6 @@ class Trainer:
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
         self.model = Model(config.model, len(graph.relations), used, seen, graph.train).to(self.device)
         self.losses = compiled(batch_losses, config.compile, self.device)
-        self.loss = LOSSES.create(config.loss)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
         context = Context(self.model, graph, self.train_known, self.draws, self.loss, used)
         self.sampler = SAMPLERS.create(config.negatives, context).to(self.device) if config.negatives else None

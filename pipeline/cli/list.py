@@ -39,7 +39,9 @@ def _kinds() -> "dict[str, list[Entry]]":
 
     recipes = [Entry(name, summary, {}) for name, summary in composition.summaries().items()]
     found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
-    encoding = [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
+    encoding = [
+        Entry(name, _summary(cls), {"modality": cls.modality} | _defaults(cls.Config)) for name, cls in found.items()
+    ]
     kge = {_plural(kind): entries for kind, entries in listing().items()}
     modalities = [Entry(name, _summary(type(found)), _described(found)) for name, found in MODALITIES.items()]
     systems = [
@@ -87,7 +89,7 @@ def _summary(found: type) -> str:
 
 def _defaults(config: Any) -> dict[str, Any]:
     return {
-        name: "(required)" if field.is_required() else field.default
+        name: "(required)" if field.is_required() else field.get_default(call_default_factory=True)
         for name, field in config.model_fields.items()
         if name != "encoder"
     }

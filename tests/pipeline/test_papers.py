@@ -1,4 +1,4 @@
-"""The papers' recipes: a dataset and a system each."""
+"""The papers' recipes and our presets: a dataset and a system each."""
 
 from itertools import product
 
@@ -23,8 +23,9 @@ from mmkgc.pipeline.runners import local
 
 DATASETS = {"db15k": "DB15K", "mkg-w": "MKG-W", "mkg-y": "MKG-Y"}
 SYSTEMS = composition.stems(composition.SYSTEMS)
+PRESETS = composition.stems(composition.PRESETS)
 BY_SAMPLER = ["cake", "eans", "igan", "kbgan", "mmrns", "ns-kge", "nscaching", "sans"]
-NAMES = [f"{dataset}-{system}" for dataset, system in product(DATASETS, SYSTEMS)]
+NAMES = [f"{dataset}-{system}" for dataset, system in product(DATASETS, [*SYSTEMS, *PRESETS])]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def _keys(letter, count):
 def test_all_of_them_are_there_and_listed_by_system():
     assert set(NAMES) <= set(config.names())
     listed = CliRunner().invoke(list_, ["recipes"], catch_exceptions=False).output
-    assert all(f"{{db15k,mkg-w,mkg-y}}-{system}" in listed for system in SYSTEMS)
+    assert all(f"{{db15k,mkg-w,mkg-y}}-{system}" in listed for system in [*SYSTEMS, *PRESETS])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -53,7 +53,8 @@ def test_a_run_shows_a_line_a_step_metrics_and_the_answers_of_torchserve(first_r
     )
     assert "relation popularity" in first_run.stdout
     assert "TorchServe is up" in first_run.stdout
-    assert first_run.stdout.count("← gold") == 3
+    assert first_run.stdout.count("✓ the fact that was held out") == 5
+    assert "nearest text" in first_run.stdout
     assert "TorchServe stopped." in first_run.stdout
 
 

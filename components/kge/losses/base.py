@@ -36,7 +36,9 @@ class AllEntityLoss(Loss):
 
 
 class GroupedLoss(Loss):
-    """A loss of the scores of all entities for distinct queries, each with all its train answers."""
+    """A loss of the scores of all entities for distinct queries, each with up to ``answers`` of its train answers."""
+
+    answers: int
 
     @abstractmethod
     def __call__(self, scores: Tensor, rows: Tensor, gold: Tensor) -> Tensor:

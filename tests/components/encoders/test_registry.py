@@ -8,6 +8,7 @@ from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.encoders.base import Encoder
 from mmkgc.components.encoders.registry import configs, create, encoders, recreate
 from mmkgc.components.encoders.sbert import SBERT
+from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.runtime.errors import UserError
 
 
@@ -17,7 +18,7 @@ class Recipe(BaseModel):
 
 
 def test_files_of_the_folder_are_found() -> None:
-    assert {encoder.__name__ for encoder in encoders} >= {"BEiT", "HFText", "HFVision", "Literals", "SBERT", "VGG16"}
+    assert {encoder.__name__ for encoder in encoders} >= {"BEiT", "EfficientNetLite0", "Literals", "SBERT", "VGG16"}
 
 
 @pytest.mark.parametrize("encoder", encoders)
@@ -35,8 +36,8 @@ def test_a_recipe_names_an_encoder_and_survives_json() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"encoder": "vgg19"}, "'beit', 'hfvision', 'vgg16'"),
-        ({"encoder": "sbert"}, "'beit', 'hfvision', 'vgg16'"),
+        ({"encoder": "vgg19"}, "'beit', 'efficientnetlite0', 'hfvision', 'vgg16'"),
+        ({"encoder": "sbert"}, "'beit', 'efficientnetlite0', 'hfvision', 'vgg16'"),
         ({"encoder": "vgg16", "sed": 1}, "sed"),
         ({"encoder": "beit", "pooling": "max"}, "'cls' or 'mean'"),
     ],
@@ -44,6 +45,12 @@ def test_a_recipe_names_an_encoder_and_survives_json() -> None:
 def test_wrong_names_and_values_are_refused(wrong: dict, told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Recipe.model_validate({"visual": wrong})
+
+
+def test_an_encoder_is_chosen_by_its_name_in_any_spelling() -> None:
+    chosen = ExtractConfig.model_validate({"textual": "SBERT", "visual": {"encoder": "VGG-16", "seed": 2}})
+    exact = {"textual": {"encoder": "sbert"}, "visual": {"encoder": "vgg16", "seed": 2}}
+    assert chosen == ExtractConfig.model_validate(exact)
 
 
 def test_imported_vectors_have_no_encoder() -> None:
