@@ -10,6 +10,7 @@ import click
 
 from mmkgc.components.runtime.errors import printable
 from mmkgc.components.runtime.processes import Stopped, supervised
+from mmkgc.pipeline.cli.recipe import recipe_argument
 
 if TYPE_CHECKING:
     from mmkgc.pipeline.config import Recipe
@@ -19,7 +20,7 @@ ASKED, SHOWN = 100, 5
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. train.epochs=5."
 )

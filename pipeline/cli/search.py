@@ -4,9 +4,11 @@ import os
 
 import click
 
+from mmkgc.pipeline.cli.recipe import recipe_argument
+
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @click.option("--trials", type=click.IntRange(1), help="Trials of the study (default: the recipe's).")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes that train at the same time (default: the recipe's)."
