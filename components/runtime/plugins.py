@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from class_resolver import ClassResolver
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
 
-from mmkgc.components.runtime.errors import did_you_mean
+from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 Base = TypeVar("Base")
 
@@ -38,7 +38,23 @@ class Registry(Generic[Base]):
     def _resolver(self) -> ClassResolver[Base]:
         for module in pkgutil.iter_modules(import_module(self.package).__path__):
             import_module(f"{self.package}.{module.name}")
-        return ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
+        found = ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
+        for choice in found.lookup_dict.values():
+            self._check(choice, found)
+        return found
+
+    def _check(self, choice: type[Base], found: ClassResolver[Base]) -> None:
+        """Raise UserError for a class that a recipe could not name, or whose hyper-parameters it could not set."""
+        module, name = choice.__module__.rpartition(".")[2], found.normalize(choice.__name__)
+        others = [other.__name__ for other in found.lookup_dict.values() if other.__module__ == choice.__module__]
+        if len(others) > 1:
+            raise UserError(f"{module}.py", f"it defines {' and '.join(sorted(others))}", "make one file of each")
+        if found.normalize(module) != name:
+            raise UserError(f"{module}.py", f"it defines {choice.__name__}", f"name the file {name}.py")
+        for parameter in _hyper_parameters(choice):
+            if inspect.Parameter.empty in (parameter.annotation, parameter.default):
+                what = f"the hyper-parameter '{parameter.name}' of {choice.__name__} lacks a type or a default"
+                raise UserError(f"{module}.py", what, "give it both")
 
     def _is_no_choice(self, found: type) -> bool:
         """Whether a class is abstract or defined in another package."""
@@ -52,8 +68,18 @@ class Registry(Generic[Base]):
         """The class called ``name``; ``ValueError`` with the nearest name if there is none."""
         found = self._resolver.lookup_dict.get(self._resolver.normalize(name))
         if found is None:
-            raise ValueError(f"unknown {self.kind} '{name}' — {did_you_mean(name, self.classes())}")
+            raise ValueError(f"unknown {self.kind} '{name}' — {self._unfinished(name) or self._nearest(name)}")
         return found
+
+    def _nearest(self, name: str) -> str:
+        return did_you_mean(name, self.classes())
+
+    def _unfinished(self, name: str) -> str:
+        """What the class of this name lacks, if it is abstract; empty if there is none."""
+        for found in self.base.__subclasses__():
+            if self._resolver.normalize(found.__name__) == self._resolver.normalize(name) and inspect.isabstract(found):
+                return f"{found.__name__} does not define {' and '.join(sorted(found.__abstractmethods__))}"
+        return ""
 
     def resolve(self, choice: str | Mapping[str, Any]) -> dict[str, Any]:
         """Check a recipe's choice, ``name`` or ``{name: …, hyper-parameter: …}``, and fill in the defaults."""
@@ -88,13 +114,15 @@ class Registry(Generic[Base]):
 
 def hyper_parameters(found: type) -> type[BaseModel]:
     """The pydantic model of a class's keyword-only constructor arguments."""
-    parameters = inspect.signature(found, eval_str=True).parameters.values()
     fields: dict[str, Any] = {
-        parameter.name: (parameter.annotation, parameter.default)
-        for parameter in parameters
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        parameter.name: (parameter.annotation, parameter.default) for parameter in _hyper_parameters(found)
     }
     return create_model(found.__name__, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+
+
+def _hyper_parameters(found: type) -> list[inspect.Parameter]:
+    parameters = inspect.signature(found, eval_str=True).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _name(found: type) -> str:

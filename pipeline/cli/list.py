@@ -113,8 +113,10 @@ def _defaults(config: Any) -> dict[str, Any]:
 
 
 def _names(given: str, kind: str) -> bool:
-    """Whether ``given`` is the plural ``kind`` or its singular."""
-    return given in (kind, kind.removesuffix("s"), kind.removesuffix("es"))
+    """Whether ``given`` is the plural ``kind`` or its singular, also with hyphens, or the recipe's key of the kind."""
+    if given == "negatives":
+        return kind == "samplers"
+    return given.replace("-", " ") in (kind, kind.removesuffix("s"), kind.removesuffix("es"))
 
 
 def _plural(kind: str) -> str:

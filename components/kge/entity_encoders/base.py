@@ -106,7 +106,9 @@ class EntityEncoder(nn.Module, ABC):
     def attach(self, interaction: Interaction, relations: nn.ParameterDict, name: str) -> None:
         """Receive the model's interaction and tables of relation vectors; that of structural terms is ``name``.
 
-        They belong to the model: an encoder whose messages need them must not register them as its own.
+        They belong to the model: an encoder whose messages need them must not register them as its own, so it keeps
+        them in a tuple, as ``graph_context.py`` does. The default ignores them. Relation vectors of an encoder's own
+        are parameters of the encoder's width e.
         """
 
     @property
@@ -136,4 +138,4 @@ class EntityEncoder(nn.Module, ABC):
 
     @abstractmethod
     def structural_table(self) -> Tensor | None:
-        """The parameter ``[N, e]`` of structural vectors; None in a model without structure."""
+        """The parameter ``[N, e]`` of structural vectors, before any message; None in a model without structure."""

@@ -6,17 +6,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityData, EntityEncoder, ModalityEmbeddings
-from mmkgc.components.kge.entity_encoders.edges import remaining
-from mmkgc.components.kge.entity_encoders.table import Table
-from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.graph_encoder import GraphEncoder
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.kge.interactions.ote import OTE
 from mmkgc.components.kge.kernels.rows import share, take
 
 
-class GraphContext(EntityEncoder):
+class GraphContext(GraphEncoder):
     """As ``table``, with positions of an entity as head and as tail, predicted from its train triples.
 
     The context of GC-OTE (Tang et al. 2020): ``tail_context`` is the mean of f_r'(h') over the triples (h', r', e) and
@@ -26,12 +24,6 @@ class GraphContext(EntityEncoder):
     """
 
     contexts = ("head_context", "tail_context")
-
-    def __init__(self, data: EntityData) -> None:
-        super().__init__()
-        self.table, self.n_relations = Table(data), data.n_relations
-        self.triples: Tensor
-        self.register_buffer("triples", torch.unique(data.triples, dim=0), persistent=False)
 
     @classmethod
     def incompatibility(cls, structure: bool, interaction: Interaction | None = None) -> str | None:
@@ -44,17 +36,8 @@ class GraphContext(EntityEncoder):
     def attach(self, interaction: Interaction, relations: nn.ParameterDict, name: str) -> None:
         self._moves = (interaction, relations, name)  # in a tuple, to avoid registering parts of the model
 
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.table.modalities
-
-    def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
-        everyone = self.table.encode()
+    def passed(self, everyone: ModalityEmbeddings, triples: Tensor, ids: Tensor | None) -> ModalityEmbeddings:
         structure = share(everyone[STRUCTURE])
-        triples = remaining(self.triples, without, len(self), self.n_relations)
         wanted = torch.zeros(len(self), dtype=torch.bool, device=triples.device)
         wanted[slice(None) if ids is None else ids] = True
         ote = self._moves[0]
@@ -63,18 +46,11 @@ class GraphContext(EntityEncoder):
             "head_context": self._mean(structure, triples[wanted[triples[:, HEAD]]], HEAD, TAIL, ote.back),
             "tail_context": self._mean(structure, triples[wanted[triples[:, TAIL]]], TAIL, HEAD, ote.forth),
         }
-        whole = _with(replace(everyone, vectors=everyone.vectors | {STRUCTURE: structure}), found)
-        return whole if ids is None else whole.rows(ids)
+        return _with(replace(everyone, vectors=everyone.vectors | {STRUCTURE: structure}), found)
 
     def encode_new(self, features: Mapping[str, Tensor]) -> ModalityEmbeddings:
         new = self.table.encode_new(features)
         return _with(new, dict.fromkeys(self.contexts, new[STRUCTURE]))
-
-    def raw(self, modality: str) -> Features:
-        return self.table.raw(modality)
-
-    def structural_table(self) -> Tensor | None:
-        return self.table.structural_table()
 
     def _mean(
         self, structure: Tensor, triples: Tensor, ours: int, theirs: int, move: Callable[[Tensor, Tensor], Tensor]

@@ -1,6 +1,5 @@
 """LAFA's aggregation over neighbours."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -8,16 +7,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmkgc.components.kge.entity_encoders.base import EntityData, EntityEncoder, ModalityEmbeddings
-from mmkgc.components.kge.entity_encoders.edges import both_ways, remaining, softmax_of
-from mmkgc.components.kge.entity_encoders.table import Table
-from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.entity_encoders.base import EntityData, ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.edges import softmax_of
+from mmkgc.components.kge.entity_encoders.graph_encoder import GraphEncoder
 from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.kge.kernels.rows import share, take
 from mmkgc.components.kge.tensors import random_vectors
 
 
-class LAFA(EntityEncoder):
+class LAFA(GraphEncoder):
     """Aggregates each modality's vectors over neighbours in the train graph, weighted by entity and link.
 
     A **re-implementation** of the link-aware aggregation of LAFA (Shang et al. 2024) from its description; the exact
@@ -33,45 +31,23 @@ class LAFA(EntityEncoder):
         *,
         dropout: Annotated[float, Field(ge=0, lt=1, description="share of message coordinates dropped")] = 0.1,
     ) -> None:
-        super().__init__()
-        self.table, self.n_relations = Table(data), data.n_relations
+        super().__init__(data)
         gathered = [m for m in self.table.modalities if m not in data.unprojected]
         rows, e = 2 * data.n_relations, data.width
         self.links = nn.ParameterDict({m: nn.Parameter(e**0.5 * random_vectors(rows, e)) for m in gathered})
         self.messages = nn.ModuleDict({m: nn.Linear(e, e, bias=False) for m in gathered})
         self.dropout = nn.Dropout(dropout)
-        self.triples: Tensor
-        self.register_buffer("triples", torch.unique(data.triples, dim=0), persistent=False)
 
     @classmethod
     def incompatibility(cls, structure: bool, interaction: Interaction | None = None) -> str | None:
         return None
 
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.table.modalities
-
-    def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
-        everyone = self.table.encode()
-        triples = remaining(self.triples, without, len(self), self.n_relations)
-        edges = both_ways(triples, ids, len(self), self.n_relations)
+    def passed(self, everyone: ModalityEmbeddings, triples: Tensor, ids: Tensor | None) -> ModalityEmbeddings:
+        edges = self.edges(triples, ids)
         changed = {
             m: self._gathered(m, share(everyone[m]), edges[:, everyone.present[m][edges[0]]]) for m in self.links
         }
-        whole = replace(everyone, vectors=everyone.vectors | changed)
-        return whole if ids is None else whole.rows(ids)
-
-    def encode_new(self, features: Mapping[str, Tensor]) -> ModalityEmbeddings:
-        return self.table.encode_new(features)
-
-    def raw(self, modality: str) -> Features:
-        return self.table.raw(modality)
-
-    def structural_table(self) -> Tensor | None:
-        return self.table.structural_table()
+        return replace(everyone, vectors=everyone.vectors | changed)
 
     def _gathered(self, modality: str, vectors: Tensor, edges: Tensor) -> Tensor:
         """``vectors[N, e]`` with the messages of their neighbours; ``edges[3, E]``: sources, links and targets."""

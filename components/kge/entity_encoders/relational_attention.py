@@ -1,6 +1,5 @@
 """A graph encoder: relation-aware attention over an entity's neighbours."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -9,16 +8,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityData, EntityEncoder, ModalityEmbeddings
-from mmkgc.components.kge.entity_encoders.edges import both_ways, remaining, softmax_of
-from mmkgc.components.kge.entity_encoders.table import Table
-from mmkgc.components.kge.features import Features
-from mmkgc.components.kge.interactions.base import Interaction
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE, EntityData, ModalityEmbeddings
+from mmkgc.components.kge.entity_encoders.edges import softmax_of
+from mmkgc.components.kge.entity_encoders.graph_encoder import GraphEncoder
 from mmkgc.components.kge.kernels.rows import share, take
 from mmkgc.components.kge.tensors import random_vectors
 
 
-class RelationalAttention(EntityEncoder):
+class RelationalAttention(GraphEncoder):
     """Aggregates structural vectors over neighbours in the train graph, weighted by entity and relation.
 
     e'_i = e_i + dropout(Σ_{(j, r) → i} α_ijr m_jr), m_jr = W (e_j ∘ ρ_r), α = softmax over i's edges of
@@ -35,43 +32,17 @@ class RelationalAttention(EntityEncoder):
         dropout: Annotated[float, Field(ge=0, lt=1, description="share of message coordinates dropped")] = 0.1,
         slope: Annotated[float, Field(gt=0, lt=1, description="slope of LeakyReLU below zero")] = 0.2,
     ) -> None:
-        super().__init__()
-        self.table, self.slope, self.n_relations = Table(data), slope, data.n_relations
+        super().__init__(data)
+        self.slope = slope
         self.relations = nn.Parameter(random_vectors(2 * data.n_relations, data.width))
         self.message = nn.Linear(data.width, data.width, bias=False)
         self.of_entity, self.of_message = (nn.Parameter(random_vectors(data.width)) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
-        self.triples: Tensor
-        self.register_buffer("triples", torch.unique(data.triples, dim=0), persistent=False)
 
-    @classmethod
-    def incompatibility(cls, structure: bool, interaction: Interaction | None = None) -> str | None:
-        return None if structure else "its messages are structural vectors; set model.structure: true"
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.table.modalities
-
-    def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
-        everyone = self.table.encode()
+    def passed(self, everyone: ModalityEmbeddings, triples: Tensor, ids: Tensor | None) -> ModalityEmbeddings:
         structure = share(everyone[STRUCTURE])
-        triples = remaining(self.triples, without, len(self), self.n_relations)
-        edges = both_ways(triples, ids, len(self), self.n_relations)
-        gathered = structure + self.dropout(self._gather(structure, edges))
-        whole = replace(everyone, vectors=everyone.vectors | {STRUCTURE: gathered})
-        return whole if ids is None else whole.rows(ids)
-
-    def encode_new(self, features: Mapping[str, Tensor]) -> ModalityEmbeddings:
-        return self.table.encode_new(features)
-
-    def raw(self, modality: str) -> Features:
-        return self.table.raw(modality)
-
-    def structural_table(self) -> Tensor | None:
-        return self.table.structural_table()
+        gathered = structure + self.dropout(self._gather(structure, self.edges(triples, ids)))
+        return replace(everyone, vectors=everyone.vectors | {STRUCTURE: gathered})
 
     def _gather(self, structure: Tensor, edges: Tensor) -> Tensor:
         """Σ α m ``[N, e]`` of the ``edges[3, E]`` that lead to each entity."""

@@ -27,8 +27,8 @@ class Table(EntityEncoder):
     (the papers' choice; a new entity has none and gets zeros).
 
     Structure dropout replaces the structural vector of that share of a batch's entities by one learned vector, which
-    is then also used for entities without train triples (``seen`` is false) and for new entities. Without it, such
-    entities have a zero structural vector that does not count.
+    is then also used for entities without train triples (``seen`` is false) and for new entities. Without it, the
+    former keep their initial structural vector, and the latter have a zero one that does not count.
     """
 
     def __init__(self, data: EntityData) -> None:

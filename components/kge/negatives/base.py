@@ -19,7 +19,12 @@ from mmkgc.components.kge.negatives.samples import Batch, NegativeBlock, ScoredB
 
 @dataclass(frozen=True)
 class Context:
-    """What a run supplies to the constructor of a sampler; the model is also passed to each call."""
+    """What a run supplies to the constructor of a sampler; the model is also passed to each call.
+
+    ``graph``: on the CPU; ``train``: its train triples, for filtering, on the device of the run; ``generator``: the
+    only source of randomness, whose ``device`` is that of the run. Parameters and buffers are made there, before
+    optimizers.
+    """
 
     model: Model
     graph: Graph
@@ -75,7 +80,11 @@ class NegativeSampler(nn.Module, ABC):
         return blocks
 
     def update(self, batch: Batch, scored: Sequence[ScoredBlock], model: Model) -> None:
-        """Learn from the batch and its refined blocks with their scores, after the model's own step."""
+        """Learn from the batch and its refined blocks with their scores, after the model's own step.
+
+        Scores are float32 sums of the fusion's terms, higher for likelier triples. With several processes, each has its
+        share of the batch; afterwards parameters are averaged (the state of optimizers is not).
+        """
 
     def selectable(self, epoch: int, epochs: int) -> bool:
         """Whether the model after epoch ``epoch`` (from 0) may be selected; patience counts only such epochs."""
@@ -85,5 +94,5 @@ class NegativeSampler(nn.Module, ABC):
         """Called before epoch ``epoch`` (from 0) of ``epochs``."""
 
     def metrics(self) -> dict[str, float]:
-        """Metrics of the sampler, logged for each epoch."""
+        """Metrics of the sampler, logged for each epoch; their names begin with the sampler's."""
         return {}

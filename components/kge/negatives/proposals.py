@@ -1,4 +1,4 @@
-"""Base class of samplers that draw entities independently of the scores, and lists to draw from."""
+"""Base class of samplers that draw entities from a distribution of their own, and lists to draw from."""
 
 from abc import abstractmethod
 from functools import partial
@@ -17,7 +17,8 @@ from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, Negat
 class ProposingSampler(NegativeSampler):
     """Draws K entities for each positive from the distribution of the subclass.
 
-    Train positives are redrawn for some rounds and then replaced by uniform entities.
+    Train positives are redrawn for some rounds, and those left are replaced by uniform entities; so the distribution of
+    the result is only approximately that of the subclass, restricted to entities that make no train triple.
     """
 
     def __init__(self, context: Context, count: int, sides: Sides) -> None:

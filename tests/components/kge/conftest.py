@@ -44,13 +44,13 @@ def features() -> dict[str, Features]:
 
 @pytest.fixture
 def make_model(graph: Graph, features: dict[str, Features]) -> Callable[..., Model]:
-    """Builds a model of the graph from the settings of a ``ModelConfig``."""
+    """Builds a model of the graph, or of other train ``triples``, from the settings of a ``ModelConfig``."""
 
-    def make(**settings: Any) -> Model:
+    def make(triples: torch.Tensor = graph.train, **settings: Any) -> Model:
         torch.manual_seed(0)
         config = ModelConfig(**({"dimension": 6} | settings | NEEDS.get(str(settings.get("fusion")), {})))
         seen = torch.arange(N) < N - 1
-        return Model(config, R, features, seen, graph.train)
+        return Model(config, R, features, seen, triples)
 
     return make
 

@@ -1,6 +1,5 @@
 """Samplers that learn: caches and generators grow harder, picks pass gradients on, and all survive a kill."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -273,29 +272,3 @@ def test_mmrns_never_picks_a_train_positive_nor_an_entity_twice(
 def block_known(batch: Batch, rows: torch.Tensor, side: str) -> torch.Tensor:
     """The entities that are kept."""
     return (batch.heads if side == "tail" else batch.tails)[rows]
-
-
-@pytest.mark.parametrize("name", ["eans", "igan", "mmrns"])
-def test_a_sampler_that_was_killed_goes_on_as_if_nothing_had_happened(
-    name: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
-) -> None:
-    model = make_model(interaction="distmult", fusion="sum")
-    whole, context = None, make_context(model)
-    sampler: Any = SAMPLERS.create({"name": name, "count": 3}, context)
-    for epoch in range(2):
-        sampler.begin_epoch(epoch, 3)
-        steps(sampler, model, batch, context, 2)
-    states = sampler.state_dict(), {n: o.state_dict() for n, o in sampler.optimizers.items()}
-    states, drawn = copy.deepcopy(states), context.generator.get_state()
-    other = make_context(model)
-    again: Any = SAMPLERS.create({"name": name, "count": 3}, other)
-    again.load_state_dict(states[0])
-    for optimizer_name, optimizer in again.optimizers.items():
-        optimizer.load_state_dict(states[1][optimizer_name])
-    other.generator.set_state(drawn)
-    for each, own in ((sampler, context), (again, other)):
-        each.begin_epoch(2, 3)
-        steps(each, model, batch, own, 2)
-        found = [(b.tail or b.head).ids for b in each.sample(batch, model)]
-        assert whole is None or all(torch.equal(*pair) for pair in zip(whole, found, strict=True))
-        whole = found

@@ -1,5 +1,8 @@
 """Names and hyper-parameters of a recipe: what is wrong is refused with the nearest that is right."""
 
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -9,6 +12,7 @@ from mmkgc.components.kge.listing import listing
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.plugins import Registry
 from mmkgc.components.train.config import TrainConfig
 
@@ -63,7 +67,9 @@ def test_the_catalog_lists_every_class_with_a_sentence() -> None:
     assert set(listed) == {"interaction", "fusion", "sampler", "entity encoder", "loss", "regularizer"}
     for entries in listed.values():
         assert entries
-        assert all(len(entry.summary) > 10 for entry in entries)
+        assert not [entry.name for entry in entries if len(entry.summary) <= 10], (
+            "their docstrings begin with a sentence"
+        )
     assert {"mans-v", "mans-t", "mans-h", "mans-a", "mat", "dhns"} <= {entry.name for entry in listed["sampler"]}
 
 
@@ -71,3 +77,35 @@ def test_the_catalog_lists_every_class_with_a_sentence() -> None:
 def test_every_class_is_found_by_the_name_that_lists_it(registry: Registry) -> None:
     for name, found in registry.classes().items():
         assert registry.lookup(name) is found
+
+
+SHAPE = """
+from abc import ABC, abstractmethod
+class Shape(ABC):
+    @abstractmethod
+    def area(self): ...
+"""
+CIRCLE = "from {package} import Shape\nclass Circle(Shape):\n    def area(self): return 1\n"
+LACKING = "'radius' of Circle lacks a type or a default"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("round_one", CIRCLE, r"round_one\.py: it defines Circle — name the file circle\.py"),
+        ("circle", CIRCLE + "class Disc(Circle): ...\n", r"circle\.py: it defines Circle and Disc — make one file of"),
+        ("circle", CIRCLE + "    def __init__(self, *, radius: float): ...\n", LACKING),
+        ("circle", CIRCLE + "    def __init__(self, *, radius=1): ...\n", LACKING),
+        ("circle", CIRCLE.replace("area", "volume"), "unknown shape 'circle' — Circle does not define area"),
+    ],
+)
+def test_a_class_that_a_recipe_could_not_name_is_told(
+    file: str, text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path.name.replace("-", "_")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(SHAPE)
+    (tmp_path / package / f"{file}.py").write_text(text.format(package=package))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises((UserError, ValueError), match=told):
+        Registry("shape", import_module(package).Shape, package).resolve("circle")
