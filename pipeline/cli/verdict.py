@@ -1,0 +1,48 @@
+"""What ``mmkgc run`` says last: a verdict on the model in a sentence, and how to go on."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmkgc.components.runtime.quoting import shell
+
+FEW_QUERIES = 200
+"""Fewer test queries, two per triple, are called few: an interval of the MRR is then about 0.1 wide or more."""
+
+
+def verdict(metrics: Mapping[str, Any]) -> str:
+    """Whether the model is better than the baseline on the test split, as its confidence interval says."""
+    low, high = metrics["intervals"]["mrr"]
+    baseline, queries = metrics["baseline"], metrics["queries"]
+    bound, model = baseline["both"]["mrr"], metrics["metrics"][metrics["protocol"]["ties"]]["both"]["mrr"]
+    if low > bound:
+        found = f"better than {baseline['name']}"
+    elif high < bound:
+        found = f"worse than {baseline['name']}: something is wrong with the recipe or the data"
+    else:
+        found = f"not distinguishable from {baseline['name']}: more data or another recipe may help"
+    few = ", a small test split" if queries < FEW_QUERIES else ""
+    figures = f"test MRR {model:.3f} [{low:.3f}, {high:.3f}] against {bound:.3f}, {queries} queries{few}"
+    return f"verdict: {found} ({figures})"
+
+
+def next_commands(model: str, run_id: str, report: Path) -> Iterator[str]:
+    """What can be done with the model, as commands that work in this terminal."""
+    mmkgc, name = program(), ["--name", model]
+    yield f"report       {report}"
+    yield f"MLflow run   {run_id}"
+    yield f"look at it   {shell(mmkgc, 'ui')}"
+    yield f"ask it       {shell(mmkgc, 'complete', *name)} HEAD RELATION"
+    yield f"serve it     {shell(mmkgc, 'serve', *name)}"
+
+
+def program() -> str:
+    """How this program is called from this terminal: ``mmkgc`` if the PATH finds it, else the path it was called by."""
+    called = sys.argv[0]
+    found = shutil.which("mmkgc")
+    if os.path.basename(called) != "mmkgc" or (found and os.path.realpath(found) == os.path.realpath(called)):
+        return "mmkgc"
+    return called
