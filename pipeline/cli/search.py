@@ -4,6 +4,7 @@ import os
 
 import click
 
+from mmkgc.pipeline.cli.program import program
 from mmkgc.pipeline.cli.recipe import recipe_argument
 
 
@@ -51,4 +52,4 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     click.echo(f"trial {best['trial']} is the best of {trials}: development MRR {best['dev_mrr']:.4f}")
     chosen = [f"train.{key}={json_line(value)}" for key, value in best["overrides"].items()]
     words = [word for change in ["search.trials=0", *chosen] for word in ("--set", change)]
-    click.echo(f"train with it:  {shell('mmkgc', 'run', recipe, *words)}")
+    click.echo(f"train with it:  {shell(program(), 'run', recipe, *words)}")

@@ -14,6 +14,7 @@ import click
 
 from mmkgc.components.runtime.loopback import is_loopback
 from mmkgc.components.runtime.quoting import http_url, json_line, printable, shell
+from mmkgc.pipeline.cli.program import program
 
 if TYPE_CHECKING:
     from mmkgc.pipeline.cli.champion import Chosen
@@ -140,7 +141,7 @@ def invitation(url: str, key: str, chosen: "Chosen") -> str:
     curl = ["curl", *options, f"{url}/v1/complete", *headers, "-d", body]
     return f"""page   {url}/#key={quote(key, safe="")}
 curl   {shell(*curl)}
-shell  MMKGC_API_KEY={shell(key)} {shell("mmkgc", "complete", head, relation, "--url", url)}"""
+shell  MMKGC_API_KEY={shell(key)} {shell(program(), "complete", head, relation, "--url", url)}"""
 
 
 def _plainest(keys: list[str]) -> str:

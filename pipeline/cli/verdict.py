@@ -1,13 +1,11 @@
 """What ``mmkgc run`` says last: a verdict on the model in a sentence, and how to go on."""
 
-import os
-import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmkgc.components.runtime.quoting import shell
+from mmkgc.pipeline.cli.program import program
 
 FEW_QUERIES = 200
 """Fewer test queries, two per triple, are called few: an interval of the MRR is then about 0.1 wide or more."""
@@ -37,12 +35,3 @@ def next_commands(model: str, run_id: str, report: Path) -> Iterator[str]:
     yield f"look at it   {shell(mmkgc, 'ui')}"
     yield f"ask it       {shell(mmkgc, 'complete', *name)} HEAD RELATION"
     yield f"serve it     {shell(mmkgc, 'serve', *name)}"
-
-
-def program() -> str:
-    """How this program is called from this terminal: ``mmkgc`` if the PATH finds it, else the path it was called by."""
-    called = sys.argv[0]
-    found = shutil.which("mmkgc")
-    if os.path.basename(called) != "mmkgc" or (found and os.path.realpath(found) == os.path.realpath(called)):
-        return "mmkgc"
-    return called

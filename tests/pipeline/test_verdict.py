@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmkgc.pipeline.cli import verdict
+from mmkgc.pipeline.cli.program import program
 
 
 def metrics(low, high, queries=420):
@@ -35,16 +36,16 @@ def test_a_small_test_split_is_called_small():
 
 @pytest.mark.parametrize("on_path", [True, False])
 def test_the_next_commands_call_the_program_as_it_was_called(on_path, tmp_path, monkeypatch):
-    program = tmp_path / "bin of" / "mmkgc"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "argv", [str(program), "run", "countries"])
-    monkeypatch.setenv("PATH", str(program.parent) if on_path else "/nowhere")
+    path = tmp_path / "bin of" / "mmkgc"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(path), "run", "countries"])
+    monkeypatch.setenv("PATH", str(path.parent) if on_path else "/nowhere")
     lines = list(verdict.next_commands("a-model", "0a1b", Path("/x/report.html")))
     ask = next(line for line in lines if line.startswith("ask it")).removeprefix("ask it").strip()
     assert shlex.split(ask) == [
-        "mmkgc" if on_path else str(program),
+        "mmkgc" if on_path else str(path),
         "complete",
         "--name",
         "a-model",
@@ -57,4 +58,4 @@ def test_the_next_commands_call_the_program_as_it_was_called(on_path, tmp_path, 
 
 def test_a_program_of_another_name_does_not_stand_in_the_commands(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["-c"])
-    assert verdict.program() == "mmkgc"
+    assert program() == "mmkgc"
