@@ -1,5 +1,6 @@
 """Reading of array files without pickle: ``.pth``, ``.npy``, ``.npz``, HDF5 and safetensors."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -25,21 +26,26 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray | Keyed:
         ".pth": _torch, ".pt": _torch, ".npy": _numpy, ".npz": _numpy,
         **dict.fromkeys(HDF5, _hdf5), ".safetensors": _safetensors,
     }  # fmt: skip
-    if not path.is_file():
-        raise UserError(path, "no such file")
-    if path.suffix not in readers:
-        raise UserError(path, f"'{path.suffix}' is not a known array file", "use " + ", ".join(readers))
+    if not os.path.isfile(path):
+        what = "this is not a regular file" if os.path.lexists(path) else "there is no such file"
+        raise UserError(path, what, "give the path of an array file: " + ", ".join(readers))
+    kind = path.suffix.lower()
+    if kind not in readers:
+        raise UserError(path, f"'{kind}' is not a known array file", "use " + ", ".join(readers))
     try:
-        found = readers[path.suffix](path)
+        found = readers[kind](path)
     except UserError:
         raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        if isinstance(error, UnpicklingError):
-            reason = "it holds Python objects"
-        without = " without pickle" if "pickle" in reason or isinstance(error, UnpicklingError) else ""
-        raise UserError(path, f"cannot be read{without} ({reason})", "save it as .npy or .safetensors") from error
-    return found if isinstance(found, np.ndarray) else _choose(found, name, path)
+        if isinstance(error, UnpicklingError) or "pickle" in reason:
+            reason = f"it holds Python objects, which are not loaded, or is no {kind} file"
+        raise UserError(path, f"cannot be read ({reason})", "save it as .npy or .safetensors") from error
+    if not isinstance(found, np.ndarray):
+        return _choose(found, name, path)
+    if name is not None:
+        raise UserError(path, f"the file holds one array, which has no name such as '{shown(name)}'", "leave it out")
+    return found
 
 
 def _choose(arrays: Mapping[str, np.ndarray], name: str | None, path: Path) -> np.ndarray | Keyed:
@@ -51,6 +57,8 @@ def _choose(arrays: Mapping[str, np.ndarray], name: str | None, path: Path) -> n
         return next(iter(arrays.values()))
     if arrays and all(array.ndim == 1 for array in arrays.values()):
         return dict(arrays)
+    if not arrays:
+        raise UserError(path, "the file holds no array", "save an array, or vectors by key")
     raise UserError(path, f"there are {len(arrays)} arrays", "name one of: " + ", ".join(sorted(arrays)[:20]))
 
 
@@ -91,7 +99,7 @@ def _hdf5(path: Path) -> Keyed:
 
 def name_in(path: Path, key: str) -> str:
     """Name of the array of an entity ``key`` in the file; HDF5 interprets slashes as groups."""
-    return "/".join(part for part in key.split("/") if part not in ("", ".")) if path.suffix in HDF5 else key
+    return "/".join(part for part in key.split("/") if part not in ("", ".")) if path.suffix.lower() in HDF5 else key
 
 
 def _safetensors(path: Path) -> Keyed:

@@ -27,6 +27,8 @@ def committed(storage: Storage) -> list[str]:
 
 def find(reference: str, storage: Storage) -> str:
     """The manifest with a given URI or digest prefix. Raises UserError if none or several match."""
+    if not reference.strip():
+        raise UserError("manifest", "the name is empty", "`mmkgc features list` shows the digests")
     uris = committed(storage)
     found = [uri for uri in uris if reference in (uri, digest_of(uri)) or digest_of(uri).startswith(reference)]
     if len(found) == 1:

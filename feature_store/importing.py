@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmkgc.components.runtime import digests
-from mmkgc.components.runtime.errors import UserError, same_but_for_form, shown
+from mmkgc.components.runtime.errors import UserError, looks_like, shown
 from mmkgc.feature_store.arrays import name_in, read_array
 from mmkgc.feature_store.parts import OK, Row
 from mmkgc.feature_store.spec import FeatureSpec
@@ -15,6 +15,7 @@ from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.feature_store.writer import Entity, FeatureWriter
 
 IMPORTED = "imported"
+LONGEST_ORIGIN = 500  # characters
 
 
 def import_features(
@@ -32,6 +33,8 @@ def import_features(
     key. A row of zeros counts as missing. The file's digest and ``made_by``, the origin, are stored as provenance.
     Raises UserError if shape, order or values are invalid.
     """
+    if len(made_by) > LONGEST_ORIGIN:
+        raise UserError("made by", f"{len(made_by)} characters", f"use {LONGEST_ORIGIN} at most")
     vectors = _in_order(read_array(path, array), keys, path)
     spec = FeatureSpec(modality, _identity(path, vectors, array, made_by), dtype)
     writer = FeatureWriter(spec, storage)
@@ -65,9 +68,7 @@ def _stack(found: dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.
     names = [name_in(path, key) for key in keys]
     if unknown := sorted(set(found) - set(names)):
         what = f"{len(unknown)} keys, such as '{shown(unknown[0])}', are no entities"
-        alike = same_but_for_form(unknown[0], names)
-        mend = f"'{shown(alike)}' is one, in another Unicode form" if alike else "give the graph's keys"
-        raise UserError(path, what, mend)
+        raise UserError(path, what, looks_like(unknown[0], names) or "give the graph's keys")
     if shared := [name for name, count in Counter(names).items() if count > 1 and name in found]:
         what = f"'{shown(shared[0])}' is the vector of several entities, whose keys differ in slashes alone"
         raise UserError(path, what, "save it as .npz, .pth or .safetensors, which keep slashes")

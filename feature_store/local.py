@@ -12,7 +12,7 @@ from typing_extensions import override
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
-from mmkgc.feature_store.storage import Storage, Stored, StoredFile, changed_blob
+from mmkgc.feature_store.storage import Storage, Stored, StoredFile, checked_blob
 
 
 class LocalStorage(Storage):
@@ -53,10 +53,7 @@ class LocalStorage(Storage):
     @override
     def blob(self, digest: str) -> bytes:
         path = self._blob_path(digest)
-        data = path.read_bytes()
-        if digests.of_bytes(data) != digest:
-            raise changed_blob(path)
-        return data
+        return checked_blob(path.read_bytes() if path.is_file() else None, digest, path)
 
     @override
     def write(self, path: str, data: bytes) -> None:

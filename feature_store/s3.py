@@ -30,7 +30,7 @@ from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
 from mmkgc.components.runtime.settings import Settings
-from mmkgc.feature_store.storage import Storage, StorageConfig, Stored, StoredFile, changed_blob
+from mmkgc.feature_store.storage import Storage, StorageConfig, Stored, StoredFile, checked_blob
 
 ATTEMPTS = 8
 SETTLE_SECONDS = 0.5
@@ -87,12 +87,13 @@ class S3Storage(Storage):
     @override
     def blob(self, digest: str) -> bytes:
         """Like ``read``, but with boto3, which worker processes can open after a fork."""
-        data = BytesIO()
-        with self._told(self.uri(_blob_path(digest))):
-            self.client.download_fileobj(self.bucket, self._key(_blob_path(digest)), data)
-        if digests.of_bytes(data.getvalue()) != digest:
-            raise changed_blob(self.uri(_blob_path(digest)))
-        return data.getvalue()
+        path, data = _blob_path(digest), BytesIO()
+        try:
+            with self._told(self.uri(path)):
+                self.client.download_fileobj(self.bucket, self._key(path), data)
+        except FileNotFoundError:
+            return checked_blob(None, digest, self.uri(path))
+        return checked_blob(data.getvalue(), digest, self.uri(path))
 
     @override
     def write(self, path: str, data: bytes) -> None:

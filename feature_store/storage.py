@@ -1,17 +1,20 @@
 """The content-addressed store for the outputs of steps: a folder or an S3 prefix."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pyarrow.fs import FileSystem
 
+from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.artifacts import point
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.quoting import masked
+from mmkgc.components.runtime.quoting import is_http_url, masked
 from mmkgc.components.runtime.settings import SCHEME, Settings, variable
 
 SCHEMES = ("file", "s3")
+BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,25 @@ class StorageConfig:
     def from_env(cls, root: str | None = None) -> "StorageConfig":
         """The store at ``root``, by default ``MMKGC_STORAGE``, with the usual variables of AWS.
 
-        Raises UserError for a scheme that is neither ``file`` nor ``s3``.
+        Raises UserError for a scheme that is neither ``file`` nor ``s3``, and for malformed names and URLs.
         """
         root = root or Settings.from_env().storage
         scheme, separator, _ = root.partition(":/")
         if separator and len(scheme) > 1 and root.partition(SCHEME)[0] not in SCHEMES:  # one letter is a drive
             mend = "give a folder, file:///PATH or s3://BUCKET/PREFIX (for other services: AWS_ENDPOINT_URL)"
             raise UserError(f"MMKGC_STORAGE {masked(root)}", f"there is no store of the kind '{scheme}'", mend)
+        bucket = root.removeprefix("s3://").partition("/")[0] if scheme == "s3" else "-"
+        if not BUCKET.fullmatch(bucket):
+            raise UserError(f"MMKGC_STORAGE {masked(root)}", f"'{bucket}' is no bucket", "write s3://BUCKET/PREFIX")
+        if scheme == "file" and not root.startswith("file:///"):
+            raise UserError(f"MMKGC_STORAGE {root}", "this names no path of this machine", "write file:///PATH")
+        endpoint = variable("AWS_ENDPOINT_URL_S3") or variable("AWS_ENDPOINT_URL")
+        if endpoint and not is_http_url(endpoint):
+            raise UserError(f"AWS_ENDPOINT_URL {masked(endpoint)}", "this is no HTTP URL", "write https://HOST:PORT")
         path_style = variable("MMKGC_S3_PATH_STYLE")
         return cls(
             root=root,
-            endpoint=variable("AWS_ENDPOINT_URL_S3") or variable("AWS_ENDPOINT_URL"),
+            endpoint=endpoint,
             region=variable("AWS_REGION") or variable("AWS_DEFAULT_REGION") or "us-east-1",
             path_style=None if path_style is None else path_style.lower() in ("1", "true", "yes"),
         )
@@ -88,7 +99,7 @@ class Storage(Protocol):
         ...
 
     def blob(self, digest: str) -> bytes:
-        """Bytes of a stored blob. Raises FileNotFoundError, or UserError if the bytes do not match the digest."""
+        """Bytes of a stored blob. Raises UserError if it is missing or does not match its digest."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -125,6 +136,9 @@ class Storage(Protocol):
         ...
 
 
-def changed_blob(where: object) -> UserError:
-    """The error for a blob that does not match its digest."""
-    return UserError(where, "this file was changed after it was stored", "run with --no-cache, which stores it anew")
+def checked_blob(data: bytes | None, digest: str, where: object) -> bytes:
+    """The bytes of a blob (None: it is missing). Raises UserError unless they match the digest."""
+    if data is not None and digests.of_bytes(data) == digest:
+        return data
+    what = "this file is not in the store any more" if data is None else "this file was changed after it was stored"
+    raise UserError(where, what, "run with --no-cache, which stores it anew")

@@ -8,7 +8,7 @@ The papers' recipes are pairs. For example, ``mkg-y-adamf`` applies ``systems/ad
 ``for:`` this dataset, to ``datasets/mkg-y.yaml``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from importlib.resources import files
 from itertools import chain
@@ -17,21 +17,27 @@ from typing import Any
 
 import yaml
 
+from mmkgc.components.runtime import yaml_text
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.pipeline.renamed import current
 
 RECIPES = Path(str(files("mmkgc.pipeline"))) / "recipes"
+STUDIES = RECIPES / "studies"
 DATASETS, SYSTEMS, PRESETS = (RECIPES / folder for folder in ("datasets", "systems", "presets"))
 KINDS = ("name", "encoder")  # keys that name the class of a part; a model's encoder is one of its parts
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Name and values of a recipe, and its source files, those with precedence first."""
+    """Name and values of a recipe, and its source files, those with precedence first.
+
+    ``about``: the description that the recipe's own file gives, which bases do not pass on.
+    """
 
     name: str
     values: dict[str, Any]
     files: tuple[Path, ...]
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -55,7 +61,7 @@ def summaries() -> dict[str, str]:
 def summary(name: str) -> str:
     """Summary of a bundled recipe: the first line of its file, or of the system's file for a pair."""
     path, pairs = RECIPES / f"{name}.yaml", onto_datasets()
-    stem = next((stem for stem in pairs if name.endswith(f"-{stem}")), name)
+    stem = name if name in pairs else next((stem for stem in pairs if name.endswith(f"-{stem}")), name)
     return _first_line(path if path.is_file() else pairs[stem])
 
 
@@ -73,9 +79,17 @@ def bundled(name: str) -> Composed | None:
     for dataset in stems(DATASETS):
         onto = name.removeprefix(f"{dataset}-")
         if onto != name and onto in pairs:
-            parts = [from_file(pairs[onto]), from_file(DATASETS / f"{dataset}.yaml")]
-            return _over(parts, Composed(name, {}, ()))
+            return pair(dataset, onto)
     return None
+
+
+def pair(dataset: str, onto: str) -> Composed:
+    """A system or preset on a bundled dataset recipe, or on a folder, with the default recipe's features."""
+    above = from_file(onto_datasets()[onto])
+    if dataset in stems(DATASETS):
+        return _over([above, from_file(DATASETS / f"{dataset}.yaml")], Composed(f"{dataset}-{onto}", {}, ()))
+    extract = from_file(RECIPES / "default.yaml").values["extract"]
+    return _over([above], Composed(onto, {"dataset": dataset, "extract": extract}, ()))
 
 
 def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
@@ -87,20 +101,21 @@ def from_file(path: Path, above: tuple[Path, ...] = ()) -> Composed:
     if path in above:
         raise UserError(path, "this recipe builds on itself", "take it out of `base:`")
     values = _read(path)
-    base = values.pop("base", [])
+    about, base = values.pop("about", {}), values.pop("base", [])
     names = base if isinstance(base, list) else [base]
     bases = [_base(name, path, above) for name in names]
-    return _over(bases, Composed(values.pop("name", path.stem), values, (path,)))
+    return _over(bases, Composed(values.pop("name", path.stem), values, (path,), about))
 
 
 def parse(text: str, where: object) -> Any:
     """Parse YAML text. Raises UserError for invalid text, and for values that the parser cannot represent."""
     try:
-        return yaml.safe_load(text)
+        return yaml_text.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark and "\n" in text else str(where)
-        raise UserError(place, "not valid YAML", str(getattr(error, "problem", None) or error)) from error
+        told = [getattr(error, part, None) for part in ("context", "problem")]
+        raise UserError(place, "not valid YAML", ", ".join(filter(None, told)) or str(error).split("\n")[0]) from error
     except (ValueError, RecursionError, TypeError) as error:  # 5,000 digits, thousands of brackets, a list as a key
         raise UserError(where, "not valid YAML", str(error)) from error
 
@@ -127,13 +142,17 @@ def _over(bases: list[Composed], own: Composed) -> Composed:
             )
         below = merged(below, special.get(str(dataset), {}))
     decisive_first = (own.files, *(base.files for base in reversed(bases)))
-    return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)))
+    return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)), own.about)
 
 
 def _base(name: Any, path: Path, above: tuple[Path, ...]) -> Composed:
     if not isinstance(name, str):
         raise UserError(f"{path}, base", f"{name!r} is no name of a recipe", "name recipes, or YAML files beside it")
     if name.endswith((".yaml", ".yml")):
+        if not (path.parent / name).is_file():
+            raise UserError(
+                f"{path}, base", f"there is no file '{name}' beside it", "correct the name, or add the file"
+            )
         return from_file(path.parent / name, (*above, path))
     if found := bundled(name):
         return found
@@ -144,7 +163,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(path, "this recipe cannot be read", str(error.strerror)) from error
+        what = f"this recipe cannot be read ({error.strerror})"
+        raise UserError(path, what, "let the user of mmkgc read it") from error
     except UnicodeDecodeError as error:
         raise UserError(path, f"byte {error.start + 1} is not UTF-8", "save the recipe as UTF-8") from error
     values = parse(text, path)

@@ -1,7 +1,6 @@
 """The recipe of a run: a pydantic model, read from a YAML file."""
 
 import logging
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.register.config import RegisterConfig
 from mmkgc.components.runtime.errors import UserError, did_you_mean
-from mmkgc.components.runtime.names import Name
+from mmkgc.components.runtime.names import Name, Place
 from mmkgc.components.runtime.quoting import printable
 from mmkgc.components.runtime.settings import SCHEME
 from mmkgc.components.search.config import SearchConfig
@@ -26,12 +25,18 @@ from mmkgc.components.train.config import TrainConfig
 from mmkgc.pipeline.composition import names
 from mmkgc.pipeline.pods import ClusterConfig
 from mmkgc.pipeline.renamed import current_key
-from mmkgc.pipeline.request import SUPPORTED, Request, find, told
+from mmkgc.pipeline.request import SUPPORTED, Request, find, pair, told
 
 __all__ = ["Recipe", "checked", "load", "names"]
 
 log = logging.getLogger(__name__)
 
+PLAIN = {
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys belongs here"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list belongs here"),
+    "string_type": "text belongs here (a number as text is written in quotes)",
+}
+"""Words for pydantic's kinds of errors whose own messages speak of Python."""
 SCHEMES = ("s3", "file")
 
 
@@ -41,7 +46,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name = Field(description="Names the MLflow experiment and the model.")
-    dataset: str = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
+    dataset: Place = Field(description="A bundled dataset, or the path of a dataset folder (TSV or OpenKE).")
     ingest: IngestConfig = IngestConfig()
     extract: ExtractConfig = ExtractConfig()
     search: SearchConfig = SearchConfig()
@@ -55,13 +60,13 @@ class Recipe(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _can_be_opened(cls, dataset: str) -> str:
-        """Reject empty names and unsupported URL schemes, and expand ``~``."""
+        """Reject empty names and unsupported URL schemes."""
         if not dataset.strip():
             raise ValueError("name a dataset, or give the path of its folder")
         scheme, separator, _ = dataset.partition(SCHEME)
         if separator and scheme not in SCHEMES:
             raise ValueError(f"datasets are not read from {printable(scheme)}:// — {SUPPORTED}")
-        return dataset if separator else os.path.expanduser(dataset)
+        return dataset
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
@@ -71,6 +76,11 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
     are ``key.path=value`` changes as in ``--set``. Raises UserError for an invalid name, key or value.
     """
     return checked(find(recipe_or_dataset, settings))
+
+
+def load_pair(dataset: str, system: str, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe of a system of the papers on a dataset of theirs, or on a folder; ``settings`` as in ``load``."""
+    return checked(pair(dataset, system, settings))
 
 
 def checked(asked: Request) -> Recipe:
@@ -98,6 +108,8 @@ def _validate(asked: Request) -> Recipe:
         more = f" (and {rest} more)" if rest else ""
         if error["type"] == "extra_forbidden":
             allowed = _fields(path[:-1])
+            if path[-1] in allowed:  # of another member of the union
+                raise UserError(where, f"the chosen class has no '{path[-1]}'{more}", "see `mmkgc list`") from failure
             raise UserError(
                 where, f"unknown key{more}", did_you_mean(path[-1], allowed) if allowed else ""
             ) from failure
@@ -105,7 +117,9 @@ def _validate(asked: Request) -> Recipe:
             about = error["ctx"]
             what = f"no {about['discriminator'].strip(chr(39))} is called '{about['tag']}'{more}"
             raise UserError(where, what, did_you_mean(about["tag"], _words(about["expected_tags"]))) from failure
-        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "missing":
+            raise UserError(where, f"the key '{'.'.join(path)}' is missing{more}", "add it") from failure
+        message = PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ")
         raise UserError(where, f"{message[0].lower()}{message[1:]}{more}") from failure
 
 

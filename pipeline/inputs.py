@@ -64,13 +64,13 @@ def _local(place: str, key: str, encoder: Any) -> Path | None:
     if "://" in place:
         return None
     if isinstance(encoder, ImportedConfig):
-        path = Path(place).expanduser()
+        path = Path(place)
         is_file = path.suffix not in ("", ".json")  # otherwise a manifest in the store
     else:
         path = find_local(place) or Path(place).expanduser()
         is_file = path.exists() or path.suffix in WEIGHT_FILES or place.startswith((".", "/", "~"))
     if is_file and not path.exists():
-        raise UserError(key, f"'{place}' is not here", "give the path of the file or folder")
+        raise UserError(key, f"there is no '{place}' on this machine", "give the path of the file or folder")
     return path if is_file else None
 
 

@@ -18,6 +18,7 @@ from mmkgc.pipeline.composition import names
 from mmkgc.pipeline.renamed import current_key, tell
 
 DEFAULT = "default"
+SUFFIXES = (".yaml", ".yml")
 LONGEST = 200
 """Maximum characters of a setting in an error message."""
 SUPPORTED = "download it first and give its folder; what the store holds is read from s3:// and file://"
@@ -46,6 +47,16 @@ def find(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Request:
     unset, sources, called = _found(recipe_or_dataset)
     if "dataset" not in unset:
         unset.pop("for", None)  # a system whose dataset is only given by --set
+    return _changed(unset, settings, sources, called)
+
+
+def pair(dataset: str, system: str, settings: Sequence[str] = ()) -> Request:
+    """A system of the papers on a dataset of theirs, or on a folder; ``settings`` as in ``find``."""
+    found = composition.pair(dataset, system)
+    return _changed({"name": found.name} | found.values, settings, found.files, "")
+
+
+def _changed(unset: dict[str, Any], settings: Sequence[str], sources: tuple[Path, ...], called: str) -> Request:
     values = deepcopy(unset)
     for setting in settings:
         _apply(values, setting)
@@ -58,6 +69,9 @@ def refuse_unknown(recipe_or_dataset: str) -> None:
         raise UserError("RECIPE", "the name is empty", "name a recipe or a dataset folder; `.` is the working folder")
     if _folder(recipe_or_dataset) or _file(recipe_or_dataset) or recipe_or_dataset in names():
         return
+    path = Path(os.path.expanduser(recipe_or_dataset))
+    if os.path.isfile(path):
+        raise UserError(path, "the name of a recipe file ends in .yaml or .yml", "rename it, or name another")
     if SCHEME in recipe_or_dataset:
         mend = f"{SUPPORTED}, as a recipe's `dataset`"
         raise UserError(printable(recipe_or_dataset), "no recipe is read from a URL", mend)
@@ -87,7 +101,7 @@ def _folder(name: str) -> Path | None:
 
 def _file(name: str) -> Path | None:
     path = os.path.expanduser(name)
-    return Path(path) if path.endswith((".yaml", ".yml")) and os.path.isfile(path) else None
+    return Path(path) if path.lower().endswith(SUFFIXES) and os.path.isfile(path) else None
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:

@@ -64,7 +64,7 @@ def test_the_public_workflow_calls_targets_that_there_are():
 
 def test_every_kind_that_documents_list_can_be_listed():
     """``mmkgc list KIND`` as it stands in documents, recipes and notebooks."""
-    kinds = {name for kind in [*listing(), "recipe", "encoder"] for name in (kind, f"{kind}s", f"{kind}es")}
+    kinds = {name for kind in [*listing(), "recipe", "system", "encoder"] for name in (kind, f"{kind}s", f"{kind}es")}
     files = [
         *documents(),
         *(ROOT / "docs" / "notebooks").glob("*.py"),
@@ -79,4 +79,5 @@ def test_tables_of_results_are_made_from_their_rows():
     """`python -m tests.benchmarks.results` writes them."""
     written = results.PAGE.read_text().partition(results.BEGIN)[2].partition(results.END)[0]
     assert written.strip() == results.tables().strip()
+    assert not results.rows() or results.FIGURE.read_text() == results.figure()
     assert all("/" not in str(row["recipe"]["extract"]) for row in results.rows()), "a row names a path of a machine"

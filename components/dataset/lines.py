@@ -1,5 +1,6 @@
 """Lines of a text file with their numbers, for error messages."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError, shown
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -62,6 +63,9 @@ class Lines:
         split = pc.split_pattern(self.text, "\t")
         widths = pc.list_value_length(split).to_numpy(zero_copy_only=False)
         self.refuse_if(
+            pc.equal(self.text, "").to_numpy(zero_copy_only=False), lambda row: "the line is empty", "delete it"
+        )
+        self.refuse_if(
             widths != len(names),
             lambda row: f"the line has {_count(widths[row], 'column')} where {len(names)} belong",
             f"separate {', '.join(names)} by one tab each",
@@ -71,10 +75,10 @@ class Lines:
 
 def read_bytes(path: Path, mend: str) -> bytes:
     """Content of a regular file. Raises UserError if there is none; ``mend`` describes what it should be."""
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         raise UserError(path, "this symbolic link leads to no file", "restore what it leads to, or delete the link")
-    if not path.exists():
-        raise UserError(path, "this file is missing", mend)
+    if not os.path.exists(path):  # unlike Path.exists, False for a name that no file can have
+        raise UserError(path, "this file is missing", "; ".join([mend, *_alike(path)]))
     if not path.is_file():
         raise UserError(path, "this is not a regular file", mend)
     try:
@@ -83,6 +87,13 @@ def read_bytes(path: Path, mend: str) -> bytes:
         raise UserError(
             path, f"this file cannot be read ({error.strerror})", "let the user of mmkgc read it"
         ) from error
+
+
+def _alike(path: Path) -> list[str]:
+    """Advice about a file beside a missing one that is called almost like it: another case, packed, another suffix."""
+    names = [each.name for each in path.parent.iterdir() if each.is_file()] if path.parent.is_dir() else []
+    found = [name for name in sorted(names) if name.lower().partition(".")[0] == path.stem.lower()]
+    return [f"'{shown(name)}' is there, but not read" for name in found[:1]]
 
 
 def _count(number: int, noun: str) -> str:

@@ -8,14 +8,16 @@ from typing import Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmkgc.components.dataset.lines import Lines, read_bytes
 from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.kge.vocabulary import Vocabulary
+from mmkgc.components.runtime import yaml_text
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
 
 CARD = "dataset.yaml"
+LONGEST_NAME, LONGEST_TEXT = 500, 5000  # characters; the first is MLflow's limit
 
 Columns = Literal["htr", "hrt"]  # order in a row of triples: head, tail, relation or head, relation, tail
 
@@ -25,9 +27,9 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = ""
-    source: str = ""
-    licence: str = ""
+    name: str = Field("", max_length=LONGEST_NAME)
+    source: str = Field("", max_length=LONGEST_TEXT)
+    licence: str = Field("", max_length=LONGEST_TEXT)
     columns: Columns | None = None
 
     @classmethod
@@ -35,7 +37,7 @@ class Card(BaseModel):
         """The card of a dataset folder, by default named as the folder. Raises UserError for a wrong key or value."""
         path = folder / CARD
         try:
-            content = yaml.safe_load(read_bytes(path, "mend or delete it").decode()) if os.path.lexists(path) else {}
+            content = yaml_text.load(read_bytes(path, "mend or delete it").decode()) if os.path.lexists(path) else {}
             return cls.model_validate({"name": folder.resolve().name} | (content or {}))
         except ValidationError as failure:
             error = failure.errors()[0]
@@ -45,7 +47,8 @@ class Card(BaseModel):
             raise UserError(path, f"wrong value of '{key}'", error["msg"]) from failure
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: bytes, huge integers
             mend = "write it as `key: value` lines in UTF-8; keys are " + ", ".join(cls.model_fields)
-            raise UserError(path, "not a YAML mapping", mend) from error
+            problem = getattr(error, "problem", None)
+            raise UserError(path, f"not a YAML mapping{f' ({problem})' if problem else ''}", mend) from error
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class Encoder(ABC):
 
     modality: ClassVar[str]
     Config: ClassVar[type[EncoderConfig]]
+    released: ClassVar[str] = ""
+    """File or hub name of pretrained weights that are not packaged; empty if they are, or if any name will do."""
 
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config

@@ -25,6 +25,7 @@ class BEiT(HFVision):
     """BEiT's last hidden state: CLS vector, or mean of the patches."""
 
     Config = BEiTConfig
+    released = HUB_NAME
 
     @cached_property
     def weights(self) -> Weights:

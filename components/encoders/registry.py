@@ -14,7 +14,11 @@ from mmkgc.components.runtime.errors import UserError
 for _module in iter_modules(mmkgc.components.encoders.__path__):
     import_module(f"mmkgc.components.encoders.{_module.name}")
 
-encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(Encoder, suffix="")
+encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(
+    Encoder,
+    suffix="",
+    exclude_predicate=lambda found: not hasattr(found, "Config"),  # a base class
+)
 
 
 def configs(modality: str) -> Any:

@@ -1,11 +1,13 @@
 """Weights of an encoder: a hub name, a local path, or seeded random numbers, which are labelled random everywhere.
 
-A file or folder name is also searched in ``MMKGC_WEIGHTS``, so that an identity contains no machine-specific paths and
-servers can keep the weights in their own folder. Only safetensors and ``weights_only`` files are read: no pickle.
+A file or folder name is also searched in ``MMKGC_WEIGHTS`` and among the added weights (``mmkgc weights add``), so that
+an identity contains no machine-specific paths and servers can keep the weights in their own folder. Only safetensors
+and ``weights_only`` files are read: no pickle.
 """
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,9 +20,10 @@ from torch import Tensor, nn
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import write_text
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings, variable
 
 RANDOM = "random"
+STATED_DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -53,12 +56,20 @@ def formula(label: str, *values: Any) -> Weights:
     return Weights(label, None, digests.of_json([label, *values]))
 
 
-def file_weights(name: str) -> Weights:
-    """Weights in one local file."""
+def file_weights(name: str, sha256: str = "", label: str = "") -> Weights:
+    """Weights in one local file, whose digest must begin with ``sha256`` where that is known.
+
+    It is known of files named as torchvision names its releases: ``vgg16-397923af.pth`` states its first eight digits.
+    """
     path = find_local(name)
     if path is None or not path.is_file():
         raise _absent(name, "file")
-    return Weights(path.name, path, _of_file(path))
+    digest, stated = _of_file(path), STATED_DIGEST.search(path.name)
+    expected = sha256 or (stated[1] if stated else "")
+    if not digest.startswith(expected):
+        said = f"its SHA-256 begins with {digest[:8]}, that of the released file with {expected[:8]}"
+        raise UserError(path, said, "download it again, or rename it where it is another file")
+    return Weights(label or path.name, path, digest)
 
 
 def checkpoint(name: str, revision: str | None = None) -> Weights:
@@ -73,11 +84,18 @@ def checkpoint(name: str, revision: str | None = None) -> Weights:
 
 
 def find_local(name: str) -> Path | None:
-    """The file or folder ``name``, as a path or in ``MMKGC_WEIGHTS``."""
+    """The file or folder ``name``: a path, in ``MMKGC_WEIGHTS``, or among the added weights."""
     candidates = [Path(name).expanduser()]
-    if os.environ.get("MMKGC_WEIGHTS"):
-        candidates.append(Path(os.environ["MMKGC_WEIGHTS"]) / name)
-    return next((path for path in candidates if path.exists()), None)
+    if weights := variable("MMKGC_WEIGHTS"):
+        candidates.append(Path(weights).expanduser() / name)
+    if not name.startswith((".", "/", "~")):
+        candidates.append(added_to() / Path(name).name)
+    return next((path for path in candidates if os.path.exists(path)), None)
+
+
+def added_to() -> Path:
+    """The folder of the weights that ``mmkgc weights add`` stores, by the last part of their name."""
+    return Settings.from_env().home / "weights"
 
 
 def load_network(folder: Path) -> nn.Module:
@@ -116,7 +134,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             name,
-            f"these weights are neither a local folder nor to be had from the hub ({reason})",
+            f"there is no local folder of this name, and the hub does not give these weights ({reason})",
             "give a local path, put them in $MMKGC_WEIGHTS, or use 'random' for a trial",
         ) from error
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 from mmkgc.components.kge.model import Model
@@ -10,14 +11,14 @@ from mmkgc.components.kge.model import Model
 
 @torch.no_grad()
 def completions(model: Model, graph: Graph, count: int, answers: int) -> list[dict[str, Any]]:
-    """Best ``answers`` of the tail queries of the first ``count`` test triples.
+    """Best ``answers`` of the tail queries of ``count`` test triples, one per relation in turn (``judgeable``).
 
     ``[{query, head, relation, gold, gold_key, rank, known, answers: [{label, score, gold}]}]``: head, relation and
     ``gold_key`` are keys, the others are names. Answers in train and valid are left out; ``known`` is their number.
     ``rank`` is the rank of the gold answer among the others (mean rank of ties).
     """
     known = KnownTriples(torch.cat([graph.train, graph.valid]), len(graph.entities), len(graph.relations))
-    triples = graph.test[:count]
+    triples = judgeable(graph)[:count]
     scores = model.score_tails(triples[:, HEAD], triples[:, RELATION])
     rows, tails = known.tails(triples[:, HEAD], triples[:, RELATION])
     is_known = torch.zeros_like(scores, dtype=torch.bool).index_put((rows, tails), torch.tensor(True))
@@ -28,9 +29,23 @@ def completions(model: Model, graph: Graph, count: int, answers: int) -> list[di
     ]
 
 
-def _completion(
-    graph: Graph, triple: list[int], scores: torch.Tensor, known: torch.Tensor, answers: int
-) -> dict[str, Any]:
+def judgeable(graph: Graph) -> Tensor:
+    """The test triples ``[T, 3]`` in an order for people: relations in turn, entities with many train triples first.
+
+    The order depends on the graph alone, never on how well a model answers.
+    """
+    ends = graph.train[:, [HEAD, TAIL]].flatten()
+    degrees = torch.bincount(ends, minlength=len(graph.entities))[graph.test[:, [HEAD, TAIL]]].amin(1)
+    order = torch.argsort(degrees, descending=True, stable=True)
+    relations = graph.test[order, RELATION]
+    turns = torch.empty_like(order)
+    for relation in relations.unique():
+        mine = (relations == relation).nonzero().squeeze(1)
+        turns[mine] = torch.arange(len(mine))
+    return graph.test[order[torch.argsort(turns, stable=True)]]
+
+
+def _completion(graph: Graph, triple: list[int], scores: Tensor, known: Tensor, answers: int) -> dict[str, Any]:
     names, gold = graph.entities.names, triple[TAIL]
     rivals = scores[~known]
     better, equal = int((rivals > scores[gold]).sum()), int((rivals == scores[gold]).sum()) - 1

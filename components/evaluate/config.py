@@ -21,7 +21,7 @@ class EvaluateConfig(BaseModel):
     batch_size: int = Field(256, ge=1, le=2**20, description="Queries ranked per batch.")
     bootstrap: int = Field(1000, ge=100, le=1_000_000, description="Resamples of the test triples for the intervals.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
-    completions: int = Field(3, ge=0, le=10_000, description="Number of test queries whose best answers are shown.")
+    completions: int = Field(5, ge=0, le=10_000, description="Number of test queries whose best answers are shown.")
     answers: int = Field(5, ge=1, le=10_000, description="Answers shown per query.")
     missing: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),

@@ -70,6 +70,40 @@ def embedding_points(model: Model, masks: Mapping[str, Tensor], entities: Tensor
     return points
 
 
+@torch.no_grad()
+def joint_points(
+    model: Model, masks: Mapping[str, Tensor], entities: Tensor, method: str = "PCA"
+) -> dict[str, NDArray[np.float64]]:
+    """Two coordinates ``[n, 2]`` of the embeddings of ``entities`` ``[n]`` in all modalities, mapped together.
+
+    ``method``: PCA or t-SNE. Rows of entities that lack the modality are NaN. As in Fig. 5 of MANS, a modality whose
+    vectors lie in another region than the structural ones is not aligned with them.
+    """
+    modal = model.entities.encode(entities)
+    has = {m: masks[m][entities] if m in masks else torch.ones(len(entities)).bool() for m in modal.vectors}
+    stacked = torch.cat([vectors[has[m]] for m, vectors in modal.vectors.items()])
+    if method == "t-SNE":
+        from sklearn.manifold import TSNE
+
+        mapped = torch.from_numpy(
+            TSNE(perplexity=min(30, len(stacked) - 1), random_state=0).fit_transform(stacked.numpy())
+        )
+    else:
+        mapped = _principal(stacked)
+    parts = mapped.split([int(own.sum()) for own in has.values()])
+    points = {}
+    for (m, own), xy in zip(has.items(), parts, strict=True):
+        points[m] = np.full((len(entities), 2), np.nan)
+        points[m][own.numpy()] = xy.numpy()
+    return points
+
+
+def mapped_entities(graph: Graph) -> Tensor:
+    """Ids of the entities with most training triples, whose embeddings are learned best."""
+    degree = torch.bincount(graph.train[:, [HEAD, TAIL]].flatten(), minlength=len(graph.entities))
+    return degree.argsort(descending=True, stable=True)[:MAPPED_ENTITIES]
+
+
 def _principal(vectors: Tensor) -> Tensor:
     """Coordinates ``[n, 2]`` along the two directions of largest variance; signs are fixed for reproducibility."""
     centred = (vectors - vectors.mean(0)).double()

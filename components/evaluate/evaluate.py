@@ -12,7 +12,9 @@ from mmkgc.components.evaluate.diagnostics import missing_curve
 from mmkgc.components.evaluate.gallery import draw
 from mmkgc.components.evaluate.labelled import write_labelled
 from mmkgc.components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
-from mmkgc.components.evaluate.report import html, markdown
+from mmkgc.components.evaluate.negatives import Blob, negatives
+from mmkgc.components.evaluate.reliability import Reliability
+from mmkgc.components.evaluate.report import Block, html, markdown
 from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.evaluate.summary import blocks
 from mmkgc.components.evaluate.tracked import CURVES, curves_of_bundle
@@ -39,7 +41,7 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
     _check_vocabulary(mmkg.graph, bundle, graph_uri)
     with step_run("evaluate", config.model_dump()) as run, TemporaryDirectory() as scratch:
         folder = Path(scratch) / "evaluation"
-        results = assess(mmkg, bundle, config, folder)
+        results = assess(mmkg, bundle, config, folder, storage.blob)
         numbers = tracked_metrics(results)
         for target in filter(None, (run, parent_run())):
             target.log_metrics(numbers)
@@ -64,22 +66,29 @@ def show(folder: Path, metrics: Any, report: Any) -> None:
     write_text(Path(metrics.path), "{}\n")  # the launcher needs a file to upload
 
 
-def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path) -> dict[str, Any]:
-    """Evaluate ``bundle`` on ``mmkg`` and write everything into ``folder``; returns the content of ``metrics.json``."""
+def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path, blob: Blob) -> dict[str, Any]:
+    """Evaluate ``bundle`` on ``mmkg`` and write everything into ``folder``; returns the content of ``metrics.json``.
+
+    ``blob`` gives the bytes of the graph's images by digest.
+    """
     model, graph = bundle.model.freeze(), mmkg.graph
     masks = entity_masks(mmkg, model)
-    prediction = link_prediction(model, graph, masks, config)
+    texts = model.entities.raw("textual") if "textual" in model.entities.modalities else None
+    prediction = link_prediction(model, graph, masks, texts, config)
     held_out = len(graph.valid) and not bundle.config.get("refit")  # a refitted model was trained on these triples
     labelled = labelled_splits(model, graph, config.seed)
+    reliability = Reliability.of(bundle, graph) if bundle.calibration and len(graph.test) else None
     results = prediction.summary | {
         "protocol": _with_epoch(prediction.summary["protocol"], bundle),
         "classification": classify(labelled, len(graph.relations)) if held_out else None,
         "calibration": bundle.calibration,
+        "reliability": reliability and reliability.summary,
         "missing": missing_curve(model, graph, config.missing, config.seed) if held_out else [],
         "dataset": _dataset(mmkg),
     }
     answers = completions(model.freeze(), graph, config.completions, config.answers)
-    _write(folder, mmkg, bundle, config, prediction, labelled, results, answers)
+    looked = list(negatives(bundle, mmkg, blob, folder / "figures"))
+    _write(folder, mmkg, bundle, prediction, labelled, reliability, results, answers, looked)
     return results
 
 
@@ -87,19 +96,20 @@ def _write(
     folder: Path,
     mmkg: MMKG,
     bundle: Bundle,
-    config: EvaluateConfig,
     prediction: LinkPrediction,
     labelled: LabelledSplits,
+    reliability: Reliability | None,
     results: dict[str, Any],
     answers: list[dict[str, Any]],
+    looked: list[Block],
 ) -> None:
     write_json(folder / "metrics.json", results)
     write_json(folder / "completions.json", answers)
     write_queries(prediction, mmkg.graph, folder / "ranks.parquet")
     write_labelled(labelled, mmkg.graph, folder / "classification.parquet")
-    drawn = draw(bundle, mmkg, prediction, labelled.test, results, folder / "figures")
+    drawn = draw(bundle, mmkg, prediction, reliability, results, folder / "figures")
     title = f"{mmkg.info.get('name', 'graph')}: evaluation on the test split"
-    content = blocks(results, answers, drawn, bundle)
+    content = [*blocks(results, answers, drawn, bundle), *looked]
     write_text(folder / "report.md", markdown(title, content, folder))
     write_text(folder / "report.html", html(title, content))
 
@@ -121,6 +131,10 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
         f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")
     }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
+    if results["reliability"]:
+        named["calibration/expected_error"] = results["reliability"]["expected_error"]
+    if results["nearest"]:
+        named["baseline/nearest_text/mrr"] = results["nearest"]["both"]["mrr"]
     named |= {f"{prefix}/{row['value']}/mrr": row["both"]["mrr"] for row in results["slices"]["category"]}
     classification = (results["classification"] or {}).get("standard", {})
     return named | {f"classification/{name}": value for name, value in classification.items()}

@@ -87,20 +87,24 @@ def metric_bars(rows: Sequence[Mapping[str, Any]], kind: str, limit: int = 15) -
 
 
 @rc_context(STYLE)
-def calibration_curve(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int = 10) -> Figure:
-    """Share of true triples against calibrated probability; perfect calibration lies on the diagonal."""
+def calibration_curve(
+    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], error: float, bins: int = 10
+) -> Figure:
+    """Share of right answers against calibrated probability; perfect calibration lies on the diagonal.
+
+    ``error``: the expected calibration error.
+    """
     figure, (axes, below) = _stacked()
     axes.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfect")
     predicted, observed = reliability(probabilities, labels, bins)
     axes.plot(predicted, observed, "o-", color=COLOURS[0], label="model")
-    off = np.abs(predicted - observed).mean()
-    title = f"Calibrated probabilities are {off:.2f} off on average\n(test triples, one corruption of each)"
-    axes.set(ylabel="share of true triples", title=title, xlim=(0, 1), ylim=(0, 1))
+    title = f"Probabilities are {error:.3f} off on average\n(the ten best unknown answers to each test query)"
+    axes.set(ylabel="share of right answers", title=title, xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="upper left")
-    for truth, colour, name in ((True, COLOURS[0], "true"), (False, COLOURS[1], "corrupted")):
+    for truth, colour, name in ((True, COLOURS[0], "right"), (False, COLOURS[1], "wrong")):
         values = probabilities[labels == truth]
         below.hist(values, bins=2 * bins, range=(0, 1), color=colour, alpha=0.6, label=name)
-    below.set(xlabel="calibrated probability", ylabel="triples", xlim=(0, 1))
+    below.set(xlabel="calibrated probability", ylabel="answers", yscale="log", xlim=(0, 1))
     below.legend()
     return figure
 

@@ -4,31 +4,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.evaluate import figures
-from mmkgc.components.evaluate.diagnostics import MAPPED_ENTITIES, embedding_points, relation_shares
+from mmkgc.components.evaluate.diagnostics import embedding_points, mapped_entities, relation_shares
 from mmkgc.components.evaluate.link_prediction import LinkPrediction
+from mmkgc.components.evaluate.reliability import Reliability
 from mmkgc.components.evaluate.report import Figure as ReportFigure
 from mmkgc.components.evaluate.slices import entity_masks, in_order
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.calibration import probability
-from mmkgc.components.kge.evaluation.classification import LabelledTriples
-from mmkgc.components.kge.graph import HEAD, TAIL
 
 
 def draw(
     bundle: Bundle,
     mmkg: MMKG,
     prediction: LinkPrediction,
-    test: LabelledTriples,
+    reliability: Reliability | None,
     results: dict[str, Any],
     folder: Path,
 ) -> list[ReportFigure]:
     """Draw all figures that apply to this model and graph into ``folder``."""
-    drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(bundle, test)]
+    drawn = [*_ranking(prediction, results), *_modalities(bundle, mmkg, results), *_calibration(reliability)]
     return [ReportFigure(figures.save(figure, folder / f"{name}.png"), caption) for name, figure, caption in drawn]
 
 
@@ -52,21 +49,13 @@ def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator
         caption = "Development MRR when image and text of some entities are hidden from the trained model, which is "
         caption += "not trained again (AdaMF-MAT's Fig. 3 trains one model for each share)"
         yield "missing_modalities", figures.curves({"": results["missing"]}, title, x, "development MRR"), caption
-    entities = _mapped_entities(mmkg)
+    entities = mapped_entities(mmkg.graph)
     points = embedding_points(bundle.model, masks, entities)
     kinds = [mmkg.graph.types[entity] or "other" if mmkg.graph.types else "entity" for entity in entities.tolist()]
     yield "embeddings", figures.embedding_map(points, kinds), "Entities by modality (first two principal components)"
 
 
-def _mapped_entities(mmkg: MMKG) -> torch.Tensor:
-    """The entities with most training triples, whose embeddings are learned best."""
-    degree = torch.bincount(mmkg.graph.train[:, [HEAD, TAIL]].flatten(), minlength=len(mmkg.graph.entities))
-    return degree.argsort(descending=True, stable=True)[:MAPPED_ENTITIES]
-
-
-def _calibration(bundle: Bundle, test: LabelledTriples) -> Iterator[tuple[str, Figure, str]]:
-    if bundle.calibration:
-        probabilities = probability(bundle.calibration, test.scores).numpy()
-        figure = figures.calibration_curve(probabilities, test.labels.numpy())
-        caption = "Calibrated probabilities on test triples and one plausible corruption of each"
-        yield "calibration", figure, caption
+def _calibration(found: Reliability | None) -> Iterator[tuple[str, Figure, str]]:
+    if found:
+        figure = figures.calibration_curve(found.probabilities, found.right, found.summary["expected_error"])
+        yield "calibration", figure, "Probabilities of the ten best unknown answers to each test query"

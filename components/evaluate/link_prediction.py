@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mmkgc.components.evaluate.config import EvaluateConfig
 from mmkgc.components.evaluate.slices import Labels, query_kinds, slice_metrics
-from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.evaluation.baseline import NearestContent, RelationPopularity
 from mmkgc.components.kge.evaluation.bootstrap import metric_intervals
 from mmkgc.components.kge.evaluation.metrics import TIES, QueryRanks, Ties, metrics_by_side
 from mmkgc.components.kge.evaluation.ranks import Scorer, rank
+from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
 from mmkgc.components.runtime.progress import track
 
@@ -39,14 +40,23 @@ class LinkPrediction:
     summary: dict[str, Any]
 
 
-def link_prediction(model: Scorer, graph: Graph, masks: dict[str, Tensor], config: EvaluateConfig) -> LinkPrediction:
-    """Rank every test triple in both directions; raises ``NotFinite`` for NaN or infinite scores."""
+def link_prediction(
+    model: Scorer, graph: Graph, masks: dict[str, Tensor], texts: Features | None, config: EvaluateConfig
+) -> LinkPrediction:
+    """Rank every test triple in both directions; raises ``NotFinite`` for NaN or infinite scores.
+
+    ``texts``: the features for the nearest-text baseline; None: without it.
+    """
     known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
     progress = partial(track, description="rank", unit="batch")
     queries = QueryRanks.of(rank(model, graph.test, known, config.batch_size, progress))
-    baseline = QueryRanks.of(rank(RelationPopularity(graph), graph.test, known, config.batch_size))
     kinds = query_kinds(queries, graph.test, graph, masks)
     ties, label = PROTOCOLS[config.protocol]
+
+    def baseline(name: str, scorer: Scorer) -> dict[str, Any]:
+        ranks = QueryRanks.of(rank(scorer, graph.test, known, config.batch_size))
+        return {"name": name, **metrics_by_side(ranks, config.hits, ties)}
+
     summary = {
         "protocol": {"name": config.protocol, "ties": ties, "label": label},
         "queries": len(queries),
@@ -54,7 +64,8 @@ def link_prediction(model: Scorer, graph: Graph, masks: dict[str, Tensor], confi
         "tie_gap": float((queries.pessimistic - queries.optimistic).mean()),
         "confidence": config.confidence,
         "intervals": metric_intervals(queries, config.hits, ties, config.bootstrap, config.confidence, config.seed),
-        "baseline": {"name": "relation popularity", **metrics_by_side(baseline, config.hits, ties)},
+        "baseline": baseline("relation popularity", RelationPopularity(graph)),
+        "nearest": baseline("nearest text", NearestContent(graph, texts)) if texts else None,
         "slices": slice_metrics(queries, kinds, config.hits, ties),
     }
     return LinkPrediction(queries, kinds, summary)

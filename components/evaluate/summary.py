@@ -18,6 +18,7 @@ def blocks(
         *_head(results, bundle),
         *_link_prediction(results),
         *_answers(answers),
+        *_reliability(results["reliability"]),
         *_slices(results),
         *_classification(results),
         Heading("Figures"),
@@ -46,7 +47,8 @@ def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
     rows = [[f"model, {side}", *(metric(name, values[name]) for name in names)] for side, values in sides.items()]
     interval = [f"{metric(n, bounds[n][0])}–{metric(n, bounds[n][1])}" if n in bounds else "" for n in names]
     rows.insert(1, [f"{results['confidence']:.0%} interval", *interval])
-    rows.append(["relation popularity", *(metric(name, results["baseline"]["both"][name]) for name in names)])
+    baselines = filter(None, (results["baseline"], results["nearest"]))
+    rows += [[one["name"], *(metric(name, one["both"][name]) for name in names)] for one in baselines]
     yield Table(["", *map(title, names)], rows)
     other = {counted: results["metrics"][counted]["both"]["mrr"] for counted in ("optimistic", "pessimistic")}
     yield Paragraph(
@@ -56,9 +58,21 @@ def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
     )
 
 
+def _reliability(found: dict[str, Any] | None) -> Iterator[Block]:
+    if found:
+        first = found["first"]
+        yield Heading("Probabilities")
+        yield Paragraph(
+            f"{first['right']:.0%} of the {first['answers']} answers that stand first are right, at a mean probability "
+            f"of {first['probability']:.0%}. Expected calibration error of the ten best answers of each query: "
+            f"{found['expected_error']:.3f}; of the first alone: {first['expected_error']:.3f}. "
+            "Right is what was held out."
+        )
+
+
 def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
     if answers:
-        yield Heading("First test queries")
+        yield Heading("Test queries")
     for answer in answers:
         left_out = f"; {answer['known']} known ones are left out" if answer["known"] else ""
         yield Paragraph(f"{answer['query']} → {answer['gold']}, at rank {answer['rank']:g}{left_out}.")

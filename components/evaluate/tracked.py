@@ -1,5 +1,6 @@
 """Evaluations and training curves stored in MLflow."""
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,14 @@ from mmkgc.components.runtime.quoting import mlflow_literal
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CURVES = {"loss": "training loss", "dev_mrr": "development MRR", "mans_beta": "share β of modality-aware negatives"}
+CURVES = {
+    "loss": "training loss",
+    "dev_mrr": "development MRR",
+    "mans_beta": "share β of modality-aware negatives",
+    "hardness_negatives": "hardness of negatives, mean σ(s⁻ − s⁺)",
+    "hardness_adversarial": "hardness of MAT's fakes, mean σ(s⁻ − s⁺)",
+    "hardness_graded": "hardness of DHNS's generated entities, mean σ(s⁻ − s⁺)",
+}
 """Training metrics that are drawn if a run has them."""
 
 
@@ -35,12 +43,24 @@ def curves_of_bundle(bundle_uri: str) -> dict[str, list[tuple[float, float]]]:
 
     The bundle is found by its digest, independently of its location.
     """
+    run = run_of_bundle(bundle_uri)
+    return histories(run, CURVES) if run else {}
+
+
+def run_of_bundle(bundle_uri: str) -> "Run | None":
+    """The last MLflow run of a training that made a bundle; None if MLflow does not know it."""
     api = tracking.client()
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]
     digest = mlflow_literal(f"%/{PurePosixPath(bundle_uri).name}")
     runs = api.search_runs(experiments, f"tags.bundle LIKE {digest}", max_results=1)
-    histories = {metric: api.get_metric_history(runs[0].info.run_id, metric) for metric in CURVES} if runs else {}
-    return {metric: sorted((p.step, p.value) for p in points) for metric, points in histories.items() if points}
+    return runs[0] if runs else None
+
+
+def histories(run: "Run", metrics: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
+    """Curves ``{metric: [(epoch, value)]}`` of a run, of those of the ``metrics`` that it has."""
+    api = tracking.client()
+    found = {metric: api.get_metric_history(run.info.run_id, metric) for metric in metrics}
+    return {metric: sorted((p.step, p.value) for p in points) for metric, points in found.items() if points}
 
 
 def _find(run: str) -> "Run":

@@ -8,7 +8,9 @@ from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.modalities.base import Modality
 from mmkgc.components.encoders.base import EncoderConfig
 from mmkgc.components.encoders.registry import configs, encoders
+from mmkgc.components.encoders.weights import RANDOM
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.names import Place
 
 
 class ImportedConfig(BaseModel):
@@ -17,7 +19,9 @@ class ImportedConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: Literal["imported"] = "imported"
-    source: str = Field(description="array file in the order of the entities, or a manifest of `mmkgc features import`")
+    source: Place = Field(
+        description="array file in the order of the entities, or a manifest of `mmkgc features import`"
+    )
     array: str | None = Field(default=None, description="name of the array in a file with several")
     made_by: str = Field(default="unknown", description="encoder that made the vectors, for the record")
 
@@ -57,9 +61,24 @@ class ExtractConfig(_Encoders):
         """The modalities that have an encoder."""
         return [modality for modality in MODALITIES if getattr(self, modality) is not None]
 
+    def random(self) -> list[str]:
+        """One sentence for each modality whose encoder has random weights."""
+        return [_untrained(m, getattr(self, m)) for m in self.modalities() if _weights(getattr(self, m)) == RANDOM]
+
     def only(self, modality: str) -> "ExtractConfig":
         """The settings of one modality, so that other encoders do not change its cache key."""
         return self.model_copy(update={other: None for other in MODALITIES if other != modality})
+
+
+def _weights(config: EncoderConfig | ImportedConfig) -> str | None:
+    return getattr(config, "weights", None)
+
+
+def _untrained(modality: str, config: EncoderConfig) -> str:
+    released = encoders.lookup(config.encoder).released
+    fix = f"mmkgc weights add {config.encoder} FILE, with the file {released}" if released else "leave `weights` out"
+    content = f"{MODALITIES[modality].noun}s"
+    return f"{config.encoder} has random weights, so its features say little about the {content} ({fix})"
 
 
 def step_name(modality: str) -> str:

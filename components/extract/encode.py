@@ -16,7 +16,7 @@ from mmkgc.components.encoders.base import Encoder, EncoderConfig
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.extract.contents import Source
-from mmkgc.components.runtime.errors import Unusable
+from mmkgc.components.runtime.errors import Unusable, UserError
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import FAILED, OK, PARTIAL, Row
 from mmkgc.feature_store.storage import Storage
@@ -80,6 +80,8 @@ def _decoded(
     for batch in loader:
         encoded = iter(_encode(encoder, [prepared for _, prepared, _ in batch if prepared is not None]))
         for item, prepared, reason in batch:
+            if isinstance(reason, UserError):
+                raise reason
             yield item, Encoded(None, reason) if prepared is None else next(encoded)
 
 
@@ -116,6 +118,8 @@ class _Decoding(Dataset):
             return digest, self.encoder.prepare([item])[0], ""
         except Unusable as error:
             return digest, None, f"{self.modality.noun} {digest[:12]}: {error}"
+        except UserError as error:  # the loader would raise it as a RuntimeError
+            return digest, None, error
 
 
 def _encode(encoder: Encoder, prepared: Sequence) -> Iterator[Encoded]:

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmkgc.components.dataset.raw import Columns
-from mmkgc.components.runtime.names import Seed
+from mmkgc.components.runtime.names import Place, Seed
 
 
 class IngestConfig(BaseModel):
@@ -26,7 +26,7 @@ class IngestConfig(BaseModel):
     columns: Columns | None = Field(
         None, description="Column order of OpenKE files, overriding dataset.yaml: htr (head tail relation) or hrt."
     )
-    increments: tuple[str, ...] = Field(
+    increments: tuple[Place, ...] = Field(
         (),
         description="Folders (or stored URIs) of accepted triples that are added to train, as `mmkgc propose export` "
         "writes them.",

@@ -73,10 +73,10 @@ def fingerprint(places: Sequence[str]) -> str:
 def _fingerprint(place: str) -> str:
     if "://" in place:
         return place  # a stored folder never changes
-    if not (Path(place) / TRIPLES).is_file():
+    if not os.path.isfile(Path(place) / TRIPLES):
         raise UserError(f"increment {place}", f"there is no {TRIPLES} in it", f"the folder needs {NEEDS}")
     files = (Path(place) / name for name in (TRIPLES, CARD))
-    return digests.of_json([[path.name, digests.of_file(path)] for path in files if path.is_file()])
+    return digests.of_json([[path.name, digests.of_file(path)] for path in files if os.path.isfile(path)])
 
 
 def _vocabulary_files(raw: RawGraph) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Location of a dataset: a bundled name, a path, a folder in ``$MMKGC_DATA``, or a URI of the store."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.storage import Storage
 
 BUNDLED = ("countries",)
+DIGEST = re.compile(r"/[0-9a-f]{64}/?$")  # at the end of what is stored
 
 
 @contextmanager
@@ -27,6 +29,9 @@ def opened(dataset: str, storage: Storage) -> Iterator[Path]:
         with TemporaryDirectory() as scratch:
             yield build(Path(scratch) / dataset)
     elif "://" in dataset:
+        if not DIGEST.search(dataset):
+            mend = "give its folder by path; `mmkgc submit` stores what a cluster is to read, and says its URI"
+            raise UserError(f"dataset {dataset}", "mmkgc has stored no dataset under this address", mend)
         yield storage.fetch(dataset)
     else:
         yield folder_of(dataset)
@@ -62,7 +67,7 @@ def folder_of(dataset: str) -> Path:
         raise UserError("dataset", "the name is empty", "say which dataset; `.` is the working folder")
     data = Settings.from_env().data
     for folder in (Path(dataset), data / dataset):
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return folder
     there = [folder.name for folder in data.iterdir() if folder.is_dir()] if data.is_dir() else []
     what = f"no such folder here or in {data} ($MMKGC_DATA), nor bundled; {did_you_mean(dataset, [*BUNDLED, *there])}"

@@ -123,8 +123,19 @@ def _side_loss(
 ) -> Tensor:
     known, gold = (batch.heads, batch.tails) if side == "tail" else (batch.tails, batch.heads)
     scores = at_least_float32(model.score_all(encoded, known, batch.relations, side, terms))
-    answers = train.answers(known, batch.relations, side) if loss.uses_known else None
-    return loss(scores, gold, answers)
+    if not loss.uses_known:
+        return loss(scores, gold)
+    answers = train.answers(known, batch.relations, side)
+    return loss(scores, gold, answers) * _once(answers[0], batch)
+
+
+def _once(rows: Tensor, batch: Batch) -> Tensor:
+    """Factors ``[B]`` by which each query counts once in an epoch, not once for each of its train answers.
+
+    ``rows``: the triple to which each answer belongs. The factors' mean, weighted by the triples' weights, is 1.
+    """
+    once = 1 / torch.bincount(rows, minlength=len(batch)).clamp(min=1)
+    return once * (batch.weight.sum() / (batch.weight * once).sum())
 
 
 def whole_graph_loss(

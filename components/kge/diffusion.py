@@ -80,14 +80,15 @@ def strided_chain(schedule: Schedule, state: Tensor, stops: Sequence[int], predi
 
 
 class Denoiser(nn.Module):
-    """ε̂(x_t, t, c): an MLP over [x_t; c; time], as in DHNS's code; its eq. 10 ends in a LayerNorm, which is left out.
+    """ε̂(x_t, t, c): an MLP over [x_t; c; time], as in DHNS's code.
 
-    A final LayerNorm would force the estimate to zero mean and unit variance for every vector.
+    The paper's eq. 10 ends in a LayerNorm (``normalised``), which forces the estimate to zero mean and unit variance
+    for every vector, and its time embedding has ``base`` 1000; the code has no such layer, and base 10000.
     """
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, normalised: bool = False, base: float = 10_000.0) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.base = width, base
         self.time = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.layers = nn.Sequential(
             nn.LayerNorm(3 * width),
@@ -99,17 +100,20 @@ class Denoiser(nn.Module):
         )
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)  # the initial estimate is zero
-        nn.init.zeros_(last.bias)
+        if normalised:
+            self.layers.append(nn.LayerNorm(width))
+        else:
+            nn.init.zeros_(last.weight)  # the initial estimate is zero
+            nn.init.zeros_(last.bias)
 
     def forward(self, state: Tensor, condition: Tensor, step: Tensor) -> Tensor:
         """Estimated noise ``[B, d]`` in ``state[B, d]`` under ``condition[B, d]`` at steps ``[B]``, or ``[1]``."""
-        time = self.time(sinusoids(step, self.width).to(state)).expand_as(state)
+        time = self.time(sinusoids(step, self.width, self.base).to(state)).expand_as(state)
         return self.layers(torch.cat([state, condition, time], dim=-1))
 
 
-def sinusoids(step: Tensor, width: int) -> Tensor:
-    """Positional encoding ``[B, width]`` of steps ``[B]`` (Vaswani et al. 2017, base 10000)."""
-    frequencies = torch.exp(-math.log(10000) * torch.arange(0, width, 2, device=step.device) / width)
+def sinusoids(step: Tensor, width: int, base: float = 10_000.0) -> Tensor:
+    """Positional encoding ``[B, width]`` of steps ``[B]`` (Vaswani et al. 2017, whose base is 10000)."""
+    frequencies = torch.exp(-math.log(base) * torch.arange(0, width, 2, device=step.device) / width)
     angles = step.unsqueeze(-1) * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :width]

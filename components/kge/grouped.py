@@ -22,28 +22,35 @@ from mmkgc.components.kge.tensors import at_least_float32, total
 
 
 class QueryGroups:
-    """The directed triples of ``triples[T, 3]``, grouped by query."""
+    """The directed triples of ``triples[T, 3]``, grouped by query; a query has ``most`` answers at most in a group.
 
-    def __init__(self, triples: Tensor, n_relations: int) -> None:
+    Without this bound, one query with thousands of answers would fill the batch that it is in.
+    """
+
+    def __init__(self, triples: Tensor, n_relations: int, most: int) -> None:
         heads, relations, tails = triples[:, HEAD], triples[:, RELATION], triples[:, TAIL]
         tail_queries = heads * n_relations + relations
         head_queries = tails * n_relations + relations
         codes = torch.cat([tail_queries, head_queries + tail_queries.amax() + 1])
-        self.rows = torch.argsort(codes, stable=True)
-        _, self.counts = torch.unique_consecutive(codes[self.rows], return_counts=True)
+        _, self.query = torch.unique(codes, return_inverse=True)
+        answers = torch.bincount(self.query)
+        groups = (answers + most - 1) // most
+        self.counts = torch.full((int(groups.sum()),), most, device=triples.device)
+        self.counts[groups.cumsum(0) - 1] = answers - (groups - 1) * most  # the last group of a query has the rest
         self.starts = self.counts.cumsum(0) - self.counts
 
     def __len__(self) -> int:
         return len(self.counts)
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Tensor]:
-        """Directed triples ``[P]`` of batches of ``batch_size`` queries, in random order."""
-        order = torch.randperm(len(self), generator=random, device=self.counts.device)
-        for queries in order.split(batch_size):
-            counts = self.counts[queries]
-            first = counts.cumsum(0) - counts
-            within = torch.arange(int(counts.sum()), device=counts.device) - first.repeat_interleave(counts)
-            yield self.rows[self.starts[queries].repeat_interleave(counts) + within]
+        """Directed triples ``[P]`` of batches of ``batch_size`` groups, in random order and randomly grouped."""
+        device = self.query.device
+        shuffled = torch.randperm(len(self.query), generator=random, device=device)
+        rows = shuffled[torch.argsort(self.query[shuffled], stable=True)]
+        for chosen in torch.randperm(len(self), generator=random, device=device).split(batch_size):
+            counts = self.counts[chosen]
+            first = self.starts[chosen] - (counts.cumsum(0) - counts)
+            yield rows[first.repeat_interleave(counts) + torch.arange(int(counts.sum()), device=device)]
 
 
 def grouped_loss(

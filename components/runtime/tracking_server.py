@@ -13,13 +13,14 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.quoting import masked, printable
+from mmkgc.components.runtime.quoting import masked, printable, sqlite_file
 
 SECONDS = 5
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
 NAMED = ("databricks", "uc")  # stores that MLflow identifies by name
 TIMEOUTS = {"postgresql": "connect_timeout", "mysql": "connect_timeout"}  # name of the drivers' parameter
+FOLDERS = "MLflow keeps no runs in plain folders"
 SUPPORTED = "give http(s)://HOST:PORT, postgresql://…, mysql://…, sqlite:////PATH/mlflow.db, or leave it unset"
 
 
@@ -32,8 +33,20 @@ def check_server(uri: str) -> None:
         _ask_server(uri)
     elif scheme in DATABASES:
         _ask_database(uri, scheme)
-    elif scheme == "file" or (not scheme and not uri.startswith(NAMED)):
-        raise UserError(f"MLFLOW_TRACKING_URI {masked(uri)}", "MLflow keeps no runs in plain folders", SUPPORTED)
+    elif what := _unusable(uri, scheme):
+        raise UserError(f"MLFLOW_TRACKING_URI {masked(uri)}", what, SUPPORTED)
+
+
+def _unusable(uri: str, scheme: str) -> str:
+    """Why no runs can be kept there; empty if they can."""
+    if scheme == "sqlite":
+        path = sqlite_file(uri)
+        if path is None:
+            return "the steps are processes of their own and cannot share a database in memory"
+        return "this is a folder, not the file of a database" if path.is_dir() else ""
+    if uri.startswith(NAMED):
+        return ""
+    return f"there is no MLflow store of the kind '{scheme}'" if scheme != "file" and scheme else FOLDERS
 
 
 def _scheme(uri: str) -> str:
@@ -61,7 +74,10 @@ def _ask_database(uri: str, scheme: str) -> None:
     arguments = {TIMEOUTS[scheme]: SECONDS} if scheme in TIMEOUTS else {}
     try:
         create_engine(uri, poolclass=NullPool, connect_args=arguments).connect().close()
-    except (SQLAlchemyError, ImportError, ValueError) as error:  # a missing driver, an invalid URL
+    except ImportError as error:
+        what, mend = f"its driver is not installed ({error})", "install the driver, or name another: mysql+pymysql://…"
+        raise UserError(f"MLflow at {masked(uri)}", what, mend) from error
+    except (SQLAlchemyError, ValueError) as error:  # an invalid URL
         raise _away(uri, error) from error
 
 

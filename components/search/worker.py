@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import locked
 
 
 class Job(NamedTuple):
@@ -59,6 +60,7 @@ def work(
 
     torch.set_num_threads(threads)
     os.environ.pop("MMKGC_PROGRESS", None)  # the scheduler reports the progress
+    scratch = scratch / digests.of_json([graph_uri, feature_uris, config, digests.of_code()])[:16]  # as of a training
     storage, train = open_storage(store), TrainConfig.model_validate_json(config)
     graph = MMKG.load(storage.fetch(graph_uri)).graph
     features = training_features(feature_uris, graph.entities.keys, train, storage)
@@ -70,10 +72,19 @@ def work(
 
 
 def _train(job: Job, graph: Any, features: Any, train: Any, scratch: Path, scheduler: Connection) -> Outcome:
-    """Train one trial; a retried trial resumes from its checkpoint."""
-    from mmkgc.components.train.trainer import Trainer
+    """Train one trial; a retried trial resumes from its checkpoint.
 
+    The lock makes a trial wait for another one with the same values, which may be of another search.
+    """
     checkpoint = scratch / f"{digests.of_json(job.overrides)[:16]}.pt"
+    with locked(checkpoint.with_suffix(".lock"), f"training with the checkpoint {checkpoint}"):
+        outcome = _trained(job, graph, features, train, checkpoint, scheduler)
+        checkpoint.unlink(missing_ok=True)
+    return outcome
+
+
+def _trained(job: Job, graph: Any, features: Any, train: Any, checkpoint: Path, scheduler: Connection) -> Outcome:
+    from mmkgc.components.train.trainer import Trainer
 
     def report(epoch: int, metrics: dict[str, float]) -> None:
         scheduler.send(Report(epoch, metrics))
@@ -84,10 +95,8 @@ def _train(job: Job, graph: Any, features: Any, train: Any, scratch: Path, sched
         trainer = Trainer(graph, features, train.override(job.overrides), checkpoint)
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             trainer.fit(report)
-        outcome = Outcome(trainer.selection.best_mrr)
+        return Outcome(trainer.selection.best_mrr)
     except Pruned:
-        outcome = Outcome(None)
+        return Outcome(None)
     except (UserError, ValidationError, ArithmeticError) as error:
-        outcome = Outcome(None, str(error))
-    checkpoint.unlink(missing_ok=True)
-    return outcome
+        return Outcome(None, str(error))

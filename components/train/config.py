@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from mmkgc.components.dataset.modalities import MODALITIES, ModalityName
 from mmkgc.components.kge.compatibility import incompatibility
 from mmkgc.components.kge.evaluation.calibration import Method
+from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.model import ModelConfig
@@ -25,7 +26,9 @@ class OptimizerConfig(BaseModel):
     name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="from lr to 0 over all steps")
+    schedule: Literal["constant", "linear", "cosine", "step"] = Field(
+        "constant", description="linear, cosine: from lr to 0 over all steps; step: a tenth of lr in their second half"
+    )
     warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps in which lr rises from 0")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
 
@@ -67,7 +70,7 @@ class TrainConfig(BaseModel):
         20.0, ge=0, description="time between checkpoints, from which a killed run continues"
     )
     calibration: Method | None = Field(
-        "platt", description="map from scores to probabilities, fitted on the development split; null: none"
+        "platt", description="map from scores to probabilities, fitted on answers to development queries; null: none"
     )
     ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights, which are evaluated and kept")
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -101,8 +104,9 @@ class TrainConfig(BaseModel):
         return ", ".join(part["name"] for part in parts)
 
     def uses(self, modality: str) -> bool:
-        """Whether the model uses features of the modality."""
-        if self.model.fusion["name"] == "structure":
+        """Whether the model or the sampler uses features of the modality."""
+        of_sampler = self.negatives is not None and SAMPLERS.lookup(self.negatives["name"]).reads_features
+        if not (of_sampler or FUSIONS.lookup(self.model.fusion["name"]).reads_features):
             return False
         return self.model.modalities is None or modality in self.model.modalities
 

@@ -23,13 +23,21 @@ def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) 
 
 
 def make_schedule(config: OptimizerConfig, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
-    """Warm-up, then constant, or linearly or along half a cosine down to 0 at the last of ``steps``."""
+    """Warm-up, then constant, or linearly or along half a cosine down to 0 at the last of ``steps``.
+
+    ``step`` is a tenth of the learning rate in the second half, as in the RotatE code.
+    """
     warmup = config.warmup * steps
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
         done = (step - warmup) / max(1.0, steps - warmup)
-        return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + cos(pi * min(done, 1.0))) / 2}[config.schedule]
+        return {
+            "constant": 1.0,
+            "linear": 1 - done,
+            "cosine": (1 + cos(pi * min(done, 1.0))) / 2,
+            "step": 1.0 if step < steps / 2 else 0.1,
+        }[config.schedule]
 
     return LambdaLR(optimizer, factor)

@@ -68,16 +68,26 @@ def train(
         bundle = Bundle.of(
             model,
             with_development(mmkg.graph) if config.refit else mmkg.graph,
-            encoders={m: Manifest.read(uri, storage).encoder for m, uri in feature_uris.items()},
+            encoders={
+                m: Manifest.read(uri, storage).encoder
+                for m, uri in feature_uris.items()
+                if m in model.entities.modalities  # not those that only the sampler uses
+            },
             calibration=_calibration(trainer.model, mmkg.graph, config),
             config=config.model_dump(),
-            provenance={"made_from": made_from} | trainer.selection.summary(),
+            provenance={"made_from": made_from} | trainer.selection.summary() | _looked(trainer),
         )
         bundle.save(folder / "bundle")
         stored = storage.publish(folder / "bundle", "bundles")
         run.set_tags({"bundle": stored.uri})
         shutil.rmtree(folder)
     return trainer.group.told(stored)
+
+
+def _looked(trainer: Trainer) -> dict[str, Any]:
+    """Negatives to look at, for the report; none without a sampler."""
+    found = trainer.look_at_negatives()
+    return {} if found is None else {"negatives": found}
 
 
 def _fit(
@@ -92,7 +102,8 @@ def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, A
     if config.calibration is None or not len(graph.valid):
         return None
     sizes = len(graph.entities), len(graph.relations)
-    return calibrate(model, graph.train, graph.valid, *sizes, config.calibration, config.seed)
+    device = next(model.parameters()).device
+    return calibrate(model, graph.train.to(device), graph.valid.to(device), *sizes, config.calibration)
 
 
 def digest_in(uri: str) -> str:

@@ -22,7 +22,8 @@ from mmkgc.components.kge.losses.base import GroupedLoss
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.negatives.base import Context
-from mmkgc.components.kge.negatives.samples import Batch
+from mmkgc.components.kge.negatives.inspection import hardness, inspect
+from mmkgc.components.kge.negatives.samples import Batch, ScoredBlock
 from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.kge.tensors import total
 from mmkgc.components.runtime.errors import UserError
@@ -37,6 +38,7 @@ from mmkgc.components.train.selection import Selection
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 CHECKPOINT_SECONDS = 20.0
+INSPECTED = 512  # train triples for which negatives are inspected after training
 
 
 class Trainer:
@@ -76,8 +78,9 @@ class Trainer:
         self.dev_known = KnownTriples(graph.selection_triples.to(self.device), *sizes)
         ones = torch.ones(len(self.triples), device=self.device)
         self.weights = _subsampling(self.triples, sizes[1]) if self.config.subsampling else ones
-        grouped = issubclass(LOSSES.lookup(self.config.loss["name"]), GroupedLoss)
-        self.queries = QueryGroups(self.triples, sizes[1]) if grouped else None
+        self.loss = LOSSES.create(self.config.loss)
+        loss = self.loss
+        self.queries = QueryGroups(self.triples, sizes[1], loss.answers) if isinstance(loss, GroupedLoss) else None
         self.batches = ceil(len(self.queries or self.triples) / self.config.batch_size)
 
     def _build(self, features: Mapping[str, Features]) -> None:
@@ -87,13 +90,13 @@ class Trainer:
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
         self.model = Model(config.model, len(graph.relations), used, seen, graph.train).to(self.device)
         self.losses = compiled(batch_losses, config.compile, self.device)
-        self.loss = LOSSES.create(config.loss)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
-        context = Context(self.model, graph, self.train_known, self.draws, self.loss)
+        context = Context(self.model, graph, self.train_known, self.draws, self.loss, used)
         self.sampler = SAMPLERS.create(config.negatives, context).to(self.device) if config.negatives else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, self.parameters)
         self.schedule = make_schedule(config.optimizer, self.optimizer, self.batches * config.epochs)
+        self.scored: list[ScoredBlock] = []  # of the last batch
         self.average = Average(self.model, config.ema) if config.ema else None
         self.selection = Selection(config.patience if config.keep == "best" else None)
 
@@ -141,7 +144,7 @@ class Trainer:
         self.selection.epoch = epoch + 1
         metrics = {f"loss_{name}": loss.item() / self.batches for name, loss in sums.items()}
         metrics |= {"loss": sum(metrics.values())}
-        metrics |= {"triples_per_second": len(self.triples) / (time.monotonic() - begun)}
+        metrics |= {"triples_per_second": len(self.triples) / (time.monotonic() - begun)} | hardness(self.scored)
         return metrics | (self.sampler.metrics() if self.sampler else {}) | self._measure()
 
     def _shuffled(self) -> Iterator[Tensor]:
@@ -183,7 +186,20 @@ class Trainer:
                 self.sampler.update(batch, scored, self.model)
             self.group.average(list(self.sampler.parameters()))
             self.group.copy([self.sampler.get_buffer(name) for name in self.sampler.synchronised])
+        self.scored = scored
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def look_at_negatives(self) -> dict[str, Any] | None:
+        """Negatives of the trained sampler for some train triples (see ``inspect``); None without a sampler.
+
+        The model is that of the chosen epoch, the sampler that of the last.
+        """
+        if self.sampler is None:
+            return None
+        rows = torch.randperm(len(self.triples), generator=torch.Generator().manual_seed(self.config.seed))
+        sizes = len(self.graph.entities), len(self.graph.relations)
+        held_out = KnownTriples(self.dev, *sizes)
+        return inspect(self.sampler, self.model, self.triples[rows[:INSPECTED].to(self.device)], held_out)
 
     def _batch(self, rows: Tensor) -> Batch:
         """The triples at ``rows``; rows of directed triples ask for one side each."""
@@ -205,7 +221,8 @@ class Trainer:
             return {}
         with self.average.applied(self.model) if self.average else nullcontext():
             value = mrr(rank(self.model, self.dev, self.dev_known))
-            if not self.sampler or self.sampler.selectable(epoch - 1, self.config.epochs):
+            done = epoch - 1, self.config.epochs
+            if self.model.fusion.selectable(*done) and (not self.sampler or self.sampler.selectable(*done)):
                 self.selection.note(value, self.model.state_dict())
         return {"dev_mrr": value}
 

@@ -95,7 +95,9 @@ def _chosen(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
     if not isinstance(recipe, Recipe):
         return config.load(str(recipe), [f"{key}={json.dumps(value)}" for key, value in settings.items()])
     if settings:
-        raise UserError("run", "settings change a recipe that is given by its name", "change the Recipe itself")
+        raise UserError(
+            "run", "settings go with the name of a recipe, and this is a Recipe", "change its values instead"
+        )
     return recipe
 
 

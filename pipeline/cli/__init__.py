@@ -1,14 +1,11 @@
 """The ``mmkgc`` command. Each module contains a group of related verbs and is imported on first use."""
 
-import logging
-import sys
-import traceback
 from importlib import import_module
 
 import click
 
+from mmkgc.components.runtime.command import command, debug_option
 from mmkgc.components.runtime.errors import UserError, did_you_mean
-from mmkgc.components.runtime.extras import required
 from mmkgc.components.runtime.loopback import exempt_loopback
 
 VERBS = {
@@ -23,12 +20,14 @@ VERBS = {
     "serve": "serve",
     "complete": "complete",
     "search": "search",
+    "study": "study",
     "propose": "propose",
     "bench": "bench",
     "compare": "compare",
     "promote": "promote",
     "rollback": "promote",
     "features": "features",
+    "weights": "weights",
     "ui": "ui",
     "list": "list",
     "doctor": "doctor",
@@ -47,7 +46,17 @@ class LazyGroup(click.Group):
         """Import the verb's module; the error for an unknown verb suggests the nearest one."""
         if cmd_name not in VERBS:
             raise UserError(f"mmkgc {cmd_name}", "no such command", did_you_mean(cmd_name, VERBS))
-        return getattr(import_module(f"mmkgc.pipeline.cli.{VERBS[cmd_name]}"), cmd_name.replace("list", "list_"))
+        module = import_module(f"mmkgc.pipeline.cli.{VERBS[cmd_name]}")
+        return with_debug(getattr(module, cmd_name.replace("list", "list_")))
+
+
+def with_debug(verb: click.Command) -> click.Command:
+    """The verb with the option ``--debug``, also for each of its own verbs."""
+    if not any(option.name == "debug" for option in verb.params):
+        verb.params.append(debug_option())
+    for each in verb.commands.values() if isinstance(verb, click.Group) else ():
+        with_debug(each)
+    return verb
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -65,21 +74,11 @@ def mmkgc() -> None:
     """
 
 
+with_debug(mmkgc)
+
+
 def main() -> None:
-    """Run the command line. Errors are reported as one sentence on stderr; exit code 2 for invalid input, else 1.
-
-    The traceback is shown if ``MMKGC_DEBUG`` is set.
-    """
+    """Run the command line. Errors are reported as one sentence on stderr; exit code 2 for invalid input, else 1."""
     exempt_loopback()
-    logging.raiseExceptions = False  # a log that cannot be written (the disk is full) prints no traceback
-    try:
-        with required():
-            mmkgc()
-    except Exception as error:
-        from mmkgc.pipeline.cli import failures
-
-        sentence, code = failures.told(error)
-        if failures.wants_traceback():
-            traceback.print_exc()
-        click.secho(f"mmkgc: {sentence}", fg="red", err=True)
-        sys.exit(code)
+    with command("mmkgc"):
+        mmkgc()

@@ -23,8 +23,9 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
 
     Without a name, the model that was promoted last is used. The choice is printed to stderr.
     """
+    if name is not None:
+        check_name(name, "--name")
     if bundle is not None:
-        check_name(name or "mmkgc", "--name")
         return Chosen(bundle, name or "mmkgc", bundle.resolve().name[:12], None)
     from mmkgc.components.runtime import model_registry as registry
 

@@ -37,7 +37,7 @@ def compare(runs: tuple[str, ...], by: str | None, confidence: float, resamples:
     from mmkgc.components.runtime.errors import UserError
 
     if len(runs) < 2:
-        raise UserError("mmkgc compare", "one run alone has nothing to be compared with", "give two or more")
+        raise UserError("mmkgc compare", "a comparison needs two runs", "give two or more")
     with TemporaryDirectory() as scratch:
         judged = []
         for index, run in enumerate(runs):

@@ -15,7 +15,10 @@ from mmkgc.pipeline.cli.recipe import recipe_argument
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. train.epochs=5."
 )
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="File to write (default: <recipe>.pipeline.yaml)."
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write (default: <recipe>.pipeline.yaml).",
 )
 def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None:
     """Write the Kubeflow IR YAML of RECIPE, to be uploaded to a cluster.
@@ -32,8 +35,9 @@ def compile(recipe: str, settings: tuple[str, ...], output: Path | None) -> None
     pipeline = dag.build(loaded, cluster.prepare(loaded), cluster.pipeline_config(loaded))
     path = output or Path(f"{loaded.name}.pipeline.yaml")
     with atomic_path(path) as temporary:
-        compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
-        temporary.with_suffix(".yaml").rename(temporary)
+        compiled = temporary.with_name("pipeline.yaml")  # kfp looks at the suffix
+        compiler.Compiler().compile(pipeline, str(compiled))
+        compiled.rename(temporary)
     with suppress(UserError):  # data that are missing here may be in the image
         for key, place in inputs.local_inputs(loaded):
             warning = f"warning: {key} is {place}, which pods cannot read; `mmkgc submit` puts it into the store"

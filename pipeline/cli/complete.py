@@ -154,10 +154,11 @@ def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
     from mmkgc.serving.api.client import Client, ClientError
 
     if not key:
-        raise UserError("--key", "the gateway answers nobody without an API key", "`mmkgc serve` prints one")
+        raise UserError("--key", "the gateway needs an API key", "`mmkgc serve` prints one")
     try:
         with Client(url, key) as client:
             (answer,) = client.complete_all([query])
     except ClientError as error:
-        raise UserError(url, str(error), "is a gateway running there (`mmkgc serve`), and is --key right?") from error
+        mend = "start one with `mmkgc serve`, or correct --url and --key" if error.status else ""
+        raise UserError(url, str(error), mend) from error
     return answer.model_dump(mode="json")

@@ -78,7 +78,8 @@ def verify(manifests: tuple[str, ...]) -> None:
 
 @features.command()
 @click.option("--forget", multiple=True, metavar="MANIFEST", help="Remove this feature set first (repeatable).")
-@click.option("--grace", default=24.0, show_default=True, metavar="HOURS", help="Keep younger unfinished work.")
+@click.option("--grace", default=24.0, show_default=True, type=click.FloatRange(0), metavar="HOURS",
+              help="Keep younger unfinished work.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
     """Delete files that no committed feature set needs, and this machine's stale slabs."""

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:
-    """Show what a recipe can name: recipes, modalities, encoders, and the parts of a model and of its training.
+    """Show what a recipe can name: recipes, systems, modalities, encoders, and the parts of a model and its training.
 
-    With KIND, show that kind alone, with every hyper-parameter and its default.
+    With KIND, show that kind alone, with every hyper-parameter and its default; of a system its paper, what it needs
+    and its recipes.
     """
     kinds = {**LIGHT, **dict.fromkeys(map(_plural, CLASSES))}
     if kind is not None and not any(_names(kind, name) for name in kinds):
@@ -53,8 +54,44 @@ def _encoders() -> "list[Entry]":
     return [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
 
 
-LIGHT: "dict[str, Callable[[], list[Entry]]]" = {"recipes": _recipes, "modalities": _modalities}
-"""Kinds whose entries do not need PyTorch."""
+def _systems() -> "list[Entry]":
+    from mmkgc.components.runtime.plugins import Entry
+    from mmkgc.pipeline import composition
+
+    return [Entry(name, composition.summary(name), _of_system(name)) for name in composition.stems(composition.SYSTEMS)]
+
+
+def _studies() -> "list[Entry]":
+    from mmkgc.components.runtime.plugins import Entry
+    from mmkgc.pipeline import composition
+
+    files = ((name, composition.STUDIES / f"{name}.yaml") for name in composition.stems(composition.STUDIES))
+    texts = ((name, composition.parse(path.read_text(encoding="utf-8"), path)) for name, path in files)
+    return [Entry(name, values.get("about", ""), {}) for name, values in texts]
+
+
+def _of_system(name: str) -> dict[str, Any]:
+    from mmkgc.pipeline import systems
+
+    about = systems.about(name)
+    return {"paper": about.reference, "needs": about.needs, "recipes": ", ".join(systems.recipes_of(name))}
+
+
+def _of_study(name: str) -> tuple[str, dict[str, Any]]:
+    from mmkgc.pipeline.studies import config
+
+    study = config.load(name)[1]
+    shown = {"systems": ", ".join(study.systems), "values": ", ".join(map(str, filter(None, study.values)))}
+    return study.about, {key: text for key, text in shown.items() if text} | {"measures": ", ".join(study.measure)}
+
+
+LIGHT: "dict[str, Callable[[], list[Entry]]]" = {
+    "recipes": _recipes,
+    "systems": _systems,
+    "studies": _studies,
+    "modalities": _modalities,
+}
+"""Kinds whose names and summaries do not need PyTorch."""
 CLASSES = {
     "encoder": ("components/encoders", "Encoder"),
     "entity encoder": ("components/kge/entity_encoders", "EntityEncoder"),
@@ -75,12 +112,16 @@ def _entries(kind: str) -> "list[Entry]":
     if kind in LIGHT:
         return LIGHT[kind]()
     folder, base = next(where for singular, where in CLASSES.items() if _plural(singular) == kind)
-    form = "" if kind == "encoders" else "-"
-    return [Entry(name.replace("_", form), summary, {}) for name, summary in summaries(folder, base).items()]
+    form, declares = ("", "Config") if kind == "encoders" else ("-", "")
+    return [Entry(name.replace("_", form), summary, {}) for name, summary in summaries(folder, base, declares).items()]
 
 
 def _detailed(kind: str) -> "list[Entry]":
     """Entries of a kind with their hyper-parameters."""
+    from mmkgc.components.runtime.plugins import Entry
+
+    if kind == "studies":
+        return [Entry(entry.name, *_of_study(entry.name)) for entry in _studies()]
     if kind in LIGHT:
         return LIGHT[kind]()
     if kind == "encoders":
@@ -106,7 +147,7 @@ def _summary(found: type) -> str:
 
 def _defaults(config: Any) -> dict[str, Any]:
     return {
-        name: "(required)" if field.is_required() else field.default
+        name: "(required)" if field.is_required() else field.get_default(call_default_factory=True)
         for name, field in config.model_fields.items()
         if name != "encoder"
     }

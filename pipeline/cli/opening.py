@@ -51,4 +51,7 @@ def recipe(chosen: "Recipe", asked: Request, given: str) -> None:
     why = f": {composition.summary(named)}" if named else ""
     click.echo(f"recipe {printable(named or given)}{printable(why)}", err=True)
     train = chosen.train
-    click.echo(f"  trains {printable(train.label)}, at most {train.epochs} epochs\n", err=True)
+    click.echo(f"  trains {printable(train.label)}, at most {train.epochs} epochs", err=True)
+    for sentence in chosen.extract.random():
+        click.secho(f"  WARNING: {printable(sentence)}", fg="yellow", err=True)
+    click.echo(err=True)

@@ -10,15 +10,12 @@ import click
 
 from mmkgc.components.runtime.errors import printable
 from mmkgc.components.runtime.processes import Stopped, supervised
-from mmkgc.pipeline.cli import verdict
+from mmkgc.pipeline.cli import summary, verdict
 from mmkgc.pipeline.cli.recipe import recipe_argument
 from mmkgc.pipeline.runners.step_process import StepServer
 
 if TYPE_CHECKING:
     from mmkgc.pipeline.config import Recipe
-
-ASKED, SHOWN = 100, 5
-"""Predictions requested and shown; known answers are filtered out in between."""
 
 
 @click.command()
@@ -66,14 +63,16 @@ def _run(recipe: "Recipe", told: set[str], server: StepServer, cache: bool, serv
     _print_data(_read(fetch(outputs["graph"]), "graph.json"), told)
     for warning in unusable_items(archive):
         click.secho(f"  warning: {warning}", fg="yellow")
-    _print_metrics(_read(fetch(outputs["evaluation"]), "metrics.json"))
+    metrics = _read(fetch(outputs["evaluation"]), "metrics.json")
+    for line in ("", *summary.scores(metrics)):
+        click.echo(line)
     registration = _read(fetch(outputs["registration"]), "registration.json")
     _print_registration(registration)
     if serve:
         _ask_torchserve(archive, _read(fetch(outputs["evaluation"]), "completions.json"))
     if recipe.propose.enabled:
-        click.echo("\nreview the proposals:  mmkgc serve, page Proposals")
-    click.secho(f"\n{verdict.verdict(_read(fetch(outputs['evaluation']), 'metrics.json'))}\n", bold=True)
+        _print_proposal(archive)
+    click.secho(f"\n{verdict.verdict(metrics)}\n", bold=True)
     report = fetch(outputs["evaluation"]) / "report.html"
     for line in verdict.next_commands(registration["model"], finished.run_id, report):
         click.echo(line)
@@ -108,19 +107,20 @@ def unusable_items(archive: Path) -> Iterator[str]:
             yield f"{modality} features: items of {count} entities cannot be used (mmkgc features show {digest[:12]})"
 
 
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    rows = {f"model, {side}": metrics["metrics"]["realistic"][side] for side in ("both", "head", "tail")}
-    rows["relation popularity, both"] = metrics["baseline"]["both"]
-    names = [name for name in rows["model, both"] if name == "mrr" or name.startswith("hits") or name == "mr"]
-    click.echo(f"\n{'test split, filtered':<28}" + "".join(f"{name:>11}" for name in names))
-    for label, values in rows.items():
-        click.echo(f"{label:<28}" + "".join(f"{values[name]:>11.3f}" for name in names))
-
-
 def _print_registration(registration: dict[str, Any]) -> None:
     verdict = f"now '{registration['alias']}'" if registration["promoted"] else "not promoted"
     click.echo(f"\nregistered {registration['model']} version {registration['version']}: {verdict}")
     click.echo(f"  {registration['reason']}")
+
+
+def _print_proposal(archive: Path) -> None:
+    from mmkgc.feature_store.opening import open_storage
+    from mmkgc.serving.review.proposals import find
+
+    folder = find(open_storage(), _read(archive, "archive.json")["bundle"])
+    for line in ("", *(summary.proposal(folder) if folder else ())):
+        click.echo(line)
+    click.echo("review them:  mmkgc serve, page Proposals")
 
 
 def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
@@ -131,27 +131,13 @@ def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:
 
     begun = time.monotonic()
     with TorchServe(next(archive.glob("*.mar"))) as server:
-        click.echo(
-            f"\nTorchServe is up after {time.monotonic() - begun:.0f} s; the first test queries, answered by it:"
-        )
-        asked = ("head", "relation")
-        queries = [{part: one[part] for part in asked} | {"k": ASKED, "exclude_known": False} for one in completions]
+        click.echo(f"\nTorchServe is up after {time.monotonic() - begun:.0f} s; facts that were held out, asked of it:")
         with httpx.Client(timeout=60, trust_env=False) as client:  # no proxy reaches this machine's own address
-            sent = client.post(server.predictions_url, headers=server.headers, json={"queries": queries})
-        answer = sent.raise_for_status().json()
-        for completion, given in zip(completions, answer["answers"], strict=True):
-            _print_completion(completion, given["predictions"])
+
+            def ask(queries: summary.Queries) -> summary.Answers:
+                sent = client.post(server.predictions_url, headers=server.headers, json={"queries": queries})
+                return sent.raise_for_status().json()["answers"]
+
+            for line in summary.completions(completions, ask):
+                click.echo(line)
     click.echo("\nTorchServe stopped.")
-
-
-def _print_completion(completion: dict[str, Any], predictions: list[dict[str, Any]]) -> None:
-    """Print the filtered answers: without known answers, except the gold answer of the test triple."""
-    gold = completion["gold_key"]
-    click.echo(f"\n  {printable(completion['query'])}")
-    candidates = [prediction for prediction in predictions if not prediction["known"] or prediction["key"] == gold]
-    for place, prediction in enumerate(candidates, start=1):
-        if place <= SHOWN or prediction["key"] == gold:
-            mark = click.style("  ← gold", fg="green") if prediction["key"] == gold else ""
-            click.echo(f"  {place:>4}. {printable(prediction['name']):<30}{prediction['score']:>9.3f}{mark}")
-    if gold not in [prediction["key"] for prediction in candidates]:
-        click.echo(f"  {completion['rank']:>4g}. {printable(completion['gold']):<30}{'':>9}  ← gold")

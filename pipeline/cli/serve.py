@@ -18,6 +18,7 @@ from mmkgc.pipeline.cli.program import program
 
 if TYPE_CHECKING:
     from mmkgc.pipeline.cli.champion import Chosen
+    from mmkgc.serving.api.gateway.settings import Limits
     from mmkgc.serving.api.gateway.upstream import Upstream
     from mmkgc.serving.review.proposals import Proposals
     from mmkgc.serving.torchserve.server import TorchServe
@@ -58,10 +59,10 @@ def serve(
     from mmkgc.components.runtime.ports import listener
     from mmkgc.components.runtime.processes import Stopped, supervised
     from mmkgc.pipeline.cli.champion import choose
-    from mmkgc.serving.api.gateway.settings import own_keys
+    from mmkgc.serving.api.gateway.settings import Limits, own_keys
 
     with contextlib.suppress(Stopped), supervised(), listener(host, port) as gate:
-        keys = own_keys()
+        keys, limits = own_keys(), Limits.from_env()
         deployment = Deployment(choose(name, alias, bundle), workers, alias)
         found = reviewed(proposals, deployment.chosen)
         click.echo("starting TorchServe …", err=True)
@@ -72,7 +73,7 @@ def serve(
             if found:
                 page = f"{url}/#view=proposals&key={quote(keys[0], safe='')}"
                 click.echo(f"review {page}   ({len(found.triples)} proposed triples)")
-            asyncio.run(_serve(deployment, host, port, gate, keys, found))
+            asyncio.run(_serve(deployment, host, port, gate, keys, limits, found))
         finally:
             deployment.stop()
             click.echo("stopped", err=True)
@@ -139,9 +140,10 @@ def invitation(url: str, key: str, chosen: "Chosen") -> str:
     headers = ["-H", f"Authorization: Bearer {key}", "-H", "Content-Type: application/json"]
     options = ["-g"] * ("[" in url) + ["--noproxy", "*"] * (is_loopback(url) and bool(getproxies()))
     curl = ["curl", *options, f"{url}/v1/complete", *headers, "-d", body]
+    dashes = ["--"] * any(key.startswith("-") for key in (head, relation))
     return f"""page   {url}/#key={quote(key, safe="")}
 curl   {shell(*curl)}
-shell  MMKGC_API_KEY={shell(key)} {shell(program(), "complete", head, relation, "--url", url)}"""
+shell  MMKGC_API_KEY={shell(key)} {shell(program(), "complete", "--url", url, *dashes, head, relation)}"""
 
 
 def _plainest(keys: list[str]) -> str:
@@ -175,17 +177,22 @@ def pack(chosen: "Chosen", archive: Path) -> None:
 
 
 async def _serve(
-    deployment: Deployment, host: str, port: int, gate: socket, keys: list[str], proposals: "Proposals | None"
+    deployment: Deployment,
+    host: str,
+    port: int,
+    gate: socket,
+    keys: list[str],
+    limits: "Limits",
+    proposals: "Proposals | None",
 ) -> None:
     from mmkgc.serving.api.gateway.app import create_app
     from mmkgc.serving.api.gateway.connections import server
     from mmkgc.serving.api.gateway.observe import log_json
-    from mmkgc.serving.api.gateway.settings import Limits
     from mmkgc.serving.api.gateway.upstream import TorchServeModel
 
     log_json()
     assert deployment.server is not None
-    limits = Limits.from_env().model_copy(update={"workers": deployment.workers})
+    limits = limits.model_copy(update={"workers": deployment.workers})
     model = TorchServeModel(deployment.server.predictions_url, deployment.server.token)
     app: Any = create_app(model, keys, limits, proposals)
     following = (

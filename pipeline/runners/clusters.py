@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mmkgc.components.runtime import yaml_text
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
@@ -99,7 +100,7 @@ def _known() -> tuple[dict[str, Cluster], str | None]:
     if not file.is_file():
         return {}, None
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        content = yaml_text.load(file.read_text(encoding="utf-8")) or {}
         entries, default = content.get("clusters", {}), content.get("default")
         for name, entry in entries.items():
             if found := next((key for key in entry if key in SECRETS), None):

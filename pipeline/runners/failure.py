@@ -3,23 +3,17 @@
 import os
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import StepFailed, UserError
 
 GIGABYTE = 1 << 30
 LAST_LINES = 20
 SYSTEM = re.compile(r"(?:\[[Ee]rrno |\(os error )(\d+)")
 SQLITE = {"database or disk is full": 28, "readonly database": 30}  # SQLite's messages for ENOSPC and EROFS
-
-
-class StepFailed(Exception):
-    """A step failed with an unexpected error; the message has its traceback and the path of the log."""
-
-    def __init__(self, step: str, traceback: str, log: Path) -> None:
-        super().__init__(f"step '{step}' failed\n\n{traceback}\n\nthe whole log: {log}")
 
 
 def failure(step: str, log: Path, code: int, peak: int = 0) -> Exception:
@@ -30,12 +24,14 @@ def failure(step: str, log: Path, code: int, peak: int = 0) -> Exception:
     """
     if number := -code if code < 0 else max(0, code - 128):
         return _signalled(step, number, log, peak)
-    traceback = _traceback(log)
+    end = _end(log)
+    traceback = _traceback(end)
     for line in traceback:
         if "UserError: " in line:
             return UserError(step, line.partition("UserError: ")[2])
     text = traceback[-1] if traceback else ""
-    numbers = [int(found) for found in SYSTEM.findall(text)] + [code for words, code in SQLITE.items() if words in text]
+    numbers = [int(found) for found in SYSTEM.findall(text)]
+    numbers += [number for words, number in SQLITE.items() if any(words in line for line in end)]  # MLflow adds lines
     if numbers:
         file = re.search(r"'([^']+)'$", text)
         told = f"{os.strerror(numbers[0])} in step '{step}' (the whole log: {log})"
@@ -51,17 +47,21 @@ def _signalled(step: str, number: int, log: Path, peak: int) -> UserError:
     return UserError(
         f"step '{step}'",
         f"killed ({name}) when its largest process had taken up to {taken:.1f} GB of this machine's {total:.1f} GB",
-        "where nobody killed it, memory ran out: lower batch_size, dimension or workers, or give the machine more, and "
+        "unless somebody killed it, memory ran out: lower batch_size, dimension or workers, or give the machine more; "
         "run again, it goes on where it was",
     )
 
 
-def _traceback(log: Path) -> list[str]:
-    """Lines of the log's last traceback up to the error; without a traceback, the log's last lines."""
+def _end(log: Path) -> list[str]:
+    """Lines of the log from its last traceback on; without a traceback, the log's last lines."""
     lines = [line.removeprefix("    ") for line in log.read_text(encoding="utf-8").splitlines()]
     begins = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    traceback = lines[begins[-1] :] if begins else lines[-LAST_LINES:]
-    for index, line in enumerate(traceback):
+    return lines[begins[-1] :] if begins else lines[-LAST_LINES:]
+
+
+def _traceback(end: Sequence[str]) -> Sequence[str]:
+    """The lines up to the error of the traceback that they begin with."""
+    for index, line in enumerate(end):
         if index and line and not line.startswith((" ", "Traceback", "The above", "During")):
-            return traceback[: index + 1]
-    return traceback
+            return end[: index + 1]
+    return end

@@ -137,9 +137,8 @@ def patiently(call: Any, *arguments: Any, seconds: float = 300.0, pause: float =
             return call(*arguments)
         except Unavailable as error:
             if time.monotonic() >= deadline:
-                raise UserError(
-                    str(error), "given up", "check the address, the port-forward and the network"
-                ) from error
+                mend = "check the address, the port-forward and the network"
+                raise UserError(str(error), f"still so after {seconds:.0f} s", mend) from error
             if tell:
                 tell(str(error))
             time.sleep(pause)

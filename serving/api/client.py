@@ -9,16 +9,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import TypeAdapter
 
 from mmkgc.components.runtime.loopback import is_loopback
+from mmkgc.components.runtime.quoting import is_http_url
 from mmkgc.serving.api.cost import batches
 from mmkgc.serving.api.protocol import Answers, Completion, Failed, Problem, Query, Scored
 
-RETRIED = (429, 503)
+RETRIED = (429, 502, 503, 504)
+"""Statuses of a busy gateway, and of a proxy in front of one that is restarted."""
 Asked = Query | Mapping[str, Any]
 _ANSWERS = TypeAdapter(Answers)
 
@@ -44,7 +45,7 @@ class _Shared:
     """Common part of both clients."""
 
     def __init__(self, url: str, key: str, retries: int) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not is_http_url(url):
             raise ClientError(0, f"'{url}' is not the URL of a gateway: write http://HOST:PORT")
         if not key.isascii() or not key.isprintable():
             raise ClientError(0, "an API key is made of printable ASCII characters")
@@ -63,7 +64,7 @@ class _Shared:
 
 
 class Client(_Shared):
-    """Client of the gateway at ``url`` with an API ``key``; repeats requests up to ``retries`` times on 429 or 503."""
+    """Client of the gateway at ``url`` with an API ``key``; repeats a request up to ``retries`` times if it is busy."""
 
     def __init__(self, url: str, key: str = "", retries: int = 5, timeout: float = 60) -> None:
         super().__init__(url, key, retries)

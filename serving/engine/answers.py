@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.answers import slot_of
 from mmkgc.components.kge.evaluation.calibration import probability
 from mmkgc.serving.api.protocol import Direction
 from mmkgc.serving.engine.explain import Evidence
@@ -27,13 +28,24 @@ class Writer:
         self.evidence = Evidence(bundle)
 
     def write(
-        self, kind: Kind, group: Sequence[Resolved], ids: np.ndarray, scores: np.ndarray, known: np.ndarray
+        self,
+        kind: Kind,
+        group: Sequence[Resolved],
+        ids: np.ndarray,
+        scores: np.ndarray,
+        known: np.ndarray,
+        margins: np.ndarray | None,
     ) -> list[Json]:
-        """Answers of a group of queries; chosen ``ids``, their ``scores`` and ``known`` marks are ``[B, k]`` each."""
+        """Answers of a group of queries; chosen ``ids``, their ``scores``, ``known`` marks and margins are ``[B, k]``.
+
+        ``margins`` over the best other unknown candidate, for head and tail queries alone.
+        """
         asked = zip(group, ids.tolist(), strict=True)
         found = [[index for index in row if index >= 0][: query.query.k] for query, row in asked]
         rounded = np.round(scores.astype(float), DECIMALS)
-        columns = (column.tolist() for column in (rounded, self._probabilities(scores), known))
+        columns = (
+            column.tolist() for column in (rounded, self._probabilities(kind, group, ids, scores, margins), known)
+        )
         reasons = self._reasons(kind, group, found)
         return [self._answer(kind, *row) for row in zip(group, found, *columns, reasons, strict=True)]
 
@@ -99,8 +111,14 @@ class Writer:
         items = self.entities.item(head), self.relations.item(relation), self.entities.item(tail)
         return dict(zip(("head", "relation", "tail"), items, strict=True))
 
-    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
+    def _probabilities(
+        self, kind: Kind, group: Sequence[Resolved], ids: np.ndarray, scores: np.ndarray, margins: np.ndarray | None
+    ) -> np.ndarray:
         if self.calibration is None:
             return np.full(scores.shape, None)
-        calibrated = probability(self.calibration, torch.from_numpy(scores))
+        relations = [[query.relation or 0] for query in group]
+        asked = ids.clip(min=0) if kind.direction is Direction.RELATION else np.broadcast_to(relations, scores.shape)
+        slots = slot_of(torch.from_numpy(asked.copy()), "head" if kind.direction is Direction.HEAD else "tail")
+        ahead = None if margins is None else torch.from_numpy(margins)
+        calibrated = probability(self.calibration, torch.from_numpy(scores), slots, ahead)
         return np.round(calibrated.double().numpy(), DECIMALS)

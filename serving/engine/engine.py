@@ -18,9 +18,9 @@ from mmkgc.serving.api.protocol import Direction, ErrorCode, QueryError
 from mmkgc.serving.engine.answers import Writer
 from mmkgc.serving.engine.index import Index
 from mmkgc.serving.engine.lookup import Catalog
-from mmkgc.serving.engine.ranking import best, marked
+from mmkgc.serving.engine.ranking import best, margins, marked
 from mmkgc.serving.engine.resolve import Kind, Resolved, Resolver
-from mmkgc.serving.engine.scoring import Candidates, Piece, Scorer
+from mmkgc.serving.engine.scoring import SIDES, Candidates, Piece, Scorer
 from mmkgc.serving.engine.tables import FILE as TABLES
 from mmkgc.serving.engine.tables import read_tables
 from mmkgc.serving.engine.thumbnails import FILE as THUMBNAILS
@@ -137,7 +137,8 @@ class Engine:
         with report.stage("format"):
             chosen = np.take_along_axis(found.scores, columns, axis=1)
             known = marked(columns, found.known, found.scores.shape[1])
-            return self.writer.write(kind, group, found.at(columns), chosen, known)
+            ahead = margins(found.scores, found.known, chosen, known) if kind.direction in SIDES else None
+            return self.writer.write(kind, group, found.at(columns), chosen, known, ahead)
 
     def _count(self, kind: Kind, group: Sequence[Resolved], report: Report) -> None:
         report.queries[kind.direction.value, "ok"] += len(group)

@@ -25,6 +25,23 @@ def best(scores: np.ndarray, known: tuple[np.ndarray, np.ndarray], group: Sequen
     return top_k(scores, max(query.query.k for query in group))
 
 
+def margins(
+    scores: np.ndarray, known: tuple[np.ndarray, np.ndarray], chosen: np.ndarray, is_known: np.ndarray
+) -> np.ndarray:
+    """Each chosen score ``[B, k]`` less that of the query's best other unknown candidate; 0 where there is no other.
+
+    ``scores`` ``[B, C]`` after ``best``; ``is_known``: which of the chosen are known answers.
+    """
+    unknown = scores.copy()
+    unknown[known] = -np.inf
+    two = np.full((len(scores), 2), -np.inf)
+    count = min(2, scores.shape[1])
+    two[:, 2 - count :] = np.sort(np.partition(unknown, -count, axis=1)[:, -count:], axis=1)
+    rival = np.where((chosen >= two[:, 1:]) & ~is_known, two[:, :1], two[:, 1:])
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(rival) & np.isfinite(chosen), chosen - rival, 0.0)
+
+
 def marked(ids: np.ndarray, known: tuple[np.ndarray, np.ndarray], n_columns: int) -> np.ndarray:
     """Which of the chosen ``ids`` ``[B, k]`` are known answers, bool ``[B, k]``."""
     rows, columns = known

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from mmkgc.components.runtime.errors import UserError
+
 HANDLER = "mmkgc.serving.torchserve.handler:handle"
 MANIFEST = "MAR-INF/MANIFEST.json"
 SETTINGS = "model-config.yaml"
@@ -39,9 +41,14 @@ def write_archive(path: Path, files: Mapping[str, Path], name: str, version: str
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The ``model`` part of an archive's manifest: modelName, modelVersion, handler."""
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read(MANIFEST))["model"]
+    """The ``model`` part of an archive's manifest: modelName, modelVersion, handler. Raises UserError without one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(MANIFEST))["model"]
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            path, f"this is no model archive ({error})", "give a .mar file of the `package` step"
+        ) from error
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

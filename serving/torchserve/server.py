@@ -32,6 +32,12 @@ TRIES = 3  # each with new ports, if another program has taken one in the meanti
 MAX_BYTES = 64_000_000
 TOKENS = "key_file.json"
 TOKEN_MINUTES = 10 * 365 * 24 * 60  # longer than any instance runs
+FATAL = {
+    "Backend worker process died": "the model's worker died while it loaded",
+    "Worker died": "the model's worker died while it loaded",
+    "Failed to load model": "the model's archive was not loaded",
+}
+"""Words of the log after which TorchServe runs on, but never becomes ready."""
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
@@ -208,8 +214,9 @@ class TorchServe:
             if self.process.poll() is not None:
                 failure = self._failure(f"TorchServe ended with code {self.process.returncode}")
                 raise _PortTaken(str(failure)) if "Address already in use" in str(failure) else failure
-            if "Backend worker process died" in self._log_text() or "Worker died" in self._log_text():
-                raise self._failure("the model's worker died while it loaded")
+            written = self._log_text()
+            if what := next((what for words, what in FATAL.items() if words in written), None):
+                raise self._failure(what)
             if (states := [worker["status"] for worker in self._workers()]) and set(states) == {"READY"}:
                 return
             time.sleep(0.1)

@@ -3,8 +3,8 @@
     python tests/benchmarks/countries.py [seeds] [modalities|numbers|strategies|scale|missing …]
 
 Everything but the named part is the recipe `countries`. Each run selects its epoch on the development split; the test
-split is ranked once, filtered, ties at their mean rank. The flags' VGG-16 has random weights. Each result is kept as it
-comes (``recorded.py``): a stopped script goes on where it was.
+split is ranked once, filtered, ties at their mean rank. Each result is kept as it comes (``recorded.py``): a stopped
+script goes on where it was.
 
 ``scale``: features brought to mean norm 1, or as the encoders give them; the flags' vectors are 3.4 long, texts' 1.
 ``missing``: a share of the entities loses its text before training, as in AdaMF-MAT's Fig. 3; also drawn into
@@ -36,15 +36,21 @@ from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline import config
 
 RECIPE = config.load("countries")
+MODALITY = {"text": "textual", "flags": "visual", "numbers": "numeric"}
 TABLES: dict[str, dict[str, dict[str, Any]]] = {
     "modalities": {
-        "structure only": {"model": {"fusion": "structure", "modalities": []}, "negatives": "bernoulli"},
-        "structure + text": {"model": {"modalities": ["textual"]}, "negatives": "bernoulli"},
-        "structure + flags": {"model": {"modalities": ["visual"]}, "negatives": "bernoulli"},
-        "structure + numbers": {"model": {"modalities": ["numeric"]}, "negatives": "bernoulli"},
-        "structure + text + flags": {"model": {"modalities": ["textual", "visual"]}, "negatives": "bernoulli"},
-        "structure + text + flags + numbers": {"negatives": "bernoulli"},
-        "the recipe": {},
+        "structure only": {"model": {"fusion": "structure", "modalities": []}},
+        **{
+            f"structure + {' + '.join(rest)}": {"model": {"modalities": [MODALITY[name] for name in rest]}}
+            for rest in (
+                ("text",),
+                ("flags",),
+                ("numbers",),
+                ("text", "flags"),
+                ("text", "numbers"),
+                ("text", "flags", "numbers"),
+            )
+        },
     },
     "numbers": {
         "the recipe": {},

@@ -53,7 +53,7 @@ def ours(graph: Graph, weights: Path, count: int) -> Found:
     known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
     first = QueryRanks.of(rank(model, graph.test[:count], known))  # warm-up
     begun = time.monotonic()
-    link_prediction(model, graph, {}, EvaluateConfig())
+    link_prediction(model, graph, {}, None, EvaluateConfig())
     return _found(graph.test, begun) | rank_metrics(first.realistic, first.candidates)
 
 

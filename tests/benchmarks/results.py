@@ -14,9 +14,11 @@ from typing import Any
 
 from mmkgc.components.runtime.files import write_text
 from mmkgc.pipeline.bench import read_rows
+from tests.benchmarks.chart import Bar, bars
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, ROWS, PUBLISHED = DOCS / "benchmarks.md", DOCS / "benchmarks", DOCS / "benchmarks" / "published.tsv"
+FIGURE = ROWS / "results.svg"
 BEGIN, END = "<!-- rows of docs/benchmarks: begin -->", "<!-- rows of docs/benchmarks: end -->"
 OURS = "| recipe | seeds | dev MRR | test MRR | H@1 | H@10 | OpenKE MRR | refit | epochs | min a seed | threads, load |"
 THEIRS = "| published | test MRR | H@1 | H@10 | features | protocol |"
@@ -27,17 +29,46 @@ def main() -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     write_text(PAGE, f"{before}{BEGIN}\n\n{tables()}\n{END}{after}")
+    write_text(FIGURE, figure())
 
 
 def tables() -> str:
     """One section a dataset: our rows, and the published figures."""
-    published = list(csv.DictReader(PUBLISHED.open(encoding="utf-8"), delimiter="\t"))
     parts = []
     for dataset, of_dataset in grouped(rows(), lambda row: row["dataset"]):
         parts.append(f"### {dataset}\n")
         parts.append(table(OURS, (ours(group) for _, group in grouped(of_dataset, kind))))
-        parts.append(table(THEIRS, (theirs(row) for row in published if row["dataset"] == dataset)))
+        parts.append(table(THEIRS, (theirs(row) for row in published() if row["dataset"] == dataset)))
     return "\n".join(parts)
+
+
+def figure() -> str:
+    """Test MRR of our rows beside the published figures: SVG, one panel a dataset."""
+    panels = []
+    for dataset, of_dataset in grouped(rows(), lambda row: row["dataset"]):
+        found = [
+            Bar(label(group[0]), mean(mrr_of(group)), stdev(mrr_of(group)) if len(group) > 1 else 0.0, ours=True)
+            for _, group in grouped(of_dataset, kind)
+        ]
+        panels.append(
+            (dataset, found + [Bar(r["system"], float(r["mrr"])) for r in published() if r["dataset"] == dataset])
+        )
+    return bars(panels, "test MRR, %") if panels else ""
+
+
+def published() -> list[dict[str, str]]:
+    """Figures of papers, as the file states them."""
+    return list(csv.DictReader(PUBLISHED.open(encoding="utf-8"), delimiter="\t"))
+
+
+def mrr_of(of_seeds: list[Row]) -> list[float]:
+    """Test MRR of each seed, in percent."""
+    return [100 * row["test"]["both"]["mrr"] for row in of_seeds]
+
+
+def label(row: Row) -> str:
+    """Recipe, and how many models were ranked together."""
+    return row["bench"] + (f", ensemble of {members(row)}" if members(row) > 1 else "")
 
 
 def rows() -> list[Row]:
@@ -74,7 +105,7 @@ def ours(of_seeds: list[Row]) -> str:
     epochs = "/".join(dict.fromkeys(str(row["epochs"]["best"]) for row in of_seeds))
     hardware = first["hardware"]
     cells = [
-        f"`{first['bench']}`" + (f", ensemble of {members(first)}" if members(first) > 1 else ""),
+        label(first),
         str(len(of_seeds)) if members(first) == 1 else "–",
         spread([100 * row["dev"]["mrr"] for row in of_seeds]) if first["dev"]["mrr"] is not None else "–",
         *metrics,

@@ -43,7 +43,7 @@ def test_training_and_calibration_do_not_depend_on_test(toy_mmkg, other_test, tr
     for name, tensor in ours.model.state_dict().items():
         assert torch.equal(tensor, theirs.model.state_dict()[name])
     maps = [
-        calibrate(b.model, g.graph.train, g.graph.valid, 60, 4, "platt", 0)
+        calibrate(b.model, g.graph.train, g.graph.valid, 60, 4, "platt")
         for b, g in ((ours, toy_mmkg), (theirs, other_test))
     ]
     assert maps[0] == maps[1]

@@ -20,7 +20,9 @@ SERVERS = ["moto", pytest.param("swift", marks=pytest.mark.service("swift"))]
 
 
 class FlakyProxy(socketserver.ThreadingTCPServer):
-    """Passes bytes on to a server; connections in ``breaks`` are reset after so many bytes from the client."""
+    """Passes bytes on to a server; connections in ``breaks`` are reset after so many bytes from the client, those in
+    ``cuts`` after so many bytes from the server.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
@@ -29,6 +31,7 @@ class FlakyProxy(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         self.upstream = urlsplit(endpoint)
         self.breaks: list[int] = []
+        self.cuts: list[int] = []
         self.broken = 0
 
     @property
@@ -42,13 +45,18 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         budget = self.server.breaks.pop(0) if self.server.breaks else None
         upstream = socket.create_connection((self.server.upstream.hostname, self.server.upstream.port or 80))
-        back = threading.Thread(target=_pump, args=(upstream, self.request, None), daemon=True)
+        back = threading.Thread(target=self._answer, args=(upstream,), daemon=True)
         back.start()
         if _pump(self.request, upstream, budget):
             self.server.broken += 1
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close with a reset
         for each in (upstream, self.request):
             each.close()
+
+    def _answer(self, upstream: socket.socket) -> None:
+        if _pump(upstream, self.request, self.server.cuts.pop(0) if self.server.cuts else None):
+            self.server.broken += 1
+            self.request.shutdown(socket.SHUT_RDWR)
 
 
 def _pump(source: socket.socket, target: socket.socket, budget: int | None) -> bool:
@@ -99,6 +107,24 @@ def test_writes_survive_a_breaking_network(server: str, proxy: FlakyProxy) -> No
     assert storage.blob(digest) == data[:100_000]
     proxy.breaks = [10, 10]
     assert {file.path for file in storage.files("")} == {"features/part", f"blobs/{digest[:2]}/{digest}"}
+
+
+def test_reads_survive_a_network_that_breaks_in_the_middle_of_an_answer(
+    server: str, proxy: FlakyProxy, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    data = os.urandom(3_000_000)
+    (tmp_path / "folder" / "weights").write_bytes(data)
+    storage = open_storage(server)
+    uri = storage.publish(tmp_path / "folder", "bundles").uri
+    digest = storage.put_blob(data)
+    for read in (
+        lambda: (open_storage(server).fetch(uri) / "weights").read_bytes(),
+        lambda: open_storage(server).blob(digest),
+    ):
+        proxy.broken, proxy.cuts = 0, [100, 1_000_000, 20_000]
+        assert digests.of_bytes(read()) == digest
+        assert proxy.broken >= 1
 
 
 def test_a_write_that_fails_for_good_leaves_nothing(

@@ -95,7 +95,7 @@ def test_pickle_is_never_run(tmp_path: Path, local: Storage) -> None:
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(_Evil()))
     np.save(tmp_path / "evil.npy", np.array([_Evil()], dtype=object), allow_pickle=True)
     for name in ("evil.pth", "evil.npy"):
-        with pytest.raises(UserError, match="cannot be read without pickle"):
+        with pytest.raises(UserError, match="it holds Python objects, which are not loaded"):
             import_features(tmp_path / name, "visual", KEYS, local)
 
 
@@ -114,7 +114,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path, local: Storage) -> None
         "v.csv": r"'.csv' is not a known array file",
         "keyed.pth": "such as 'stranger', are no entities",
         "uneven.pth": "different shapes",
-        "accents.pth": "such as 'Zoe\u0308', are no entities — 'Zo\xeb' is one, in another Unicode form",
+        "accents.pth": "such as 'Zoe\u0308', are no entities — 'Zo\xeb' is there in another Unicode form",
     }.items():
         with pytest.raises(UserError, match=told):
             import_features(tmp_path / name, "visual", [*KEYS, "Zo\xeb"], local)
@@ -127,16 +127,32 @@ def test_files_of_other_kinds_are_told_as_what_they_are(tmp_path: Path, local: S
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:90])
     np.save(tmp_path / "narrow.npy", np.ones((3, 0), np.float32))
     np.save(tmp_path / "wide.npy", np.full((3, 2), 1e300))
+    (tmp_path / "page.npy").write_text("<html>")
+    np.savez(tmp_path / "empty.npz")
+    (tmp_path / "folder.npy").mkdir()
     for name, told in {
         "list.pth": "neither a tensor nor a dictionary of vectors",
         "nested.pth": "neither a tensor nor a dictionary of vectors",
         "cut.npy": r"cut\.npy: cannot be read \(",
         "narrow.npy": r"float32 \[3, 0\]",
         "wide.npy": r"row 0 \('Q1'\) is not finite",
+        "page.npy": "it holds Python objects, which are not loaded, or is no .npy file",
+        "empty.npz": "the file holds no array",
+        "folder.npy": "this is not a regular file",
     }.items():
         with pytest.raises(UserError, match=told):
             import_features(tmp_path / name, "visual", KEYS, local)
     assert local.files("") == []
+
+
+def test_a_suffix_may_be_in_capitals_and_a_name_needs_several_arrays(tmp_path: Path, local: Storage) -> None:
+    np.save(tmp_path / "v.npy", VECTORS)
+    (tmp_path / "v.npy").rename(tmp_path / "V.NPY")
+    import_features(tmp_path / "V.NPY", "visual", KEYS, local)
+    with pytest.raises(UserError, match="the file holds one array, which has no name such as 'a'"):
+        import_features(tmp_path / "V.NPY", "visual", KEYS, local, array="a")
+    with pytest.raises(UserError, match="501 characters"):
+        import_features(tmp_path / "V.NPY", "visual", KEYS, local, made_by="x" * 501)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])

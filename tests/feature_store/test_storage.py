@@ -24,9 +24,8 @@ def test_bytes_come_back(storage: Storage) -> None:
     storage.delete("a/b")
     storage.delete("a/b")
     assert storage.files("") == []
-    for read in (storage.read, storage.blob):
-        with pytest.raises(FileNotFoundError):
-            read("a/b")
+    with pytest.raises(FileNotFoundError):
+        storage.read("a/b")
 
 
 def test_files_are_found_by_prefix(storage: Storage) -> None:
@@ -40,6 +39,11 @@ def test_large_files_go_in_several_parts(storage: Storage) -> None:
     data = os.urandom(1 << 20) * 25
     storage.write("large", data)
     assert digests.of_bytes(storage.read("large")) == digests.of_bytes(data)
+
+
+def test_a_blob_that_is_gone_is_told_with_the_mend(storage: Storage) -> None:
+    with pytest.raises(UserError, match="is not in the store any more — run with --no-cache"):
+        storage.blob(digests.of_bytes(b"gone"))
 
 
 def test_blobs_are_stored_once(storage: Storage) -> None:
@@ -151,6 +155,26 @@ def test_a_store_of_another_kind_is_refused_with_those_that_there_are(root: str,
     with pytest.raises(UserError, match=f"no store of the kind '{root.partition(':')[0]}' — give a folder, .*s3://"):
         open_storage()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"MMKGC_STORAGE": "s3://"}, "MMKGC_STORAGE s3://: '' is no bucket — write s3://BUCKET/PREFIX"),
+        ({"MMKGC_STORAGE": "s3://a bucket!/x"}, "'a bucket!' is no bucket"),
+        ({"MMKGC_STORAGE": "file://relative/x"}, "this names no path of this machine — write file:///PATH"),
+        ({"AWS_ENDPOINT_URL": "127.0.0.1:9000"}, "AWS_ENDPOINT_URL 127.0.0.1:9000: this is no HTTP URL"),
+        (
+            {"AWS_ENDPOINT_URL": "http://me:secret@[::1"},
+            r"AWS_ENDPOINT_URL http://me:\*\*\*@\[::1: this is no HTTP URL",
+        ),
+    ],
+)
+def test_malformed_names_of_a_store_are_refused_before_it_is_asked(variables: dict, sentence: str, monkeypatch) -> None:
+    for name, value in ({"MMKGC_STORAGE": "s3://bucket/x"} | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=sentence):
+        open_storage()
 
 
 def test_empty_variables_say_nothing_of_a_store(tmp_path: Path, monkeypatch) -> None:

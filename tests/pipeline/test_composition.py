@@ -63,8 +63,8 @@ def test_another_entity_encoder_leaves_the_rest_of_the_model():
 REFUSED = {
     "a loop": ("base: mine.yaml\ndataset: countries\n", "builds on itself"),
     "an unknown base": ("base: contries\n", "mine.yaml, base: no recipe 'contries' — did you mean 'countries'?"),
-    "a base that is not there": ("base: other.yaml\n", "other.yaml: this recipe cannot be read"),
-    "no dataset": ("base: adamf\n", "mine.yaml, dataset: field required"),
+    "a base that is not there": ("base: other.yaml\n", "mine.yaml, base: there is no file 'other.yaml' beside it"),
+    "no dataset": ("base: adamf\n", "mine.yaml, dataset: the key 'dataset' is missing"),
     "a bad value of its own": ("base: countries\ntrain:\n  epochs: 0\n", "mine.yaml, line 3, train.epochs"),
     "for, outside a system": ("base: countries\nfor: {countries: {}}\n", "mine.yaml, line 2, for: unknown key"),
 }
@@ -83,3 +83,12 @@ def test_a_mistake_is_told_where_it_stands(write):
     write("dataset: countries\ntrain:\n  epochs: many\n", "base")
     with pytest.raises(UserError, match=r"base\.yaml, line 3, train\.epochs"):
         config.load(write("base: base.yaml\n"))
+
+
+def test_a_preset_is_combined_with_a_dataset_and_uses_numbers_where_there_are_some():
+    numbers = {name: config.load(f"{name}-fast").extract.numeric for name in ("db15k", "mkg-w", "mkg-y")}
+    assert numbers["db15k"].encoder == "literals"
+    assert numbers["mkg-w"] is numbers["mkg-y"] is None
+    fast, best = (config.load(f"mkg-y-{preset}").train for preset in ("fast", "best"))
+    assert best.model.dimension > fast.model.dimension
+    assert best.loss == fast.loss

@@ -84,6 +84,71 @@ def test_an_unknown_recipe_suggests_the_nearest():
         config.load("contries")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "x" * 300 + ".yaml"])
+def test_a_name_that_no_file_can_have_is_an_unknown_recipe(name):
+    with pytest.raises(UserError, match="no recipe, recipe file or dataset folder of this name") as refusal:
+        config.load(name)
+    assert len(str(refusal.value)) < 2500
+
+
+def test_the_home_folder_is_written_as_a_tilde_wherever_a_recipe_names_a_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    imported = "extract.textual={encoder: imported, source: ~/texts.npy}"
+    recipe = config.load("countries", ["dataset=~/places", "ingest.increments=[~/more, 's3://x/~/y']", imported])
+    assert recipe.dataset == f"{tmp_path}/places"
+    assert recipe.ingest.increments == (f"{tmp_path}/more", "s3://x/~/y")
+    assert recipe.extract.textual.source == f"{tmp_path}/texts.npy"
+
+
+@pytest.mark.parametrize("setting", ['dataset="a\\0b"', 'ingest.increments=["a\\0b"]'])
+def test_a_path_with_a_nul_character_is_refused(setting):
+    with pytest.raises(UserError, match="has a NUL character"):
+        config.load("countries", [setting])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        (
+            "twice.yaml",
+            "dataset: a\ntrain: {seed: 1}\ntrain: {epochs: 5}\n",
+            "line 3: not valid YAML — the key 'train'",
+        ),
+        ("two.yaml", "dataset: a\n---\ndataset: b\n", "expected a single document in the stream, but found another"),
+        ("based.yaml", "base: absent.yaml\n", "based.yaml, base: there is no file 'absent.yaml' beside it"),
+        ("empty.yaml", "train: {}\n", "empty.yaml, dataset: the key 'dataset' is missing — add it"),
+        ("recipe.json", '{"dataset": "a"}', "the name of a recipe file ends in .yaml or .yml"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named_with_the_cause(tmp_path, name, text, sentence):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError) as refusal:
+        config.load(str(tmp_path / name))
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("extract.visual=vgg16", "a mapping of keys belongs here"),
+        ("extract.textual.source=x", "the chosen class has no 'source'"),
+        ("extract.textual={encoder: imported}", "the key 'extract.textual.source' is missing"),
+        ("ingest.increments=x", "a list belongs here"),
+        ("train.negatives=[uniform]", "name the sampler: one of bernoulli"),
+        ("name=1", "text belongs here"),
+    ],
+)
+def test_values_of_another_kind_are_refused_in_plain_words(setting, sentence):
+    with pytest.raises(UserError) as refusal:
+        config.load("countries", [setting])
+    assert str(refusal.value).startswith(f"--set {setting}: {sentence}")
+
+
+def test_a_recipes_suffix_may_be_in_capitals(tmp_path):
+    (tmp_path / "mine.YAML").write_text("dataset: countries\n")
+    assert config.load(str(tmp_path / "mine.YAML")).name == "mine"
+
+
 def test_a_list_is_no_recipe(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n")
@@ -169,7 +234,7 @@ def test_values_that_no_yaml_reader_takes_are_refused_briefly(tmp_path, value):
         (b"base: [countries, {a: 1}]\n", "is no name of a recipe"),
         (b"base: system.yaml\ndataset: countries\n", r"system.yaml, for: no mapping"),
         (b"name: caf\xe9\n", "byte 10 is not UTF-8"),
-        (b"dataset: [a]\n", "line 1, dataset: input should be a valid string"),
+        (b"dataset: [a]\n", "line 1, dataset: text belongs here"),
     ],
 )
 def test_recipes_of_another_shape_are_refused(tmp_path, content, told):

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from mmkgc.components.runtime.errors import UserError
-from mmkgc.pipeline.runners.failure import StepFailed, failure
+from mmkgc.components.runtime.errors import StepFailed, UserError
+from mmkgc.pipeline.runners.failure import failure
 
 TRACEBACK = """12:00 - INFO - Executing task 'train'
     Traceback (most recent call last):
@@ -46,6 +46,7 @@ def test_a_step_that_a_signal_ended_names_it(log):
         ("OSError: [Errno 28] No space left on device: '/x'", errno.ENOSPC),
         ("safetensors_rust.SafetensorError: I/O error: No space left on device (os error 28)", errno.ENOSPC),
         ("sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database or disk is full", errno.ENOSPC),
+        ("MlflowException: (autoflush)\n    (sqlite3.OperationalError) database or disk is full", errno.ENOSPC),
         ("sqlite3.OperationalError: attempt to write a readonly database", errno.EROFS),
         ("OSError: [Errno 30] Read-only file system: '/x'", errno.EROFS),
     ],

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -9,10 +10,9 @@ import click
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import StepFailed, UserError
+from mmkgc.components.runtime.failures import LONGEST, told
 from mmkgc.pipeline import cli
-from mmkgc.pipeline.cli.failures import LONGEST, told
-from mmkgc.pipeline.runners.failure import StepFailed
 
 
 class Part(BaseModel):
@@ -66,7 +66,7 @@ def foreign(kind):
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "/x/y: No space left on device — free some", 1),
         (OSError(errno.EROFS, "Read-only file system", "/x"), "/x: Read-only file system — set MMKGC_HOME to", 1),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x/y"), "/x/y: Not a directory — a file is where", 1),
-        (KeyError("graph_uri"), "KeyError: 'graph_uri' — this should not happen: set MMKGC_DEBUG=1", 1),
+        (KeyError("graph_uri"), "KeyError: 'graph_uri' — this should not happen: add --debug", 1),
         (RecursionError(), "RecursionError: no further word", 1),
         ("mlflow", "MLflow: RESOURCE_DOES_NOT_EXIST: no such run — `mmkgc doctor`", 1),
         ("sqlalchemy", "the database: Could not parse SQLAlchemy URL", 1),
@@ -75,7 +75,7 @@ def foreign(kind):
         ("httpx", "the network: refused", 1),
         (
             "torchserve",
-            "TorchServe: the worker died; the end of its log:; RuntimeError: no memory — set MMKGC_DEBUG",
+            "TorchServe: the worker died; the end of its log:; RuntimeError: no memory — add --debug",
             1,
         ),
         ("pydantic", "size: Input should be a valid integer", 2),
@@ -107,17 +107,33 @@ def test_neither_passwords_nor_terminal_codes_nor_huge_values_are_printed():
     assert len(sentence) < LONGEST + 10
 
 
-@pytest.mark.parametrize("debug", ["", "1"])
-def test_the_command_shows_a_traceback_only_if_asked(monkeypatch, capsys, debug):
+@pytest.mark.parametrize(
+    ("arguments", "variable", "shown"),
+    [
+        (["run"], "", False),
+        (["run"], "1", True),
+        (["--debug", "run"], "", True),
+        (["run", "--debug"], "", True),
+        (["group", "run", "--debug"], "", True),
+    ],
+)
+def test_the_command_shows_a_traceback_only_if_asked(monkeypatch, capsys, arguments, variable, shown):
     def verb(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full")
 
-    monkeypatch.setenv("MMKGC_DEBUG", debug)
-    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: click.Command("run", callback=verb))
-    monkeypatch.setattr(sys, "argv", ["mmkgc", "run"])
+    verbs = {"run": click.Command("run", callback=verb)}
+    verbs["group"] = click.Group("group", commands=[click.Command("run", callback=verb)])
+    monkeypatch.setenv("MMKGC_DEBUG", variable)
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda _, __, name: cli.with_debug(verbs[name]))
+    monkeypatch.setattr(sys, "argv", ["mmkgc", *arguments])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 1
     printed = capsys.readouterr().err
     assert printed.splitlines()[-1].startswith("mmkgc: /full: No space left on device — ")
-    assert ("Traceback" in printed) == bool(debug)
+    assert ("Traceback" in printed) == shown
+
+
+def test_a_worker_process_passes_an_error_on_whole():
+    error = pickle.loads(pickle.dumps(UserError("x.tsv, line 3", "two columns", "write three")))
+    assert str(error) == "x.tsv, line 3: two columns — write three"

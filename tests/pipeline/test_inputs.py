@@ -75,8 +75,11 @@ def test_a_store_on_this_machine_is_refused(recipe, tmp_path):
     [
         ("dataset=nowhere", "no such folder"),
         ("ingest.increments=[nowhere]", "increment nowhere: there is no triples.tsv"),
-        ("extract.visual.weights=absent.pth", "extract.visual.weights: 'absent.pth' is not here"),
-        ("extract.textual={encoder: imported, source: absent.npy}", "extract.textual.source: 'absent.npy' is not here"),
+        ("extract.visual.weights=absent.pth", "extract.visual.weights: there is no 'absent.pth' on this machine"),
+        (
+            "extract.textual={encoder: imported, source: absent.npy}",
+            "extract.textual.source: there is no 'absent.npy' on this machine",
+        ),
     ],
 )
 def test_an_input_that_is_missing_is_told_before_anything_is_submitted(setting, message):

@@ -8,10 +8,11 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline.cli.list import CLASSES, _detailed, _entries, _plural, list_
 
 
-@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("kind", [*CLASSES, "study"])
 def test_names_and_summaries_of_the_sources_are_those_of_the_classes(kind):
-    read = {entry.name: entry.summary for entry in _entries(_plural(kind))}
-    assert read == {entry.name: entry.summary for entry in _detailed(_plural(kind))}
+    plural = "studies" if kind == "study" else _plural(kind)
+    read = {entry.name: entry.summary for entry in _entries(plural)}
+    assert read == {entry.name: entry.summary for entry in _detailed(plural)}
 
 
 def test_every_part_of_the_model_library_is_listed():

@@ -1,4 +1,4 @@
-"""The papers' recipes: a dataset and a system each."""
+"""The papers' recipes and our presets: a dataset and a system each."""
 
 from itertools import product
 
@@ -23,8 +23,9 @@ from mmkgc.pipeline.runners import local
 
 DATASETS = {"db15k": "DB15K", "mkg-w": "MKG-W", "mkg-y": "MKG-Y"}
 SYSTEMS = composition.stems(composition.SYSTEMS)
+PRESETS = composition.stems(composition.PRESETS)
 BY_SAMPLER = ["cake", "eans", "igan", "kbgan", "mmrns", "ns-kge", "nscaching", "sans"]
-NAMES = [f"{dataset}-{system}" for dataset, system in product(DATASETS, SYSTEMS)]
+NAMES = [f"{dataset}-{system}" for dataset, system in product(DATASETS, [*SYSTEMS, *PRESETS])]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def _keys(letter, count):
 def test_all_of_them_are_there_and_listed_by_system():
     assert set(NAMES) <= set(config.names())
     listed = CliRunner().invoke(list_, ["recipes"], catch_exceptions=False).output
-    assert all(f"{{db15k,mkg-w,mkg-y}}-{system}" in listed for system in SYSTEMS)
+    assert all(f"{{db15k,mkg-w,mkg-y}}-{system}" in listed for system in [*SYSTEMS, *PRESETS])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,7 +59,7 @@ def test_a_recipe_makes_a_training_step_on_a_tiny_graph(name, graph):
     after = trainer.fit().relations
     assert all(weight.isfinite().all() for weight in after.values())
     assert not any(weight.equal(before[name]) for name, weight in after.items() if weight.requires_grad)
-    assert trainer.selection.best_epoch == (0 if "mans-t" in name else 1)  # which does not select its first stage
+    assert trainer.selection.best_epoch == (0 if "mans-t" in name else 1)  # its first stage is not selected
 
 
 def test_values_that_the_papers_set_by_dataset():
@@ -79,7 +80,8 @@ RELEASED = ("adamf", "mat", "dhns-rotate", "dhns-transe", "ote", "sans", "eans",
 def test_initial_values_follow_the_margin_as_released(name):
     train = config.load(name).train
     wanted = (train.loss["margin"] + 2) / train.model.dimension
-    assert train.model.interaction["init"] == pytest.approx(wanted, abs=1e-3)
+    init = train.model.interaction.get("relation_init") or train.model.interaction["init"]
+    assert init == pytest.approx(wanted, abs=1e-3)
 
 
 @pytest.mark.parametrize("system", BY_SAMPLER)

@@ -59,8 +59,8 @@ def test_explanations_and_json(run, engine):
         (("@", "r1"), "write both or neither"),
         (("e1", "r1", "--text", "a town"), "write both or neither"),
         (("e1", "r1", "-k", "0"), "k: "),
-        (("e1", "r1", "--url", "http://127.0.0.1:9"), "answers nobody without an API key"),
-        (("e1", "r1", "--url", "http://127.0.0.1:9", "--key", "a-key"), "is a gateway running there"),
+        (("e1", "r1", "--url", "http://127.0.0.1:9"), "the gateway needs an API key"),
+        (("e1", "r1", "--url", "http://127.0.0.1:9", "--key", "a-key"), "start one with `mmkgc serve`"),
     ],
 )
 def test_bad_input_is_one_sentence(run, words, message, monkeypatch):
@@ -76,7 +76,7 @@ def test_without_a_registry_the_next_step_is_told(tmp_path, monkeypatch):
         choose(None, "champion", None)
 
 
-@pytest.mark.parametrize("word", ["o'hara", 'say "hi"', "$(rm -rf x)", "a b", "知", "\\", "-"])
+@pytest.mark.parametrize("word", ["o'hara", 'say "hi"', "$(rm -rf x)", "a b", "知", "\\", "-", "-x"])
 def test_the_lines_that_serve_prints_are_what_a_shell_reads(tmp_path, monkeypatch, word):
     monkeypatch.setattr("mmkgc.pipeline.cli.serve.getproxies", dict)
     keys = ["-", word] if word == "-" else [word]
@@ -91,8 +91,9 @@ def test_the_lines_that_serve_prints_are_what_a_shell_reads(tmp_path, monkeypatc
     ]
     assert "Authorization: Bearer k e'y" in words
     assert shlex.split(shell)[1:] == [
-        *("MMKGC_API_KEY=k e'y", "mmkgc", "complete", word, word),
-        *("--url", "http://[::1]:80"),
+        *("MMKGC_API_KEY=k e'y", "mmkgc", "complete", "--url", "http://[::1]:80"),
+        *["--"] * word.startswith("-"),  # what follows is no option
+        *(word, word),
     ]
 
 

@@ -13,10 +13,11 @@ import grpc
 import httpx
 import pytest
 
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.serving.torchserve.archive import write_archive
 from mmkgc.serving.torchserve.java import bundled_java, find_java, version_of
 from mmkgc.serving.torchserve.meter import SECONDS
-from mmkgc.serving.torchserve.server import ServerError, TorchServe
+from mmkgc.serving.torchserve.server import START_SECONDS, ServerError, TorchServe
 
 QUERIES = [
     {"head": "e1", "relation": "r1", "k": 3},
@@ -157,6 +158,26 @@ def test_an_archive_that_does_not_load_says_why(tmp_path):
     assert not server.folder.exists()
     assert server.process is not None
     assert server.process.poll() is not None
+
+
+def test_an_archive_that_torchserve_does_not_find_is_told_at_once(tmp_path):
+    archive = tmp_path / "gone.mar"
+    write_archive(archive, {}, "gone", "v1", {})
+    server = TorchServe(archive, workers=1, java=bundled_java())
+    archive.unlink()
+    begun = time.monotonic()
+    with pytest.raises(ServerError, match="the model's archive was not loaded"):
+        server.start()
+    assert time.monotonic() - begun < START_SECONDS / 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK", b"{}"])
+def test_what_is_no_archive_is_refused_in_one_sentence(tmp_path, content):
+    archive = tmp_path / "x.mar"
+    if content is not None:
+        archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"x.mar: this is no model archive \("):
+        TorchServe(archive, java=bundled_java())
 
 
 def test_a_port_that_another_program_took_first_is_given_up(archive):

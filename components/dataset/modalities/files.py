@@ -1,6 +1,7 @@
 """Modalities stored in files, which are checked, stored under their digests, and decoded for encoding."""
 
 import os
+import re
 import stat
 from abc import abstractmethod
 from base64 import b64encode
@@ -129,7 +130,7 @@ class FileModality(Modality):
     def checked(self, path: Path) -> bytes:
         """The file's bytes, checked to be decodable by extraction. Raises BadFile if they are not."""
         if reason := unreadable(path):
-            raise BadFile(reason)
+            raise BadFile(reason + _hint(path.name))
         try:
             data = path.read_bytes()
             self.check(data)
@@ -163,6 +164,13 @@ class FileModality(Modality):
         if max(map(len, path.encode().split(b"/"))) > LONGEST_NAME:
             return f"is too long for a file name: the cell holds the path of the {self.noun}, not its content"
         return ""
+
+
+def _hint(name: str) -> str:
+    """How a path is written, if its last part looks like a list, or like a path of Windows."""
+    if "\\" in name:
+        return " (write paths with /)"
+    return " (several are separated by |)" if re.search(r"\w[,;] *\w", name) else ""
 
 
 def unreadable(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 from calendar import isleap
@@ -93,7 +94,7 @@ class Numeric(Modality):
         """Pairs (attribute, value) of each entity, in alphabetical order; none without ``literals.tsv``."""
         path, keys = folder / str(self.file), columns["key"]
         found: list[list[tuple[str, float]]] = [[] for _ in keys]
-        if path.exists():
+        if os.path.lexists(path):  # a link that leads nowhere is an error
             rows = {key: row for row, key in enumerate(keys)}
             for key, attribute, value in _rows(path, rows):
                 found[rows[key]].append((attribute, value))
@@ -154,7 +155,7 @@ def _refuse_unknown(lines: "Lines", keys: Sequence[str], rows: Mapping[str, int]
     from rapidfuzz import process
 
     def mend(row: int) -> str:
-        near = process.extractOne(keys[row], list(rows), score_cutoff=75)
+        near = process.extractOne(keys[row], list(rows), processor=str.casefold, score_cutoff=75)
         return "remove the line, or add the entity" + (f"; or did you mean '{shown(near[0])}'?" if near else "")
 
     unknown = np.array([key not in rows for key in keys])

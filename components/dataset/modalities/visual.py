@@ -21,7 +21,7 @@ class Visual(FileModality):
     lacking = "no image"
     column = "image"
     stored = "images"
-    encoder = "vgg16"
+    encoder = "efficientnetlite0"
     field = "image"
     annotation = Annotated[Base64Bytes, Field(max_length=MAX_IMAGE_BYTES)]
     refusal = "bad_image"

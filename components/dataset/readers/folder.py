@@ -22,13 +22,14 @@ from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.kge.vocabulary import Vocabulary
-from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, same_but_for_form, shown
+from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, looks_like, shown
 from mmkgc.components.runtime.faults import Faults
 
 ENTITIES, RELATIONS = "entities.tsv", "relations.tsv"
 FILES = ("train.tsv", "valid.tsv", "test.tsv", ENTITIES, RELATIONS)
 VALID = ("valid.tsv", "dev.tsv", "val.tsv", "validation.tsv")
 NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
+ENDINGS = (".tsv", "2id.txt")  # of tables like ours, and of OpenKE's files
 TRIPLE = ["head", "relation", "tail"]
 KEYED = ["key", "name"]
 OPTIONAL = [*(modality.column for modality in MODALITIES.values() if modality.column), "type"]
@@ -70,7 +71,7 @@ def read(folder: Path) -> RawGraph:
         test=splits["test.tsv"],
         contents=contents,
         types=types if any(types) else None,
-        unread=tuple(sorted(path.name for path in folder.glob("*.tsv") if path.name not in files)),
+        unread=_unread(folder, files),
     )
 
 
@@ -78,6 +79,14 @@ def files_of(folder: Path) -> tuple[str, ...]:
     """Names of the files that make up the dataset, present or not; a development split only if present."""
     valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
     return tuple(name for name in (FILES[0], valid, *FILES[2:], *MODALITY_FILES) if name)
+
+
+def _unread(folder: Path, files: Sequence[str]) -> tuple[str, ...]:
+    """Names of files that look like parts of the dataset, but are not read: other tables, other forms of its files."""
+    stems = {name.partition(".")[0] for name in (*FILES, *VALID, *MODALITY_FILES)}
+    names = (path.name for path in folder.iterdir() if path.name not in files and not path.is_dir())
+    alike = (name for name in names if name.endswith(ENDINGS) or name.lower().partition(".")[0] in stems)
+    return tuple(sorted(alike))
 
 
 def contents_of(folder: Path) -> list[str]:
@@ -161,9 +170,9 @@ class SplitReader:
         if self._is_misplaced(side, key):
             return "the columns are head, relation, tail: put them in this order"
         keys, file = self.keys[side].to_pylist(), self._file_of(side)
-        if alike := same_but_for_form(key, keys):
-            return f"'{shown(alike)}' is there in another Unicode form: write both in one form, such as NFC"
-        near = process.extractOne(key[:LONGEST_VALUE], keys, score_cutoff=75)
+        if advice := looks_like(key, keys):
+            return advice
+        near = process.extractOne(key[:LONGEST_VALUE], keys, processor=str.casefold, score_cutoff=75)
         return f"add it to {file}" + (f"; or did you mean '{shown(near[0])}'?" if near else "")
 
     def _is_misplaced(self, side: str, key: str) -> bool:

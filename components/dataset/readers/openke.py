@@ -86,7 +86,9 @@ def _counted(path: Path) -> Lines:
     first, rows = lines.text[0].as_py().strip(), lines.after(1)
     if not first.isdecimal():
         what = f"the first line is the count of rows; found '{shown(first)}'"
-        raise UserError(lines.at(0), what, f"put {len(lines)} on a line of its own before the rows")
+        is_row = first.split(" ")[-1].split("\t")[-1].isdecimal()
+        mend = f"put {len(lines)} on a line of its own before the rows" if is_row else f"write {len(rows)} in its place"
+        raise UserError(lines.at(0), what, mend)
     if len(first) > DIGITS or int(first) != len(rows):
         what = f"the count says {shown(first)} rows, {len(rows)} follow"
         raise UserError(lines.at(0), what, "correct the count, or restore the rows that are missing")
@@ -130,7 +132,7 @@ def _rows(path: Path) -> tuple[Lines, np.ndarray]:
     """Lines and ids ``[T, 3]`` in the file's own column order."""
     lines = _counted(path)
     fields = pc.extract_regex(lines.text, r"^\s*(?P<a>\d{1,18})\s+(?P<b>\d{1,18})\s+(?P<c>\d{1,18})\s*$")
-    _refuse_malformed(lines, fields, "three ids", lambda row: SEPARATED)
+    _refuse_malformed(lines, fields, "three ids", lambda row: _mend_row(lines.text[row].as_py()))
     columns = [pc.struct_field(fields, name).cast(pa.int64()).to_numpy() for name in "abc"]
     return lines, np.stack(columns, axis=1)
 
@@ -138,6 +140,11 @@ def _rows(path: Path) -> tuple[Lines, np.ndarray]:
 def _refuse_malformed(lines: Lines, fields: pa.StructArray, belongs: str, mend: Callable[[int], str]) -> None:
     malformed = fields.is_null().to_numpy(zero_copy_only=False)
     lines.refuse_if(malformed, lambda row: f"{belongs} belong here; found '{shown(lines.text[row].as_py())}'", mend)
+
+
+def _mend_row(row: str) -> str:
+    """Advice for a malformed row of three ids."""
+    return f"write their ids, as in {ENTITIES} and {RELATIONS}" if len(row.split()) == 3 else SEPARATED
 
 
 def _mend_ids(lines: Lines, otherwise: str) -> str:

@@ -85,6 +85,7 @@ class EntityData:
     unprojected: frozenset[str] = frozenset()
     missing: Missing = "learned"
     structure_dropout: float = 0.0
+    modality_dropout: float = 0.0
     fine_tune: bool = False
     feature_scale: FeatureScale = "unit"
 

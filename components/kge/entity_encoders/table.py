@@ -23,18 +23,23 @@ class Table(EntityEncoder):
     frozen unless ``fine_tune``. The norms of vectors differ among encoders, and with them the effect of a step of W_m,
     so s_m scales the mean norm of a modality to 1 (``feature_scale: unit``); the papers' code does not scale features
     (``raw``: s_m = 1). If an entity lacks a modality, ``missing`` determines the replacement: a ``learned`` vector
-    shared by all, ``zeros`` (which fusions that weigh modalities leave out), or ``random`` Xavier features of its own
+    shared by all (left out where every entity of the graph has the modality, so that it was never learned), ``zeros``
+    (which fusions that weigh modalities leave out), or ``random`` Xavier features of its own
     (the papers' choice; a new entity has none and gets zeros).
 
     Structure dropout replaces the structural vector of that share of a batch's entities by one learned vector, which
     is then also used for entities without train triples (``seen`` is false) and for new entities. Without it, the
-    former keep their initial structural vector, and the latter have a zero one that does not count.
+    former keep their initial structural vector, and the latter have a zero one that does not count. Modality dropout
+    does the same to the features of each modality, so that a new entity may be given by any of them: without it, a
+    modality that all training entities have is never missed, or one that only a certain kind of entities has is a mark
+    of that kind.
     """
 
     def __init__(self, data: EntityData) -> None:
         super().__init__()
         self.width, self.structure_dropout = data.width, data.structure_dropout if data.structure is not None else 0.0
         self.structure = nn.Parameter(data.structure) if data.structure is not None else None
+        self.modality_dropout = data.modality_dropout
         features = {m: table.pooled() for m, table in data.features.items()}
         unit = data.feature_scale == "unit"
         scales = {m: _unit_scale(f) if unit else None for m, f in features.items()}
@@ -68,7 +73,7 @@ class Table(EntityEncoder):
         vectors, present = self._structural(ids)
         for m in self.features.modalities:
             own = _rows(self.features.mask(m), ids)
-            mask = torch.ones_like(own) if self.fills else own
+            mask = self._kept(torch.ones_like(own) if self.fills else own, self.modality_dropout)
             vectors[m], present[m] = self._stand_in(m, self._projected(m, ids, mask), mask)
         everyone = torch.arange(len(self), device=self.has_structure.device)
         return ModalityEmbeddings(vectors, present, everyone if ids is None else ids)
@@ -93,14 +98,17 @@ class Table(EntityEncoder):
         """Structural vectors and whether they count; without structure neither."""
         if self.structure is None:
             return {}, {}
-        has_structure = _rows(self.has_structure, ids)
-        if self.training and self.structure_dropout:
-            kept = torch.rand(has_structure.shape, device=has_structure.device) >= self.structure_dropout
-            has_structure = has_structure & kept
+        has_structure = self._kept(_rows(self.has_structure, ids), self.structure_dropout)
         vectors, present = _rows(self.structure, ids), torch.ones_like(has_structure)
         if self.structure_dropout:
             vectors, _ = self._stand_in(STRUCTURE, vectors, has_structure)
         return {STRUCTURE: vectors}, {STRUCTURE: present}
+
+    def _kept(self, mask: Tensor, dropout: float) -> Tensor:
+        """The mask; in training without a share ``dropout`` of its entities, drawn anew for each batch."""
+        if not (self.training and dropout):
+            return mask
+        return mask & (torch.rand(mask.shape, device=mask.device) >= dropout)
 
     def _projected(self, modality: str, ids: Tensor | None, mask: Tensor) -> Tensor:
         """Projected features; if most entities lack the modality, only the others are projected, the rest are zero."""
@@ -122,9 +130,14 @@ class Table(EntityEncoder):
         """Vectors with the missing ones replaced, and a mask of those that count."""
         if mask.all():  # saves a copy of all vectors and two of their gradients
             return vectors, mask
-        absent = self.absent[modality] if modality in self.absent else vectors.new_zeros(())
-        counts = torch.ones_like(mask) if modality in self.absent else mask
+        learned = modality in self.absent and self._lacked(modality)
+        absent = self.absent[modality] if learned else vectors.new_zeros(())
+        counts = torch.ones_like(mask) if learned else mask
         return torch.where(mask.unsqueeze(-1), vectors, absent), counts
+
+    def _lacked(self, modality: str) -> bool:
+        """Whether training met entities without the modality; if not, their vector has never left its random start."""
+        return modality == STRUCTURE or self.modality_dropout > 0 or not bool(self.features.mask(modality).all())
 
 
 class _Projection(nn.Linear):

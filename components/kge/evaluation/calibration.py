@@ -1,134 +1,76 @@
-"""Calibration of scores to probabilities by a monotone map, fitted on true and corrupted triples.
+"""Calibration: from a score to the probability that the answer is right.
 
-**Base rate.** A calibrated probability answers "is this triple the true one of a true and a corrupted triple, equally
-many of each?". Among all candidate answers of a query true triples are rare, so the share of true ones at probability p
-is far below p there. Use it to compare and to threshold triples, not as a frequency over arbitrary candidates.
+It is fitted on what people see: the ten best answers to the queries of the development split that the graph does not
+hold, each right if it is a development triple. Of the answers shown with 40 %, about 4 in 10 are right.
+
+    p = σ(a · score + b · margin + c + d_slot)
+
+The margin is the score less that of the best other unknown candidate; a slot is a relation and the side that is asked
+for. The d_slot have a Gaussian prior (``SHRINKAGE``), so that a slot with few answers stays near the others. Triples
+that are given whole have no margin and get a second map without it.
+
+**What it holds for.** Every query of the fit has at least one held-out answer. For a query that has none, or whose
+answers the graph already holds, the probability is too high; and a true answer in no split counts as wrong.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
+from mmkgc.components.kge.evaluation.answers import COUNT, Answers, best_answers
+from mmkgc.components.kge.evaluation.ranks import Scorer
+from mmkgc.components.kge.graph import KnownTriples
 
 Method = Literal["platt", "isotonic"]
-ATTEMPTS = 50
-BLOCK = 4096
-
-
-class UniformNegatives:
-    """Corrupts triples by entities drawn uniformly from all, head or tail with probability ½."""
-
-    def __init__(self, n_entities: int) -> None:
-        self.n_entities = n_entities
-
-    def pair(self, triples: Tensor, known: KnownTriples, seed: int) -> tuple[Tensor, Tensor]:
-        """One negative for each of ``triples`` ``[T, 3]``: positives and negatives, row by row, each ``[T', 3]``.
-
-        No negative is in ``known``. A triple for which no negative is found is left out of both.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        negatives = triples.clone()
-        slots = torch.where(torch.rand(len(triples), generator=generator) < 0.5, HEAD, TAIL)
-        pending = torch.arange(len(triples))
-        for attempt in range(ATTEMPTS):
-            drawn = self.draw(triples[pending, RELATION], slots[pending], generator, attempt)
-            negatives[pending, slots[pending]] = drawn
-            pending = pending[known.contains(negatives[pending]) | (negatives[pending] == triples[pending]).all(1)]
-        kept = torch.ones(len(triples), dtype=torch.bool)
-        kept[pending] = False
-        return triples[kept], negatives[kept]
-
-    def draw(self, relations: Tensor, slots: Tensor, generator: torch.Generator, attempt: int) -> Tensor:
-        """Entities ``[B]`` for the slots (head or tail) of triples with ``relations[B]``."""
-        return torch.randint(self.n_entities, relations.shape, generator=generator)
-
-
-class PlausibleNegatives(UniformNegatives):
-    """Corrupts triples as Socher et al. 2013 do: the new entity occurs in train in that slot of that relation.
-
-    Such negatives have the right type (a city for a capital), so distinguishing types is not enough. After half of all
-    attempts, entities are drawn from all, in case the relation offers none that makes an unknown triple.
-    """
-
-    def __init__(self, train: Tensor, n_entities: int, n_relations: int) -> None:
-        super().__init__(n_entities)
-        self._pools = {slot: _Pool(train, slot, n_relations) for slot in (HEAD, TAIL)}
-
-    def draw(self, relations: Tensor, slots: Tensor, generator: torch.Generator, attempt: int) -> Tensor:
-        """As in the base class."""
-        if attempt >= ATTEMPTS // 2:
-            return super().draw(relations, slots, generator, attempt)
-        luck = torch.rand(len(relations), generator=generator, dtype=torch.float64)
-        heads, tails = (self._pools[slot].at(relations, luck, self.n_entities) for slot in (HEAD, TAIL))
-        return torch.where(slots == HEAD, heads, tails)
-
-
-class _Pool:
-    """Distinct entities of one slot, relation by relation."""
-
-    def __init__(self, train: Tensor, slot: int, n_relations: int) -> None:
-        pairs = torch.unique(train[:, [RELATION, slot]], dim=0)
-        self.entities = pairs[:, 1]
-        self.sizes = torch.bincount(pairs[:, 0], minlength=n_relations)
-        self.starts = self.sizes.cumsum(0) - self.sizes
-
-    def at(self, relations: Tensor, luck: Tensor, n_entities: int) -> Tensor:
-        """The entity at the fraction ``luck`` ∈ [0, 1) of each relation's pool, or of all entities if empty."""
-        sizes = self.sizes[relations]
-        if not len(self.entities):
-            return (luck * n_entities).long()
-        position = (self.starts[relations] + (luck * sizes).long()).clamp(max=len(self.entities) - 1)
-        return torch.where(sizes > 0, self.entities[position], (luck * n_entities).long())
-
-
-@torch.no_grad()
-def triple_scores(model: Any, triples: Tensor) -> Tensor:
-    """Scores of ``triples`` ``[T, 3]``, in blocks: float64 ``[T]`` on the CPU."""
-    device = next(model.parameters()).device
-    blocks = [model.score_triples(block.to(device)).double().cpu() for block in triples.split(BLOCK)]
-    return torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.float64)
+SHRINKAGE = 1.0
+"""Precision of the prior of d_slot."""
 
 
 def calibrate(
-    model: Any, train: Tensor, valid: Tensor, n_entities: int, n_relations: int, method: Method, seed: int
+    model: Scorer, train: Tensor, valid: Tensor, n_entities: int, n_relations: int, method: Method
 ) -> dict[str, Any]:
-    """Fit the map on the development split and one plausible negative for each of its triples.
+    """Fit the maps on the answers to the queries of the development split; a JSON value for ``probability``.
 
-    Only train and valid are used. A negative that is a test triple is kept; removing it would leak test into the map.
-    Returns a JSON value for ``probability``.
+    Only train and valid are used. An answer that is a test triple counts as wrong; leaving it out would leak test.
     """
-    known = KnownTriples(torch.cat([train, valid]), n_entities, n_relations)
-    positives, negatives = PlausibleNegatives(train, n_entities, n_relations).pair(valid, known, seed)
-    scores = torch.cat([triple_scores(model, positives), triple_scores(model, negatives)])
-    labels = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))]).double()
-    fit = {"platt": fit_platt, "isotonic": fit_isotonic}[method]
-    return fit(scores, labels) | {"pairs": len(positives), "seed": seed}
+    answers = best_answers(model, valid, KnownTriples(train, n_entities, n_relations), COUNT)
+    counts = {"answers": len(answers.right), "right": int(answers.right.sum())}
+    if method == "isotonic":
+        return fit_isotonic(answers.scores, answers.right.double()) | counts
+    alone = Answers(answers.slots, answers.scores, torch.zeros_like(answers.margins), answers.right, answers.first)
+    maps = {"answer": fit_platt(answers, 2 * n_relations), "triple": fit_platt(alone, 2 * n_relations)}
+    return {"method": "platt", **maps, **counts}
 
 
-def fit_platt(scores: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Logistic map p = σ(slope · s + intercept) of scores ``[T]`` to labels 0/1 ``[T]``, by Newton's method.
+def fit_platt(answers: Answers, n_slots: int) -> dict[str, Any]:
+    """Penalised logistic regression of ``right`` on score, margin and slot, by Newton's method.
 
-    Platt 1999 with his smoothed targets (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2), which keep the slope finite when the scores
+    Platt 1999 with his smoothed targets (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2), which keep the slopes finite when the scores
     separate the labels. Scores are standardised inside, so that their scale does not matter.
     """
-    positive = labels.sum()
-    targets = torch.where(labels > 0, (positive + 1) / (positive + 2), 1 / (len(labels) - positive + 2))
-    mean, scale = scores.mean(), scores.std(correction=0).clamp(min=1e-12)
-    design = torch.stack([(scores - mean) / scale, torch.ones_like(scores)], dim=1)
-    weights = design.new_zeros(2)
-    ridge = 1e-9 * torch.eye(2, dtype=design.dtype)
+    right = answers.right.double()
+    positive = right.sum()
+    targets = torch.where(answers.right, (positive + 1) / (positive + 2), 1 / (len(right) - positive + 2))
+    mean, scale = answers.scores.mean(), answers.scores.std(correction=0).clamp(min=1e-12)
+    slots = torch.nn.functional.one_hot(answers.slots, n_slots).double()
+    shared = [(answers.scores - mean) / scale, answers.margins / scale, torch.ones_like(right)]
+    design = torch.cat([torch.stack(shared, dim=1), slots], dim=1)
+    penalty = torch.full(design.shape[1:], SHRINKAGE, dtype=torch.float64).index_fill(0, torch.arange(3), 1e-6)
+    weights = design.new_zeros(design.shape[1])
     for _ in range(100):
         probability = torch.sigmoid(design @ weights)
-        gradient = design.T @ (probability - targets)
-        curvature = (design * (probability * (1 - probability)).unsqueeze(1)).T @ design + ridge
+        gradient = design.T @ (probability - targets) + penalty * weights
+        curvature = (design * (probability * (1 - probability)).unsqueeze(1)).T @ design + penalty.diag()
         step = torch.linalg.solve(curvature, gradient)
         weights = weights - step.clamp(-5, 5)
         if step.abs().max() < 1e-10:
             break
-    slope = weights[0] / scale
-    return {"method": "platt", "slope": float(slope), "intercept": float(weights[1] - slope * mean)}
+    slope, margin = weights[:2] / scale
+    intercepts = weights[2] - slope * mean + weights[3:]
+    return {"slope": float(slope), "margin": float(margin), "intercepts": intercepts.tolist()}
 
 
 def fit_isotonic(scores: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -143,12 +85,28 @@ def fit_isotonic(scores: Tensor, labels: Tensor) -> dict[str, Any]:
     return {"method": "isotonic", "scores": levels[knot].tolist(), "probabilities": fitted[knot].tolist()}
 
 
-def probability(calibration: dict[str, Any], scores: Tensor) -> Tensor:
-    """Calibrated probability of ``scores`` (any shape), float64; see the base-rate caveat above."""
+def probability(calibration: dict[str, Any], scores: Tensor, slots: Tensor, margins: Tensor | None = None) -> Tensor:
+    """Calibrated probability of ``scores`` (any shape), float64; ``slots`` and ``margins`` have the same shape.
+
+    Without ``margins``: of triples that are given whole. Maps of earlier bundles know the score alone.
+    """
     scores = scores.double()
-    if calibration["method"] == "platt":
+    if calibration["method"] == "isotonic":
+        return _interpolated(scores, *(scores.new_tensor(calibration[key]) for key in ("scores", "probabilities")))
+    if "intercept" in calibration:
         return torch.sigmoid(calibration["slope"] * scores + calibration["intercept"])
-    return _interpolated(scores, *(scores.new_tensor(calibration[key]) for key in ("scores", "probabilities")))
+    fitted = calibration["triple" if margins is None else "answer"]
+    logits = fitted["slope"] * scores + scores.new_tensor(fitted["intercepts"])[slots]
+    return torch.sigmoid(logits if margins is None else logits + fitted["margin"] * margins.double())
+
+
+def expected_error(
+    probabilities: Tensor | np.ndarray | Sequence[float], right: Tensor | np.ndarray | Sequence[bool], bins: int = 10
+) -> float:
+    """Expected calibration error: mean |probability − share of right answers| over ``bins`` groups of equal size."""
+    chances, truth = np.asarray(probabilities, float), np.asarray(right, float)
+    groups = [group for group in np.array_split(np.argsort(chances, kind="stable"), bins) if len(group)]
+    return float(sum(len(group) * abs(chances[group].mean() - truth[group].mean()) for group in groups) / len(chances))
 
 
 def _interpolated(scores: Tensor, knots: Tensor, values: Tensor) -> Tensor:

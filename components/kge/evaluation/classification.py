@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.evaluation.calibration import PlausibleNegatives, UniformNegatives, triple_scores
+from mmkgc.components.kge.evaluation.corruptions import PlausibleNegatives, UniformNegatives
 from mmkgc.components.kge.graph import RELATION, Graph, KnownTriples
 
 RARE = 10
 """A relation with fewer scored development triples than this uses the global threshold."""
+BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ def labelled_splits(model: Any, graph: Graph, seed: int) -> LabelledSplits:
         negatives.pair(graph.test, everything, seed + 1) for negatives in (source, UniformNegatives(sizes[0]))
     )
     return LabelledSplits(*(LabelledTriples.of(model, *pairs) for pairs in (valid, test, mans)))
+
+
+@torch.no_grad()
+def triple_scores(model: Any, triples: Tensor) -> Tensor:
+    """Scores of ``triples`` ``[T, 3]``, in blocks: float64 ``[T]`` on the CPU."""
+    device = next(model.parameters()).device
+    blocks = [model.score_triples(block.to(device)).double().cpu() for block in triples.split(BLOCK)]
+    return torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.float64)
 
 
 def best_threshold(scores: Tensor, labels: Tensor) -> float:

@@ -12,13 +12,14 @@ class Ensemble:
     """Scores are the mean of the models' log-probabilities, log softmax over all entities.
 
     Scores of different models have no common scale, their log-probabilities have. The mean is unweighted: for models of
-    one recipe with several seeds there is nothing to choose.
+    one recipe with several seeds there is nothing to choose. ``guide``: scores that are added with a weight, such as
+    those of rules.
     """
 
     training = False
 
-    def __init__(self, models: Sequence[Scorer]) -> None:
-        self.models = tuple(models)
+    def __init__(self, models: Sequence[Scorer], guide: Scorer | None = None, weight: float = 0.0) -> None:
+        self.models, self.guide, self.weight = tuple(models), guide, weight
 
     def freeze(self) -> "Ensemble":
         """Prepare all models for scoring."""
@@ -39,4 +40,5 @@ class Ensemble:
         return self._mean(lambda model: model.score_heads(relations, tails))
 
     def _mean(self, score: Callable[[Scorer], Tensor]) -> Tensor:
-        return torch.stack([score(model).log_softmax(1) for model in self.models]).mean(0)
+        mean = torch.stack([score(model).log_softmax(1) for model in self.models]).mean(0)
+        return mean if self.guide is None else mean + self.weight * score(self.guide).to(mean)

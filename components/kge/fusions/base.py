@@ -66,12 +66,14 @@ class Space:
 class Fusion(nn.Module, ABC):
     """Turns modality vectors into named views; a triple's score is the sum of its terms over views.
 
-    ``modalities``: those that it uses. Those in ``unprojected`` are raw features, which the fusion projects itself
-    instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views of a ``relational``
-    fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the embeddings; all-entity scores
-    are then computed relation by relation.
+    ``modalities``: those that it uses of the ``available`` ones. Those in ``unprojected`` are raw features, which the
+    fusion projects itself instead of the entity encoder (they are still scaled by the model's ``feature_scale``). Views
+    of a ``relational`` fusion depend on the triple's relation, whose ids ``[...]`` it gets in addition to the
+    embeddings; all-entity scores are then computed relation by relation. ``reads_features``: whether it uses any
+    features, if there are some.
     """
 
+    reads_features: ClassVar[bool] = True
     unprojected: frozenset[str] = frozenset()
     fitted: ClassVar[tuple[str, ...]] = ()  # beginnings of the names of parameters and buffers that ``fit`` sets
     separate = False  # whether each term has a separate loss (an ensemble)
@@ -79,7 +81,8 @@ class Fusion(nn.Module, ABC):
 
     def __init__(self, space: Space) -> None:
         super().__init__()
-        self.modalities, self.width = space.modalities, space.width
+        self.modalities = self.available = space.modalities
+        self.width = space.width
 
     def use(self, *features: str) -> None:
         """Use only structure and these features; raises ``ValueError`` if the entities have no such features."""
@@ -132,6 +135,10 @@ class Fusion(nn.Module, ABC):
 
     def begin_epoch(self, epoch: int, epochs: int, entities: EntityEncoder) -> None:
         """Called before epoch ``epoch`` (from 0) of ``epochs``; ``entities`` gives the embeddings of any of them."""
+
+    def selectable(self, epoch: int, epochs: int) -> bool:
+        """Whether the model after epoch ``epoch`` (from 0) may be selected; patience counts only such epochs."""
+        return True
 
     def fit(self, score_terms: ScoreTerms, triples: Tensor) -> None:
         """Fit parameters on the development ``triples[V, 3]`` after training, such as weights of terms.

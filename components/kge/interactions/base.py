@@ -46,8 +46,12 @@ class Interaction(nn.Module, ABC):
         return None
 
     def initialise(self, vectors: Tensor) -> Tensor:
-        """Fill new entity or relation vectors in place: U(−init, init)."""
+        """Fill new entity vectors in place: U(−init, init)."""
         return torch.nn.init.uniform_(vectors, -self.init, self.init)
+
+    def initialise_relations(self, vectors: Tensor) -> Tensor:
+        """Fill new relation vectors in place: as entity vectors."""
+        return self.initialise(vectors)
 
     def moduli(self, vectors: Tensor) -> Tensor:
         """Absolute values of the (real or complex) coordinates, which N3 cubes."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from math import pi
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -19,13 +20,25 @@ class RotatE(QueryInteraction):
     """−Σᵢ|hᵢ e^{iθᵢ} − tᵢ|: a relation rotates each complex coordinate.
 
     Sun et al. 2019, eq. 3–4; a sum of moduli as in the paper, not the norm of the whole vector. Phases are stored on
-    the scale of the entities, θ = π r / init, as in the authors' code; the scale determines how fast Adam changes them.
-    Their ``init`` is (γ + 2) / dimension.
+    a scale of their own, θ = π r / relation_init, which determines how fast Adam changes them; as in the authors' code
+    it is by default that of the entities. Their ``init`` is (γ + 2) / dimension.
     """
 
-    def __init__(self, dimension: int, *, init: Init = 0.07) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        init: Init = 0.07,
+        relation_init: Annotated[
+            float | None, Field(gt=0, description="half width of the relations' values; default: init")
+        ] = None,
+    ) -> None:
         super().__init__(dimension, init, entity_width=2 * dimension)
+        self.relation_init = relation_init or init
         self.geometry = Modulus()
+
+    def initialise_relations(self, vectors: Tensor) -> Tensor:
+        return torch.nn.init.uniform_(vectors, -self.relation_init, self.relation_init)
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         return _Rotation.apply(known, self._phase(relation, side))
@@ -36,7 +49,7 @@ class RotatE(QueryInteraction):
         return _Rotation.apply(known, joined([self._phase(relation, side) for _, relation, side in asked]))
 
     def _phase(self, relation: Tensor, side: Side) -> Tensor:
-        return relation * (pi / self.init if side == "tail" else -pi / self.init)
+        return relation * (pi / self.relation_init if side == "tail" else -pi / self.relation_init)
 
 
 class _Rotation(torch.autograd.Function):

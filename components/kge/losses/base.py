@@ -25,7 +25,7 @@ class NegativeLoss(Loss):
 class AllEntityLoss(Loss):
     """A loss of the scores of all entities: every other entity is a negative."""
 
-    uses_known = False  # whether all train answers to a query are labels, not only the triple's own
+    uses_known = False  # whether all train answers to a query are labels, and the query counts once for all of them
 
     @abstractmethod
     def __call__(self, scores: Tensor, gold: Tensor, answers: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -36,7 +36,9 @@ class AllEntityLoss(Loss):
 
 
 class GroupedLoss(Loss):
-    """A loss of the scores of all entities for distinct queries, each with all its train answers."""
+    """A loss of the scores of all entities for distinct queries, each with up to ``answers`` of its train answers."""
+
+    answers: int
 
     @abstractmethod
     def __call__(self, scores: Tensor, rows: Tensor, gold: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from mmkgc.components.kge.losses.base import AllEntityLoss
 class BinaryCrossEntropy(AllEntityLoss):
     """Mean over all entities of −[y log σ(s) + (1 − y) log σ(−s)], y = 1 for every train answer to the query.
 
-    Dettmers et al. 2018 (ConvE), eq. 2; labels are smoothed as in their code, (1 − ε) y + 1/N.
+    Dettmers et al. 2018 (ConvE), eq. 2; labels are smoothed as in their code, (1 − ε) y + 1/N. There each query occurs
+    once in an epoch; here once for each of its answers, with that fraction of the weight.
     """
 
     uses_known = True

@@ -1,5 +1,8 @@
 """Cross-entropy with the triples of each query grouped."""
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor
 
 from mmkgc.components.kge.kernels.softmax import dot_cross_entropy
@@ -7,12 +10,20 @@ from mmkgc.components.kge.losses.base import GroupedLoss
 
 
 class GroupedCrossEntropy(GroupedLoss):
-    """−log softmax over all entities of every train answer; all answers to a query are in one batch.
+    """−log softmax over all entities of every train answer, with the answers to a query together in a batch.
 
-    The loss of an epoch is that of ``cross-entropy`` (Lacroix et al. 2018, eq. 3), but each distinct query is scored
-    once instead of once for each of its answers: on DB15K, MKG-W and MKG-Y half as many scores. The batches differ:
-    ``batch_size`` counts queries. Where scores are dot products, ``kernels/softmax.py`` computes loss and gradient.
+    The loss of an epoch is that of ``cross-entropy`` (Lacroix et al. 2018, eq. 3), but a query is scored once for up to
+    ``answers`` of its answers: on DB15K, MKG-W and MKG-Y half as many scores. The batches differ: ``batch_size`` counts
+    these groups, and an epoch has fewer answers a step or fewer steps. Where scores are dot products,
+    ``kernels/softmax.py`` computes loss and gradient.
     """
+
+    def __init__(
+        self,
+        *,
+        answers: Annotated[int, Field(gt=0, description="answers to a query in one batch, at most")] = 8,
+    ) -> None:
+        self.answers = answers
 
     def __call__(self, scores: Tensor, rows: Tensor, gold: Tensor) -> Tensor:
         return scores.logsumexp(1)[rows] - scores[rows, gold]

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.features import Features, TokenFeatures
 from mmkgc.components.kge.fusions.base import Fusion
 from mmkgc.components.kge.graph import Graph, KnownTriples
 from mmkgc.components.kge.interactions.base import Interaction
@@ -23,7 +24,7 @@ class Context:
 
     ``graph``: on the CPU; ``train``: its train triples, for filtering, on the device of the run; ``generator``: the
     only source of randomness, whose ``device`` is that of the run. Parameters and buffers are made there, before
-    optimizers.
+    optimizers. ``features``: raw features by modality, for a sampler that compares entities by content.
     """
 
     model: Model
@@ -31,6 +32,7 @@ class Context:
     train: KnownTriples
     generator: torch.Generator
     loss: Loss
+    features: Mapping[str, Features | TokenFeatures] = field(default_factory=dict)
 
     @property
     def n_entities(self) -> int:
@@ -47,10 +49,12 @@ class NegativeSampler(nn.Module, ABC):
     and steps its own ``optimizers`` in ``update``.
 
     ``synchronised``: names of buffers that are copied from the main process to the others after each step;
-    parameters are averaged.
+    parameters are averaged. ``reads_features``: whether it compares entities by the raw features in its context, which
+    the model need not use.
     """
 
     synchronised: ClassVar[tuple[str, ...]] = ()
+    reads_features: ClassVar[bool] = False
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:

@@ -55,11 +55,14 @@ class MMRNS(NegativeSampler):
     remains. Other differences: the batch shares its candidates (released: each positive has 1500 of its own), the
     backward pass uses the proposal itself for the Gumbel-softmax, positives and candidates go through the same layers
     (released: one lacks a normalisation), and batches may have any size. As released, sampler and model minimise the
-    same loss. The structure that is compared is the model's, without gradient. With reciprocal relations, the score of
+    same loss. Features are compared whether or not the model uses them (the paper's model does not); the structure that
+    is compared is the model's, without gradient. With reciprocal relations, the score of
     a negative is the mean of both directions.
 
     Memory: about 4 · P · (modalities + 3) bytes per positive of a batch, and the vectors of its K negatives.
     """
+
+    reads_features = True
 
     def __init__(
         self,
@@ -78,7 +81,10 @@ class MMRNS(NegativeSampler):
         self.count, self.corruption, self.random = count, Corruption(context, sides), context.generator
         self.n_entities, self.contrast = context.n_entities, contrast
         self.candidates = max(min(candidates, self.n_entities), count)
-        widths = {m: table.shape[1] for m, table in _tables(context.model).items()}
+        self.features = tuple(context.features)
+        for m, table in context.features.items():
+            self.register_buffer(f"raw_{m}", table.pooled().vectors, persistent=False)
+        widths = {m: table.shape[1] for m, table in self._tables(context.model).items()}
         self.projections = nn.ModuleDict({m: nn.Linear(width, dimension, bias=False) for m, width in widths.items()})
         self.gates = nn.ModuleDict({m: nn.Linear(dimension, dimension) for m in widths})
         n_relations = len(context.graph.relations)
@@ -91,8 +97,8 @@ class MMRNS(NegativeSampler):
 
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
-        if set(fusion.modalities) <= {STRUCTURE}:
-            return "it proposes entities by their image and text, and the fusion uses structure alone"
+        if set(fusion.available) <= {STRUCTURE}:
+            return "it proposes entities by their image and text, and there are no features"
         return None
 
     @property
@@ -103,7 +109,7 @@ class MMRNS(NegativeSampler):
         size = max(self.n_entities, self.candidates)  # entities repeat only if there are too few
         order = torch.randperm(size, generator=self.random, device=self.random.device) % self.n_entities
         self.pool, self.proposals, blocks = order[: self.candidates], [], []
-        tables = {m: table.detach() for m, table in _tables(model).items()}
+        tables = {m: table.detach() for m, table in self._tables(model).items()}
         compared = {m: self.projections[m](table[self.pool]) for m, table in tables.items()}
         for rows, side, uniform in self.corruption(batch, self.count):
             triples = batch.triples[rows]
@@ -170,9 +176,8 @@ class MMRNS(NegativeSampler):
             vectors[m] = own + mean.unsqueeze(1)
         return ModalityEmbeddings(vectors, picked.present)
 
-
-def _tables(model: Model) -> dict[str, Tensor]:
-    """The vectors ``[N, d_m]`` of each modality that are compared: raw features and structural vectors."""
-    tables = {m: model.entities.raw(m).vectors for m in model.entities.modalities if m != STRUCTURE}
-    structure = model.entities.structural_table()
-    return tables if structure is None else {STRUCTURE: structure, **tables}
+    def _tables(self, model: Model) -> dict[str, Tensor]:
+        """The vectors ``[N, d_m]`` of each modality that are compared: raw features and structural vectors."""
+        tables = {m: self.get_buffer(f"raw_{m}") for m in self.features}
+        structure = model.entities.structural_table()
+        return tables if structure is None else {STRUCTURE: structure, **tables}

@@ -90,7 +90,8 @@ class NegativeBlock:
     """Negatives of the positives at ``rows[b]`` of a batch: head, tail or both are replaced, K times.
 
     The block's loss is ``weight`` times the sum over its rows divided by the size of the batch, and is logged by
-    ``name``; a row may come several times. ``terms`` and ``loss`` default to the fusion's and to the run's.
+    ``name``; a row may come several times. ``terms`` and ``loss`` default to the fusion's and to the run's;
+    ``positive_terms``, by which positives are scored if entities are generated, to ``terms``.
     ``negative_weights`` ``[b, K]`` weigh the negatives within a row's loss (a suspected false negative, say).
     ``positive_head`` and ``positive_tail`` (K = 1) replace the positive's own entities, for a sampler that also
     changes positives.
@@ -102,6 +103,7 @@ class NegativeBlock:
     name: str = "negatives"
     weight: float = 1.0
     terms: tuple[Term, ...] | None = None
+    positive_terms: tuple[Term, ...] | None = None
     loss: NegativeLoss | None = None
     negative_weights: Tensor | None = None
     positive_head: GeneratedNegatives | None = None
@@ -118,7 +120,8 @@ class NegativeBlock:
         """Attributes that blocks must share for one call of the loss; the name in the log is the first."""
         side = self.tail if self.head is None else self.head
         assert side is not None
-        return self.name, self.weight, self.terms, self.loss, side.count, self.negative_weights is None
+        scored = self.terms, self.positive_terms, self.loss
+        return self.name, self.weight, *scored, side.count, self.negative_weights is None
 
     @property
     def replaces_one_side(self) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.encoded_entities import EncodedEntities
-from mmkgc.components.kge.fusions.base import Term, views_of
+from mmkgc.components.kge.fusions.base import Term
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.grouping import group_consecutive
 from mmkgc.components.kge.interactions.base import Query, Side
@@ -47,6 +47,7 @@ def _together(one: NegativeBlock, other: NegativeBlock) -> bool:
     if one.replaces_one_side or other.replaces_one_side:
         return one.replaces_one_side and other.replaces_one_side
     same = one.positive_head is other.positive_head and one.positive_tail is other.positive_tail
+    same = same and one.positive_terms is other.positive_terms
     return same and one.rows is other.rows
 
 
@@ -55,13 +56,20 @@ def _score_triples(
 ) -> list[Scores]:
     """Scores of blocks of the same positives; entities in several blocks are looked up once."""
     first, own = blocks[0], triples[blocks[0].rows]
+    apart = first.positive_terms
     relations = own[:, RELATION]
     heads: list[Negatives] = [first.positive_head or EntityNegatives(own[:, [HEAD]])]
     tails: list[Negatives] = [first.positive_tail or EntityNegatives(own[:, [TAIL]])]
-    pairs = [(0, 0)] + [(_place(block.head, heads), _place(block.tail, tails)) for block in blocks]
-    views = [[_views(encoded, entities, relations, terms) for entities in side] for side in (heads, tails)]
-    positive, *negatives = model.score_crossed(views[0], relations.unsqueeze(1), views[1], pairs, terms)
-    return [(positive.squeeze(1), negative) for negative in negatives]
+    pairs = [] if apart else [(0, 0)]
+    pairs += [(_place(block.head, heads), _place(block.tail, tails)) for block in blocks]
+    of_heads, of_tails = {term.head for term in terms}, {term.tail for term in terms}
+    if model.config.reciprocal:  # the tail is then also the known side
+        of_heads = of_tails = of_heads | of_tails
+    sides = (heads, of_heads), (tails, of_tails)
+    views = [[_views(encoded, entities, relations, names) for entities in side] for side, names in sides]
+    scores = model.score_crossed(views[0], relations.unsqueeze(1), views[1], pairs, terms)
+    positive = model.score_encoded(encoded, own, apart) if apart else scores.pop(0).squeeze(1)
+    return [(positive, negative) for negative in scores]
 
 
 def _score_answers(
@@ -107,13 +115,11 @@ def _candidates(
     return vectors.flatten(0, 1), torch.arange(entities.ids.numel(), device=entities.ids.device).view_as(entities.ids)
 
 
-def _views(
-    encoded: EncodedEntities, entities: Negatives, relations: Tensor, terms: tuple[Term, ...]
-) -> Mapping[str, Tensor]:
-    """Vectors ``[b, K, e]`` of every view that the terms need, in triples with ``relations[b]``."""
+def _views(encoded: EncodedEntities, entities: Negatives, relations: Tensor, names: set[str]) -> Mapping[str, Tensor]:
+    """Vectors ``[b, K, e]`` of the views ``names``, in triples with ``relations[b]``."""
     if isinstance(entities, EntityNegatives):
-        return {name: take(*_candidates(encoded, name, entities, relations)) for name in views_of(terms)}
-    return encoded.fusion.needed_views(entities.modal, relations.unsqueeze(1), views_of(terms))
+        return {name: take(*_candidates(encoded, name, entities, relations)) for name in names}
+    return encoded.fusion.needed_views(entities.modal, relations.unsqueeze(1), names)
 
 
 def _place(entities: Negatives | None, seen: list[Negatives]) -> int:

@@ -12,13 +12,16 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.quoting import is_http_url, masked
+from mmkgc.components.runtime.settings import variable
 from mmkgc.serving.api.gateway.door import Door
 from mmkgc.serving.api.gateway.gateway import Gateway
 from mmkgc.serving.api.gateway.observe import Observer, log_json
 from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.gateway.review import add_review
 from mmkgc.serving.api.gateway.routes import add_catalog, add_questions, add_watch, secured
-from mmkgc.serving.api.gateway.settings import Limits, read_keys
+from mmkgc.serving.api.gateway.settings import PREFIX, Limits, read_keys
 from mmkgc.serving.api.gateway.upstream import Model, TorchServeModel
 from mmkgc.serving.review.proposals import Proposals
 
@@ -63,14 +66,23 @@ def from_env() -> FastAPI:
     ``MMKGC_GATEWAY_PROPOSALS`` (optional) a file of proposals; decisions on them are stored under ``MMKGC_HOME``. For
     keys and limits see ``settings``.
     """
-    import os
-
     log_json()
     gc.freeze()  # exclude imported modules from garbage collection
-    file = os.environ.get("MMKGC_GATEWAY_PROPOSALS")
-    proposals = Proposals(Path(file)) if file else None
-    model = TorchServeModel(os.environ["MMKGC_GATEWAY_UPSTREAM"], os.environ.get("MMKGC_GATEWAY_UPSTREAM_TOKEN", ""))
+    file = variable(f"{PREFIX}PROPOSALS")
+    proposals = Proposals(Path(file).expanduser()) if file else None
+    model = TorchServeModel(_upstream(), variable(f"{PREFIX}UPSTREAM_TOKEN") or "")
     return create_app(model, read_keys(), Limits.from_env(), proposals)
+
+
+def _upstream() -> str:
+    """The URL of ``MMKGC_GATEWAY_UPSTREAM``. Raises UserError if it is not set, or not an HTTP URL."""
+    name, mend = f"{PREFIX}UPSTREAM", "set it to TorchServe's prediction URL: http://HOST:PORT/predictions/MODEL"
+    url = variable(name)
+    if url is None:
+        raise UserError(name, "it is not set, so there is no model to ask", mend)
+    if not is_http_url(url):
+        raise UserError(f"{name}={masked(url)}", "this is not an HTTP URL", mend)
+    return url
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.settings import Settings, variable
@@ -15,6 +15,7 @@ from mmkgc.serving.api.cost import MAX_COST
 from mmkgc.serving.api.gateway.access import SHORTEST_KEY
 
 PREFIX = "MMKGC_GATEWAY_"
+KEYS_FILE, KEYS = "MMKGC_API_KEYS_FILE", "MMKGC_API_KEYS"
 
 
 class Limits(BaseModel):
@@ -41,9 +42,15 @@ class Limits(BaseModel):
 
     @classmethod
     def from_env(cls) -> "Limits":
-        """The defaults, overridden by environment variables."""
+        """The defaults, overridden by environment variables. Raises UserError for a value that is no limit."""
         given = {name: variable(PREFIX + name.upper()) for name in cls.model_fields}
-        return cls.model_validate({name: value for name, value in given.items() if value is not None})
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value is not None})
+        except ValidationError as failure:
+            error = failure.errors()[0]
+            name = str(error["loc"][0])
+            where, limit = f"{PREFIX}{name.upper()}={given[name]}", cls.model_fields[name]
+            raise UserError(where, error["msg"], f"the default is {limit.default:,}: {limit.description}") from failure
 
 
 def read_keys() -> list[str]:
@@ -52,14 +59,14 @@ def read_keys() -> list[str]:
 
     Raises UserError if there is no key, or one is shorter than 16 characters.
     """
-    if file := os.environ.get("MMKGC_API_KEYS_FILE"):
-        return _keys_of(Path(file), "make one with `openssl rand -hex 16`")
-    return _checked(os.environ.get("MMKGC_API_KEYS", "").split(","), "MMKGC_API_KEYS", "set it to one or several")
+    if file := variable(KEYS_FILE):
+        return _keys_of(Path(file).expanduser(), "make one with `openssl rand -hex 16`")
+    return _checked((variable(KEYS) or "").split(","), KEYS, "set it to one or several")
 
 
 def own_keys() -> list[str]:
     """Keys of the environment, else this user's key, which is created once and stored in ``$MMKGC_HOME/api-key``."""
-    if os.environ.get("MMKGC_API_KEYS_FILE") or os.environ.get("MMKGC_API_KEYS"):
+    if variable(KEYS_FILE) or variable(KEYS):
         return read_keys()
     path = Settings.from_env().home / "api-key"
     if not path.exists():
@@ -89,7 +96,7 @@ def _keys_of(path: Path, mend: str) -> list[str]:
 def _checked(lines: Iterable[str], where: Path | str, mend: str) -> list[str]:
     keys = [line.strip() for line in lines if line.strip()]
     if not keys:
-        raise UserError(where, "no API key is given, and the gateway answers nobody without one", mend)
+        raise UserError(where, "no API key is given, and the gateway needs one", mend)
     if any(len(key) < SHORTEST_KEY for key in keys):
         raise UserError(where, f"an API key is shorter than {SHORTEST_KEY} characters", mend)
     return keys

@@ -70,6 +70,12 @@ def test_files_that_are_not_read_are_told(write_tsv: Write, built: Build) -> Non
     assert mmkg.info["notes"] == ["Files that are not read: dev.tsv, numbers.tsv."]
 
 
+def test_other_forms_of_the_datasets_files_are_told_too(write_tsv: Write, built: Build) -> None:
+    others = {"valid.tsv": None, "valid.txt": "a\n", "Train.csv": "a\n", "train2id.txt": "0\n"}
+    mmkg = built(write_tsv(others))
+    assert mmkg.info["notes"][0] == "Files that are not read: Train.csv, train2id.txt, valid.txt."
+
+
 def test_openke_files_give_the_same_graph(write_tsv: Write, write_openke: Write, built: Build) -> None:
     keyed, numbered = built(write_tsv()), built(write_openke())
     assert numbered.graph.entities.keys == keyed.graph.entities.keys

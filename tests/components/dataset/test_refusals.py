@@ -39,7 +39,7 @@ TSV_REFUSALS = {
     "too many columns": ({"train.tsv": "no\tborders\tse\t1\n"}, ["train.tsv, line 1", "4 columns where 3 belong"]),
     "blank line inside": (
         {"train.tsv": "no\tborders\tse\n\nse\tborders\tfi\n"},
-        ["train.tsv, line 2", "1 column where 3 belong"],
+        ["train.tsv, line 2", "the line is empty", "delete it"],
     ),
     "entity row too short": (
         {"entities.tsv": "key\tname\tdescription\nno\tNorway\n"},
@@ -105,6 +105,27 @@ TSV_REFUSALS = {
             "NFC",
         ],
     ),
+    "a character that cannot be seen": (
+        {"train.tsv": "no\tborders\tse\u200b\n"},
+        ["train.tsv, line 1", "'se' is there and looks the same; they differ in U+200B", "remove it"],
+    ),
+    "a blank that does not break": (
+        {"train.tsv": "no\tborders\tse\xa0\n"},
+        ["train.tsv, line 1", "'se' is there and looks the same; they differ in U+00A0"],
+    ),
+    "a blank at the end": (
+        {"train.tsv": "no\tborders\tse \n"},
+        ["train.tsv, line 1", "tail 'se ' is not in entities.tsv", "'se' is there"],
+    ),
+    "another case": ({"train.tsv": "no\tborders\tSE\n"}, ["tail 'SE' is not in", "did you mean 'se'?"]),
+    "packed": (
+        {"train.tsv": None, "train.tsv.gz": b"\x1f\x8b"},
+        ["train.tsv: this file is missing", "'train.tsv.gz' is there"],
+    ),
+    "a file name of another case": (
+        {"test.tsv": None, "Test.tsv": ""},
+        ["test.tsv: this file is missing", "'Test.tsv' is there"],
+    ),
     "carriage returns alone": (
         {"train.tsv": "no\tborders\tse\rse\tborders\tfi\r"},
         ["train.tsv", "end in a carriage return alone", "LF or CR LF"],
@@ -139,6 +160,11 @@ TSV_REFUSALS = {
         {"dataset.yaml": "license: MIT"},
         ["dataset.yaml", "'license'", "did you mean 'licence'?"],
     ),
+    "a key twice in the card": (
+        {"dataset.yaml": "name: a\nname: b\n"},
+        ["dataset.yaml", "the key 'name' is given twice"],
+    ),
+    "too long a name in the card": ({"dataset.yaml": f"name: {'x' * 501}"}, ["'name'", "at most 500 characters"]),
     "wrong value in the card": ({"dataset.yaml": "columns: thr"}, ["dataset.yaml", "'columns'", "htr"]),
     "a card of deep nesting": ({"dataset.yaml": "name: " + "[" * 1500}, ["dataset.yaml", "not a YAML mapping"]),
     "a card with a huge integer": ({"dataset.yaml": "name: " + "9" * 5000}, ["dataset.yaml", "not a YAML mapping"]),
@@ -171,7 +197,14 @@ OPENKE_REFUSALS = {
     "empty file": ({"test2id.txt": ""}, ["test2id.txt: this file is empty", "count of rows"]),
     "empty split": ({"test2id.txt": "0\n"}, ["test2id.txt", "this split is empty"]),
     "two ids": ({"test2id.txt": "1\n2 1\n"}, ["test2id.txt, line 2", "three ids belong here; found '2 1'"]),
-    "keys for ids": ({"test2id.txt": "1\nfi se borders\n"}, ["test2id.txt, line 2", "found 'fi se borders'"]),
+    "keys for ids": (
+        {"test2id.txt": "1\nfi se borders\n"},
+        ["test2id.txt, line 2", "found 'fi se borders'", "write their ids, as in entity2id.txt"],
+    ),
+    "a header for the count": (
+        {"entity2id.txt": "entity\tid\nno 0\nse 1\nfi 2\nosl 3\n"},
+        ["entity2id.txt, line 1", "found 'entity\\tid'", "write 4 in its place"],
+    ),
     "relation second": (
         {"train2id.txt": "3\n0 0 1\n0 1 3\n1 0 2\n"},
         ["train2id.txt, line 3", "relation id 3 where 2 relations are", "columns: hrt"],
@@ -229,7 +262,7 @@ def test_a_folder_without_a_dataset_is_refused(built: Build, tmp_path: Path) -> 
         built(folder)
 
 
-@pytest.mark.parametrize("name", ["valid.tsv", "dev.tsv", "train.tsv"])
+@pytest.mark.parametrize("name", ["valid.tsv", "dev.tsv", "train.tsv", "literals.tsv", "dataset.yaml"])
 def test_a_link_that_leads_nowhere_is_refused(write_tsv: Write, built: Build, tmp_path: Path, name: str) -> None:
     folder = write_tsv({"valid.tsv": None})
     (folder / name).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ class Recipe(BaseModel):
 
 
 def test_files_of_the_folder_are_found() -> None:
-    assert {encoder.__name__ for encoder in encoders} >= {"BEiT", "HFText", "HFVision", "Literals", "SBERT", "VGG16"}
+    assert {encoder.__name__ for encoder in encoders} >= {"BEiT", "EfficientNetLite0", "Literals", "SBERT", "VGG16"}
 
 
 @pytest.mark.parametrize("encoder", encoders)
@@ -35,8 +35,8 @@ def test_a_recipe_names_an_encoder_and_survives_json() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"encoder": "vgg19"}, "'beit', 'hfvision', 'vgg16'"),
-        ({"encoder": "sbert"}, "'beit', 'hfvision', 'vgg16'"),
+        ({"encoder": "vgg19"}, "'beit', 'efficientnetlite0', 'hfvision', 'vgg16'"),
+        ({"encoder": "sbert"}, "'beit', 'efficientnetlite0', 'hfvision', 'vgg16'"),
         ({"encoder": "vgg16", "sed": 1}, "sed"),
         ({"encoder": "beit", "pooling": "max"}, "'cls' or 'mean'"),
     ],

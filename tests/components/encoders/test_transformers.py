@@ -121,7 +121,7 @@ def test_random_beit_is_the_base_size() -> None:
 
 
 def test_the_hub_is_named_where_weights_are_nowhere() -> None:
-    with pytest.raises(UserError, match="neither a local folder nor to be had from the hub"):
+    with pytest.raises(UserError, match="no local folder of this name, and the hub does not give these weights"):
         _ = create(BEiTConfig()).spec
     with pytest.raises(UserError, match="no such folder"):
         _ = create(HFTextConfig(weights="./nowhere")).spec

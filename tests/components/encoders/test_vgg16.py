@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from mmkgc.components.encoders.convolutional import ImageNetPreparation
 from mmkgc.components.encoders.registry import create, recreate
-from mmkgc.components.encoders.vgg16 import CHANNELS, ImageNetPreparation, Network, VGG16Config
+from mmkgc.components.encoders.vgg16 import CHANNELS, Network, VGG16Config
 from mmkgc.components.encoders.weights import of_state
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
@@ -100,14 +101,15 @@ def test_random_weights_are_seeded_and_called_random() -> None:
     assert create(VGG16Config(seed=4)).spec.sha256 != encoder.spec.sha256
 
 
-def test_official_weights_load_from_a_file_and_are_known_again(
-    tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "as torchvision's of 2017"])
+def test_weights_load_from_a_file_and_are_known_again(
+    zipped: bool, tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "weights" / "vgg16-397923af.pth"
+    path = tmp_path / "weights" / "vgg16.pth"
     path.parent.mkdir()
-    torch.save(network.state_dict(), path)
+    torch.save(network.state_dict(), path, _use_new_zipfile_serialization=zipped)
     monkeypatch.setenv("MMKGC_WEIGHTS", str(path.parent))
-    encoder = create(VGG16Config(weights="vgg16-397923af.pth"))
+    encoder = create(VGG16Config(weights="vgg16.pth"))
     image = Image.linear_gradient("L").convert("RGB")
     vectors = encoder.encode([image, image.rotate(90)])
     expected = network(torch.stack([ImageNetPreparation()(image), ImageNetPreparation()(image.rotate(90))]))
@@ -138,7 +140,7 @@ def test_bad_weight_files_are_refused(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, other)
     evil.write_bytes(pickle.dumps(_Evil()))
     for path in (other, evil):
-        with pytest.raises(UserError, match="not VGG-16's weights"):
+        with pytest.raises(UserError, match="not the weights of vgg16"):
             _ = create(VGG16Config(weights=str(path))).network
 
 

@@ -13,12 +13,16 @@ from mmkgc.pipeline.cli.compare import compare
 CONFIG = EvaluateConfig(bootstrap=100, missing=())
 
 
+def no_images(digest: str) -> bytes:
+    raise AssertionError(digest)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, toy_mmkg, toy_bundle, train_toy):
     """Evaluations of a good and of a weak model."""
     root = tmp_path_factory.mktemp("evaluations")
     for name, bundle in {"good": toy_bundle, "weak": train_toy(toy_mmkg, epochs=2)}.items():
-        assess(toy_mmkg, bundle, CONFIG, root / name)
+        assess(toy_mmkg, bundle, CONFIG, root / name, no_images)
     return root
 
 
@@ -58,7 +62,7 @@ def test_slices_weigh_up_to_the_whole(folders):
 
 def test_other_queries_are_refused(folders, toy_mmkg, toy_bundle, tmp_path):
     other = replace(toy_mmkg, graph=replace(toy_mmkg.graph, test=toy_mmkg.graph.test[:50]))
-    assess(other, toy_bundle, CONFIG, tmp_path / "other")
+    assess(other, toy_bundle, CONFIG, tmp_path / "other", no_images)
     runs = [Judged.read("good", folders / "good"), Judged.read("other", tmp_path / "other")]
     with pytest.raises(UserError, match=r"other: .* of its 100 queries are not those of good"):
         check_same_queries(runs)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score
 
-from mmkgc.components.evaluate.completions import completions
+from mmkgc.components.evaluate.completions import completions, judgeable
 from mmkgc.components.evaluate.config import EvaluateConfig
 from mmkgc.components.evaluate.evaluate import evaluate
 from mmkgc.components.kge.graph import Vocabulary
@@ -34,10 +34,12 @@ def test_an_evaluation_is_published_and_tracked(published):
     assert results["intervals"]["mrr"][0] < both["mrr"] < results["intervals"]["mrr"][1]
     assert results["queries"] == pq.read_table(folder / "ranks.parquet").num_rows == 120
     answers = json.loads((folder / "completions.json").read_text())
-    assert len(answers) == 3
+    assert len(answers) == 5
+    assert 0 < results["nearest"]["both"]["mrr"] < both["mrr"]
     for report in ("report.md", "report.html"):
         text = (folder / report).read_text()
         assert "relation popularity" in text
+        assert "nearest text" in text
         assert "a toy graph" in text
         assert "random weights" in text
     api = tracking.client()
@@ -61,7 +63,7 @@ def test_the_saved_negatives_can_be_judged_again(published):
 def test_completions_are_the_best_of_what_is_not_known(toy_mmkg, toy_bundle):
     model, graph = toy_bundle.model.freeze(), toy_mmkg.graph
     facts = {tuple(row) for row in torch.cat([graph.train, graph.valid]).tolist()}
-    for row, answer in zip(graph.test[:5].tolist(), completions(model, graph, 5, 4), strict=True):
+    for row, answer in zip(judgeable(graph)[:5].tolist(), completions(model, graph, 5, 4), strict=True):
         head, relation, tail = row
         scores = model.score_tails(torch.tensor([head]), torch.tensor([relation]))[0].tolist()
         candidates = [e for e in range(60) if e == tail or (head, relation, e) not in facts]
@@ -71,6 +73,18 @@ def test_completions_are_the_best_of_what_is_not_known(toy_mmkg, toy_bundle):
         assert (answer["gold"], answer["gold_key"]) == (graph.entities.names[tail], graph.entities.keys[tail])
         assert answer["rank"] == best.index(tail) + 1
         assert answer["known"] == 60 - len(candidates)
+
+
+def test_completions_take_relations_in_turn_and_entities_with_many_facts_first(toy_mmkg):
+    graph = toy_mmkg.graph
+    chosen = judgeable(graph)
+    assert sorted(chosen.tolist()) == sorted(graph.test.tolist())
+    used = graph.test[:, 1].unique()
+    assert sorted(chosen[: len(used), 1].tolist()) == used.tolist()
+    degrees = torch.bincount(graph.train[:, [0, 2]].flatten(), minlength=len(graph.entities))
+    for relation in used:
+        least = degrees[chosen[chosen[:, 1] == relation][:, [0, 2]]].amin(1)
+        assert (least.diff() <= 0).all()
 
 
 def test_the_same_model_gives_the_same_artifact(published):

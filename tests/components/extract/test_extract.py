@@ -70,6 +70,15 @@ def test_images_are_pooled_by_the_mean(publish: Publish, storage: Storage, confi
     assert [row["images"] for row in table(uri, storage)] == [1, 0, 3]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_is_gone_from_the_store_ends_extraction_in_one_sentence(
+    publish: Publish, storage: Storage, config: ExtractConfig, png: Png, workers: int
+) -> None:
+    uri = publish([(storage.put_blob(png(0)),), ("0" * 64,)])
+    with pytest.raises(UserError, match="0000: this file is not in the store any more — run with --no-cache"):
+        extract(uri, "visual", config.model_copy(update={"workers": workers}), storage)
+
+
 def test_texts_are_name_and_description(publish: Publish, storage: Storage) -> None:
     names, texts = ["Oslo", "Bergen", " ", ""], ["capital", None, "only a text", " "]
     uri = extract(publish([()] * 4, names, texts), "textual", ExtractConfig(), storage).uri

@@ -56,12 +56,12 @@ def make_model(graph: Graph, features: dict[str, Features]) -> Callable[..., Mod
 
 
 @pytest.fixture
-def make_context(graph: Graph) -> Callable[..., Context]:
+def make_context(graph: Graph, features: dict[str, Features]) -> Callable[..., Context]:
     """What a strategy gets for a model."""
 
     def make(model: Model, loss: str | dict[str, Any] = "self-adversarial", seed: int = 0) -> Context:
         generator = torch.Generator().manual_seed(seed)
-        return Context(model, graph, KnownTriples(graph.train, N, R), generator, LOSSES.create(loss))
+        return Context(model, graph, KnownTriples(graph.train, N, R), generator, LOSSES.create(loss), features)
 
     return make
 

@@ -1,12 +1,13 @@
 """The mathematics of diffusion, and what DHNS makes of it."""
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.diffusion import Schedule, full_chain, strided_chain
+from mmkgc.components.kge.diffusion import Denoiser, Schedule, full_chain, sinusoids, strided_chain
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model, ModelConfig
@@ -14,6 +15,8 @@ from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.dhns import DHNS
 from mmkgc.components.kge.negatives.samples import Batch, ids_of
+from mmkgc.components.kge.negatives.scoring import score_blocks
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
 
@@ -78,6 +81,69 @@ def test_no_gradient_of_the_diffusion_reaches_the_model(
         assert not any(vectors.requires_grad for vectors in side.modal.vectors.values())  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("positive", ["model", "modalities"])
+@pytest.mark.parametrize("kept", ["modality", "structure", "fused"])
+def test_scores_of_graded_blocks_are_those_of_eq_12_and_13(
+    kept: str, positive: str, graph: Graph, make_model: Callable[..., Model], batch: Batch
+) -> None:
+    """Negatives: mean over modalities of the interaction, the kept side by its view; positives: the model's score."""
+    model = make_model(interaction="transe", fusion="adamf", missing="random").eval()
+    dhns = make(model, graph, timesteps=20, kept=kept, positive=positive)
+    encoded = model.encode()
+    blocks = dhns.refine(batch, [], encoded, model)
+    names = list(dhns.denoisers)
+    relation = model.relations["relation"][batch.triples[blocks[0].rows, 1]].unsqueeze(1)
+    view = {"modality": None, "structure": "structure", "fused": "joint"}[kept]
+    for block in blocks:
+        rows = batch.triples[block.rows]
+        parts = []
+        for m in names:
+            ends = []
+            for made, ids in ((block.head, rows[:, 0]), (block.tail, rows[:, 2])):
+                own = encoded.views[view or m][ids].unsqueeze(1)
+                ends.append(own if made is None else made.modal[m])  # type: ignore[union-attr]
+            parts.append(model.interaction.score(ends[0], relation, ends[1]))
+        found = score_blocks(model, encoded, batch.triples, [block], block.terms)
+        torch.testing.assert_close(found[1], sum(parts) / len(names))
+        unimodal = [
+            model.interaction.score(
+                encoded.modal[m][rows[:, 0]].unsqueeze(1), relation, encoded.modal[m][rows[:, 2]].unsqueeze(1)
+            ).squeeze(1)
+            for m in names
+        ]
+        mean = sum(unimodal) / len(names)
+        expected = model.score_triples(rows) if positive == "model" else mean
+        if positive == "model" or kept == "modality":
+            torch.testing.assert_close(found[0], expected)
+
+
+def test_levels_margins_and_weights_replace_the_presets(graph: Graph, make_model: Callable[..., Model]) -> None:
+    model = make_model()
+    dhns = make(model, graph, levels=(0.1, 0.5), margins=(1, 1), weights=(0.2, 0.8), timesteps=20)
+    assert dhns.stops == [2, 10]
+    assert dhns.loss.margins.tolist() == [1, 1]
+    with pytest.raises(UserError, match="differ in number"):
+        make(model, graph, levels=(0.1, 0.5))
+
+
+def test_choices_that_the_model_cannot_serve_are_refused(graph: Graph, make_model: Callable[..., Model]) -> None:
+    with pytest.raises(UserError, match="makes no fused vector"):
+        make(make_model(fusion="ikrl"), graph, kept="fused")
+    with pytest.raises(UserError, match="reciprocal"):
+        make(make_model(reciprocal=True), graph, kept="structure")
+    with pytest.raises(UserError, match="no structural vectors"):
+        make(make_model(structure=False), graph, kept="structure")
+
+
+def test_the_papers_denoiser_ends_in_a_layer_norm_and_has_another_time_base() -> None:
+    state, step = torch.randn(5, 8), torch.tensor([3])
+    estimate = Denoiser(8, 16, normalised=True, base=1000.0)(state, state, step)
+    torch.testing.assert_close(estimate.mean(1), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(estimate.var(1, unbiased=False), torch.ones(5), atol=1e-3, rtol=0)
+    assert Denoiser(8, 16)(state, state, step).eq(0).all()
+    assert sinusoids(step, 8, 1000.0)[0, 1] == pytest.approx(math.sin(3 * 1000 ** (-2 / 8)), rel=1e-5)
+
+
 def test_heads_and_tails_have_chains_of_their_own(graph: Graph, make_model: Callable[..., Model], batch: Batch) -> None:
     """What is made for the heads does not move when the tails' conditions do."""
     model = make_model(fusion="structure")
@@ -101,6 +167,17 @@ def test_heads_and_tails_have_chains_of_their_own(graph: Graph, make_model: Call
     assert not torch.equal(made[0][1], made[1][1])
 
 
+def test_without_conditions_negatives_do_not_depend_on_the_query(
+    graph: Graph, make_model: Callable[..., Model], batch: Batch
+) -> None:
+    model = make_model(fusion="structure")
+    for conditioned in (True, False):
+        targets = make(model, graph, conditioned=conditioned)._targets(
+            "structure", batch.triples, model.encode(), model
+        )
+        assert targets.conditions.any().item() == conditioned
+
+
 @pytest.mark.parametrize("interaction", ["transe", "distmult", "rotate"])
 def test_virtual_entities_are_harder_for_smaller_t(interaction: str) -> None:
     """After some epochs on a graph with structure, ‖negative − true‖ grows strictly with the level."""
@@ -118,10 +195,11 @@ def test_virtual_entities_are_harder_for_smaller_t(interaction: str) -> None:
     )
     metrics: list[dict[str, float]] = []
     Trainer(graph, {}, config).fit(lambda epoch, values: metrics.append(values))
-    distances = [value for name, value in metrics[-1].items() if name.startswith("dhns_distance")]
+    distances = [value for name, value in metrics[-1].items() if name.startswith("dhns_distance_t")]
     assert len(distances) == 4
     assert distances == sorted(distances)
     assert distances[-1] > 1.02 * distances[0]
+    assert metrics[-1]["dhns_distance_uniform"] > 0
 
 
 def test_projections_by_the_relation_are_refused() -> None:

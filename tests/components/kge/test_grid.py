@@ -33,7 +33,6 @@ REFUSED = {
     **{(name, fusion): "no features" for name in ("twins", "perturbation") for fusion in ALONE},
     **{(name, fusion): "raw features" for name in ("mat", "dhns") for fusion in RAW},
     **{(name, "transae"): "structure: true" for name in ("mans-v", "mans-t", "mans-h", "twins", "mat")},
-    **{("mmrns", fusion): "image and text" for fusion in ALONE},
 }
 MOVED = {("dhns", name): "space of the entities" for name in ("transh", "transd", "pairre", "ote")}  # by interaction
 RECIPROCAL = ("conve", "tucker", "vista")  # interactions that cannot work without reciprocal relations

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from mmkgc.components.kge.batch_loss import batch_losses
+from mmkgc.components.kge.compatibility import incompatibility
 from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.graph import Graph, KnownTriples
 from mmkgc.components.kge.losses import LOSSES
-from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, GeneratedNegatives, NegativeBlock
@@ -252,6 +253,20 @@ def test_mmrns_proposes_what_resembles_the_positive_as_far_as_the_relation_looks
     proposal = sampler._propose([(5 * expected).masked_fill(positive, -1e9)], positive, torch.zeros(5, 3).long())
     others = expected[~positive]
     assert expected.gather(1, proposal.ids).mean() > others.mean() + others.std()
+
+
+def test_mmrns_compares_features_that_the_model_does_not_use(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="distmult", fusion="structure")
+    sampler = mmrns(make_context(model))
+    assert set(sampler.projections) == {"structure", "visual", "textual"}
+    before = [parameter.clone() for parameter in sampler.parameters()]
+    steps(sampler, model, batch, make_context(model), 1)
+    assert all(not torch.equal(old, new) for old, new in zip(before, sampler.parameters(), strict=True))
+    choice, loss = SAMPLERS.resolve("mmrns"), LOSSES.resolve("margin")
+    assert incompatibility(ModelConfig(fusion="structure"), ("textual",), choice, loss) is None
+    assert "there are no features" in str(incompatibility(ModelConfig(fusion="structure"), (), choice, loss))
 
 
 def test_mmrns_never_picks_a_train_positive_nor_an_entity_twice(

@@ -8,9 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkgc.components.kge.batch_loss import block_loss, factors
+from mmkgc.components.kge.batch_loss import all_entity_loss, block_loss, factors
+from mmkgc.components.kge.graph import Graph
 from mmkgc.components.kge.losses import LOSSES
+from mmkgc.components.kge.losses.base import AllEntityLoss
 from mmkgc.components.kge.model import Model
+from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.samples import Batch, EntityNegatives, NegativeBlock
 from mmkgc.components.kge.negatives.scoring import score_blocks
 from mmkgc.components.kge.regularizers import REGULARIZERS
@@ -18,6 +21,7 @@ from mmkgc.components.kge.tensors import total
 
 scores = st.floats(-8, 8)
 negatives = st.lists(scores, min_size=1, max_size=5)
+BCE = "binary-cross-entropy"
 
 
 def sigmoid(value: float) -> float:
@@ -70,6 +74,24 @@ def test_binary_cross_entropy_has_every_known_answer_as_label(values: list[float
     labels = [(1 - smoothing) * y + (1 / 4 if smoothing else 0) for y in (0, 1, 0, 1)]
     terms = (-y * log(sigmoid(s)) - (1 - y) * log(1 - sigmoid(s)) for y, s in zip(labels, values, strict=True))
     assert actual.item() == pytest.approx(sum(terms) / 4)
+
+
+def test_a_query_counts_once_however_many_answers_it_has(
+    make_model: Callable[..., Model], make_context: Callable[..., Context], graph: Graph
+) -> None:
+    """Over all train triples the loss is the mean over the distinct queries of each side."""
+    model, context = make_model(interaction="distmult", fusion="structure"), make_context(make_model(), BCE)
+    triples = torch.unique(graph.train, dim=0)
+    assert isinstance(context.loss, AllEntityLoss)
+    everything = Batch(triples, torch.ones(len(triples)))
+    actual = all_entity_loss(model, model.encode(), everything, context.loss, context.train)
+    means = []
+    for side, asked in (("tail", [0, 1]), ("head", [2, 1])):
+        queries = torch.unique(triples[:, asked], dim=0)
+        assert len(queries) < len(triples)
+        values = model.score_all(model.encode(), *queries.T, side)  # type: ignore[arg-type]
+        means.append(context.loss(values, queries[:, 0], context.train.answers(*queries.T, side)).mean())
+    torch.testing.assert_close(actual, sum(means) / 2)
 
 
 def test_weights_of_positives_and_blocks(make_model: Callable[..., Model], batch: Batch) -> None:

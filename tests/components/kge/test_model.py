@@ -152,6 +152,29 @@ def test_structure_dropout_trains_the_path_of_new_entities(make_model: MakeModel
     assert torch.equal(unseen["structure"], absent.expand(2, -1))
 
 
+def test_modality_dropout_trains_the_path_of_entities_given_by_some_modalities(make_model: MakeModel) -> None:
+    model = make_model(modality_dropout=0.5)
+    absent, has = model.entities.absent["textual"], model.entities.features.textual_mask
+    dropped = (model.train().entities.encode()["textual"] == absent).all(1)
+    assert (dropped | has).all()
+    assert 0 < (dropped & has).sum() < has.sum()
+    assert torch.equal((model.eval().entities.encode()["textual"] == absent).all(1), ~has)
+    together = [(model.train().entities.encode()[m] == model.entities.absent[m]).all(1) for m in ("textual", "visual")]
+    assert not torch.equal(*together)  # each modality is dropped on its own
+
+
+def test_what_no_entity_lacks_in_training_is_left_out_of_a_new_one(
+    make_model: MakeModel, features: dict[str, Features]
+) -> None:
+    for mask in (table.mask for table in features.values()):
+        mask.fill_(True)
+    given = {"visual": torch.randn(2, features["visual"].dimension)}
+    without = make_model().eval().entities.encode_new(given)
+    assert not without.present["textual"].any()
+    assert not without["textual"].any()
+    assert make_model(modality_dropout=0.1).eval().entities.encode_new(given).present["textual"].all()
+
+
 def test_an_entity_that_comes_later_equals_one_of_the_table_with_the_same_features(make_model: MakeModel) -> None:
     model = make_model(structure_dropout=0.5).eval()
     table = model.entities.features

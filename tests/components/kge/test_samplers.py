@@ -25,7 +25,7 @@ MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
 COUNT = 3
 SETTINGS = ({"interaction": "rotate", "fusion": "sum"}, {"interaction": "rotate", "fusion": "tbkgc"})
 LOGGED = {"loss", "triples_per_second"}  # by the trainer; so are names that begin with these:
-PREFIXES = ("loss_", "dev_", "test_")
+PREFIXES = ("loss_", "dev_", "test_", "hardness_")
 every_sampler = pytest.mark.parametrize("name", SAMPLERS.classes())
 
 

@@ -109,7 +109,8 @@ def test_without_calibration_there_is_no_probability(complete, calibrated, tmp_p
 
 def test_probabilities_follow_the_calibration(complete, calibrated):
     rows = read(complete())
-    expected = probability(calibrated.calibration, torch.tensor([row["score"] for row in rows]))
+    scores = torch.tensor([row["score"] for row in rows])
+    expected = probability(calibrated.calibration, scores, torch.zeros(len(rows), dtype=torch.long))
     assert [row["probability"] for row in rows] == pytest.approx(expected.tolist())
 
 

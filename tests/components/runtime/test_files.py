@@ -8,7 +8,7 @@ import pytest
 
 from mmkgc.components.runtime.digests import of_file, of_folder, of_json
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.runtime.files import atomic_path, locked, read_json, set_aside, write_json
+from mmkgc.components.runtime.files import atomic_path, locked, read_json, set_aside, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -18,6 +18,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         temporary.with_name("beside").write_text("half")  # what was to be written is not there at the end
     assert read_json(target) == {"old": True}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_write_follows_a_link_and_replaces_no_device_or_pipe(tmp_path):
+    """A rename would put a file in the place of /dev/null."""
+    (tmp_path / "link").symlink_to("kept/file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "kept" / "file").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="this is a device or a pipe"):
+        write_text(tmp_path / "pipe", "new")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
@@ -67,7 +79,10 @@ def test_a_lock_refuses_names_its_holder_and_ends_with_it(tmp_path):
     lock = tmp_path / "folder" / "model.lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"training: process {holder.pid} is at it"), locked(lock, "training", 0.1):
+        with (
+            pytest.raises(UserError, match=f"training: process {holder.pid} does this already"),
+            locked(lock, "training", 0.1),
+        ):
             pass
         holder.kill()
     with locked(lock, "training", 10):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.quoting import (
     http_url,
+    is_http_url,
     java_properties,
     json_line,
     markdown,
@@ -173,6 +174,19 @@ def test_a_figure_with_dollar_names_is_drawn(tmp_path):
 def test_urls_of_hosts(host, url):
     assert http_url(host, 80) == url
     assert urlsplit(url).port == 80
+
+
+@pytest.mark.parametrize("url", ["http://host", "https://host:1/path?x#y", "http://[::1]:8080", "http://me:pw@host"])
+def test_urls_of_servers(url):
+    assert is_http_url(url)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "host:80", "ftp://host", "http://", "http:///path", "http://[::1", "http://host:99999", "http://host:x"],
+)
+def test_what_is_no_url_of_a_server(text):
+    assert not is_http_url(text)
 
 
 @pytest.mark.parametrize("password", ["secret", "s/e", "s@c", "s:c", "s'c", "s%40c", "知"])

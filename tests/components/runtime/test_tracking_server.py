@@ -73,6 +73,23 @@ def test_a_server_that_refuses(answering, status, told):
         check_server(answering(status))
 
 
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("ftp://host/x", "no MLflow store of the kind 'ftp'"),
+        ("sqllite:///x.db", "no MLflow store of the kind 'sqllite'"),
+        ("sqlite:////tmp", "this is a folder"),
+        ("sqlite://", "database in memory"),
+        ("sqlite:///:memory:", "database in memory"),
+        ("mysql+nodriver://me:secret@127.0.0.1:1/x", "nodriver"),
+    ],
+)
+def test_a_store_that_mlflow_could_not_use_is_told_with_the_cause(uri, told):
+    with pytest.raises(UserError, match=told) as refusal:
+        check_server(uri)
+    assert "secret" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("uri", ["./mlruns", "/tmp/mlruns", "file:///tmp/mlruns", "http://["])
 def test_what_is_no_store_of_runs(uri):
     with pytest.raises(UserError, match=r"give http\(s\)://HOST:PORT, .*sqlite"):

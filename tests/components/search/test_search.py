@@ -6,11 +6,13 @@ import signal
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 import pytest
 from pydantic import ValidationError
 
+from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.ingest.ingest import IngestConfig, ingest
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
@@ -19,6 +21,7 @@ from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.search.search import search
 from mmkgc.components.search.space import check_study, suggest
+from mmkgc.components.search.worker import Job, _train
 from mmkgc.components.train.config import TrainConfig
 
 SPACE = {
@@ -78,6 +81,31 @@ def test_of_forty_trials_on_countries_none_is_lost_or_counted_twice_when_workers
     ends = {run.data.tags["trial"]: run.data.metrics.get("best_dev_mrr") for run in runs}
     complete = {str(trial["number"]): trial["dev_mrr"] for trial in best["trials"] if trial["state"] == "complete"}
     assert {number: value for number, value in ends.items() if value is not None} == complete
+
+
+def test_trials_with_the_same_values_train_one_after_the_other(toy, tmp_path):
+    """Also those of different searches: two processes would write one checkpoint."""
+    at_work, most = [], []
+
+    class Scheduler:
+        def send(self, report):
+            at_work.append(report)
+            time.sleep(0.01)
+            most.append(len(at_work))
+            at_work.pop()
+
+        def recv(self):
+            return False
+
+    graph = MMKG.load(toy.storage.fetch(toy.graph_uri)).graph
+    job = Job(0, {"model.dimension": 4})
+    folder = tmp_path / "search"
+    arguments = (job, graph, {}, toy.train, folder, Scheduler())
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = [each.result() for each in [pool.submit(_train, *arguments) for _ in range(2)]]
+    assert outcomes[0] == outcomes[1]
+    assert set(most) == {1}
+    assert list(folder.iterdir()) == []
 
 
 def _search(toy, config):

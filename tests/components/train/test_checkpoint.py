@@ -40,7 +40,7 @@ def test_a_damaged_checkpoint_is_set_aside(
 def test_two_trainings_never_share_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "PATIENCE_SECONDS", 0.1)
     with checkpoint.owned(tmp_path / "key"):
-        with pytest.raises(UserError, match=r"training with the checkpoints of .*key: process \d+ is at it"):  # noqa: SIM117
+        with pytest.raises(UserError, match=r"training with the checkpoints of .*key: process \d+ does this already"):  # noqa: SIM117
             with checkpoint.owned(tmp_path / "key"):
                 pass
         with checkpoint.owned(tmp_path / "another"):

@@ -18,7 +18,8 @@ from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import KnownTriples
 from mmkgc.components.kge.model import Model
 from mmkgc.components.runtime.errors import UserError
-from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.config import OptimizerConfig, TrainConfig
+from mmkgc.components.train.optimizers import make_optimizer, make_schedule
 from mmkgc.components.train.trainer import Trainer
 
 Toy = dict[str, Features]
@@ -239,3 +240,15 @@ def test_a_model_of_mans_ts_first_stage_is_not_selected(toy_mmkg: MMKG, toy_feat
     assert all("dev_mrr" in metrics for metrics in measured)
     assert trainer.selection.best_epoch == 5
     assert len(measured) == 6
+
+
+def test_the_schedule_step_falls_to_a_tenth_in_the_second_half() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    config = OptimizerConfig(name="sgd", lr=1.0, schedule="step")
+    optimizer = make_optimizer(config, [parameter])
+    schedule, rates = make_schedule(config, optimizer, 4), []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1.0, 1.0, 0.1, 0.1])

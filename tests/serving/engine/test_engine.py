@@ -48,7 +48,7 @@ def test_completions_equal_brute_force(engine, direction, exclude_known):
     assert [p["key"] for p in answer["predictions"]] == [f"{prefix}{i}" for i in expected]
     assert [p["score"] for p in answer["predictions"]] == pytest.approx(scores[expected].tolist(), abs=1e-5)
     assert [p["known"] for p in answer["predictions"]] == [i in facts for i in expected]
-    calibrated = probability(engine.bundle.calibration, scores[expected]).tolist()
+    calibrated = probability(engine.bundle.calibration, scores[expected], torch.tensor(expected)).tolist()
     assert [p["probability"] for p in answer["predictions"]] == pytest.approx(calibrated, abs=1e-5)
 
 

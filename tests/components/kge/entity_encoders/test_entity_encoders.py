@@ -126,6 +126,17 @@ def test_the_context_of_an_entity_is_where_its_triples_say_it_lies(make_model: M
     assert torch.equal(found["tail_context"][1], e[29])  # in no train triple
 
 
+def test_gc_ote_trains_ote_first_and_only_then_can_be_selected(make_model: MakeModel) -> None:
+    model = make_model(fusion={"name": "gc-ote", "pretrain": 0.5}, interaction="ote", encoder="graph-context")
+    stages = []
+    for epoch in range(5):
+        model.fusion.begin_epoch(epoch, 5, model.entities)
+        stages.append((len(model.fusion.terms), model.fusion.selectable(epoch, 5)))
+    assert stages == [(1, False)] * 2 + [(3, True)] * 3
+    model.fusion.begin_epoch(0, 1, model.entities)
+    assert len(model.fusion.terms) == 3  # one epoch alone is of the second stage
+
+
 def test_gc_ote_is_the_mean_of_four_distances(make_model: MakeModel, graph: Graph) -> None:
     model = make_model(fusion="gc-ote").eval()
     interaction: Any = model.interaction

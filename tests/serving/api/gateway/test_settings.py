@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 
 import pytest
 from click.testing import CliRunner
@@ -86,9 +87,35 @@ def test_what_is_no_key_is_not_found(header):
     assert access.find(b"bearer another-key-of-16") == 1
 
 
-def test_the_gateway_by_itself_starts_with_no_such_key(monkeypatch):
-    monkeypatch.setenv("MMKGC_GATEWAY_UPSTREAM", "http://127.0.0.1:1")
-    monkeypatch.setenv("MMKGC_API_KEYS", "{}")
+UPSTREAM = "MMKGC_GATEWAY_UPSTREAM"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("MMKGC_API_KEYS", "{}", "gateway: MMKGC_API_KEYS: an API key is shorter than 16 characters"),
+        (UPSTREAM, "", "gateway: MMKGC_GATEWAY_UPSTREAM: it is not set, so there is no model to ask"),
+        (UPSTREAM, "model:8080", "gateway: MMKGC_GATEWAY_UPSTREAM=model:8080: this is not an HTTP URL"),
+        (UPSTREAM, "http://me:secret@[::1/x", "gateway: MMKGC_GATEWAY_UPSTREAM=http://me:***@[::1/x: this is not"),
+        ("MMKGC_GATEWAY_TIMEOUT", "soon", "gateway: MMKGC_GATEWAY_TIMEOUT=soon: Input should be a valid number"),
+        ("MMKGC_GATEWAY_MAX_BODY", "0", "gateway: MMKGC_GATEWAY_MAX_BODY=0: Input should be greater than 0"),
+        ("MMKGC_GATEWAY_PROPOSALS", "/absent", "gateway: /absent: this is no file of proposals"),
+    ],
+)
+def test_the_gateway_by_itself_says_in_one_sentence_why_it_does_not_start(monkeypatch, variable, value, sentence):
+    monkeypatch.setenv(UPSTREAM, "http://127.0.0.1:1")
+    monkeypatch.setenv("MMKGC_API_KEYS", KEY)
+    monkeypatch.setenv(variable, value)
     refused = CliRunner().invoke(main, [])
     assert refused.exit_code == 2
-    assert refused.output.startswith("error: MMKGC_API_KEYS: an API key is shorter than 16 characters")
+    assert refused.output.startswith(sentence)
+    assert refused.output.count("\n") == 1
+
+
+def test_the_gateway_by_itself_says_that_its_port_is_taken(monkeypatch):
+    monkeypatch.setenv(UPSTREAM, "http://127.0.0.1:1")
+    monkeypatch.setenv("MMKGC_API_KEYS", KEY)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        refused = CliRunner().invoke(main, ["--host", "127.0.0.1", "--port", str(other.getsockname()[1])])
+    assert refused.exit_code == 2
+    assert "another program listens on this port" in refused.output

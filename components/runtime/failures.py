@@ -1,4 +1,4 @@
-"""Converts any error to one sentence and an exit code for the command line."""
+"""Converts any error to one sentence and an exit code; every command ends through ``runtime.command``."""
 
 import errno
 import os
@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import StepFailed, UserError
 from mmkgc.components.runtime.quoting import masked, printable
-from mmkgc.components.runtime.settings import variable
+from mmkgc.components.runtime.settings import DEBUG
 
 BAD_INPUT, FAILED = 2, 1
 LONGEST, END = 1000, 300
 """Maximum characters of a sentence, and characters kept from the end; the middle of a longer one is cut."""
-DEBUG = "MMKGC_DEBUG"
 DOCTOR = "`mmkgc doctor` says what can be reached"
 MENDS = {
     errno.ENOSPC: "free some space, or set MMKGC_HOME to another disk",
@@ -32,11 +31,6 @@ MENDS = {
 """How to fix errors of the operating system."""
 CAUSE = re.compile(r"\b[\w.]*(?:Error|Exception): .+")
 ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit|Failure)\b")
-
-
-def wants_traceback() -> bool:
-    """Whether the environment variable ``MMKGC_DEBUG`` asks for tracebacks."""
-    return variable(DEBUG) is not None
 
 
 def told(error: Exception) -> tuple[str, int]:
@@ -58,9 +52,9 @@ def _sentence(error: Exception) -> tuple[str, int]:
             return str(UserError(place, first["msg"].removeprefix("Value error, "))), BAD_INPUT
         case OSError() if error.errno is not None:
             return _of_system(error), FAILED
-    from mmkgc.pipeline.runners.failure import StepFailed
-
-    return _of_step(error) if isinstance(error, StepFailed) else _of_others(error), FAILED
+        case StepFailed():
+            return _of_step(error), FAILED
+    return _of_others(error), FAILED
 
 
 def _of_system(error: OSError) -> str:
@@ -94,7 +88,7 @@ def _of_others(error: Exception) -> str:
         if origin.startswith(package):
             causes = [found[0] for line in lines[1:] if (found := CAUSE.search(line))]
             return str(UserError(where, "; ".join([lines[0], *causes[-1:]]), mend))
-    mend = f"this should not happen: set {DEBUG}=1 to see where it comes from, and report it"
+    mend = f"this should not happen: add --debug (or {DEBUG}=1) to see where it comes from, and report it"
     return str(UserError(kind.__name__, lines[0], mend))
 
 
@@ -120,7 +114,7 @@ SERVICES = (
     ("botocore.", "the store", "check MMKGC_STORAGE and the AWS_* variables: `mmkgc doctor`"),
     ("kfp", "Kubeflow Pipelines", ""),
     ("optuna.", "the search", ""),
-    ("mmkgc.serving.torchserve.server.ServerError", "TorchServe", f"set {DEBUG}=1 to see the end of its log"),
-    ("serving.api.client.", "the gateway", "`mmkgc serve` starts one"),
+    ("mmkgc.serving.torchserve.server.ServerError", "TorchServe", "add --debug to see the end of its log"),
+    ("mmkgc.serving.api.client.", "the gateway", "`mmkgc serve` starts one"),
 )
 """Package that raises an error, name of the service, and how to fix it."""

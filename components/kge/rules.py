@@ -1,0 +1,133 @@
+"""Rules of one or two steps, mined from the train triples.
+
+A rule r(x, y) ← b₁(x, z), b₂(z, y) says that r holds where its body does; a body may also be one relation, b(x, y).
+Relations are directed: id r < R for (x, r, y), R + r for the reverse. N entities, R relations, T triples.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+
+DOUBT = 5  # imagined pairs that contradict a rule, so that few observations give little confidence
+HIGHEST = 0.99
+Pairs = Any  # a sparse matrix of scipy, which has no types
+
+
+class Rule(NamedTuple):
+    """``head`` ← ``body``: a relation, and one or two directed relations.
+
+    ``support``: the pairs of entities for which both hold; ``confidence``: support / (pairs of the body + 5).
+    """
+
+    head: int
+    body: tuple[int, ...]
+    confidence: float
+    support: int
+
+
+class Rules:
+    """The rules of a graph, and what they say about its entities."""
+
+    def __init__(self, triples: Tensor, n_entities: int, n_relations: int) -> None:
+        self.n_entities, self.n_relations = n_entities, n_relations
+        heads, relations, tails = (triples[:, column].cpu().numpy() for column in (HEAD, RELATION, TAIL))
+        forward = [self._pairs(heads[relations == r], tails[relations == r]) for r in range(n_relations)]
+        self.relations = [*forward, *(pairs.T.tocsr() for pairs in forward)]
+        codes = heads * n_entities + tails
+        order = np.argsort(codes, kind="stable")
+        self._codes, self._told = codes[order], relations[order]
+
+    def mine(self, least_support: int = 3, least_confidence: float = 0.03, most_pairs: int = 400_000) -> list[Rule]:
+        """All rules with enough support and confidence, the most confident first.
+
+        Those about an inverse relation are left out, since they say the same: r⁻¹ ← b₁, b₂ is r ← b₂⁻¹, b₁⁻¹.
+
+        Bodies of two relations with more than ``most_pairs`` paths, through hubs such as a gender, are left out.
+        """
+        found: list[Rule] = []
+        for body in self._bodies(most_pairs):
+            holds = self.body(body).tocoo()
+            others = holds.row != holds.col
+            codes = holds.row[others].astype(np.int64) * self.n_entities + holds.col[others]
+            for head, support in enumerate(self._supports(codes)):
+                confidence = support / (len(codes) + DOUBT)
+                if support >= least_support and confidence >= least_confidence and body != (head,):
+                    found.append(Rule(head, body, float(confidence), int(support)))
+        return sorted(found, key=lambda rule: -rule.confidence)
+
+    def body(self, body: tuple[int, ...]) -> Pairs:
+        """Pairs ``[N, N]`` of entities between which the body holds, each 1."""
+        found = self.relations[body[0]] if len(body) == 1 else self.relations[body[0]] @ self.relations[body[1]]
+        found = found.copy()
+        found.data[:] = 1
+        return found
+
+    def _pairs(self, rows: NDArray, columns: NDArray) -> Pairs:
+        shape = self.n_entities, self.n_entities
+        found = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
+        found.data[:] = 1
+        return found
+
+    def _bodies(self, most_pairs: int) -> Iterator[tuple[int, ...]]:
+        counts = [np.diff(pairs.indptr).astype(np.float64) for pairs in self.relations]
+        yield from ((relation,) for relation in range(len(self.relations)))
+        for first in range(len(self.relations)):
+            reached = counts[(first + self.n_relations) % len(self.relations)]
+            for second, onward in enumerate(counts):
+                if 0 < reached @ onward <= most_pairs:
+                    yield first, second
+
+    def _supports(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of the pairs ``codes`` between which each relation holds in train, ``[R]``."""
+        low, high = (np.searchsorted(self._codes, codes, side) for side in ("left", "right"))
+        count = high - low
+        within = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
+        return np.bincount(self._told[np.repeat(low, count) + within], minlength=self.n_relations)
+
+
+class RuleScores:
+    """Scores by rules: log of the noisy-or of the confidences of all rules whose body holds, 1 − Π (1 − cᵢ).
+
+    ``most`` rules of a relation are applied. ``floor`` is the probability of an answer that no rule names; scores are
+    logarithms over that of the floor, so they are 0 there. Can be ranked like a model.
+    """
+
+    training = False
+
+    def __init__(self, rules: Rules, mined: list[Rule], most: int = 60, floor: float = 0.003) -> None:
+        self.floor, size = floor, rules.n_relations
+        tails = [sparse.csr_matrix((rules.n_entities, rules.n_entities), dtype=np.float32) for _ in range(size)]
+        applied = np.zeros(size, int)
+        for rule in mined:
+            if applied[rule.head] < most:
+                applied[rule.head] += 1
+                tails[rule.head] = tails[rule.head] + rules.body(rule.body) * -np.log1p(-min(rule.confidence, HIGHEST))
+        self.tails, self.heads = tails, [table.T.tocsr() for table in tails]
+
+    def freeze(self) -> "RuleScores":
+        """Do nothing; required by ``Scorer``."""
+        return self
+
+    def train(self, mode: bool = True) -> "RuleScores":
+        """Do nothing; required by ``Scorer``."""
+        return self
+
+    def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
+        """Scores ``[B, N]`` of every entity as the tail of ``(heads[B], relations[B], ?)``."""
+        return self._scores(self.tails, heads, relations)
+
+    def score_heads(self, relations: Tensor, tails: Tensor) -> Tensor:
+        """Scores ``[B, N]`` of every entity as the head of ``(?, relations[B], tails[B])``."""
+        return self._scores(self.heads, tails, relations)
+
+    def _scores(self, tables: list[Pairs], known: Tensor, relations: Tensor) -> Tensor:
+        rows = [tables[r].getrow(e) for e, r in zip(known.tolist(), relations.tolist(), strict=True)]
+        doubts = torch.from_numpy(sparse.vstack(rows).toarray())
+        return torch.log1p(-torch.expm1(-doubts) / self.floor)

@@ -1,0 +1,95 @@
+"""What a run ends with: how good the model is, answers with their reasons, and a fact that may be missing."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmkgc.components.runtime.errors import printable
+
+ASKED, SHOWN = 100, 3
+"""Predictions requested and shown; known answers are filtered out in between."""
+Queries = Sequence[Mapping[str, Any]]
+Answers = Sequence[Mapping[str, Any]]
+Ask = Callable[[Queries], Answers]
+
+
+def scores(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The metrics of the test split beside those of the baselines, one line each."""
+    rows = {f"model, {side}": metrics["metrics"]["realistic"][side] for side in ("both", "head", "tail")}
+    for baseline in filter(None, (metrics["baseline"], metrics.get("nearest"))):
+        rows[f"{baseline['name']}, both"] = baseline["both"]
+    names = [name for name in rows["model, both"] if name == "mrr" or name.startswith("hits") or name == "mr"]
+    yield f"{'test split, filtered':<28}" + "".join(f"{name:>11}" for name in names)
+    for label, values in rows.items():
+        yield f"{label:<28}" + "".join(f"{values[name]:>11.3f}" for name in names)
+
+
+def completions(asked: Queries, ask: Ask) -> Iterator[str]:
+    """Test queries with the model's best answers, the gold answer, and the reasons of the first.
+
+    ``asked``: the content of ``completions.json``. ``ask`` sends queries to a model and returns its answers. Known
+    answers are left out, except the gold one of the test triple.
+    """
+    parts = [{part: one[part] for part in ("head", "relation")} for one in asked]
+    answers = ask([query | {"k": ASKED, "exclude_known": False} for query in parts])
+    ranked = [
+        [found for found in answer["predictions"] if not found["known"] or found["key"] == one["gold_key"]]
+        for one, answer in zip(asked, answers, strict=True)
+    ]
+    firsts = [query | {"tail": found[0]["key"], "explain": True} for query, found in zip(parts, ranked, strict=True)]
+    for one, found, why in zip(asked, ranked, ask(firsts), strict=True):
+        yield ""
+        yield f"  {printable(one['query'])}"
+        yield from _answers(one, found, why)
+
+
+def _answers(one: Mapping[str, Any], found: Answers, why: Mapping[str, Any]) -> Iterator[str]:
+    gold = one["gold_key"]
+    for place, prediction in enumerate(found, start=1):
+        if place <= SHOWN or prediction["key"] == gold:
+            mark = "  ✓ the fact that was held out" if prediction["key"] == gold else ""
+            yield f"  {place:>4}. {printable(prediction['name']):<32}{_chance(prediction['probability'])}{mark}"
+        if place == 1:
+            yield from reasons(why)
+    if gold not in [prediction["key"] for prediction in found]:
+        yield f"  {one['rank']:>4g}. {printable(one['gold']):<32}{'':>6}  ✓ the fact that was held out"
+
+
+def reasons(why: Mapping[str, Any]) -> Iterator[str]:
+    """Why a triple is plausible: the most similar facts of the graph, and what each modality contributes."""
+    like = [" ".join(printable(fact[part]["name"]) for part in ("head", "relation", "tail")) for fact in why["support"]]
+    if like:
+        yield f"        like  {' · '.join(like)}"
+    if why["shares"]:
+        yield "        by    " + ", ".join(f"{name} {share:.0%}" for name, share in why["shares"].items())
+
+
+def proposal(folder: Path) -> Iterator[str]:
+    """The most probable of the proposals in ``folder``, with its reasons, and how to review all of them."""
+    import pyarrow.parquet as pq
+
+    from mmkgc.serving.review.proposals import FILE, SUMMARY
+
+    rows = pq.read_table(folder / FILE).to_pylist()
+    if not rows:
+        return
+    best = max(rows, key=lambda row: (row["probability"] or 0, row["score"]))
+    names = [printable(best[f"{part}_name"]) for part in ("head", "relation", "tail")]
+    relation = {"name": best["relation_name"]}
+    support = [
+        {"head": {"name": near["head_name"]}, "relation": relation, "tail": {"name": near["tail_name"]}}
+        for near in best["support"]
+    ]
+    yield f"{len(rows)} facts may be missing in the graph; the most probable one:"
+    yield ""
+    yield f"  {'  '.join(names)}  {_chance(best['probability'])}"
+    yield from reasons({"support": support, "shares": dict(best["shares"] or {})})
+    found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["hide_and_seek"]
+    if found:
+        share = f"{found['found']} of {found['kept']} ({found['precision']:.0%})"
+        yield f"  of the proposals made without the held-out facts, {share} are held-out facts"
+
+
+def _chance(probability: float | None) -> str:
+    return f"{probability:6.1%}" if probability is not None else f"{'':>6}"
