@@ -6,7 +6,8 @@ READY  := $(VENV)/.ready
 
 ENGINE ?= podman
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-IMAGE_ARGS = $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
+# TORCH_INDEX: where pip finds PyTorch; BUILD_FLAGS: further options, such as -v /etc/pip.conf:/etc/pip.conf:ro
+IMAGE_ARGS = $(BUILD_FLAGS) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
 
 .PHONY: help run test check lint format coverage docs sbom benchmarks image clean
 
@@ -53,9 +54,10 @@ benchmarks: $(READY)  ## the tables of docs/benchmarks.md that need no data of o
 	$(BIN)/python -m tests.benchmarks.training 3
 	$(BIN)/python -m tests.benchmarks.strategies 40
 
-image:  ## the images of the pipeline's steps and of serving; ENGINE=docker, BASE=REGISTRY/python@sha256:…
+image:  ## the images of the pipeline's steps, of serving and of MLflow; ENGINE=docker, BASE=REGISTRY/python@sha256:…
 	$(ENGINE) build -f infra/Containerfile --target steps $(IMAGE_ARGS) -t mmkgc:$(VERSION) .
 	$(ENGINE) build -f infra/Containerfile --target serve $(IMAGE_ARGS) -t mmkgc-serve:$(VERSION) .
+	$(ENGINE) build -f infra/Containerfile --target mlflow $(IMAGE_ARGS) -t mmkgc-mlflow:$(VERSION) .
 
 clean:  ## delete the environment and everything that runs and builds made
 	rm -rf $(VENV) .mmkgc build

@@ -18,6 +18,7 @@ from typing import Any
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.ensemble import Ensemble
 from mmkgc.components.kge.evaluation.ranks import Scorer
+from mmkgc.components.kge.rules import Rules, RuleScores
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.files import locked
 from mmkgc.components.train.train import digest_in
@@ -27,6 +28,7 @@ from mmkgc.pipeline.cells import Inputs, development_metrics, prepare, test_metr
 from mmkgc.pipeline.config import Recipe
 
 PROTOCOL = "filtered, both directions, ties at their mean rank; selected on the development split"
+RULE_WEIGHT = 0.5  # of rules beside models; chosen on the development split of MKG-Y
 SHOWN = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
 
 
@@ -48,26 +50,38 @@ def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = 
         yield row
 
 
-def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path) -> Row:
+def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: bool = False) -> Row:
     """The row of all these models together, each seed's ``row`` measured before; found in the file or ranked now.
 
-    Development metrics are left out where the models were refitted on the development triples.
+    ``rules``: together with rules mined from the triples that the models were trained on. Development metrics are left
+    out where the models were refitted on the development triples.
     """
     recipe, first = recipes[0], rows[0]
-    key = digests.of_json([sorted(row["key"] for row in rows), "ensemble"])[:16]
+    key = digests.of_json([sorted(row["key"] for row in rows), "rules" if rules else "ensemble"])[:16]
     if found := next((row for row in read_rows(file) if row["key"] == key), None):
         return found
     storage = open_storage()
     inputs = prepare(recipe, storage)
     bundles = [Bundle.load(storage.fetch(storage.uri(f"bundles/{row['bundle']}"))) for row in rows]
-    scorer, ranked = Ensemble([bundle.model for bundle in bundles]), "test" in first
-    row = first | {"key": key, "seed": [row["seed"] for row in rows], "bundle": [row["bundle"] for row in rows]}
+    models = [bundle.model for bundle in bundles]
+    scorer = Ensemble(models, _guide(bundles[0]), RULE_WEIGHT) if rules else Ensemble(models)
+    row = first | {"key": key, "digests": first["digests"] | {"ranking code": digests.of_code()}}
+    if len(rows) > 1:
+        row |= {"seed": [row["seed"] for row in rows], "bundle": [row["bundle"] for row in rows]}
     row |= {"seconds": round(sum(row["seconds"] for row in rows), 1), "hardware": hardware(), "dev": {"mrr": None}}
     row |= {"parameters": sum(row["parameters"] for row in rows)}
     if not recipe.train.refit:
         row["dev"] = _rounded(development_metrics(scorer, inputs, recipe, storage)["realistic"]["both"])
-    append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if ranked else {}))
+    if rules:
+        row["rules"] = {"weight": RULE_WEIGHT}
+    append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if "test" in first else {}))
     return row
+
+
+def _guide(bundle: Bundle) -> RuleScores:
+    """Rules mined from the triples that the model was trained on."""
+    rules = Rules(bundle.train, len(bundle.entities), len(bundle.relations))
+    return RuleScores(rules, rules.mine())
 
 
 def key_of(recipe: Recipe, inputs: Inputs, test: bool) -> str:

@@ -79,5 +79,5 @@ def test_tables_of_results_are_made_from_their_rows():
     """`python -m tests.benchmarks.results` writes them."""
     written = results.PAGE.read_text().partition(results.BEGIN)[2].partition(results.END)[0]
     assert written.strip() == results.tables().strip()
-    assert not results.rows() or results.FIGURE.read_text() == results.figure()
+    assert not (drawn := results.figure()) or results.FIGURE.read_text() == drawn
     assert all("/" not in str(row["recipe"]["extract"]) for row in results.rows()), "a row names a path of a machine"

@@ -23,10 +23,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmkgc.components.encoders.base import Encoder, EncoderConfig
-from mmkgc.components.encoders.weights import Weights, formula
+from mmkgc.components.encoders.formula import FormulaConfig, FormulaEncoder
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 
 Item = Sequence[tuple[str, float]]  # attribute and value, several of an attribute allowed
@@ -63,19 +62,17 @@ class Fitted(BaseModel):
         return "learnt by the extraction"
 
 
-class LiteralsConfig(EncoderConfig):
+class LiteralsConfig(FormulaConfig):
     """Quantiles of the training entities' numbers."""
 
     encoder: Literal["literals"] = "literals"
     weights: Literal["quantiles"] = "quantiles"
-    output: Literal["pooled"] = "pooled"
-    precision: Literal["float32"] = "float32"
     bins: int = Field(default=8, ge=2, le=100, description="soft bins of an attribute")
     rare: int = Field(default=20, ge=1, description="attributes with fewer training values share one block")
     fitted: Fitted = Field(default=Fitted(), description="left out of recipes: the extraction learns it")
 
 
-class Literals(Encoder):
+class Literals(FormulaEncoder):
     """Numbers and dates: per attribute presence, quantile position and soft bins, learnt from training entities."""
 
     modality = "numeric"
@@ -83,15 +80,9 @@ class Literals(Encoder):
     config: LiteralsConfig
 
     @property
-    def weights(self) -> Weights:
-        """Digest of the fitted quantiles; they are not random."""
-        fitted = self.config.fitted.model_dump(mode="json")
-        return formula(self.config.weights, fitted, self.config.bins)
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """None."""
-        return {}
+    def constants(self) -> tuple[Any, ...]:
+        """The fitted quantiles and the number of bins."""
+        return self.config.fitted.model_dump(mode="json"), self.config.bins
 
     @property
     def dimension(self) -> int:
@@ -127,14 +118,6 @@ class Literals(Encoder):
         unknown = [attribute for attribute, _ in item if attribute not in known]
         return f"the model knows no attribute '{unknown[0]}', {did_you_mean(unknown[0], known)}" if unknown else ""
 
-    def prepare(self, items: Sequence[Item]) -> list[Item]:
-        """The items unchanged."""
-        return list(items)
-
-    def build(self) -> nn.Module:
-        """No network."""
-        return nn.Identity()
-
     def pooled(self, batch: Sequence[Item]) -> Tensor:
         """Vectors ``[B, d]``."""
         rest, bins = len(self.names), self.config.bins
@@ -148,10 +131,6 @@ class Literals(Encoder):
         np.add.at(sums, (rows, columns), np.concatenate([ones, positions[:, None], soft], axis=1))
         np.add.at(counts, (rows, columns), 1)
         return torch.from_numpy((sums / np.maximum(counts, 1)).reshape(len(batch), -1)).float()
-
-    def tokens(self, batch: Sequence[Item]) -> list[Tensor]:
-        """Numbers have no sequences; the configuration does not allow them."""
-        raise NotImplementedError
 
     def _positions(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
         """p of each value ``[V]`` by the points of its block ``columns[V]``."""

@@ -1,5 +1,6 @@
 """Encoders by name: every encoder class in this folder can be named in a recipe."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Annotated, Any, Union
@@ -19,6 +20,23 @@ encoders: ClassResolver[Encoder] = ClassResolver.from_subclasses(
     suffix="",
     exclude_predicate=lambda found: not hasattr(found, "Config"),  # a base class
 )
+
+
+for _found in ClassResolver.from_subclasses(
+    Encoder, suffix="", exclude_predicate=lambda found: bool(found.__subclasses__())
+):
+    _missing = [*getattr(_found, "__abstractmethods__", ()), *({"Config", "modality"} - set(dir(_found)))]
+    if _missing:
+        _what = f"the encoder {_found.__name__} does not define {' and '.join(sorted(_missing))}"
+        raise UserError(f"{_found.__module__.rpartition('.')[2]}.py", _what, "see `Encoder` in base.py")
+
+
+def chosen(value: Any) -> Any:
+    """A recipe's choice of an encoder: its name alone, or a mapping; case, hyphens and underscores do not count."""
+    value = {"encoder": value} if isinstance(value, str) else value
+    if isinstance(value, Mapping) and encoders.normalize(str(value.get("encoder"))) in encoders.lookup_dict:
+        return {**value, "encoder": encoders.normalize(value["encoder"])}
+    return value
 
 
 def configs(modality: str) -> Any:

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.modalities.base import Modality
 from mmkgc.components.encoders.base import EncoderConfig
-from mmkgc.components.encoders.registry import configs, encoders
+from mmkgc.components.encoders.registry import chosen, configs, encoders
 from mmkgc.components.encoders.weights import RANDOM
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.names import Place
@@ -31,7 +31,8 @@ def _field(modality: Modality) -> tuple[Any, Any]:
     options: Any = configs(modality.name)
     source: Any = Annotated[options | ImportedConfig, Field(discriminator="encoder")]
     default = encoders.lookup(modality.encoder).Config.model_validate({}) if modality.default else None
-    return source | None, Field(default=default, description=f"encoder of {modality.noun}s; null: none")
+    choice: Any = Annotated[source | None, BeforeValidator(chosen)]
+    return choice, Field(default=default, description=f"encoder of {modality.noun}s; null: none")
 
 
 _fields: Any = {name: _field(modality) for name, modality in MODALITIES.items()}

@@ -5,7 +5,7 @@ Relations are directed: id r < R for (x, r, y), R + r for the reverse. N entitie
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 
 DOUBT = 5  # imagined pairs that contradict a rule, so that few observations give little confidence
 HIGHEST = 0.99
-Pairs = Any  # a sparse matrix of scipy, which has no types
+Pairs: TypeAlias = Any  # scipy.sparse.csr_matrix, which has no types
 
 
 class Rule(NamedTuple):
@@ -44,7 +44,7 @@ class Rules:
         order = np.argsort(codes, kind="stable")
         self._codes, self._told = codes[order], relations[order]
 
-    def mine(self, least_support: int = 3, least_confidence: float = 0.03, most_pairs: int = 400_000) -> list[Rule]:
+    def mine(self, least_support: int = 3, least_confidence: float = 0.03, most_pairs: int = 100_000) -> list[Rule]:
         """All rules with enough support and confidence, the most confident first.
 
         Those about an inverse relation are left out, since they say the same: r⁻¹ ← b₁, b₂ is r ← b₂⁻¹, b₁⁻¹.
@@ -108,7 +108,8 @@ class RuleScores:
         for rule in mined:
             if applied[rule.head] < most:
                 applied[rule.head] += 1
-                tails[rule.head] = tails[rule.head] + rules.body(rule.body) * -np.log1p(-min(rule.confidence, HIGHEST))
+                doubt = np.float32(-np.log1p(-min(rule.confidence, HIGHEST)))
+                tails[rule.head] = tails[rule.head] + rules.body(rule.body) * doubt
         self.tails, self.heads = tails, [table.T.tocsr() for table in tails]
 
     def freeze(self) -> "RuleScores":
@@ -128,6 +129,8 @@ class RuleScores:
         return self._scores(self.heads, tails, relations)
 
     def _scores(self, tables: list[Pairs], known: Tensor, relations: Tensor) -> Tensor:
-        rows = [tables[r].getrow(e) for e, r in zip(known.tolist(), relations.tolist(), strict=True)]
-        doubts = torch.from_numpy(sparse.vstack(rows).toarray())
-        return torch.log1p(-torch.expm1(-doubts) / self.floor)
+        entities, doubts = known.cpu().numpy(), torch.zeros(len(known), tables[0].shape[1])
+        for relation in relations.unique().tolist():
+            rows = (relations == relation).nonzero().squeeze(1).cpu()
+            doubts[rows] = torch.from_numpy(tables[relation][entities[rows.numpy()]].toarray())
+        return torch.log1p(-torch.expm1(-doubts) / self.floor).to(known.device)

@@ -60,6 +60,8 @@ def _sentence(error: Exception) -> tuple[str, int]:
 def _of_system(error: OSError) -> str:
     where = error.filename2 or error.filename or "the operating system"
     assert error.errno is not None
+    if error.errno == errno.ENOENT and error.filename is None:  # of getcwd
+        return str(UserError("the working folder", "it does not exist any more", "change to another one"))
     return str(UserError(where, error.strerror or os.strerror(error.errno), MENDS.get(error.errno, "")))
 
 

@@ -75,10 +75,10 @@ def kept_open(api: "MlflowClient", run: "Run | None") -> Iterator[None]:
     api.update_run(number, status="RUNNING")
     try:
         yield
-    except BaseException:
-        api.set_terminated(number, "FAILED")
+    except BaseException as error:
+        api.set_terminated(number, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    if api.get_run(number).info.status != "FAILED":  # set by a parallel step
+    if api.get_run(number).info.status not in ("FAILED", "KILLED"):  # set by a parallel step
         api.set_terminated(number, "FINISHED")
 
 

@@ -70,6 +70,28 @@ def supervised() -> Iterator[None]:
         _on_signals(handled)
 
 
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Context in which SIGTERM, which ends a pod, raises ``Stopped``; further ones are ignored.
+
+    Does nothing where SIGTERM is handled already, and outside the main thread.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Stopped(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _stop(mark: str, number: int) -> None:
     """Terminate the child processes, so that cleanup does not wait for them, and end the command."""
     for process in marked(mark):

@@ -7,7 +7,7 @@ environment, not from its parameters: a run id in a cache key would prevent cach
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from mmkgc.components.runtime import database, moved, pipeline_run, processes
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.pipeline_run import PARENT_TAG, PIPELINE_TAG
 from mmkgc.components.runtime.quoting import masked, sqlite_file
-from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.settings import Settings, variable
 from mmkgc.components.runtime.tracking_server import check_server
 
 if TYPE_CHECKING:
@@ -148,12 +148,14 @@ def step_run(
 ) -> Iterator[Run]:
     """Open the nested run of the step ``name`` under the pipeline's run; a top-level run if there is no pipeline.
 
-    If Kubeflow's MLflow plugin created a run for the task, that run is used.
+    If Kubeflow's MLflow plugin created a run for the task, that run is used. SIGTERM to the pod ends it as ``KILLED``.
     """
+    on_cluster = bool(variable("MMKGC_PIPELINE_RUN"))  # a local run's command closes the runs of its steps
     api = client()
     parent = pipeline_run.parent(api, experiment_id)
     given = {"mmkgc.step": name, PROCESS_TAG: processes.identity(), **(tags or {})}
-    with pipeline_run.kept_open(api, parent), _ending(_nested(api, name, parent)) as run:
+    ended = processes.terminable() if on_cluster else nullcontext()
+    with ended, pipeline_run.kept_open(api, parent), _ending(_nested(api, name, parent)) as run:
         run.set_tags(given)
         run.log_params(params or {})
         if parent and (recipe := pipeline_run.description().get("params")):

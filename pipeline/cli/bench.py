@@ -12,6 +12,7 @@ import click
 @click.option("--dataset", help="Folder of the dataset (default: the recipe's).")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Seeds trained at the same time.")
 @click.option("--ensemble", is_flag=True, help="Also rank the models of all seeds together.")
+@click.option("--rules", is_flag=True, help="Also rank the models of all seeds together with mined rules.")
 @click.option("--development", is_flag=True, help="Do not rank test: to compare recipes before one is chosen.")
 @click.option(
     "--rows",
@@ -25,6 +26,7 @@ def bench(
     dataset: str | None,
     workers: int,
     ensemble: bool,
+    rules: bool,
     development: bool,
     rows: Path | None,
     settings: tuple[str, ...],
@@ -54,8 +56,8 @@ def bench(
             click.echo(_line(row))
         if len(measured) > 1:
             click.echo(_summary(measured))
-            if ensemble:
-                click.echo(_line(library.ensemble(recipes, measured, file)))
+        for guided in [False] * (ensemble and len(measured) > 1) + [True] * rules:
+            click.echo(_line(library.ensemble(recipes, measured, file, guided)))
     click.echo(f"rows: {file}")
 
 
@@ -65,7 +67,9 @@ def _line(row: dict[str, Any]) -> str:
         f"; test MRR {_percent(row['test']['both'])}, OpenKE protocol {_percent(row['openke'])}" if _ranked(row) else ""
     )
     epochs = f"{row['epochs']['best']} of {row['epochs']['run']} epochs in {row['seconds']:.0f} s"
-    seeds = f"seed {row['seed']}" if isinstance(row["seed"], int) else f"ensemble of {len(row['seed'])}"
+    seed = row["seed"]
+    seeds = f"ensemble of {len(seed)}" if isinstance(seed, list) else f"seed {seed}"
+    seeds += " with rules" if "rules" in row else ""
     return f"{row['bench']}, {seeds}: dev MRR {_percent(row['dev'])}{test}; {epochs}"
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from uuid import uuid4
 
@@ -121,17 +121,22 @@ def _secrets(cluster: Cluster) -> Iterator[Finding]:
         yield Finding(True, f"not looked at: kubectl says {error}")
         return
     if config is None:
-        mend = f"kubectl apply -n {namespace} -f infra/kubernetes/mmkgc.yaml, filled in"
+        mend = "kubectl apply -k infra/kubernetes/overlays/dev/steps, filled in"
         yield Finding(False, f"there is no configmap {pods.CONFIG} in {namespace}", mend)
     else:
         missing = sorted(set(pods.CONFIG_KEYS) - config)
         yield Finding(not missing, f"configmap {pods.CONFIG}: {', '.join(missing) or 'every key'}", "add these keys")
     for secret, keys in pods.OPTIONAL_SECRETS.items():
+        yield Finding(True, f"secret {secret}: {_said(secret, keys, namespace)}")
+
+
+def _said(secret: str, keys: Iterable[str], namespace: str) -> str:
+    """Which of the keys a Secret has; an account that sees the ConfigMap may have no access to Secrets."""
+    try:
         found = _keys("secret", secret, namespace)
-        said = (
-            "not there (it is optional)" if found is None else f"has {', '.join(sorted(found & set(keys))) or 'none'}"
-        )
-        yield Finding(True, f"secret {secret}: {said}")
+    except ConnectionError as error:
+        return f"not looked at: kubectl says {error}"
+    return "not there (it is optional)" if found is None else f"has {', '.join(sorted(found & set(keys))) or 'none'}"
 
 
 def _refused(error: Exception, mend: str) -> Finding:

@@ -51,7 +51,9 @@ def _encoders() -> "list[Entry]":
     from mmkgc.components.runtime.plugins import Entry
 
     found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
-    return [Entry(name, _summary(cls), _defaults(cls.Config)) for name, cls in found.items()]
+    return [
+        Entry(name, _summary(cls), {"modality": cls.modality} | _defaults(cls.Config)) for name, cls in found.items()
+    ]
 
 
 def _systems() -> "list[Entry]":

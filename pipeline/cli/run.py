@@ -72,7 +72,7 @@ def _run(recipe: "Recipe", told: set[str], server: StepServer, cache: bool, serv
         _ask_torchserve(archive, _read(fetch(outputs["evaluation"]), "completions.json"))
     if recipe.propose.enabled:
         _print_proposal(archive)
-    click.secho(f"\n{verdict.verdict(metrics)}\n", bold=True)
+    click.secho(f"\n{verdict.verdict(metrics, registration)}\n", bold=True)
     report = fetch(outputs["evaluation"]) / "report.html"
     for line in verdict.next_commands(registration["model"], finished.run_id, report):
         click.echo(line)

@@ -37,11 +37,13 @@ def completions(asked: Queries, ask: Ask) -> Iterator[str]:
         [found for found in answer["predictions"] if not found["known"] or found["key"] == one["gold_key"]]
         for one, answer in zip(asked, answers, strict=True)
     ]
-    firsts = [query | {"tail": found[0]["key"], "explain": True} for query, found in zip(parts, ranked, strict=True)]
-    for one, found, why in zip(asked, ranked, ask(firsts), strict=True):
+    pairs = zip(parts, ranked, strict=True)
+    firsts = [query | {"tail": found[0]["key"], "explain": True} for query, found in pairs if found]
+    whys = iter(ask(firsts) if firsts else ())
+    for one, found in zip(asked, ranked, strict=True):
         yield ""
         yield f"  {printable(one['query'])}"
-        yield from _answers(one, found, why)
+        yield from _answers(one, found, next(whys) if found else {})
 
 
 def _answers(one: Mapping[str, Any], found: Answers, why: Mapping[str, Any]) -> Iterator[str]:

@@ -11,14 +11,20 @@ FEW_QUERIES = 200
 """Fewer test queries, two per triple, are called few: an interval of the MRR is then about 0.1 wide or more."""
 
 
-def verdict(metrics: Mapping[str, Any]) -> str:
-    """Whether the model is better than the baseline on the test split, as its confidence interval says."""
+def verdict(metrics: Mapping[str, Any], registration: Mapping[str, Any]) -> str:
+    """Whether the model is better than the baseline on the test split.
+
+    The gate's paired interval decides where it compared the two; otherwise the interval of the model's own MRR.
+    """
     low, high = metrics["intervals"]["mrr"]
     baseline, queries = metrics["baseline"], metrics["queries"]
     bound, model = baseline["both"]["mrr"], metrics["metrics"][metrics["protocol"]["ties"]]["both"]["mrr"]
-    if low > bound:
+    least, most = low - bound, high - bound
+    if registration.get("champion") == baseline["name"] and registration.get("interval"):
+        least, most = registration["interval"]
+    if least > 0:
         found = f"better than {baseline['name']}"
-    elif high < bound:
+    elif most < 0:
         found = f"worse than {baseline['name']}: something is wrong with the recipe or the data"
     else:
         found = f"not distinguishable from {baseline['name']}: more data or another recipe may help"

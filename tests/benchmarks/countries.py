@@ -1,6 +1,6 @@
 """What do text, flags, numbers and the negatives' strategy bring on `countries`? Prints Markdown tables over seeds.
 
-    python tests/benchmarks/countries.py [seeds] [modalities|numbers|strategies|scale|missing …]
+    python tests/benchmarks/countries.py [seeds] [modalities|flags|numbers|strategies|scale|missing …]
 
 Everything but the named part is the recipe `countries`. Each run selects its epoch on the development split; the test
 split is ranked once, filtered, ties at their mean rank. Each result is kept as it comes (``recorded.py``): a stopped
@@ -25,7 +25,9 @@ from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.evaluate import figures
 from mmkgc.components.extract.extract import extract
 from mmkgc.components.ingest.ingest import ingest
+from mmkgc.components.kge.evaluation.answers import best_answers
 from mmkgc.components.kge.evaluation.baseline import RelationPopularity
+from mmkgc.components.kge.evaluation.calibration import calibrate, expected_error, probability
 from mmkgc.components.kge.evaluation.ranks import Scorer, mrr, rank
 from mmkgc.components.kge.graph import Graph, KnownTriples
 from mmkgc.components.train.config import TrainConfig
@@ -56,6 +58,11 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "the recipe": {},
         "without numbers": {"model": {"modalities": ["textual", "visual"]}},
         "numbers alone": {"model": {"modalities": ["numeric"]}},
+    },
+    "flags": {
+        "the recipe": {},
+        "without flags": {"model": {"modalities": ["textual", "numeric"]}},
+        "without text": {"model": {"modalities": ["visual", "numeric"]}},
     },
     "strategies": {
         f"{name}, {fusion['name']}": {"model": {"fusion": fusion}, "negatives": {"name": name, "count": 32}}
@@ -109,12 +116,12 @@ def print_table(
 ) -> dict[str, float]:
     """One row a configuration: mean ± standard deviation over the seeds. Returns the means of the test MRR."""
     means = {}
-    print(f"\n| {title} | dev MRR | test MRR | seeds |\n|---|---|---|---|", flush=True)
+    print(f"\n| {title} | dev MRR | test MRR | calibration error | seeds |\n|---|---|---|---|---|", flush=True)
     for label, changes in rows.items():
         found = [measure(settings(changes, seed)) for seed in range(seeds)]
-        dev, test = ([one[split] for one in found] for split in ("dev", "test"))
+        dev, test, error = ([one[name] for one in found] for name in ("dev", "test", "calibration"))
         means[label] = statistics.mean(test)
-        print(f"| {label} | {_spread(dev)} | {_spread(test)} | {seeds} |", flush=True)
+        print(f"| {label} | {_spread(dev)} | {_spread(test)} | {_spread(error)} | {seeds} |", flush=True)
     return means
 
 
@@ -145,6 +152,7 @@ def results(graph: Graph, uris: dict[str, str], storage: Storage, chosen: TrainC
         trainer = Trainer(graph, used, chosen)
         model = trainer.fit()
         found = {split: filtered_mrr(model, graph, split) for split in ("dev", "test")}
+        found["calibration"] = calibration_error(model, graph)
         return found | {"epochs": trainer.selection.epoch, "seconds": time.monotonic() - begun}
 
     return recorded("countries", chosen.model_dump(), measure)
@@ -154,6 +162,15 @@ def filtered_mrr(model: Scorer, graph: Graph, split: str) -> float:
     """MRR of a split, both directions. The filter of the development split knows nothing of test."""
     triples, filtered = {"dev": (graph.valid, graph.selection_triples), "test": (graph.test, graph.all_triples)}[split]
     return mrr(rank(model, triples, KnownTriples(filtered, len(graph.entities), len(graph.relations))))
+
+
+def calibration_error(model: Scorer, graph: Graph) -> float:
+    """Expected calibration error of the ten best unknown answers to each test query."""
+    sizes = len(graph.entities), len(graph.relations)
+    fitted = calibrate(model, graph.train, graph.valid, *sizes, "platt")
+    answers = best_answers(model, graph.test, KnownTriples(graph.selection_triples, *sizes))
+    chances = probability(fitted, answers.scores, answers.slots, answers.margins)
+    return expected_error(chances, answers.right)
 
 
 def _spread(values: list[float]) -> str:

@@ -69,6 +69,13 @@ def test_an_ensemble_of_the_seeds_is_a_row_of_its_own_and_is_ranked_once(bench):
     assert bench("--seeds", "2", "--ensemble")[1] == rows
 
 
+def test_rules_are_ranked_with_the_models(bench):
+    output, rows = bench("--seeds", "1", "--rules", "--set", "train.refit=true")
+    assert [(row["seed"], "rules" in row) for row in rows] == [(0, False), (0, True)]
+    assert "seed 0 with rules: dev MRR –; test MRR" in output
+    assert rows[1]["test"] != rows[0]["test"]
+
+
 def test_a_refitted_row_says_so(bench):
     _, (row,) = bench("--seeds", "1", "--set", "train.refit=true")
     assert row["refit"]

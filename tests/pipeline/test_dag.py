@@ -66,6 +66,7 @@ def test_steps_that_write_to_mlflow_are_never_cached(committed):
         "train": True,
         "evaluate": False,
         "register": False,
+        "propose": False,
         "package": True,
     }
 

@@ -66,6 +66,7 @@ def foreign(kind):
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "/x/y: No space left on device — free some", 1),
         (OSError(errno.EROFS, "Read-only file system", "/x"), "/x: Read-only file system — set MMKGC_HOME to", 1),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x/y"), "/x/y: Not a directory — a file is where", 1),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), "the working folder: it does not exist any", 1),
         (KeyError("graph_uri"), "KeyError: 'graph_uri' — this should not happen: add --debug", 1),
         (RecursionError(), "RecursionError: no further word", 1),
         ("mlflow", "MLflow: RESOURCE_DOES_NOT_EXIST: no such run — `mmkgc doctor`", 1),

@@ -1,8 +1,14 @@
 """Studies: every bundled one is a grid of valid recipes."""
 
-import pytest
+import textwrap
 
-from mmkgc.pipeline.studies import config
+import pytest
+from click.testing import CliRunner
+
+from mmkgc.components.runtime import tracking
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.pipeline.cli.study import study as study_verb
+from mmkgc.pipeline.studies import config, figures, tables
 
 
 @pytest.mark.parametrize("name", config.names())
@@ -14,3 +20,144 @@ def test_every_cell_of_a_bundled_study_is_a_recipe(name, dataset):
     assert len({(cell.label) for cell in cells}) == len(cells)
     settings = [cell.recipe.model_dump_json() for cell in cells]
     assert len(set(settings)) == len(settings)  # no two cells are the same training
+
+
+def study(tmp_path, text):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    return config.load(str(path))[1]
+
+
+OWN = """
+systems: {small: adamf, large: {recipe: adamf, set: {train.model.dimension: 64}}}
+value: margin
+values: {key: train.loss.margin, of: [4, 9]}
+set: {train.epochs: 2}
+for: {countries: {train.epochs: 3}}
+measure: [test/mrr, train/loss*]
+printed: [{source: a paper, values: {"small, 4": {test/mrr: 12.5}}}]
+"""
+
+
+def test_a_study_of_ones_own_is_systems_by_values_by_seeds(tmp_path):
+    own = study(tmp_path, OWN)
+    cells = list(config.cells(own, "countries", 2, ("train.batch_size=77",)))
+    found = [(c.system, c.value, c.seed, c.recipe.train.model.dimension, c.recipe.train.loss["margin"]) for c in cells]
+    assert found[:4] == [
+        ("small", "4", 0, 200, 4),
+        ("small", "9", 0, 200, 9),
+        ("large", "4", 0, 64, 4),
+        ("large", "9", 0, 64, 9),
+    ]
+    assert [row[2] for row in found] == [0] * 4 + [1] * 4
+    assert {c.recipe.train.epochs for c in cells} == {3}  # those for the dataset
+    assert {c.recipe.train.batch_size for c in cells} == {77}
+    assert {c.recipe.train.epochs for c in config.cells(own, "mkg-y", 1)} == {2}
+
+
+def test_a_folder_is_a_dataset_too(tmp_path):
+    cells = list(config.cells(study(tmp_path, OWN), str(tmp_path), 1))
+    assert {cell.recipe.dataset for cell in cells} == {str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("systems: {}", "systems: dictionary should have at least 1 item"),
+        ("systems: {a: adamf}\ndraw: [pie]", r"draw\.0: input should be"),
+        ("systems: {a: adamf}\nmesure: [x]", "mesure: extra inputs"),
+    ],
+)
+def test_a_wrong_study_is_refused_with_its_place(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        study(tmp_path, text)
+
+
+def test_an_unknown_study_and_a_wrong_key_are_refused(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'mans-beta'"):
+        config.load("mans-bet")
+    wrong = study(tmp_path, "systems: {a: {recipe: adamf, set: {train.negativ.count: 3}}}")
+    with pytest.raises(UserError, match=r"train\.negativ"):
+        list(config.cells(wrong, "countries", 1))
+
+
+def test_the_table_shows_means_beside_printed_numbers_and_what_failed(tmp_path):
+    own = study(tmp_path, OWN)
+
+    def row(system, value, seed, mrr):
+        return {"system": system, "value": value, "seed": seed, "metrics": {"test/mrr": mrr, "train/loss": 0.5}}
+
+    rows = [row("small", "4", 0, 0.2), row("small", "4", 1, 0.3), row("large", "4", 0, 0.1)]
+    rows.append({"system": "large", "value": "9", "seed": 0, "problem": "the loss is NaN"})
+    table = tables.table(own, rows, {"test/mrr": 0.05})
+    assert table.header == ["", "test MRR (%)", "loss", "test MRR (%), a paper"]
+    assert table.rows == [
+        ["small, 4", "25.00 ± 7.07", "0.5 ± 0", "12.5"],
+        ["large, 4", "10.00", "0.5", ""],
+        ["large, 9", "–", "–", ""],
+        ["relation popularity", "5.00", "", ""],
+    ]
+    assert [block.text for block in tables.problems(rows)] == ["large 9 seed 0: the loss is NaN"]
+
+
+def test_figures_are_drawn_of_values_measures_and_epochs(tmp_path):
+    own = study(tmp_path, OWN)
+    rows = [
+        {
+            "system": s,
+            "value": v,
+            "seed": seed,
+            "metrics": {"test/mrr": 0.2 + seed / 10},
+            "curves": {"loss": [[1, 2.0], [2, 1.5]]},
+        }
+        for s in ("small", "large")
+        for v in ("4", "9")
+        for seed in (0, 1)
+    ]
+    sweep = figures.sweep(own, rows, "test/mrr", 0.1).axes[0]
+    assert [line.get_ydata().tolist() for line in sweep.lines[:2]] == [[25, 25], [25, 25]]
+    assert sweep.lines[0].get_xdata().tolist() == [4, 9]
+    assert len(figures.bars(own, rows, ["test/mrr"]).axes[0].patches) == 4
+    assert len(figures.epochs(own, rows, ["loss"]).axes[0].lines) == 4
+
+
+@pytest.mark.slow
+def test_a_study_runs_resumes_and_keeps_finished_cells(tmp_path, monkeypatch):
+    """A second call trains nothing again; all cells are nested runs of the study's run."""
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
+    text = """
+        systems:
+          adamf: adamf
+          refused:
+            recipe: adamf
+            set:
+              train.negatives: {name: dhns, kept: fused}
+              train.model.fusion: {name: ikrl, modality: textual}
+        seeds: 1
+        set:
+          extract.visual: null
+          extract.numeric: null
+          train.epochs: 1
+          train.model.dimension: 8
+          train.negatives.count: 2
+        measure: [dev/mrr, test/mrr, seconds/epoch]
+        """
+    path = tmp_path / "own.yaml"
+    path.write_text(textwrap.dedent(text))
+    first = CliRunner().invoke(study_verb, [str(path)], catch_exceptions=False)
+    assert "adamf" in first.output
+    assert "makes no fused vector" in first.output
+    folder = tmp_path / "home" / "studies" / "own-countries"
+    cells = (folder / "cells.jsonl").read_text().splitlines()
+    assert {"study.md", "study.html"} <= {file.name for file in folder.iterdir()}
+    second = CliRunner().invoke(study_verb, [str(path)], catch_exceptions=False)
+    assert second.output.splitlines()[-6:] == first.output.splitlines()[-6:]
+    again = (folder / "cells.jsonl").read_text().splitlines()
+    assert again[: len(cells)] == cells
+    assert sum('"system": "adamf"' in line for line in again) == 1
+    api = tracking.client()
+    experiment = api.get_experiment_by_name("study-own").experiment_id
+    runs = api.search_runs([experiment])
+    children = [run for run in runs if tracking.PARENT_TAG in run.data.tags]
+    assert "adamf, seed 0" in {run.info.run_name for run in children}
+    assert len(runs) - len(children) == 2

@@ -319,3 +319,25 @@ def test_doctor_says_what_is_wrong_within_ten_seconds(call, cluster, monkeypatch
     assert found.exit_code == 1
     assert sentence in found.output
     assert time.monotonic() - begun < 10
+
+
+def test_doctor_tells_the_keys_that_kubectl_may_see(call, cluster, tmp_path, monkeypatch):
+    for name, value in (cluster.config_maps["mmkgc"] | cluster.secrets["mmkgc-s3"]).items():
+        monkeypatch.setenv(name, value)
+    kubectl = tmp_path / "bin" / "kubectl"
+    kubectl.parent.mkdir()
+    kubectl.write_text(
+        "#!/bin/sh\n"
+        """[ "$2" = configmap ] && echo '{"data": {"MMKGC_STORAGE": "s3://bucket/store"}}' && exit 0\n"""
+        """[ "$3" = mmkgc-s3 ] && echo '{"data": {"AWS_ACCESS_KEY_ID": "YW55"}}' && exit 0\n"""
+        """[ "$3" = mmkgc-mlflow ] && echo 'Error from server (NotFound): secrets not found' >&2 && exit 1\n"""
+        """echo 'Error from server (Forbidden): secrets is forbidden' >&2; exit 1\n"""
+    )
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{kubectl.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///any.db")
+    said = call("doctor", "--cluster").output
+    assert "configmap mmkgc: MLFLOW_TRACKING_URI" in said
+    assert "secret mmkgc-s3: has AWS_ACCESS_KEY_ID" in said
+    assert "secret mmkgc-mlflow: not there (it is optional)" in said
+    assert "secret mmkgc-postgresql: not looked at: kubectl says Error from server (Forbidden)" in said

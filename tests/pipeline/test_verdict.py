@@ -26,12 +26,18 @@ def metrics(low, high, queries=420):
     [((0.3, 0.5), "better than relation"), ((0.1, 0.3), "not distinguishable from"), ((0.05, 0.1), "worse than")],
 )
 def test_the_verdict_is_what_the_interval_says(interval, said):
-    assert verdict.verdict(metrics(*interval)).startswith(f"verdict: {said}")
-    assert "against 0.200, 420 queries)" in verdict.verdict(metrics(*interval))
+    assert verdict.verdict(metrics(*interval), {}).startswith(f"verdict: {said}")
+    assert "against 0.200, 420 queries)" in verdict.verdict(metrics(*interval), {})
+
+
+def test_the_gates_paired_interval_decides_where_there_is_one():
+    gate = {"champion": "relation popularity", "interval": [-0.1, 0.2]}
+    assert verdict.verdict(metrics(0.3, 0.5), gate).startswith("verdict: not distinguishable from relation")
+    assert verdict.verdict(metrics(0.3, 0.5), gate | {"champion": "version 1"}).startswith("verdict: better than")
 
 
 def test_a_small_test_split_is_called_small():
-    assert verdict.verdict(metrics(0.3, 0.5, queries=20)).endswith("20 queries, a small test split)")
+    assert verdict.verdict(metrics(0.3, 0.5, queries=20), {}).endswith("20 queries, a small test split)")
 
 
 @pytest.mark.parametrize("on_path", [True, False])

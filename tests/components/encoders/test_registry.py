@@ -8,6 +8,7 @@ from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.encoders.base import Encoder
 from mmkgc.components.encoders.registry import configs, create, encoders, recreate
 from mmkgc.components.encoders.sbert import SBERT
+from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.runtime.errors import UserError
 
 
@@ -44,6 +45,12 @@ def test_a_recipe_names_an_encoder_and_survives_json() -> None:
 def test_wrong_names_and_values_are_refused(wrong: dict, told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Recipe.model_validate({"visual": wrong})
+
+
+def test_an_encoder_is_chosen_by_its_name_in_any_spelling() -> None:
+    chosen = ExtractConfig.model_validate({"textual": "SBERT", "visual": {"encoder": "VGG-16", "seed": 2}})
+    exact = {"textual": {"encoder": "sbert"}, "visual": {"encoder": "vgg16", "seed": 2}}
+    assert chosen == ExtractConfig.model_validate(exact)
 
 
 def test_imported_vectors_have_no_encoder() -> None:

@@ -1,6 +1,9 @@
 """One MLflow run a pipeline on a cluster, with and without Kubeflow's MLflow plugin."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -91,3 +94,18 @@ def test_with_the_plugin_the_tasks_run_is_the_steps_and_its_parent_the_pipelines
     assert api.get_run(above.info.run_id).info.status == "RUNNING", "the plugin ends it"
     monkeypatch.delenv("MLFLOW_RUN_ID")
     assert pipeline_run.find(api, "kfp-1").info.run_id == above.info.run_id
+
+
+def test_sigterm_to_a_pod_closes_its_run_and_the_pipelines():
+    work = "from mmkgc.components.runtime.tracking import step_run\nimport time\n"
+    work += "with step_run('train'):\n    print('begun', flush=True)\n    time.sleep(60)\n"
+    pod = subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert pod.stdout.readline() == "begun\n"
+    assert {run.info.status for run in runs()} == {"RUNNING"}
+    pod.terminate()
+    said = pod.communicate(timeout=30)[1]
+    assert pod.returncode == 128 + signal.SIGTERM, said
+    assert [run.info.status for run in runs()] == ["KILLED", "KILLED"]
+    with step_run("train"):  # the next attempt
+        assert [run.info.status for run in top(runs())] == ["RUNNING"]
+    assert [run.info.status for run in top(runs())] == ["FINISHED"]
