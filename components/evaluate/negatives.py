@@ -1,7 +1,9 @@
 """The report's look at the negatives of training: names, pictures, scores, and false negatives."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,7 @@ def _pictures(shown: list[dict[str, Any]], mmkg: MMKG, blob: Blob) -> Figure | N
     rows = [[(_sentence(each["triple"], mmkg), None), *_cells(each)] for each in shown]
     if not any(_picture(entity, mmkg, blob) for row in rows for _, entity in row if entity is not None):
         return None
-    figure = Figure(figsize=(2.6 * COLUMNS, 2.6 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(2.6 * COLUMNS, 2 * len(rows)), layout="constrained")
     for axes, (label, entity) in zip(
         figure.subplots(len(rows), COLUMNS, squeeze=False).flatten(),
         ((cell[0], cell[1]) for row in rows for cell in (row + [("", None)] * COLUMNS)[:COLUMNS]),
@@ -98,8 +100,13 @@ def _pictures(shown: list[dict[str, Any]], mmkg: MMKG, blob: Blob) -> Figure | N
 
 
 def _cells(each: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
-    """Prefix of the caption and the entity that each negative shows."""
+    """Prefix of the caption and the entity that each negative shows; kinds (sampled, generated, …) take turns."""
+    seen: Counter[str] = Counter()
+    turns = []
     for negative in each["negatives"]:
+        turns.append((seen[negative["kind"]], negative))
+        seen[negative["kind"]] += 1
+    for _, negative in sorted(turns, key=itemgetter(0)):
         for side in ("head", "tail"):
             if side not in negative:
                 continue
