@@ -65,6 +65,7 @@ def test_the_public_workflow_calls_targets_that_there_are():
 def test_every_kind_that_documents_list_can_be_listed():
     """``mmkgc list KIND`` as it stands in documents, recipes and notebooks."""
     kinds = {name for kind in [*listing(), "recipe", "system", "encoder"] for name in (kind, f"{kind}s", f"{kind}es")}
+    kinds.add("studies")
     files = [
         *documents(),
         *(ROOT / "docs" / "notebooks").glob("*.py"),

@@ -98,13 +98,14 @@ def calibration_curve(
     axes.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfect")
     predicted, observed = reliability(probabilities, labels, bins)
     axes.plot(predicted, observed, "o-", color=COLOURS[0], label="model")
-    title = f"Probabilities are {error:.3f} off on average\n(the ten best unknown answers to each test query)"
+    title = f"Probabilities are {error:.3f} off on average\n(ten best unknown answers a query)"
     axes.set(ylabel="share of right answers", title=title, xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="upper left")
     for truth, colour, name in ((True, COLOURS[0], "right"), (False, COLOURS[1], "wrong")):
         values = probabilities[labels == truth]
         below.hist(values, bins=2 * bins, range=(0, 1), color=colour, alpha=0.6, label=name)
     below.set(xlabel="calibrated probability", ylabel="answers", yscale="log", xlim=(0, 1))
+    below.yaxis.set_major_formatter(lambda count, _: f"{count:g}")  # the default is mathtext, which is switched off
     below.legend()
     return figure
 

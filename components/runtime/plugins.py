@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from class_resolver import ClassResolver
+from class_resolver.base import RegistrationNameConflict
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
@@ -38,7 +39,10 @@ class Registry(Generic[Base]):
     def _resolver(self) -> ClassResolver[Base]:
         for module in pkgutil.iter_modules(import_module(self.package).__path__):
             import_module(f"{self.package}.{module.name}")
-        found = ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
+        try:
+            found = ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
+        except RegistrationNameConflict as error:
+            raise UserError(self.package, f"two classes have one name: {error.args[0]}", "rename one") from error
         for choice in found.lookup_dict.values():
             self._check(choice, found)
         return found

@@ -6,12 +6,13 @@ import socket
 import time
 import uuid
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from mmkgc.components.runtime.files import set_aside
@@ -52,32 +53,45 @@ def _storage(config: SearchConfig, folder: Path) -> optuna.storages.BaseStorage:
         return _database(config.storage)
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "journal.log"
+    _keep_whole_lines(journal)
     try:
         return _journal(journal)
-    except (ValueError, KeyError, TypeError, AssertionError) as error:  # Optuna tolerates an incomplete last line
-        aside = set_aside(journal, f"{type(error).__name__}: {error}", "the search goes on with the trials before it")
-        return _salvaged(aside, journal)
+    except (ValueError, KeyError, TypeError, AssertionError) as error:  # lines of JSON that are none of Optuna's
+        set_aside(journal, f"{type(error).__name__}: {error}", "the search begins anew")
+        return _journal(journal)
 
 
 def _journal(path: Path) -> optuna.storages.JournalStorage:
     return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
 
 
-def _salvaged(damaged: Path, journal: Path) -> optuna.storages.JournalStorage:
-    """The study of the lines before the first unreadable one; an empty study if they are not valid either."""
-    whole = []
-    for line in damaged.read_bytes().splitlines(keepends=True):
-        try:
-            json.loads(line)
-        except ValueError:
-            break
-        whole.append(line)
-    journal.write_bytes(b"".join(whole))
+def _keep_whole_lines(journal: Path) -> None:
+    """Set a damaged journal aside, and go on with the lines before the damage.
+
+    A last line that is not whole, such as one of a process that was killed while it wrote, counts as well: Optuna
+    tolerates it until the next line is appended, and can read neither afterwards. The lock is Optuna's own.
+    """
+    if not journal.is_file():
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
     try:
-        return _journal(journal)
-    except (ValueError, KeyError, TypeError, AssertionError):
-        journal.unlink()
-        return _journal(journal)
+        data = journal.read_bytes()
+        lines = list(takewhile(_is_whole, data.splitlines(keepends=True)))
+        whole = b"".join(lines)
+        if whole != data:
+            set_aside(journal, "a line is not whole", "the search goes on with the trials before it")
+            journal.write_bytes(whole)
+    finally:
+        lock.release()
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return line.endswith(b"\n")
 
 
 def _database(url: str, patience: int = 10) -> optuna.storages.RDBStorage:

@@ -68,7 +68,11 @@ def reasons(why: Mapping[str, Any]) -> Iterator[str]:
 
 
 def proposal(folder: Path) -> Iterator[str]:
-    """The most probable of the proposals in ``folder``, with its reasons, and how to review all of them."""
+    """The first of the proposals in ``folder``, of the relation whose held-out facts they find best, with reasons.
+
+    The share of held-out facts among the proposals of a relation says more than a probability: the queries that
+    probabilities are fitted on all have a missing answer.
+    """
     import pyarrow.parquet as pq
 
     from mmkgc.serving.review.proposals import FILE, SUMMARY
@@ -76,21 +80,22 @@ def proposal(folder: Path) -> Iterator[str]:
     rows = pq.read_table(folder / FILE).to_pylist()
     if not rows:
         return
-    best = max(rows, key=lambda row: (row["probability"] or 0, row["score"]))
-    names = [printable(best[f"{part}_name"]) for part in ("head", "relation", "tail")]
+    hidden = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["hide_and_seek"] or {"relations": {}}
+    counts = hidden["relations"]
+    precision = {key: one["found"] / max(one["kept"], 1) for key, one in counts.items()}
+    best = max(rows, key=lambda row: (precision.get(row["relation"], 0), row["score"]))
     relation = {"name": best["relation_name"]}
     support = [
         {"head": {"name": near["head_name"]}, "relation": relation, "tail": {"name": near["tail_name"]}}
         for near in best["support"]
     ]
-    yield f"{len(rows)} facts may be missing in the graph; the most probable one:"
+    yield f"{len(rows)} facts may be missing in the graph; the first of the relation that is proposed best:"
     yield ""
-    yield f"  {'  '.join(names)}  {_chance(best['probability'])}"
+    yield f"  {'  '.join(printable(best[f'{part}_name']) for part in ('head', 'relation', 'tail'))}"
     yield from reasons({"support": support, "shares": dict(best["shares"] or {})})
-    found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["hide_and_seek"]
-    if found:
-        share = f"{found['found']} of {found['kept']} ({found['precision']:.0%})"
-        yield f"  of the proposals made without the held-out facts, {share} are held-out facts"
+    if one := counts.get(best["relation"]):
+        share = f"{one['found']} of {one['kept']} ({precision[best['relation']]:.0%})"
+        yield f"        of such proposals made without the held-out facts, {share} are held-out facts"
 
 
 def _chance(probability: float | None) -> str:

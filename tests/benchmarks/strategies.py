@@ -9,7 +9,7 @@ SGD; NS-KGE beside it is DistMult on structure in closed form, the whole graph i
 changes from turn to turn, since a host's speed changes within seconds. Each turn gives a ratio to uniform, by the clock
 and by the processor time of all threads, the sounder figure where a host takes cores away; the table shows their median
 and quartiles. MANS-T is in its first stage, which is the dearer one, and then does what MANS-V does: what their rows
-differ by is noise. The clustering of EANS, once in five epochs, is printed apart.
+differ by is noise. What EANS (once in five epochs) and NSCaching do at the beginning of an epoch is printed apart.
 """
 
 import statistics
@@ -22,7 +22,7 @@ import torch
 
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph
-from mmkgc.components.kge.negatives.eans import EANS, _embeddings
+from mmkgc.components.kge.negatives.samples import Batch
 from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
@@ -88,8 +88,8 @@ def measured(
 ) -> dict[str, str]:
     """The cells of each strategy: seconds of an epoch, and its ratios to the first one's."""
     trainers = {name: trainer(graph, features, settings, name, count) for name in names}
-    if "eans" in trainers:
-        clustering(trainers["eans"])
+    for name in sorted({"eans", "nscaching"} & trainers.keys()):
+        print(f"{name}: {at_the_beginning(trainers[name]):.2f} s at the beginning of an epoch", file=sys.stderr)
     seconds: dict[str, list[Seconds]] = {name: [] for name in names}
     for turn in range(turns + 1):  # the first warms up
         first = turn % len(names)
@@ -106,14 +106,18 @@ def trainer(graph: Graph, features: dict[str, Features], settings: dict[str, Any
     return Trainer(graph, features, TrainConfig(**given, epochs=10**6))
 
 
-def clustering(eans: Trainer) -> None:
-    """Print what EANS does every fifth epoch."""
-    assert isinstance(eans.sampler, EANS)
-    begun = time.process_time()
-    eans.sampler._sort(_embeddings(eans.model))
-    print(
-        f"EANS clusters in {time.process_time() - begun:.1f} s of processor time, every fifth epoch\n", file=sys.stderr
-    )
+def at_the_beginning(trainer: Trainer) -> float:
+    """Processor seconds that the first batch of an epoch costs the sampler more than the next one."""
+    assert trainer.sampler
+    trainer.model.train()
+    batch = Batch(trainer.triples[: trainer.config.batch_size], trainer.weights[: trainer.config.batch_size])
+    trainer.sampler.begin_epoch(0, 10)
+    seconds = []
+    for _ in range(2):
+        begun = time.process_time()
+        trainer.sampler.sample(batch, trainer.model)
+        seconds.append(time.process_time() - begun)
+    return seconds[0] - seconds[1]
 
 
 def scaled(one: "Seconds", slices: float, trainer: Trainer) -> "Seconds":
@@ -136,10 +140,10 @@ def cells(own: list[Seconds], uniform: list[Seconds]) -> str:
 
 
 def trained(trainer: Trainer, batches: int, first: bool) -> Seconds:
-    """How long some steps of an early epoch take, of the ``first`` one in the warm-up."""
+    """How long some steps take; the epoch begins with the ``first`` of them, the warm-up."""
     trainer.model.train()
-    if trainer.sampler:
-        trainer.sampler.begin_epoch(0 if first else 1, 10)
+    if trainer.sampler and first:
+        trainer.sampler.begin_epoch(0, 10)
     order = torch.randperm(len(trainer.triples))[: batches * trainer.config.batch_size]
     wall, processor = time.monotonic(), time.process_time()
     for rows in order.split(trainer.config.batch_size):

@@ -130,7 +130,7 @@ def test_a_file_that_is_no_recipe_is_named_with_the_cause(tmp_path, name, text, 
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("extract.visual=vgg16", "a mapping of keys belongs here"),
+        ("evaluate=5", "a mapping of keys belongs here"),
         ("extract.textual.source=x", "the chosen class has no 'source'"),
         ("extract.textual={encoder: imported}", "the key 'extract.textual.source' is missing"),
         ("ingest.increments=x", "a list belongs here"),

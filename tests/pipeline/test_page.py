@@ -78,24 +78,26 @@ def test_scores_name_each_baseline_that_there_is():
     assert list(summary.scores(with_texts))[-1].split() == ["nearest", "text,", "both", "2.000", "0.500", "0.400"]
 
 
-@pytest.mark.parametrize(("chances", "best"), [((0.2, 0.7), "B"), ((None, None), "A")])
-def test_a_proposal_is_the_most_probable_one_with_its_reasons(chances, best, tmp_path):
+@pytest.mark.parametrize(
+    ("found", "best"), [({"r": 1, "s": 4}, "B likes T"), ({"r": 4, "s": 1}, "A knows T"), ({}, "A knows T")]
+)
+def test_a_proposal_is_the_first_of_the_relation_that_is_proposed_best(found, best, tmp_path):
     near = {"head": "n", "head_name": "N", "tail": "m", "tail_name": "M"}
-    shared = {"relation": "r", "relation_name": "likes", "tail": "t", "tail_name": "T", "rank": 1, "shares": None}
+    shared = {"tail": "t", "tail_name": "T", "rank": 1, "shares": None, "probability": None, "support": [near]}
+    shared |= dict.fromkeys(("model", "version", "bundle"), "x")
     rows = [
-        shared | {"id": name, "head": name, "head_name": name, "score": score, "probability": chance, "support": [near]}
-        for name, score, chance in zip("AB", (3.0, 2.0), chances, strict=True)
+        shared
+        | {"id": name, "head": name, "head_name": name, "relation": key, "relation_name": relation, "score": score}
+        for name, key, relation, score in (("C", "s", "likes", 1.0), ("A", "r", "knows", 3.0), ("B", "s", "likes", 2.0))
     ]
-    made_by = dict.fromkeys(("model", "version", "bundle"), "x")
-    pq.write_table(pa.Table.from_pylist([row | made_by for row in rows], schema=SCHEMA), tmp_path / FILE)
-    hidden = {"found": 4, "kept": 10, "precision": 0.4}
-    (tmp_path / SUMMARY).write_text(json.dumps({"hide_and_seek": hidden}))
-    count, _, proposed, like, precision = summary.proposal(tmp_path)
-    assert count.startswith("2 facts may be missing")
-    assert proposed.split()[:3] == [best, "likes", "T"]
-    assert ("70.0%" in proposed) == (best == "B")
-    assert like.strip() == "like  N likes M"
-    assert "4 of 10 (40%) are held-out facts" in precision
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / FILE)
+    hidden = {"relations": {key: {"found": count, "kept": 10} for key, count in found.items()}}
+    (tmp_path / SUMMARY).write_text(json.dumps({"hide_and_seek": hidden if found else None}))
+    count, _, proposed, like, *precision = summary.proposal(tmp_path)
+    assert count.startswith("3 facts may be missing")
+    assert proposed.split() == best.split()
+    assert like.split() == ["like", "N", best.split()[1], "M"]
+    assert [("4 of 10 (40%)" in line) for line in precision] == [True] * bool(found)
 
 
 def test_names_cannot_order_the_terminal_about():

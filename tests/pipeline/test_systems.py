@@ -55,3 +55,7 @@ def test_a_description_is_not_inherited(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("base: adamf\ndataset: my/graph\n")
     assert composition.from_file(path).about == {}
+
+
+def test_systems_on_countries_have_the_features_of_its_recipe():
+    assert config.load("countries-adamf").extract == config.load("countries").extract

@@ -45,7 +45,7 @@ def fill(bench: Bench, tries: int) -> None:
         if process.returncode == 0:
             break
         named = "No space left" in err or "disk is full" in err
-        step = re.search(r"in step '([\w ]+)'|^mmkgc: (\w+): ", err, re.MULTILINE)
+        step = re.search(r"step '([\w ]+)'|^mmkgc: (\w+): ", err, re.MULTILINE)
         problems = untold(process, err) or ([] if named else [err[-300:]])
         bench.note(f"disk full, {(step[1] or step[2]) if step else 'before the first step'}", problems)
         size = int(size * GROWTH)

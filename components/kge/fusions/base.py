@@ -48,6 +48,7 @@ class Space:
     """Inputs of a fusion's constructor.
 
     ``modalities``: the available ones, structure first if the model has it; ``width``: reals of one entity vector;
+    ``n_relations``: R, also with reciprocal relations, because a fusion gets the ids of the triples' own relations;
     ``raw_widths``: reals of each modality's raw features; ``features``: the raw features; ``triples`` ``[T, 3]``: the
     train triples; ``interaction``: the model's; ``contexts``: further vectors from the entity encoder. There are
     no features and no triples if parts are only checked for compatibility.
@@ -112,7 +113,11 @@ class Fusion(nn.Module, ABC):
         return total(term.weighed(score) for term, score in zip(terms, scores, strict=True))
 
     def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
-        """Further views ``[..., e]`` in addition to the modalities themselves."""
+        """Further views ``[..., e]`` in addition to the modalities themselves.
+
+        ``relations`` ``[...]``: ids, which broadcast, in a ``relational`` fusion; sometimes None in any other. The
+        vectors of relations that the fusion needs are its own parameters.
+        """
         return {}
 
     def views(self, modal: ModalityEmbeddings, relations: Tensor | None = None) -> dict[str, Tensor]:
@@ -130,7 +135,10 @@ class Fusion(nn.Module, ABC):
         return None
 
     def auxiliary(self, modal: ModalityEmbeddings) -> dict[str, Tensor]:
-        """Weighted auxiliary losses (scalars, by name) of the entities of a batch."""
+        """Weighted auxiliary losses (scalars, by name) of the encoded entities: a batch's with its negatives', or all.
+
+        They must be finite, also if none of the entities has a modality.
+        """
         return {}
 
     def begin_epoch(self, epoch: int, epochs: int, entities: EntityEncoder) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmkgc.components.kge.encoded_entities import EncodedEntities
+from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.base import Context, NegativeSampler
@@ -24,6 +25,10 @@ class NSCaching(NegativeSampler):
     without replacement with probability ∝ exp(score). The caches are those of the batch's corrupted sides; ``lazy``
     epochs pass between renewals. As in the released code, a cached entity may be a true answer, unless ``filtered``,
     which draws uniform negatives in its place. With several processes, the cache is that of the first.
+
+    A batch's candidates are nearly all entities of a middle-sized graph, and projecting the features of so many would
+    cost more than the training itself. So with features, candidates are scored with the entities' vectors at the
+    beginning of the epoch (the paper: the current ones), which take the memory of all vectors once more.
     """
 
     synchronised = ("cache",)
@@ -51,10 +56,12 @@ class NSCaching(NegativeSampler):
         self.register_buffer("cache", drawn)
         self.competing: list[tuple[NegativeBlock, Tensor]] = []  # each side's candidates, and their rows of the cache
         self.encoded: EncodedEntities | None = None
+        self.stored = tuple(context.model.entities.modalities) != (STRUCTURE,)  # score with vectors of the last epoch
         self.renews, self.renewed, self.seen = True, 0.0, 0
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         self.renews, self.renewed, self.seen = epoch % (self.lazy + 1) == 0, 0.0, 0
+        self.encoded = None
 
     def metrics(self) -> dict[str, float]:
         """Share of a cache that its last renewal changed, mean over the epoch."""
@@ -62,6 +69,8 @@ class NSCaching(NegativeSampler):
 
     def sample(self, batch: Batch, model: Model) -> list[NegativeBlock]:
         blocks, self.competing = [], []
+        if self.stored and self.renews and self.encoded is None:
+            self.encoded = _everyone(model)
         for rows, side, uniform in self.corruption(batch, self.count):
             triples = batch.triples[rows]
             places = self._places(triples, side)
@@ -74,13 +83,13 @@ class NSCaching(NegativeSampler):
         return blocks
 
     def further_ids(self) -> Iterable[Tensor]:
-        for block, _ in self.competing:
-            yield _entities(block)
+        return () if self.stored else [_entities(block) for block, _ in self.competing]
 
     def refine(
         self, batch: Batch, blocks: list[NegativeBlock], encoded: EncodedEntities, model: Model
     ) -> list[NegativeBlock]:
-        self.encoded = encoded.detach() if self.renews else None
+        if self.renews and not self.stored:
+            self.encoded = encoded.detach()
         return blocks
 
     @torch.no_grad()
@@ -94,7 +103,7 @@ class NSCaching(NegativeSampler):
             self.renewed += (kept >= self.cache.shape[1]).float().mean().item() * len(places)
             self.seen += len(places)
             self.cache[places] = entities
-        self.competing, self.encoded = [], None
+        self.competing = []
 
     def _draw(self, triples: Tensor, side: Side, cached: Tensor, uniform: Tensor) -> Tensor:
         """``count`` of each row's cached entities; ``uniform`` ones in place of train positives where filtered."""
@@ -123,6 +132,15 @@ class NSCaching(NegativeSampler):
         """Rows ``[B]`` of the cache: those of head queries come first."""
         found = torch.searchsorted(self.codes[side], self._code(triples, side))
         return found if side == "head" else found + len(self.codes["head"])
+
+
+@torch.no_grad()
+def _everyone(model: Model) -> EncodedEntities:
+    """All entities as evaluation sees them, in memory of their own, which training does not change."""
+    training = model.training
+    encoded = model.eval().encode()
+    model.train(training)
+    return EncodedEntities.restored(model.fusion, {name: part.clone() for name, part in encoded.tensors().items()})
 
 
 def _entities(block: NegativeBlock) -> Tensor:

@@ -50,6 +50,28 @@ def test_the_cache_fills_with_what_the_model_takes_for_true(
     assert 0 < sampler.metrics()["nscaching_renewed"] < 1
 
 
+def test_nscaching_scores_features_with_the_vectors_of_the_epochs_beginning(
+    make_model: MakeModel, make_context: MakeContext, batch: Batch
+) -> None:
+    model = make_model(interaction="distmult", fusion="sum")
+    sampler: Any = SAMPLERS.create({"name": "nscaching", "count": 4, "size": 5}, make_context(model))
+    sampler.begin_epoch(0, 2)
+    sampler.sample(batch, model)
+    assert not list(sampler.further_ids())
+    begun = model.eval().encode().views
+    assert all(torch.equal(view, begun[name]) for name, view in sampler.encoded.views.items())
+    first, before = sampler.encoded, sampler.cache.clone()
+    with torch.no_grad():
+        model.entities.structural_table().add_(1)
+    sampler.update(batch, [], model)
+    sampler.sample(batch, model)
+    assert sampler.encoded is first
+    assert not torch.equal(before, sampler.cache)
+    sampler.begin_epoch(1, 2)
+    sampler.sample(batch, model)
+    assert not torch.equal(sampler.encoded.views["structure"], first.views["structure"])
+
+
 def test_nscaching_draws_from_the_cache_and_never_a_train_positive(
     make_model: MakeModel, make_context: MakeContext, batch: Batch, graph: Graph
 ) -> None:

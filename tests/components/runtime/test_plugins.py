@@ -96,6 +96,7 @@ LACKING = "'radius' of Circle lacks a type or a default"
         ("circle", CIRCLE + "class Disc(Circle): ...\n", r"circle\.py: it defines Circle and Disc — make one file of"),
         ("circle", CIRCLE + "    def __init__(self, *, radius: float): ...\n", LACKING),
         ("circle", CIRCLE + "    def __init__(self, *, radius=1): ...\n", LACKING),
+        ("circle", CIRCLE + "class CIRCLE(Shape):\n    def area(self): return 1\n", "two classes have one name"),
         ("circle", CIRCLE.replace("area", "volume"), "unknown shape 'circle' — Circle does not define area"),
     ],
 )

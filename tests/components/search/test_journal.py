@@ -1,5 +1,6 @@
 """A damaged journal of a search: set aside, told, and what stands before the damage goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,23 @@ def test_trials_before_the_damage_are_kept(journal: Path, capsys: pytest.Capture
     journal.write_bytes(b"".join([*lines[:second], b"\x00\xff", *lines[second:]]))
     assert opened(journal.parent) == [0.25]
     assert "set aside as journal.log.damaged-1; the search goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [lambda line: line[:20], lambda line: line[:-1], lambda line: b"\x01" + line[1:]])
+def test_a_last_line_that_is_not_whole_does_not_spoil_the_next_one(
+    end: Callable[[bytes], bytes], journal: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """A process that is killed while it writes leaves one."""
+    import optuna
+
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:-1], end(lines[-1])]))
+    assert opened(journal.parent) == [0.25]
+    assert "a line is not whole) and was set aside" in capsys.readouterr().err
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    study = optuna.load_study(study_name="s", storage=storage)
+    study.tell(study.ask(), 0.75)
+    assert opened(journal.parent) == [0.25, 0.75]
 
 
 @pytest.mark.parametrize("damage", [b"7\n", b'{"op_code": 1, "worker_id": "x"}\n', b"nothing\nof it\n"])

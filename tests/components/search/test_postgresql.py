@@ -1,13 +1,8 @@
 """The study in a real PostgreSQL: three schedulers, as pods of a cluster, join it, and a fourth reads the best."""
 
 import multiprocessing
-import os
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,30 +10,16 @@ from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.files import read_json
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.search.search import search
+from tests.services.postgresql import postgresql as server
 
 pytestmark = [pytest.mark.service("postgresql"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """URL of a server of its own, on a Unix socket; as root it runs as ``postgres``, since PostgreSQL refuses root."""
-    places = [Path("/usr/lib/postgresql"), *map(Path, os.environ["PATH"].split(":"))]
-    binaries = next((path.parent for place in places for path in sorted(place.rglob("initdb"))), None)
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    user = {"user": "postgres"} if os.getuid() == 0 else {}
-    with TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        if user:
-            shutil.chown(folder, "postgres")
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, **user}
-        subprocess.run([binaries / "initdb", "-D", data, "-U", "mmkgc", "-A", "trust"], **quiet)
-        server = [binaries / "pg_ctl", "-D", data, "-w"]
-        subprocess.run([*server, "-o", f"-k {folder} -h ''", "-l", Path(folder) / "log", "start"], **quiet)
-        try:
-            yield f"postgresql+psycopg://mmkgc@/postgres?host={folder}"
-        finally:
-            subprocess.run([*server, "-m", "immediate", "stop"], **quiet)
+    """URL of a server of its own."""
+    with server() as url:
+        yield url
 
 
 def _search(toy, config, place, worker):
