@@ -9,7 +9,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # TORCH_INDEX: where pip finds PyTorch; BUILD_FLAGS: further options, such as -v /etc/pip.conf:/etc/pip.conf:ro
 IMAGE_ARGS = $(BUILD_FLAGS) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
 
-.PHONY: help run test check lint format coverage docs sbom benchmarks image clean
+.PHONY: help run test check lint format coverage compiled docs sbom benchmarks image clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -40,6 +40,10 @@ format: $(READY)  ## rewrite the sources in the house style
 
 coverage: PYTEST = --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 coverage: test  ## every test, and which lines they reach: a table, and pages in build/coverage
+
+compiled: $(READY)  ## the committed pipelines and the API's description again, after a change of the DAG, a recipe or the protocol
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh pipeline/recipes/compiled/compile.sh
+	@$(BIN)/python -m mmkgc.serving.api.gateway.openapi
 
 docs: $(READY)  ## the documentation site in build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

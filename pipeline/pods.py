@@ -2,9 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model, model_validator
 
-STEPS = ("ingest", "extract", "search", "train", "evaluate", "register", "propose", "package")
 Quantity = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(\.[0-9]+)?[KMGT]i?$")]
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -17,7 +16,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "propose": {"cpu": 4, "memory": "8Gi", "hours": 24},
     "package": {"hours": 2},
 }
-"""Default settings of each step, which override the defaults of ``Pod``."""
+"""Every step, with its default settings, which override the defaults of ``Pod``."""
 
 
 class Toleration(BaseModel):
@@ -50,19 +49,19 @@ class Pod(BaseModel):
     env: dict[str, str] = Field({}, description="further variables; no secrets, they stand in the compiled file")
 
 
-class ClusterConfig(BaseModel):
+def _attribute(step: str) -> str:
+    """Name of a step's settings in Python; ``register`` is a method of pydantic's models."""
+    return "register_" if step == "register" else step
+
+
+_Steps: Any = create_model("_Steps", **{_attribute(step): (Pod, Field(alias=step)) for step in DEFAULTS})
+
+
+class ClusterConfig(_Steps):
     """The ``cluster:`` part of a recipe: settings of each step, of ``all`` steps, and of the whole run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ingest: Pod
-    extract: Pod
-    search: Pod
-    train: Pod
-    evaluate: Pod
-    register_: Pod = Field(alias="register")
-    propose: Pod
-    package: Pod
     all: dict[str, Any] = Field({}, description="for every step; what a step says itself comes before it")
     workspace: Quantity | None = Field(
         "10Gi", description="volume of the run that keeps train's checkpoints for a retried pod; null: none"
@@ -80,7 +79,7 @@ class ClusterConfig(BaseModel):
             return given
         if unfit := [key for key in given.get("all", {}) if key not in Pod.model_fields]:
             raise ValueError(f"all.{unfit[0]}: unknown key; a pod has {', '.join(Pod.model_fields)}")
-        steps = {step: given.get(step, {}) for step in STEPS}
+        steps = {step: given.get(step, {}) for step in DEFAULTS}
         below = given.get("all", {})
         return given | {
             step: DEFAULTS[step] | below | own if isinstance(own, dict) else own for step, own in steps.items()
@@ -88,4 +87,4 @@ class ClusterConfig(BaseModel):
 
     def of(self, step: str) -> Pod:
         """The pod of a step."""
-        return getattr(self, "register_" if step == "register" else step)
+        return getattr(self, _attribute(step))
