@@ -1,8 +1,6 @@
-"""From a submission to an answered query, with every service that a cluster has, and with outages of each."""
+"""From a submission to an answered query, with every service that a cluster has."""
 
 import shutil
-import threading
-import time
 
 import httpx
 import pytest
@@ -24,7 +22,6 @@ pytestmark = [
     pytest.mark.service("kubectl"),
     pytest.mark.timeout(900),
 ]
-OUTAGE_SECONDS = 6
 
 
 @pytest.fixture(scope="module")
@@ -95,30 +92,3 @@ def test_a_browser_at_another_address_is_refused_by_mlflow(services):
     assert httpx.post(url, json={"max_results": 1}, timeout=60).status_code == 401
     assert httpx.post(url, headers={"origin": "https://elsewhere.example.org"}, **signed).status_code == 403
     assert httpx.post(url, headers={"host": "elsewhere.example.org"}, **signed).status_code == 403
-
-
-@pytest.mark.parametrize("service", ["s3", "mlflow", "database"])
-def test_an_outage_during_training_is_survived_or_told_and_a_second_submission_completes(
-    services, kubeflow, submit, service
-):
-    name = f"towns-{service}"
-    threading.Thread(target=_cut_in, args=(kubeflow, services.links[service], "train"), daemon=True).start()
-    first = submit(name)
-    if first.exit_code:
-        assert "Traceback" not in first.output
-        assert first.exit_code == 1, first.output
-        assert submit(name).exit_code == 0, logs(kubeflow)
-    api = tracking.client()
-    runs = api.search_runs([api.get_experiment_by_name(name).experiment_id])
-    assert {run.info.status for run in runs} <= {"FINISHED", "FAILED"}
-    assert api.get_model_version(name, "1").status == "READY"
-
-
-def _cut_in(kubeflow, link, step):
-    """Cut the link for some seconds once the step has begun."""
-    while not any(pod.process for each in list(kubeflow.workflows.values()) for pod in each.pods if step in pod.name):
-        time.sleep(0.05)
-    time.sleep(1)
-    link.cut()
-    time.sleep(OUTAGE_SECONDS)
-    link.mend()
