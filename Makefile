@@ -9,7 +9,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # TORCH_INDEX: where pip finds PyTorch; BUILD_FLAGS: further options, such as -v /etc/pip.conf:/etc/pip.conf:ro
 IMAGE_ARGS = $(BUILD_FLAGS) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
 
-.PHONY: help run test check lint format coverage compiled docs sbom benchmarks image clean
+.PHONY: help run test check lint format coverage compiled docs sbom benchmarks image test-containers clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -62,6 +62,9 @@ image:  ## the images of the pipeline's steps, of serving and of MLflow; ENGINE=
 	$(ENGINE) build -f infra/Containerfile --target steps $(IMAGE_ARGS) -t mmkgc:$(VERSION) .
 	$(ENGINE) build -f infra/Containerfile --target serve $(IMAGE_ARGS) -t mmkgc-serve:$(VERSION) .
 	$(ENGINE) build -f infra/Containerfile --target mlflow $(IMAGE_ARGS) -t mmkgc-mlflow:$(VERSION) .
+
+test-containers: $(READY)  ## the image of serving under a cluster's rules, after `make image`; BUNDLE=FOLDER of a model that a run has made
+	ENGINE=$(ENGINE) VERSION=$(VERSION) $(BIN)/pytest -v tests/infra/containers.py
 
 clean:  ## delete the environment and everything that runs and builds made
 	rm -rf $(VENV) .mmkgc build
