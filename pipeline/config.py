@@ -1,10 +1,8 @@
 """The recipe of a run: a pydantic model, read from a YAML file."""
 
 import logging
-import os
 import re
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,32 +17,27 @@ from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.register.config import RegisterConfig
 from mmkgc.components.runtime.errors import UserError, did_you_mean
-from mmkgc.components.runtime.names import NAME, Name, Place, name_of
-from mmkgc.components.runtime.quoting import masked, printable
+from mmkgc.components.runtime.names import Name, Place
+from mmkgc.components.runtime.quoting import printable
 from mmkgc.components.runtime.settings import SCHEME
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
-from mmkgc.pipeline import composition
 from mmkgc.pipeline.composition import names
 from mmkgc.pipeline.pods import ClusterConfig
-from mmkgc.pipeline.renamed import current_key, tell
+from mmkgc.pipeline.renamed import current_key
+from mmkgc.pipeline.request import SUPPORTED, Request, find, pair, told
 
-__all__ = ["Recipe", "load", "names"]
+__all__ = ["Recipe", "checked", "load", "names"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT = "default"
 PLAIN = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys belongs here"),
     **dict.fromkeys(("tuple_type", "list_type"), "a list belongs here"),
     "string_type": "text belongs here (a number as text is written in quotes)",
 }
 """Words for pydantic's kinds of errors whose own messages speak of Python."""
-LONGEST = 200
-"""Maximum characters of a setting in an error message."""
 SCHEMES = ("s3", "file")
-SUFFIXES = (".yaml", ".yml")
-SUPPORTED = "download it first and give its folder; what the store holds is read from s3:// and file://"
 
 
 class Recipe(BaseModel):
@@ -82,93 +75,35 @@ def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:
     If the name of a folder or file is not a valid run name, it is converted to one, and this is logged. ``settings``
     are ``key.path=value`` changes as in ``--set``. Raises UserError for an invalid name, key or value.
     """
-    if not recipe_or_dataset.strip():
-        raise UserError("RECIPE", "the name is empty", "name a recipe or a dataset folder; `.` is the working folder")
-    raw, sources, called = _found(recipe_or_dataset)
-    if "dataset" not in raw:
-        raw.pop("for", None)  # a system whose dataset is only given by --set
-    recipe = _changed(raw, sources, settings)
-    if called and recipe.name == raw["name"] != called:
-        log.warning(
-            "'%s' cannot name a run: it is called '%s' (--set name=… changes that)", printable(called), recipe.name
-        )
-    return recipe
+    return checked(find(recipe_or_dataset, settings))
 
 
 def load_pair(dataset: str, system: str, settings: Sequence[str] = ()) -> Recipe:
     """The recipe of a system of the papers on a dataset of theirs, or on a folder; ``settings`` as in ``load``."""
-    found = composition.pair(dataset, system)
-    return _changed({"name": found.name} | found.values, found.files, settings)
+    return checked(pair(dataset, system, settings))
 
 
-def _changed(raw: dict[str, Any], sources: Sequence[Path], settings: Sequence[str]) -> Recipe:
-    """The recipe of values ``raw`` with the ``settings`` applied."""
-    changed = deepcopy(raw)
-    for setting in settings:
-        _apply(changed, setting)
-    recipe = _validate(changed, raw, sources, settings)
+def checked(asked: Request) -> Recipe:
+    """The recipe of a request. Raises UserError for an invalid key or value."""
+    recipe = _validate(asked)
     if recipe.search.trials:
         from mmkgc.components.search import space  # imports Optuna, which takes a second
 
         space.check(recipe.search.space, recipe.train)
+    if asked.called and recipe.name == asked.unset["name"] != asked.called:
+        called = printable(asked.called)
+        log.warning("'%s' cannot name a run: it is called '%s' (--set name=… changes that)", called, recipe.name)
     return recipe
 
 
-def _found(recipe_or_dataset: str) -> tuple[dict[str, Any], tuple[Path, ...], str]:
-    """Values of the recipe, its source files, and the name of the folder or file if the run is named after it."""
-    path = Path(os.path.expanduser(recipe_or_dataset))
-    if recipe_or_dataset and os.path.isdir(path):  # unlike Path.is_dir, False for a name that no file can have
-        found, called = composition.from_file(composition.RECIPES / f"{DEFAULT}.yaml"), path.resolve().name.lower()
-        return found.values | {"name": name_of(called), "dataset": str(path.resolve())}, found.files, called
-    if os.path.isfile(path) and path.suffix.lower() not in SUFFIXES:
-        raise UserError(path, "the name of a recipe file ends in .yaml or .yml", "rename it, or name another")
-    if not os.path.isfile(path):
-        found = _bundled(recipe_or_dataset)
-        return {"name": found.name} | found.values, found.files, ""
-    found = composition.from_file(path)
-    called = path.stem if found.name == path.stem else ""
-    name = name_of(called) if called and not NAME.fullmatch(called) else found.name
-    return {"name": name} | found.values, found.files, called
-
-
-def _bundled(name: str) -> composition.Composed:
-    if SCHEME in name:
-        raise UserError(printable(name), "no recipe is read from a URL", f"{SUPPORTED}, as a recipe's `dataset`")
-    if name in names() and (found := composition.bundled(name)):
-        return found
-    what = "no recipe, recipe file or dataset folder of this name"
-    raise UserError(printable(name) or "''", what, did_you_mean(name, names()))
-
-
-def _apply(raw: dict[str, Any], setting: str) -> None:
-    """Set one value in place, such as ``train.epochs=5``; the value is YAML."""
-    key, separator, value = setting.partition("=")
-    if not separator:
-        raise UserError(_told(setting), "no value given", "write key.path=value, e.g. train.epochs=5")
-    if (present := current_key(key)) != key:
-        tell(_told(setting), key)
-    *parents, last = present.split(".")
-    for parent in parents:
-        child = raw.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raw[parent] = child = {"name": child} if isinstance(child, str) else {}
-        raw = child
-    raw[last] = composition.parse(value, _told(setting))
-
-
-def _told(setting: str) -> str:
-    text = printable(masked(setting))
-    return f"--set {text if len(text) <= LONGEST else text[:LONGEST] + '…'}"
-
-
-def _validate(raw: dict[str, Any], unset: dict[str, Any], sources: Sequence[Path], settings: Sequence[str]) -> Recipe:
-    """Validate ``raw``, the values ``unset`` changed by ``settings``; errors name the place of the fault."""
+def _validate(asked: Request) -> Recipe:
+    """Validate the values of a request; errors name the place of the fault."""
     try:
-        return Recipe.model_validate(raw)
+        return Recipe.model_validate(asked.values)
     except ValidationError as failure:
         error = failure.errors()[0]
-        path = _path(raw, error["loc"])
-        where = _where(sources, path, [] if _is_wrong(unset, error) else settings)
+        path = _path(asked.values, error["loc"])
+        where = _where(asked.sources, path, [] if _is_wrong(asked.unset, error) else asked.settings)
         rest = len(failure.errors()) - 1
         more = f" (and {rest} more)" if rest else ""
         if error["type"] == "extra_forbidden":
@@ -212,7 +147,7 @@ def _where(sources: Sequence[Path], path: list[str], settings: Sequence[str]) ->
     for setting in reversed(settings):
         key = current_key(setting.partition("=")[0]).split(".")
         if all(given == wrong for given, wrong in zip(key, path, strict=False)):  # one contains the other
-            return _told(setting)
+            return told(setting)
     dotted = ".".join(path)
     places = [(source, *_deepest(source, path)) for source in sources]
     source, depth, line = max(places, key=lambda place: place[1])

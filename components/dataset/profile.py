@@ -1,43 +1,50 @@
 """Statistics of a graph."""
 
-from mmkgc.components.dataset.mmkg import MMKG
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
 from mmkgc.components.dataset.modalities import MODALITIES
-from mmkgc.components.kge.graph import HEAD, TAIL
+from mmkgc.components.kge.vocabulary import HEAD, TAIL, Vocabulary
 from mmkgc.components.runtime.errors import printable
 
 
-def counts(mmkg: MMKG) -> dict[str, int]:
-    """Sizes of the graph, coverage of its modalities, and test triples with an entity without train triples."""
-    graph = mmkg.graph
+def counts(
+    entities: Vocabulary,
+    relations: Vocabulary,
+    splits: Mapping[str, np.ndarray],
+    contents: Mapping[str, Sequence[Any]],
+) -> dict[str, int]:
+    """Sizes of the graph, coverage of its modalities, and test triples with an entity without train triples.
+
+    ``splits``: int64 ``[T, 3]``; ``contents`` has one value per entity for each modality.
+    """
     return {
-        "entities": len(graph.entities),
-        "relations": len(graph.relations),
-        "train": len(graph.train),
-        "valid": len(graph.valid),
-        "test": len(graph.test),
-        "known": len(graph.known),
-        "unseen_in_test": unseen(mmkg),
-        **{f"with_{modality.noun}": sum(mmkg.has(name)) for name, modality in MODALITIES.items()},
+        "entities": len(entities),
+        "relations": len(relations),
+        **{name: len(splits[name]) for name in ("train", "valid", "test", "known")},
+        "unseen_in_test": unseen(splits["train"], splits["test"]),
+        **{f"with_{modality.noun}": sum(map(bool, contents[name])) for name, modality in MODALITIES.items()},
     }
 
 
-def unseen(mmkg: MMKG) -> int:
+def unseen(train: np.ndarray, test: np.ndarray) -> int:
     """Number of test triples with an entity without train triples, which only its modalities can rank."""
     ends = [HEAD, TAIL]
-    seen = mmkg.graph.train.new_zeros(len(mmkg.graph.entities)).bool()
-    seen[mmkg.graph.train[:, ends].flatten()] = True
-    return int((~seen[mmkg.graph.test[:, ends]]).any(dim=1).sum())
+    return int((~np.isin(test[:, ends], train[:, ends])).any(axis=1).sum())
 
 
-def summary(mmkg: MMKG) -> str:
+def summary(name: str, counts: Mapping[str, int], notes: Sequence[str], warnings: Sequence[str]) -> str:
     """A few lines about the graph, with everything that ingest found."""
-    n = {name: f"{count:,}" for name, count in counts(mmkg).items()}
+    n = {key: f"{count:,}" for key, count in counts.items()}
+    known = f", {n['known']} known to the filter only" if counts["known"] else ""
     lines = [
-        f"{mmkg.info['name']}: {n['entities']} entities, {n['relations']} relations",
-        f"  triples: {n['train']} train, {n['valid']} valid, {n['test']} test, {n['known']} known to the filter only",
+        f"{name}: {n['entities']} entities, {n['relations']} relations",
+        f"  triples: {n['train']} train, {n['valid']} valid, {n['test']} test{known}",
         "  modalities: entities with " + ", ".join(f"{m.noun}s {n[f'with_{m.noun}']}" for m in MODALITIES.values()),
         f"  unseen: {n['unseen_in_test']} test triples have an entity that train never shows",
     ]
-    lines += [f"  note: {note}" for note in mmkg.info["notes"]]
-    lines += [f"  WARNING: {warning}" for warning in mmkg.info["warnings"]]
+    lines += [f"  note: {note}" for note in notes]
+    lines += [f"  WARNING: {warning}" for warning in warnings]
     return "\n".join(map(printable, lines))

@@ -8,15 +8,13 @@ from typing import Any
 import torch
 
 from mmkgc.components.dataset import profile
-from mmkgc.components.dataset.checks import distinct, leakage, note_files, warn_of_unused
 from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.raw import CARD, RawGraph
 from mmkgc.components.dataset.readers import read
-from mmkgc.components.dataset.split import develop
+from mmkgc.components.ingest.check import Checked, check
 from mmkgc.components.ingest.config import IngestConfig
-from mmkgc.components.ingest.increments import add_increments
 from mmkgc.components.ingest.source import opened
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.runtime import digests, tracking
@@ -31,7 +29,8 @@ def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
     Raises UserError before anything is written if the dataset is invalid.
     """
     mmkg = build(dataset, config, storage)
-    print(profile.summary(mmkg), flush=True)
+    info = mmkg.info
+    print(profile.summary(info["name"], info["counts"], info["notes"], info["warnings"]), flush=True)
     with TemporaryDirectory() as scratch:
         mmkg.save(Path(scratch) / "graph")
         stored = storage.publish(Path(scratch) / "graph", "graphs")
@@ -44,31 +43,24 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
     findings = Findings()
     with opened(dataset, storage) as folder:
         raw = read(folder, config.columns)
-        note_files(raw, findings)
-        train, test = distinct(raw, raw.train, findings), distinct(raw, raw.test, findings)
-        leaked = leakage(raw, config.allow_leakage, findings)
-        train, valid, known = develop(raw, train, test, config.dev_share, config.seed, findings)
-        held_out = {"the development split": valid, "test": test}
-        train, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
-        warn_of_unused(raw, findings)
+        checked = check(raw, config, storage, findings)
         outside = config.allow_outside_files
         contents = {
             name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
             for name, found in raw.contents.items()
         }
-        splits = {"train": train, "valid": valid, "test": test, "known": known}
-        tensors = {name: torch.from_numpy(triples) for name, triples in splits.items()}
+        tensors = {name: torch.from_numpy(triples) for name, triples in checked.splits.items()}
         graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
         mmkg = MMKG(graph, contents)
-        return replace(mmkg, info=_info(mmkg, raw, leaked, findings) | increments)
+        return replace(mmkg, info=_info(mmkg, raw, checked, findings) | checked.increments)
 
 
-def _info(mmkg: MMKG, raw: RawGraph, leaked: int, findings: Findings) -> dict[str, Any]:
+def _info(mmkg: MMKG, raw: RawGraph, checked: Checked, findings: Findings) -> dict[str, Any]:
     files = [name for name in (CARD, *raw.files) if (raw.folder / name).is_file()]
     return {
         **raw.card.model_dump(include={"name", "source", "licence"}),
-        "counts": profile.counts(mmkg),
-        "leakage": leaked,
+        "counts": profile.counts(raw.entities, raw.relations, checked.splits, mmkg.contents),
+        "leakage": checked.leaked,
         **asdict(findings),
         "made_from": {name: digests.of_file(raw.folder / name) for name in files},
     }

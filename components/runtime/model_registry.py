@@ -5,17 +5,18 @@ therefore writes tags on the new version, ``promoted_at`` (milliseconds since 19
 the alias ``previous_<alias>`` on the old version.
 """
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmkgc.components.runtime import digests, tracking
+from mmkgc.components.runtime import digests, embedded_registry, tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
-from mmkgc.components.runtime.quoting import mlflow_literal
+from mmkgc.components.runtime.quoting import mlflow_literal, sqlite_file
 from mmkgc.components.runtime.settings import Settings
 
 BUNDLE_FOLDER = "artifacts/bundle"
@@ -35,6 +36,10 @@ class Version(NamedTuple):
 
 def version_at(name: str, alias: str) -> Version | None:
     """The version of model ``name`` that ``alias`` points to, or None."""
+    if file := _embedded():
+        with suppress(sqlite3.Error):  # of another version of MLflow, which upgrades it below
+            read = embedded_registry.version_at(file, name, alias)
+            return Version(name, *read) if read else None
     found = _or_none(lambda: tracking.client().get_model_version_by_alias(name, alias))
     return found and Version(name, str(found.version), found.tags)
 
@@ -56,13 +61,28 @@ def with_alias(alias: str) -> list[str]:
 
     A version without the tag ``promoted_at`` counts with the time of its last change.
     """
+    promoted = _promoted(alias)
+    return sorted(promoted, key=lambda name: (-promoted[name], name))
+
+
+def _promoted(alias: str) -> dict[str, float]:
+    """Time of promotion of each model that has ``alias``, in milliseconds since 1970."""
+    if file := _embedded():
+        with suppress(sqlite3.Error):
+            return embedded_registry.with_alias(file, alias, PROMOTED_AT)
     api = tracking.client()
     promoted: dict[str, float] = {}
     for model in _pages(api.search_registered_models):
         if alias in model.aliases:
             found = api.get_model_version(model.name, str(model.aliases[alias]))
             promoted[model.name] = float(found.tags.get(PROMOTED_AT) or found.last_updated_timestamp or 0)
-    return sorted(promoted, key=lambda name: (-promoted[name], name))
+    return promoted
+
+
+def _embedded() -> Path | None:
+    """The file of the embedded registry, if there is one."""
+    file = sqlite_file(Settings.from_env().tracking_uri)
+    return file if file and file.is_file() else None
 
 
 def champion_bundle(name: str, alias: str = "champion") -> Path:

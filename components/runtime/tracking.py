@@ -8,10 +8,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkgc.components.runtime import database, pipeline_run, processes
+from mmkgc.components.runtime import database, moved, pipeline_run, processes
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.pipeline_run import PARENT_TAG, PIPELINE_TAG
 from mmkgc.components.runtime.quoting import masked, sqlite_file
@@ -47,8 +48,16 @@ def client() -> "MlflowClient":
     check_server(uri)
     mlflow.set_tracking_uri(uri)
     if path := sqlite_file(uri):
-        database.ensure(path)
+        _prepare(path, Settings.from_env().home)
     return mlflow.MlflowClient(uri)
+
+
+@cache
+def _prepare(path: Path, home: Path) -> None:
+    """Create the embedded database if there is none, and correct it if the home was moved; once per process."""
+    database.ensure(path)
+    if moved.follow(path, home):
+        log.warning("%s was moved: the places of its artifacts in MLflow are corrected", home)
 
 
 def experiment_id(name: str) -> str:

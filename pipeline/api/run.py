@@ -67,7 +67,7 @@ def run(recipe: str | Path | Recipe, settings: Mapping[str, Any] | None = None, 
         from mmkgc.pipeline.runners import local
 
         chosen = _chosen(recipe, settings or {})
-        return _result(chosen, local.run(chosen, cache=cache))
+        return _result(chosen, local.run(chosen, cache=cache).outputs)
 
 
 def recipes() -> dict[str, str]:

@@ -30,11 +30,20 @@ def choose(name: str | None, alias: str, bundle: Path | None) -> Chosen:
     from mmkgc.components.runtime import model_registry as registry
 
     name = name or latest(alias)
-    folder = registry.champion_bundle(name, alias)
     version = registry.version_at(name, alias)
+    folder = (version and _stored(version.tags[registry.DIGEST_TAG])) or registry.champion_bundle(name, alias)
     assert version is not None
     click.echo(f"{name} version {version.version} ({alias})", err=True)
     return Chosen(folder, name, version.version, version.tags.get("graph_uri"))
+
+
+def _stored(digest: str) -> Path | None:
+    """The bundle in this machine's store, where a run left it; None if it is not there, or was changed."""
+    from mmkgc.components.runtime import digests
+    from mmkgc.feature_store.opening import open_storage
+
+    folder = Path(open_storage().uri(f"bundles/{digest}"))
+    return folder if folder.is_dir() and digests.of_folder(folder) == digest else None
 
 
 def latest(alias: str) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.pipeline.cli.recipe import recipe_argument
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. train.epochs=5."
 )

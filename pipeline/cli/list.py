@@ -1,5 +1,6 @@
 """``mmkgc list``: lists everything that a recipe can name."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,43 +20,56 @@ def list_(kind: str | None) -> None:
     With KIND, show that kind alone, with every hyper-parameter and its default; of a system its paper, what it needs
     and its recipes.
     """
-    kinds = _kinds()
+    kinds = {**LIGHT, **dict.fromkeys(map(_plural, CLASSES))}
     if kind is not None and not any(_names(kind, name) for name in kinds):
         raise UserError(f"mmkgc list {kind}", "no such kind", did_you_mean(kind, kinds))
-    for name, entries in kinds.items():
+    for name in kinds:
         if kind is None or _names(kind, name):
             click.secho(name, bold=True)
+            entries = _detailed(name) if kind is not None else _entries(name)
             width = max(len(entry.name) for entry in entries)
             for entry in entries:
                 _print_entry(*entry, width=width, details=kind is not None)
 
 
-def _kinds() -> "dict[str, list[Entry]]":
-    from mmkgc.components.dataset.modalities import MODALITIES
-    from mmkgc.components.encoders.registry import encoders
-    from mmkgc.components.kge.listing import listing
+def _recipes() -> "list[Entry]":
     from mmkgc.components.runtime.plugins import Entry
     from mmkgc.pipeline import composition
 
-    recipes = [Entry(name, summary, {}) for name, summary in composition.summaries().items()]
+    return [Entry(name, summary, {}) for name, summary in composition.summaries().items()]
+
+
+def _modalities() -> "list[Entry]":
+    from mmkgc.components.dataset.modalities import MODALITIES
+    from mmkgc.components.runtime.plugins import Entry
+
+    return [Entry(name, _summary(type(found)), _described(found)) for name, found in MODALITIES.items()]
+
+
+def _encoders() -> "list[Entry]":
+    from mmkgc.components.encoders.registry import encoders
+    from mmkgc.components.runtime.plugins import Entry
+
     found = {encoders.normalize_cls(encoder): encoder for encoder in sorted(encoders, key=lambda cls: cls.__name__)}
-    encoding = [
+    return [
         Entry(name, _summary(cls), {"modality": cls.modality} | _defaults(cls.Config)) for name, cls in found.items()
     ]
-    kge = {_plural(kind): entries for kind, entries in listing().items()}
-    modalities = [Entry(name, _summary(type(found)), _described(found)) for name, found in MODALITIES.items()]
-    systems = [
-        Entry(name, composition.summary(name), _of_system(name)) for name in composition.stems(composition.SYSTEMS)
-    ]
-    studies = [Entry(name, *_of_study(name)) for name in composition.stems(composition.STUDIES)]
-    return {
-        "recipes": recipes,
-        "systems": systems,
-        "studies": studies,
-        "modalities": modalities,
-        "encoders": encoding,
-        **kge,
-    }
+
+
+def _systems() -> "list[Entry]":
+    from mmkgc.components.runtime.plugins import Entry
+    from mmkgc.pipeline import composition
+
+    return [Entry(name, composition.summary(name), _of_system(name)) for name in composition.stems(composition.SYSTEMS)]
+
+
+def _studies() -> "list[Entry]":
+    from mmkgc.components.runtime.plugins import Entry
+    from mmkgc.pipeline import composition
+
+    files = ((name, composition.STUDIES / f"{name}.yaml") for name in composition.stems(composition.STUDIES))
+    texts = ((name, composition.parse(path.read_text(encoding="utf-8"), path)) for name, path in files)
+    return [Entry(name, values.get("about", ""), {}) for name, values in texts]
 
 
 def _of_system(name: str) -> dict[str, Any]:
@@ -71,6 +85,52 @@ def _of_study(name: str) -> tuple[str, dict[str, Any]]:
     study = config.load(name)[1]
     shown = {"systems": ", ".join(study.systems), "values": ", ".join(map(str, filter(None, study.values)))}
     return study.about, {key: text for key, text in shown.items() if text} | {"measures": ", ".join(study.measure)}
+
+
+LIGHT: "dict[str, Callable[[], list[Entry]]]" = {
+    "recipes": _recipes,
+    "systems": _systems,
+    "studies": _studies,
+    "modalities": _modalities,
+}
+"""Kinds whose names and summaries do not need PyTorch."""
+CLASSES = {
+    "encoder": ("components/encoders", "Encoder"),
+    "entity encoder": ("components/kge/entity_encoders", "EntityEncoder"),
+    "interaction": ("components/kge/interactions", "Interaction"),
+    "fusion": ("components/kge/fusions", "Fusion"),
+    "sampler": ("components/kge/negatives", "NegativeSampler"),
+    "loss": ("components/kge/losses", "Loss"),
+    "regularizer": ("components/kge/regularizers", "Regularizer"),
+}
+"""Folder and base class of the other kinds, whose names and summaries are read from the sources."""
+
+
+def _entries(kind: str) -> "list[Entry]":
+    """Entries of a kind without hyper-parameters, found without importing PyTorch."""
+    from mmkgc.components.runtime.plugins import Entry
+    from mmkgc.components.runtime.sources import summaries
+
+    if kind in LIGHT:
+        return LIGHT[kind]()
+    folder, base = next(where for singular, where in CLASSES.items() if _plural(singular) == kind)
+    form, declares = ("", "Config") if kind == "encoders" else ("-", "")
+    return [Entry(name.replace("_", form), summary, {}) for name, summary in summaries(folder, base, declares).items()]
+
+
+def _detailed(kind: str) -> "list[Entry]":
+    """Entries of a kind with their hyper-parameters."""
+    from mmkgc.components.runtime.plugins import Entry
+
+    if kind == "studies":
+        return [Entry(entry.name, *_of_study(entry.name)) for entry in _studies()]
+    if kind in LIGHT:
+        return LIGHT[kind]()
+    if kind == "encoders":
+        return _encoders()
+    from mmkgc.components.kge.listing import listing
+
+    return next(entries for singular, entries in listing().items() if _plural(singular) == kind)
 
 
 def _described(modality: "Modality") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,16 @@ import click
 
 from mmkgc.components.runtime.errors import printable
 from mmkgc.components.runtime.processes import Stopped, supervised
-from mmkgc.pipeline.cli import summary
+from mmkgc.pipeline.cli import summary, verdict
+from mmkgc.pipeline.cli.recipe import recipe_argument
+from mmkgc.pipeline.runners.step_process import StepServer
 
 if TYPE_CHECKING:
     from mmkgc.pipeline.config import Recipe
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. train.epochs=5."
 )
@@ -33,49 +35,61 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
       mmkgc run path/to/folder          TSV or OpenKE; the default recipe
     """
     from mmkgc.feature_store.opening import open_storage
-    from mmkgc.pipeline import config
+    from mmkgc.pipeline import request
+    from mmkgc.pipeline.cli import opening
 
-    loaded = config.load(recipe, settings)
+    asked = request.find(recipe, settings)
     open_storage()  # raises for an unsupported kind of store before any step runs
+    told = opening.data(asked.values)
     try:
-        with supervised():
-            _run(loaded, cache=not no_cache, serve=not no_serve)
+        with supervised(), StepServer() as server:  # it imports what the steps need while this process goes on
+            from mmkgc.pipeline import config
+
+            loaded = config.checked(asked)
+            opening.recipe(loaded, asked, recipe)
+            _run(loaded, told, server, cache=not no_cache, serve=not no_serve)
     except Stopped as stopped:
         click.echo(f"\nstopped by {stopped.signal}; the same command goes on where this one was", err=True)
         raise
 
 
-def _run(recipe: "Recipe", cache: bool, serve: bool) -> None:
+def _run(recipe: "Recipe", told: set[str], server: StepServer, cache: bool, serve: bool) -> None:
     from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline.runners import local
 
-    outputs, fetch = local.run(recipe, cache), open_storage().fetch
+    finished, fetch = local.run(recipe, cache, server), open_storage().fetch
+    outputs = finished.outputs
     archive = fetch(outputs["archive"])
-    _print_data(_read(fetch(outputs["graph"]), "graph.json"))
+    _print_data(_read(fetch(outputs["graph"]), "graph.json"), told)
     for warning in unusable_items(archive):
         click.secho(f"  warning: {warning}", fg="yellow")
-    for sentence in recipe.extract.random():
-        click.secho(f"  warning: {sentence}", fg="yellow")
-    for line in ("", *summary.scores(_read(fetch(outputs["evaluation"]), "metrics.json"))):
+    metrics = _read(fetch(outputs["evaluation"]), "metrics.json")
+    for line in ("", *summary.scores(metrics)):
         click.echo(line)
-    _print_registration(_read(fetch(outputs["registration"]), "registration.json"))
+    registration = _read(fetch(outputs["registration"]), "registration.json")
+    _print_registration(registration)
     if serve:
         _ask_torchserve(archive, _read(fetch(outputs["evaluation"]), "completions.json"))
     if recipe.propose.enabled:
         _print_proposal(archive)
-    click.echo("\nlook at it:  mmkgc ui          ask it:  mmkgc complete HEAD RELATION          serve it:  mmkgc serve")
+    click.secho(f"\n{verdict.verdict(metrics, registration)}\n", bold=True)
+    report = fetch(outputs["evaluation"]) / "report.html"
+    for line in verdict.next_commands(registration["model"], finished.run_id, report):
+        click.echo(line)
 
 
 def _read(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
-def _print_data(info: dict[str, Any]) -> None:
-    """Print the notes and warnings of ingest, also if the step came from the cache."""
+def _print_data(info: dict[str, Any], told: Container[str] = ()) -> None:
+    """Print the notes and warnings of ingest, also if the step came from the cache, but for those already told."""
     for note in info["notes"]:
-        click.echo(f"  note: {printable(note)}")
+        if note not in told:
+            click.echo(f"  note: {printable(note)}")
     for warning in info["warnings"]:
-        click.secho(f"  warning: {printable(warning)}", fg="yellow")
+        if warning not in told:
+            click.secho(f"  warning: {printable(warning)}", fg="yellow")
 
 
 def unusable_items(archive: Path) -> Iterator[str]:

@@ -4,6 +4,7 @@ import re
 
 import click
 
+from mmkgc.pipeline.cli.recipe import recipe_argument
 from mmkgc.pipeline.cli.submit import connect, on_cluster
 
 CRON_FIELDS = 6  # Kubeflow's cron expressions start with the seconds
@@ -15,7 +16,7 @@ def schedule() -> None:
 
 
 @schedule.command()
-@click.argument("recipe")
+@recipe_argument
 @click.argument("cron")
 @on_cluster
 @click.option("--name", help="The schedule's name (default: the recipe's).")

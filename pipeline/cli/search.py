@@ -4,9 +4,12 @@ import os
 
 import click
 
+from mmkgc.pipeline.cli.program import program
+from mmkgc.pipeline.cli.recipe import recipe_argument
+
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @click.option("--trials", type=click.IntRange(1), help="Trials of the study (default: the recipe's).")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes that train at the same time (default: the recipe's)."
@@ -49,4 +52,4 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     click.echo(f"trial {best['trial']} is the best of {trials}: development MRR {best['dev_mrr']:.4f}")
     chosen = [f"train.{key}={json_line(value)}" for key, value in best["overrides"].items()]
     words = [word for change in ["search.trials=0", *chosen] for word in ("--set", change)]
-    click.echo(f"train with it:  {shell('mmkgc', 'run', recipe, *words)}")
+    click.echo(f"train with it:  {shell(program(), 'run', recipe, *words)}")

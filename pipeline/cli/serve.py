@@ -14,6 +14,7 @@ import click
 
 from mmkgc.components.runtime.loopback import is_loopback
 from mmkgc.components.runtime.quoting import http_url, json_line, printable, shell
+from mmkgc.pipeline.cli.program import program
 
 if TYPE_CHECKING:
     from mmkgc.pipeline.cli.champion import Chosen
@@ -142,7 +143,7 @@ def invitation(url: str, key: str, chosen: "Chosen") -> str:
     dashes = ["--"] * any(key.startswith("-") for key in (head, relation))
     return f"""page   {url}/#key={quote(key, safe="")}
 curl   {shell(*curl)}
-shell  MMKGC_API_KEY={shell(key)} {shell("mmkgc", "complete", "--url", url, *dashes, head, relation)}"""
+shell  MMKGC_API_KEY={shell(key)} {shell(program(), "complete", "--url", url, *dashes, head, relation)}"""
 
 
 def _plainest(keys: list[str]) -> str:

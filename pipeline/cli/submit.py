@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmkgc.pipeline.cli.recipe import recipe_argument
+
 if TYPE_CHECKING:
     from mmkgc.pipeline.runners.kubeflow import Kubeflow
 
@@ -42,7 +44,7 @@ def parameters(given: tuple[str, ...]) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @on_cluster
 @click.option("--experiment", help="Kubeflow's experiment (default: the recipe's name).")
 @click.option("--run-name", help="The run's name (default: the recipe's name and the time).")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmkgc.components.ingest import increments
 from mmkgc.components.ingest.source import fingerprint
@@ -27,8 +27,15 @@ from mmkgc.pipeline.runners.failure import failure
 from mmkgc.pipeline.runners.step_process import StepServer
 
 
-def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) -> dict[str, str]:
-    """Run every step and return the URIs of the pipeline's outputs by name.
+class Finished(NamedTuple):
+    """A run that has ended well: URIs of the pipeline's outputs by name, and the id of its MLflow run."""
+
+    outputs: dict[str, str]
+    run_id: str
+
+
+def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) -> Finished:
+    """Run every step.
 
     ``server`` starts the steps and is closed at their end; without one, it is started here. Raises UserError if the
     input of a step is invalid, StepFailed for other errors.
@@ -51,7 +58,7 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
             outputs = _run_kfp(recipe, data, code, settings.home, cache, process)
         if outputs is None:
             raise failure(display.current, log, process.code, process.peak)
-    return outputs
+    return Finished(outputs, parent.id)
 
 
 def _run_kfp(

@@ -33,6 +33,7 @@ MODULES = (
     "mmkgc.components.train.train",
     "mmkgc.components.evaluate.evaluate",
     "mmkgc.components.register.register",
+    "mmkgc.components.propose.propose",
     "mmkgc.components.package.package",
 )
 """Imported in this order while no step has to be started; what a single step needs, it imports itself."""

@@ -56,6 +56,9 @@ def test_a_run_shows_a_line_a_step_metrics_and_the_answers_of_torchserve(first_r
     assert first_run.stdout.count("✓ the fact that was held out") == 5
     assert "nearest text" in first_run.stdout
     assert "TorchServe stopped." in first_run.stdout
+    assert "places: 16 entities, 2 relations" in first_run.stderr.splitlines()[0]
+    assert re.search(r"^verdict: .* \(test MRR ", first_run.stdout, re.MULTILINE)
+    assert re.search(r"^ask it +mmkgc complete --name places HEAD RELATION$", first_run.stdout, re.MULTILINE)
 
 
 def test_a_second_run_takes_unchanged_steps_from_the_cache(first_run, home, dataset):
@@ -72,7 +75,7 @@ def test_a_run_may_take_an_increment_and_end_with_proposals(dataset, tmp_path):
     settings = [*SETTINGS, *(part for setting in more for part in ("--set", setting))]
     result = mmkgc(tmp_path / "home", "run", dataset, "--no-serve", *settings)
     assert result.returncode == 0, result.stderr
-    assert "1 accepted triples join train" in result.stdout
+    assert "1 accepted triples join train" in result.stderr
     assert states(result)["propose"] == "✓"
     (summary,) = (tmp_path / "home").glob("store/proposals/*/summary.json")
     assert json.loads(summary.read_text())["model"] == "places"
@@ -107,7 +110,7 @@ def test_a_refused_dataset_ends_with_one_sentence_and_code_2(home, write_dataset
     (folder / "train.tsv").write_text((folder / "train.tsv").read_text() + "c0\tborders\tnowhere\n")
     result = mmkgc(home, "run", folder, "--no-serve", *SETTINGS)
     assert result.returncode == 2
-    assert states(result) == {"ingest": "✗"}
+    assert states(result) == {}
     message = result.stderr.splitlines()[-1]
     assert "train.tsv, line" in message
     assert "'nowhere'" in message

@@ -77,6 +77,12 @@ class Modality(ABC):
         """
         return contents
 
+    def look(self, contents: Contents, folder: Path, findings: "Findings", allow_outside: bool = False) -> None:  # noqa: B027
+        """Add to ``findings`` what ``accept`` would miss, without reading files; by default nothing.
+
+        Raises UserError for a file outside the dataset's folder, unless ``allow_outside``.
+        """
+
     def items(self, name: str, content: Any) -> Contents:
         """Items to encode of an entity with this ``name``; empty if it has none. Items are hashable."""
         return content

@@ -84,6 +84,15 @@ class FileModality(Modality):
         digests = [[stored[path] for path in paths] for paths in contents]
         return tuple(tuple(dict.fromkeys(one for one in some if isinstance(one, str))) for some in digests)
 
+    def look(self, contents: Contents, folder: Path, findings: "Findings", allow_outside: bool = False) -> None:
+        """Warn of files that are missing or cannot be read."""
+        if not allow_outside:
+            self._refuse_outside(contents, folder)
+        paths = sorted({path for paths in contents for path in paths})
+        reasons = {path: self._misunderstood(path) or unreadable(folder / path) for path in paths}
+        bad = [f"{shown(path)} {reason}" for path, reason in reasons.items() if reason]
+        findings.warn_of(f"{self.noun}s that cannot be read, of {len(paths)}", bad)
+
     def from_query(self, value: bytes, options: Mapping[str, Any]) -> Any:
         """The file, decoded as in extraction, within the same limits."""
         try:

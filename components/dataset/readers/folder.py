@@ -18,13 +18,15 @@ from rapidfuzz import process
 from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
+from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, looks_like, shown
+from mmkgc.components.runtime.faults import Faults
 
-ENTITIES = "entities.tsv"
-FILES = ("train.tsv", "valid.tsv", "test.tsv", ENTITIES, "relations.tsv")
+ENTITIES, RELATIONS = "entities.tsv", "relations.tsv"
+FILES = ("train.tsv", "valid.tsv", "test.tsv", ENTITIES, RELATIONS)
 VALID = ("valid.tsv", "dev.tsv", "val.tsv", "validation.tsv")
 NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
 ENDINGS = (".tsv", "2id.txt")  # of tables like ours, and of OpenKE's files
@@ -34,25 +36,40 @@ OPTIONAL = [*(modality.column for modality in MODALITIES.values() if modality.co
 
 
 def read(folder: Path) -> RawGraph:
-    """The dataset in ``folder``. Raises UserError, with file and line, for anything malformed."""
-    card = Card.read(folder)
+    """The dataset in ``folder``. Raises UserError, with file and line, for anything malformed, all faults at once."""
+    faults = Faults()
+    tables: dict[str, dict[str, list[str]]] = {}
+    splits: dict[str, Split] = {}
+    contents: dict[str, Contents] = {}
     files = files_of(folder)
-    entity_columns = table(folder / ENTITIES, OPTIONAL)
-    relation_columns = table(folder / "relations.tsv", [])
-    entities, relations = _vocabulary(entity_columns), _vocabulary(relation_columns)
-    types = tuple(kind.strip() for kind in entity_columns.get("type", ()))
-    valid = next((name for name in files if name in VALID), None)
+    with faults:
+        card = Card.read(folder)
+    for name, optional in ((ENTITIES, OPTIONAL), (RELATIONS, [])):
+        with faults:
+            tables[name] = table(folder / name, optional)
+    if len(tables) < 2:
+        faults.refuse()
+    entity_columns, relation_columns = tables[ENTITIES], tables[RELATIONS]
     split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
+    valid = next((name for name in files if name in VALID), None)
+    for name in filter(None, ("train.tsv", valid, "test.tsv")):
+        with faults:
+            splits[name] = split.read(name)
+    for name, modality in MODALITIES.items():
+        with faults:
+            contents[name] = modality.read(folder, entity_columns)
+    faults.refuse()
+    types = tuple(kind.strip() for kind in entity_columns.get("type", ()))
     return RawGraph(
         folder=folder,
         card=card,
         files=files,
-        entities=entities,
-        relations=relations,
-        train=split.read("train.tsv"),
-        valid=split.read(valid) if valid else None,
-        test=split.read("test.tsv"),
-        contents={name: modality.read(folder, entity_columns) for name, modality in MODALITIES.items()},
+        entities=_vocabulary(entity_columns),
+        relations=_vocabulary(relation_columns),
+        train=splits["train.tsv"],
+        valid=splits[valid] if valid else None,
+        test=splits["test.tsv"],
+        contents=contents,
         types=types if any(types) else None,
         unread=_unread(folder, files),
     )

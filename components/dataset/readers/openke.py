@@ -20,6 +20,7 @@ from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.raw import Card, Columns, RawGraph, Split
 from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.faults import Faults
 
 ENTITIES, RELATIONS = "entity2id.txt", "relation2id.txt"
 FILES = (ENTITIES, RELATIONS, "train2id.txt", "valid2id.txt", "test2id.txt")
@@ -34,13 +35,28 @@ DIGITS = 18  # fits into 64 bits
 
 def read(folder: Path, columns: Columns | None = None) -> RawGraph:
     """The dataset in ``folder``; ``columns`` overrides dataset.yaml. Raises UserError for anything malformed."""
-    card = Card.read(folder)
+    faults = Faults()
+    words: dict[str, Vocabulary] = {}
+    rows: dict[str, tuple[Lines, np.ndarray]] = {}
+    splits: dict[str, Split] = {}
     files = files_of(folder)
-    entities, relations = vocabulary(folder / ENTITIES), vocabulary(folder / RELATIONS)
-    rows = {name: _rows(folder / name) for name in files if name not in (ENTITIES, RELATIONS, *MODALITY_FILES)}
+    with faults:
+        card = Card.read(folder)
+    for name in (ENTITIES, RELATIONS):
+        with faults:
+            words[name] = vocabulary(folder / name)
+    for name in files:
+        if name not in (ENTITIES, RELATIONS, *MODALITY_FILES):
+            with faults:
+                rows[name] = _rows(folder / name)
+    faults.refuse()
+    entities, relations = words[ENTITIES], words[RELATIONS]
     sizes = [len(entities), len(relations), len(entities)]
     order = columns or card.columns or _order(folder, [ids for _, ids in rows.values()], sizes)
-    splits = {name: _split(lines, ids, order, sizes) for name, (lines, ids) in rows.items()}
+    for name, (lines, ids) in rows.items():
+        with faults:
+            splits[name] = _split(lines, ids, order, sizes)
+    faults.refuse()
     return RawGraph(
         folder=folder,
         card=card,

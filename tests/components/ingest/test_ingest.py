@@ -86,7 +86,7 @@ def test_the_profile_counts_what_train_never_shows(write_tsv: Write, built: Buil
         "with_image": 0,
         "with_number": 0,
     }
-    assert "2 test triples have an entity that train never shows" in profile.summary(mmkg)
+    assert "2 test triples have an entity that train never shows" in profile.summary("x", mmkg.info["counts"], [], [])
 
 
 def test_the_fingerprint_follows_the_content(write_tsv: Write) -> None:

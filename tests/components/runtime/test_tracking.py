@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 
-from mmkgc.components.runtime import processes, tracking
+from mmkgc.components.runtime import moved, processes, tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.tracking import flatten, parent_run, start_run, step_run
 
@@ -112,3 +114,30 @@ def test_passwords_reach_no_parameter_and_no_tag():
         run.set_tags({"storage": url})
     stored = run.api.get_run(run.id).data
     assert stored.params["storage"] == stored.tags["storage"] == "postgresql://me:***@db/optuna"
+
+
+def test_a_home_that_was_moved_keeps_its_artifacts(tmp_path, monkeypatch):
+    old, new = tmp_path / "an old home", tmp_path / "a new home"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MMKGC_HOME", str(old))
+    (tmp_path / "note.txt").write_text("kept")
+    with tracking.start_run("places", "one", {"graph_uri": f"{old}/store/graphs/0a", "other": str(old) + "er"}) as run:
+        run.log_artifact(tmp_path / "note.txt")
+    old.rename(new)
+    monkeypatch.setenv("MMKGC_HOME", str(new))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow sets it
+    api = tracking.client()
+    found = api.get_run(run.id)
+    assert [item.path for item in api.list_artifacts(run.id)] == ["note.txt"]
+    assert found.data.tags["graph_uri"] == f"{new}/store/graphs/0a"
+    assert found.data.tags["other"] == f"{old}er"
+    assert api.get_experiment_by_name("places").artifact_location == (new / "mlartifacts" / "places").as_uri()
+
+
+def test_a_copied_home_is_left_alone(tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MMKGC_HOME", str(old))
+    tracking.experiment_id("places")
+    shutil.copytree(old, new)
+    assert not moved.follow(new / "mlflow.db", new)
