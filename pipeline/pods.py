@@ -54,7 +54,8 @@ def _attribute(step: str) -> str:
     return "register_" if step == "register" else step
 
 
-_Steps: Any = create_model("_Steps", **{_attribute(step): (Pod, Field(alias=step)) for step in DEFAULTS})
+_pods: dict[str, Any] = {_attribute(step): (Pod, Field(alias=step)) for step in DEFAULTS}
+_Steps: Any = create_model("_Steps", **_pods)
 
 
 class ClusterConfig(_Steps):
