@@ -6,6 +6,7 @@ A test compares the document with what this gives, so that no figure in these ta
 """
 
 import csv
+import json
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -85,8 +86,16 @@ def rows() -> list[Row]:
 
 def kind(row: Row) -> tuple[str, ...]:
     """Rows of one line of the table: one recipe, on one state of the data and of the code."""
-    digests = row["digests"]
-    return row["bench"], digests["graph"], digests["code"], str(members(row)), str("rules" in row), str(row["refit"])
+    digests, train = row["digests"], {key: value for key, value in row["recipe"]["train"].items() if key != "seed"}
+    return (
+        row["bench"],
+        json.dumps(row["recipe"] | {"train": train}),
+        digests["graph"],
+        digests["code"],
+        str(members(row)),
+        str("rules" in row),
+        str(row["refit"]),
+    )
 
 
 def members(row: Row) -> int:
