@@ -15,7 +15,10 @@ EXAMPLES: dict[str, list[Any]] = {  # items of each modality
 }
 
 
-@pytest.fixture(params=[found for found in encoders if issubclass(found, FormulaEncoder)], ids=lambda one: one.__name__)
+FORMULAS = sorted((found for found in encoders if issubclass(found, FormulaEncoder)), key=lambda found: found.__name__)
+
+
+@pytest.fixture(params=FORMULAS, ids=lambda found: found.__name__)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     """An encoder, fitted to the examples if it learns."""
     return create(request.param.Config.model_validate({})).fit(EXAMPLES[request.param.modality])

@@ -21,7 +21,7 @@ def test_files_of_the_folder_are_found() -> None:
     assert {encoder.__name__ for encoder in encoders} >= {"BEiT", "EfficientNetLite0", "Literals", "SBERT", "VGG16"}
 
 
-@pytest.mark.parametrize("encoder", encoders)
+@pytest.mark.parametrize("encoder", sorted(encoders, key=lambda found: found.__name__))
 def test_a_configuration_names_its_encoder(encoder: type[Encoder]) -> None:
     assert encoder.Config.model_fields["encoder"].default == encoders.normalize(encoder.__name__)
     assert encoder.modality in MODALITIES
