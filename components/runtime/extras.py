@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from mmkgc.components.runtime.errors import UserError
 
@@ -21,6 +22,14 @@ def extra_of(module: str) -> str | None:
     """The extra that includes ``module`` (``kfp.dsl`` as well as ``kfp``); None if there is none."""
     top = module.partition(".")[0]
     return next((extra for extra, modules in MODULES.items() if top in modules), None)
+
+
+def need(*modules: str) -> None:
+    """Raise UserError for the first of ``modules`` that is not installed; none is imported."""
+    with required():
+        for module in modules:
+            if find_spec(module) is None:
+                raise ModuleNotFoundError(name=module)
 
 
 @contextmanager

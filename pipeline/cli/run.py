@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmkgc.components.runtime import extras
 from mmkgc.components.runtime.errors import printable
 from mmkgc.components.runtime.processes import Stopped, supervised
+from mmkgc.components.runtime.quoting import shell
 from mmkgc.pipeline.cli import summary, verdict
+from mmkgc.pipeline.cli.program import program
 from mmkgc.pipeline.cli.recipe import recipe_argument
 from mmkgc.pipeline.runners.step_process import StepServer
 
@@ -38,6 +41,7 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
     from mmkgc.pipeline import request
     from mmkgc.pipeline.cli import opening
 
+    extras.need("kfp", "mlflow")  # before anything is printed
     asked = request.find(recipe, settings)
     open_storage()  # raises for an unsupported kind of store before any step runs
     told = opening.data(asked.values)
@@ -120,7 +124,7 @@ def _print_proposal(archive: Path) -> None:
     folder = find(open_storage(), _read(archive, "archive.json")["bundle"])
     for line in ("", *(summary.proposal(folder) if folder else ())):
         click.echo(line)
-    click.echo("review them:  mmkgc serve, page Proposals")
+    click.echo(f"review them:  {shell(program(), 'serve')}, page Proposals")
 
 
 def _ask_torchserve(archive: Path, completions: list[dict[str, Any]]) -> None:

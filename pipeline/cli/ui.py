@@ -12,6 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import click
 
+from mmkgc.components.runtime import extras
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.quoting import masked, printable
 
@@ -29,6 +30,7 @@ def ui(port: int, shown: bool | None) -> None:
     from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
 
+    extras.need("mlflow")  # before anything is written
     listener("127.0.0.1", port).close()  # check that the port is free before the server starts
     settings, page = Settings.from_env(), f"http://127.0.0.1:{port}"
     log = settings.home / "logs" / "ui.log"

@@ -26,7 +26,8 @@ class StepServer:
         self._control, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, "-m", "mmkgc.pipeline.runners.step_server", str(number)]
+            # the executor's name is for lists of processes: a step has the command line of the server that forked it
+            command = [sys.executable, "-m", "mmkgc.pipeline.runners.step_server", str(number), "kfp.dsl.executor_main"]
             self._process = subprocess.Popen(command, pass_fds=[number], stdout=self._log, stderr=self._log)
 
     def __enter__(self) -> "StepServer":

@@ -1,4 +1,4 @@
-"""A process that imports what the steps need once, and forks a child for each step: ``python -m … SOCKET``.
+"""A process that imports what the steps need once, and forks a child for each step: ``python -m … SOCKET EXECUTOR``.
 
 Importing PyTorch, MLflow and their dependencies takes a step longer than its work on a small graph. A fork takes a
 tenth of a second. This process only imports. It computes nothing, since OpenMP's threads do not survive a fork: a child

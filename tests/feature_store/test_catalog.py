@@ -20,13 +20,26 @@ Commit = Callable[..., Stored]
 ONES = {"e0": np.ones(4, np.float32), "e1": np.full(4, 2, np.float32)}
 
 
+def shared_prefix(storage: Storage, commit: Commit) -> str:
+    """The first digit of two digests: of a further manifest and of an earlier one."""
+    seen = {catalog.digest_of(uri)[0] for uri in catalog.committed(storage)}
+    for value in range(3, 20):
+        digit = commit(storage, {f"e{value}": np.full(4, value, np.float32)}).digest[0]
+        if digit in seen:
+            return digit
+        seen.add(digit)
+    raise AssertionError("sixteen digits, seventeen digests")
+
+
 def test_committed_manifests_are_listed_and_found(storage: Storage, commit: Commit) -> None:
     assert catalog.committed(storage) == []
     one, two = commit(storage, ONES), commit(storage, {"e0": ONES["e0"]})
     assert catalog.committed(storage) == sorted([one.uri, two.uri])
     assert catalog.find(one.digest[:10], storage) == catalog.find(one.uri, storage) == one.uri
-    with pytest.raises(UserError, match="means 2 manifests"):
+    with pytest.raises(UserError, match="the name is empty"):
         catalog.find("", storage)
+    with pytest.raises(UserError, match="means 2 manifests"):
+        catalog.find(shared_prefix(storage, commit), storage)
     with pytest.raises(UserError, match="is no committed manifest"):
         catalog.find("xyz", storage)
 
@@ -87,9 +100,9 @@ def test_the_command_line(local: Storage, commit: Commit, tmp_path: Path, monkey
     imported = run("import", str(tmp_path / "v.npy"), "--modality", "textual", "--keys", str(tmp_path / "keys"))
     assert "textual features: 2 ok · imported, pooled d = 3, weights unknown" in imported
     digest = imported.split()[0]
-    assert "would delete 3 files" in run("gc", "--forget", digest, "--grace", "-1", "--dry-run")
+    assert "would delete 3 files" in run("gc", "--forget", digest, "--grace", "0", "--dry-run")
     assert len(run("list").splitlines()) == 2
-    assert "deleted 3 files" in run("gc", "--forget", digest, "--grace", "-1")
+    assert "deleted 3 files" in run("gc", "--forget", digest, "--grace", "0")
     older = commit(local, ONES)
     Path(older.uri).write_text("{}")
     changed = f"the manifest was changed after it was written — extract the features again, or give it up by \

@@ -14,7 +14,15 @@ from mmkgc.pipeline.runners import local
 METRICS = {"mr": 2.0, "mrr": 0.5, "hits_at_1": 0.25}
 OUTPUTS = {
     "graph": ("graph.json", {"notes": ["three triples were twice there"], "warnings": []}),
-    "evaluation": ("metrics.json", {"metrics": {"realistic": dict.fromkeys(("both", "head", "tail"), METRICS)}}),
+    "evaluation": (
+        "metrics.json",
+        {
+            "metrics": {"realistic": dict.fromkeys(("both", "head", "tail"), METRICS)},
+            "intervals": {"mrr": [0.4, 0.6]},
+            "protocol": {"ties": "realistic"},
+            "queries": 420,
+        },
+    ),
     "archive": ("archive.json", {}),
     "registration": ("registration.json", {"model": "places", "version": "7", "alias": "champion", "promoted": True}),
 }
@@ -35,12 +43,16 @@ def test_a_run_ends_with_its_metrics_whether_the_store_is_a_folder_or_a_bucket(s
     importlib.import_module("mmkgc.pipeline.cli.run")
     for name, (file, content) in OUTPUTS.items():
         (tmp_path / name).mkdir()
-        content = content | {"baseline": {"both": METRICS}, "reason": "+0.2 MRR"}
+        content = content | {"baseline": {"name": "relation popularity", "both": METRICS}, "reason": "+0.2 MRR"}
         (tmp_path / name / file).write_text(json.dumps(content))
         uris[name] = storage.publish(tmp_path / name, name).uri
-    monkeypatch.setattr(local, "run", lambda *_, **__: uris)
+    monkeypatch.setattr(local, "run", lambda *_, **__: local.Finished(uris, "a1b2"))
     monkeypatch.setattr(sys.modules["mmkgc.pipeline.cli.run"], "unusable_items", lambda archive: ())
-    result = CliRunner().invoke(mmkgc, ["run", "countries", "--no-serve"], catch_exceptions=False)
+    result = CliRunner().invoke(
+        mmkgc, ["run", "countries", "--no-serve", "--set", "propose.enabled=false"], catch_exceptions=False
+    )
     assert result.exit_code == 0
     assert "three triples were twice there" in result.output
     assert "registered places version 7: now 'champion'" in result.output
+    assert "verdict: not distinguishable from relation popularity" in result.output
+    assert "MLflow run   a1b2" in result.output

@@ -58,5 +58,5 @@ def test_metrics_are_a_row_a_split_scorer_and_side():
 
 
 def test_settings_of_a_recipe_object_are_refused():
-    with pytest.raises(UserError, match="change the Recipe itself"):
+    with pytest.raises(UserError, match="this is a Recipe — change its values instead"):
         mmkgc.run(config.load("countries"), {"train.epochs": 1})
