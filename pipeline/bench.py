@@ -10,8 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,21 @@ from mmkgc.components.runtime.files import locked
 from mmkgc.components.train.train import digest_in
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.storage import Storage
-from mmkgc.pipeline.cells import Inputs, development_metrics, prepare, test_metrics, train_cell
+from mmkgc.pipeline.cells import (
+    Inputs,
+    Row,
+    development_metrics,
+    in_processes,
+    prepare,
+    test_metrics,
+    threads_of,
+    train_cell,
+)
 from mmkgc.pipeline.config import Recipe
 
 PROTOCOL = "filtered, both directions, ties at their mean rank; selected on the development split"
 RULE_WEIGHT = 0.5  # of rules beside models; chosen on the development split of MKG-Y
 SHOWN = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
-
-
-Row = dict[str, Any]
 
 
 def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = True) -> Iterator[Row]:
@@ -45,7 +50,9 @@ def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = 
     keys = [key_of(recipe, inputs, test) for recipe in recipes]
     yield from (found[key] for key in keys if key in found)
     left = [recipe for recipe, key in zip(recipes, keys, strict=True) if key not in found]
-    for row in _measured(left, inputs, workers, test):
+    workers = min(workers, len(left))
+    measured = partial(measure, inputs=inputs, test=test, threads=threads_of(workers))
+    for row in in_processes(measured, left, workers):
         append_row(file, row)
         yield row
 
@@ -150,17 +157,6 @@ def hardware() -> dict[str, Any]:
     cores = {"cores": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()}
     load = {"load": round(os.getloadavg()[2], 1)}  # of the last 15 minutes: whether other programs ran beside
     return {"processor": _processor(), **cores, **gpu, **load, "torch": torch.__version__}
-
-
-def _measured(recipes: list[Recipe], inputs: Inputs, workers: int, test: bool) -> Iterator[Row]:
-    if workers == 1 or len(recipes) < 2:
-        yield from (measure(recipe, inputs, test) for recipe in recipes)
-        return
-    workers = min(workers, len(recipes))
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(measure, recipe, inputs, test, threads) for recipe in recipes]
-        yield from (job.result() for job in as_completed(jobs))
 
 
 def _made_from(inputs: Inputs) -> dict[str, Any]:

@@ -4,12 +4,16 @@ Several cells of one dataset share its graph and features (``prepare``), which a
 content. A cell that was killed continues after its last checkpoint when it is run again.
 """
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from torch import Tensor
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.extract.extract import extract
@@ -22,6 +26,9 @@ from mmkgc.components.runtime.progress import track
 from mmkgc.components.train.train import train
 from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline.config import Recipe
+
+Row = dict[str, Any]
+Job = TypeVar("Job")
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,31 @@ def prepare(recipe: Recipe, storage: Storage) -> Inputs:
     return Inputs(graph, {m: extract(graph, m, recipe.extract, storage).uri for m in recipe.extract.modalities()})
 
 
-def train_cell(recipe: Recipe, inputs: Inputs, storage: Storage, scratch: Path | None = None) -> Trained:
+def train_cell(recipe: Recipe, inputs: Inputs, storage: Storage) -> Trained:
     """Train the recipe with its seed; the bundle goes to the store, its metrics to MLflow (see the train step)."""
     begun = time.monotonic()
-    uri = train(inputs.graph, inputs.features, recipe.train, storage, scratch).uri
+    uri = train(inputs.graph, inputs.features, recipe.train, storage).uri
     return Trained(uri, Bundle.load(storage.fetch(uri)), time.monotonic() - begun)
+
+
+def in_processes(
+    measure: Callable[[Job], Row], jobs: Sequence[Job], workers: int, alone: bool = False
+) -> Iterator[Row]:
+    """What ``measure`` gives for each job, in the order in which they end.
+
+    ``workers`` above 1: jobs run in as many processes. ``alone``: each has a process of its own.
+    """
+    if workers < 2 and not alone:
+        yield from map(measure, jobs)
+    elif jobs:
+        tasks = 1 if alone else None
+        with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=tasks) as pool:
+            yield from (done.result() for done in as_completed([pool.submit(measure, job) for job in jobs]))
+
+
+def threads_of(workers: int) -> int | None:
+    """Threads of each of several ``workers``; None for one, which has PyTorch's default."""
+    return max(1, len(os.sched_getaffinity(0)) // workers) if workers > 1 else None
 
 
 def test_metrics(model: Scorer, inputs: Inputs, recipe: Recipe, storage: Storage) -> dict[str, dict[str, Any]]:
@@ -69,7 +96,7 @@ def development_metrics(model: Scorer, inputs: Inputs, recipe: Recipe, storage: 
     return _metrics(model, graph, recipe, graph.valid, graph.selection_triples)
 
 
-def _metrics(model: Scorer, graph: Graph, recipe: Recipe, triples: Any, true: Any) -> dict[str, dict[str, Any]]:
+def _metrics(model: Scorer, graph: Graph, recipe: Recipe, triples: Tensor, true: Tensor) -> dict[str, dict[str, Any]]:
     known = KnownTriples(true, len(graph.entities), len(graph.relations))
     progress = partial(track, description="rank", unit="batch")
     queries = QueryRanks.of(rank(model, triples, known, recipe.evaluate.batch_size, progress))

@@ -96,9 +96,8 @@ class Convolutional(Encoder):
         """The network with the weights of the file, of which no pickled object but tensors is read."""
         network, path = self._empty(), self.weights.location
         try:
-            state = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=is_zipfile(path)
-            )  # older ones are none
+            mapped = is_zipfile(path)  # files of PyTorch before 1.6 are none, and cannot be mapped
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
             network.load_state_dict(state, assign=True)
         except Exception as error:
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]

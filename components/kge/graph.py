@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,12 +10,37 @@ from torch import Tensor
 from mmkgc.components.kge.kernels import lookup
 from mmkgc.components.kge.vocabulary import HEAD, RELATION, TAIL, Vocabulary
 
-__all__ = ["HEAD", "RELATION", "TAIL", "Graph", "KnownTriples", "Vocabulary", "no_triples", "without"]
+__all__ = [
+    "HEAD",
+    "RELATION",
+    "SIDES",
+    "TAIL",
+    "Graph",
+    "KnownTriples",
+    "Vocabulary",
+    "no_triples",
+    "reflexive",
+    "slot_of",
+    "without",
+]
+Side = Literal["head", "tail"]
+SIDES: dict[int, Side] = {HEAD: "head", TAIL: "tail"}
+"""Sides of a triple by their column."""
 
 
 def no_triples() -> Tensor:
     """An empty set of triples, int64 ``[0, 3]``."""
     return torch.empty((0, 3), dtype=torch.long)
+
+
+def slot_of(relations: Tensor, side: Side) -> Tensor:
+    """Number of a relation's side: 2r for heads and 2r + 1 for tails."""
+    return 2 * relations + (side == "tail")
+
+
+def reflexive(triples: Tensor) -> Tensor:
+    """Relations ``[R']`` of which the ``triples`` ``[T, 3]`` have a loop: an entity related to itself."""
+    return triples[triples[:, HEAD] == triples[:, TAIL], RELATION].unique()
 
 
 def without(triples: Tensor, others: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from mmkgc.components.kge.evaluation.ranks import Untrained
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 
 DOUBT = 5  # imagined pairs that contradict a rule, so that few observations give little confidence
@@ -92,14 +93,12 @@ class Rules:
         return np.bincount(self._told[np.repeat(low, count) + within], minlength=self.n_relations)
 
 
-class RuleScores:
+class RuleScores(Untrained):
     """Scores by rules: log of the noisy-or of the confidences of all rules whose body holds, 1 − Π (1 − cᵢ).
 
     ``most`` rules of a relation are applied. ``floor`` is the probability of an answer that no rule names; scores are
     logarithms over that of the floor, so they are 0 there. Can be ranked like a model.
     """
-
-    training = False
 
     def __init__(self, rules: Rules, mined: list[Rule], most: int = 60, floor: float = 0.003) -> None:
         self.floor, size = floor, rules.n_relations
@@ -111,14 +110,6 @@ class RuleScores:
                 doubt = np.float32(-np.log1p(-min(rule.confidence, HIGHEST)))
                 tails[rule.head] = tails[rule.head] + rules.body(rule.body) * doubt
         self.tails, self.heads = tails, [table.T.tocsr() for table in tails]
-
-    def freeze(self) -> "RuleScores":
-        """Do nothing; required by ``Scorer``."""
-        return self
-
-    def train(self, mode: bool = True) -> "RuleScores":
-        """Do nothing; required by ``Scorer``."""
-        return self
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as the tail of ``(heads[B], relations[B], ?)``."""

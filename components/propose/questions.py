@@ -19,11 +19,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
-from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.kge.graph import HEAD, RELATION, SIDES, TAIL, KnownTriples, Side, reflexive
 from mmkgc.components.propose.config import ProposeConfig
-
-SIDES: dict[int, Side] = {HEAD: "head", TAIL: "tail"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Questions:
         with_mark = np.maximum(self.marks.sum(axis=0), 1)
         self.slots_given_mark = (self.marks.T @ filled).multiply(1 / with_mark[:, None]).tocsc()
         self.n_marks = np.maximum(self.marks.sum(axis=1), 1)
-        self.reflexive = set(self.train[self.train[:, HEAD] == self.train[:, TAIL], RELATION].tolist())
+        self.reflexive = set(reflexive(train).tolist())
         self.functional = {side: self._functional(side) for side in SIDES}
 
     def pairs(self, relation: int) -> Pairs:

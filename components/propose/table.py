@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.answers import slot_of
 from mmkgc.components.kge.evaluation.calibration import probability
-from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.kge.graph import Vocabulary, slot_of
 from mmkgc.components.propose.hidden import triples_of
 from mmkgc.components.propose.scan import PROPOSALS, Lists
 from mmkgc.components.runtime.progress import track

@@ -56,8 +56,10 @@ def bench(
             click.echo(_line(row))
         if len(measured) > 1:
             click.echo(_summary(measured))
-        for guided in [False] * (ensemble and len(measured) > 1) + [True] * rules:
-            click.echo(_line(library.ensemble(recipes, measured, file, guided)))
+        if ensemble and len(measured) > 1:
+            click.echo(_line(library.ensemble(recipes, measured, file)))
+        if rules:
+            click.echo(_line(library.ensemble(recipes, measured, file, rules=True)))
     click.echo(f"rows: {file}")
 
 

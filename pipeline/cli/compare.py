@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmkgc.pipeline.cli.table import aligned
+
 if TYPE_CHECKING:
     from mmkgc.components.evaluate.compare import Bootstrap, Delta, Judged
     from mmkgc.components.evaluate.report import Block
@@ -64,13 +66,9 @@ def _tables(before: "Judged", after: "Judged", by: str | None, draws: "Bootstrap
 def _print(tables: list[tuple[str, list["Delta"]]], before: "Judged", after: "Judged") -> None:
     click.secho(f"\n{before.label} → {after.label}", bold=True)
     for _, rows in tables:
-        cells = [_cells(row) for row in rows]
-        widths = [max(len(line[column]) for line in [HEADER, *cells]) for column in range(len(HEADER))]
-        for line, colour in [(HEADER, None), *((c, _colour(row)) for c, row in zip(cells, rows, strict=True))]:
-            left, *numbers = (
-                cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-            click.secho("  ".join([left, *numbers]), fg=colour)
+        lines = aligned([HEADER, *map(_cells, rows)])
+        for line, colour in zip(lines, [None, *map(_colour, rows)], strict=True):
+            click.secho(line, fg=colour)
 
 
 HEADER = ("", "queries", "before", "after", "change", "interval")

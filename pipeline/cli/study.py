@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmkgc.pipeline.cli.table import aligned
+
 if TYPE_CHECKING:
     from mmkgc.components.evaluate.report import Table
 
@@ -62,11 +64,5 @@ def study(
 
 
 def _print(table: "Table") -> None:
-    """Print a table in aligned columns."""
-    lines = [list(table.header), *map(list, table.rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
-    for number, line in enumerate(lines):
-        left, *rest = (
-            cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        click.secho("  ".join([left, *rest]).rstrip(), bold=not number)
+    for number, line in enumerate(aligned([table.header, *table.rows])):
+        click.secho(line, bold=not number)

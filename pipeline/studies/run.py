@@ -3,10 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.evaluation.baseline import RelationPopularity
@@ -15,12 +12,10 @@ from mmkgc.components.runtime.tracking import Run
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import cells as library
 from mmkgc.pipeline.bench import append_row, key_of, read_rows
-from mmkgc.pipeline.cells import Inputs
+from mmkgc.pipeline.cells import Inputs, Row, in_processes, threads_of
 from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.studies.config import Cell
 from mmkgc.pipeline.studies.measure import Job, measured, named
-
-Row = dict[str, Any]
 
 
 def run(cells: Sequence[Cell], file: Path, parent: Run, test: bool, workers: int = 1, alone: bool = False) -> list[Row]:
@@ -30,15 +25,14 @@ def run(cells: Sequence[Cell], file: Path, parent: Run, test: bool, workers: int
     """
     os.environ["MLFLOW_RUN_ID"] = parent.id  # the trainings' runs find their parent there
     workers = min(workers, len(cells))
-    threads = max(1, len(os.sched_getaffinity(0)) // workers) if workers > 1 else None
     jobs = [
-        Job(key_of(cell.recipe, inputs, test), cell, inputs, test, threads)
+        Job(key_of(cell.recipe, inputs, test), cell, inputs, test, threads_of(workers))
         for cell, inputs in zip(cells, _inputs(cell.recipe for cell in cells), strict=True)
     ]
     found = {row["key"]: row for row in read_rows(file) if "problem" not in row}
     left = [job for job in jobs if job.key not in found]
     meter = Meter("study", len(jobs), "cell", len(jobs) - len(left))
-    for row in _measured(left, workers, alone):
+    for row in in_processes(measured, left, workers, alone):
         append_row(file, row)
         found[row["key"]] = row
         meter.advance(note=row.get("problem", ""))
@@ -62,16 +56,6 @@ def _inputs(recipes: Iterable[Recipe]) -> Iterator[Inputs]:
         if key not in prepared:
             prepared[key] = library.prepare(recipe, storage)
         yield prepared[key]
-
-
-def _measured(jobs: Sequence[Job], workers: int, alone: bool) -> Iterator[Row]:
-    """Rows in the order in which they end."""
-    if workers < 2 and not alone:
-        yield from map(measured, jobs)
-    elif jobs:
-        tasks = 1 if alone else None
-        with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=tasks) as pool:
-            yield from (done.result() for done in as_completed([pool.submit(measured, job) for job in jobs]))
 
 
 def _say(row: Row, meter: Meter) -> None:

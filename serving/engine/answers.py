@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.answers import slot_of
 from mmkgc.components.kge.evaluation.calibration import probability
+from mmkgc.components.kge.graph import slot_of
 from mmkgc.serving.api.protocol import Direction
 from mmkgc.serving.engine.explain import Evidence
 from mmkgc.serving.engine.resolve import Kind, Resolved, Resolver

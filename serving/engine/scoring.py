@@ -11,8 +11,7 @@ from torch import Tensor
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
-from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.kge.graph import Side, reflexive
 from mmkgc.serving.api.protocol import Direction
 from mmkgc.serving.engine.index import Index, places, width
 from mmkgc.serving.engine.resolve import Kind, Resolved
@@ -54,8 +53,7 @@ class Scorer:
     def __init__(self, bundle: Bundle, tables: EncodedEntities | None = None, index: Index | None = None) -> None:
         self.model, self.known, self.index = bundle.model.freeze(tables), bundle.known, index
         self.n_entities, self.n_relations = len(bundle.entities), len(bundle.relations)
-        triples = bundle.known.triples
-        self.reflexive = set(triples[triples[:, HEAD] == triples[:, TAIL]][:, RELATION].tolist())
+        self.reflexive = set(reflexive(bundle.known.triples).tolist())
 
     def pieces(self, queries: Iterable[Resolved]) -> Iterator[Piece]:
         """Split the queries into batches of at most 32 MB of scores; head and tail queries share a batch."""

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.evaluation.ranks import Scorer
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
-from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.kge.graph import HEAD, RELATION, SIDES, TAIL, KnownTriples, Side, reflexive, slot_of
 
-SIDES: dict[int, Side] = {HEAD: "head", TAIL: "tail"}
 COUNT = 10
 BATCH = 256
 
@@ -31,11 +29,6 @@ class Answers:
     first: Tensor
 
 
-def slot_of(relations: Tensor, side: Side) -> Tensor:
-    """Number of a relation's side: 2r for heads and 2r + 1 for tails."""
-    return 2 * relations + (side == "tail")
-
-
 @torch.no_grad()
 def best_answers(model: Scorer, held_out: Tensor, known: KnownTriples, count: int = COUNT) -> Answers:
     """The ``count`` best answers to the queries of the triples ``held_out`` ``[T, 3]``, both directions.
@@ -46,7 +39,7 @@ def best_answers(model: Scorer, held_out: Tensor, known: KnownTriples, count: in
     training = model.training
     model.freeze()
     right = KnownTriples(held_out, known.n_entities, known.n_relations)
-    loops = known.triples[known.triples[:, HEAD] == known.triples[:, TAIL], RELATION].unique()
+    loops = reflexive(known.triples)
     parts = []
     for column, side in SIDES.items():
         given = held_out[:, [TAIL if column == HEAD else HEAD, RELATION]].unique(dim=0)

@@ -1,27 +1,23 @@
 """Baselines without training that every useful model must beat: relation popularity, and the nearest content."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmkgc.components.kge.evaluation.ranks import Untrained
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph
 
 
-class RelationPopularity(nn.Module):
+class RelationPopularity(Untrained):
     """Scores a candidate by its frequency in that slot of that relation in train, regardless of the other entity.
 
     It can be passed to ``mmkgc.components.kge.evaluation.ranks.rank`` like a model.
     """
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__()
         shape = len(graph.relations), len(graph.entities)
         self._heads, self._tails = (_counts(graph.train, slot, shape) for slot in (HEAD, TAIL))
-
-    def freeze(self) -> "RelationPopularity":
-        """Do nothing; required by ``Scorer``."""
-        return self
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Counts of every entity as tail of the relations ``[B]``, ``[B, N]``."""
@@ -32,7 +28,7 @@ class RelationPopularity(nn.Module):
         return self._heads.index_select(0, relations).to_dense()
 
 
-class NearestContent(nn.Module):
+class NearestContent(Untrained):
     """Scores a candidate by the cosine of its feature vector and that of the given entity.
 
     Candidates that occur in that slot of that relation in train come before all others. Entities without the modality
@@ -40,13 +36,8 @@ class NearestContent(nn.Module):
     """
 
     def __init__(self, graph: Graph, features: Features) -> None:
-        super().__init__()
         self._popularity = RelationPopularity(graph)
         self._vectors = normalize(features.vectors * features.mask.unsqueeze(1), dim=1)
-
-    def freeze(self) -> "NearestContent":
-        """Do nothing; required by ``Scorer``."""
-        return self
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Similarity of every entity to ``heads``, plus 2 in the relation's slot, ``[B, N]``."""

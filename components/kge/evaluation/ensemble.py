@@ -5,18 +5,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.evaluation.ranks import Scorer
+from mmkgc.components.kge.evaluation.ranks import Scorer, Untrained
 
 
-class Ensemble:
+class Ensemble(Untrained):
     """Scores are the mean of the models' log-probabilities, log softmax over all entities.
 
     Scores of different models have no common scale, their log-probabilities have. The mean is unweighted: for models of
     one recipe with several seeds there is nothing to choose. ``guide``: scores that are added with a weight, such as
     those of rules.
     """
-
-    training = False
 
     def __init__(self, models: Sequence[Scorer], guide: Scorer | None = None, weight: float = 0.0) -> None:
         self.models, self.guide, self.weight = tuple(models), guide, weight
@@ -25,10 +23,6 @@ class Ensemble:
         """Prepare all models for scoring."""
         for model in self.models:
             model.freeze()
-        return self
-
-    def train(self, mode: bool = True) -> "Ensemble":
-        """Do nothing: an ensemble is only evaluated."""
         return self
 
     def score_tails(self, heads: Tensor, relations: Tensor) -> Tensor:

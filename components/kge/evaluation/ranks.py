@@ -7,7 +7,7 @@ make a rank ambiguous: *optimistic* counts the strictly better candidates, *pess
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -39,6 +39,20 @@ class Scorer(Protocol):
     def score_heads(self, relations: Tensor, tails: Tensor) -> Tensor:
         """Scores ``[B, N]`` of every entity as head."""
         ...
+
+
+class Untrained:
+    """Base class of a ``Scorer`` that is no model: there is nothing to prepare or to switch."""
+
+    training = False
+
+    def freeze(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Do nothing."""
+        return self
 
 
 class NotFinite(ArithmeticError):

@@ -7,17 +7,17 @@ for: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t).
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mmkgc.components.kge import tensors
+from mmkgc.components.kge.graph import Side as Side
 from mmkgc.components.kge.interactions.geometry import Geometry
 from mmkgc.components.kge.kernels.rows import take
 
-Side = Literal["head", "tail"]
 Query = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations [b, r], the side that is asked for
 Init = Annotated[float, Field(gt=0, description="half width of the uniform initial values")]
 

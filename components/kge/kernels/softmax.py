@@ -27,7 +27,10 @@ class _DotCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(query.device.type) if lower else query.dtype
         queries, entities = query.to(dtype), table.to(dtype)
         gradient = torch.softmax(queries @ entities.T, dim=1)
-        loss = -(weight * gradient[rows, gold].float().log()).sum()
+        chosen = (
+            gradient[rows, gold].float().clamp(min=torch.finfo(torch.float32).tiny)
+        )  # one that is 0 has a finite loss
+        loss = -(weight * chosen.log()).sum()
         mass = weight.new_zeros(len(query)).index_add(0, rows, weight)
         gradient.mul_(mass.to(dtype).unsqueeze(1))
         gradient.index_put_((rows, gold), -weight.to(dtype), accumulate=True)

@@ -3,14 +3,12 @@
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph
-from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.kge.graph import HEAD, RELATION, SIDES, TAIL, Graph, Side, slot_of
 from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.corruption import Count, Sides, multiplicities
 from mmkgc.components.kge.negatives.proposals import Lists, ProposingSampler, below
 
 MANY = 1.5  # from this mean number of answers, a side of a relation counts as "n" (Bordes et al. 2013)
-SIDES: tuple[Side, Side] = ("head", "tail")
 
 
 class CAKE(ProposingSampler):
@@ -38,7 +36,7 @@ class CAKE(ProposingSampler):
 
     def propose(self, known: Tensor, relations: Tensor, gold: Tensor, side: Side, count: int) -> Tensor:
         same = self.members.draw(self.concepts[gold], count, gold, self.random)
-        other = self._of_another_concept(_slots(relations, side), gold, count)
+        other = self._of_another_concept(slot_of(relations, side), gold, count)
         return torch.where(self.unique[side][relations].unsqueeze(1), same, other)
 
     def _layout(self, triples: Tensor, n_relations: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -46,7 +44,7 @@ class CAKE(ProposingSampler):
 
         Ascending codes of the pairs (side, concept) and the end of each; the begin and the length of each side.
         """
-        slots = torch.cat([_slots(triples[:, RELATION], side) for side in SIDES])
+        slots = torch.cat([slot_of(triples[:, RELATION], side) for side in SIDES.values()])
         pairs = (slots * self.n_concepts + self.concepts[triples[:, [HEAD, TAIL]].T.flatten()]).unique()
         sizes = self.members.sizes[pairs % self.n_concepts]
         totals = sizes.new_zeros(2 * n_relations).index_add_(0, pairs // self.n_concepts, sizes)
@@ -70,7 +68,7 @@ class CAKE(ProposingSampler):
 def concepts_of(graph: Graph) -> Tensor:
     """The concept ``[N]`` of each entity: its type, else its most frequent side in train, else a common one."""
     n_slots = 2 * len(graph.relations)
-    slots = torch.cat([_slots(graph.train[:, RELATION], side) for side in SIDES])
+    slots = torch.cat([slot_of(graph.train[:, RELATION], side) for side in SIDES.values()])
     codes, counts = torch.unique(graph.train[:, [HEAD, TAIL]].T.flatten() * n_slots + slots, return_counts=True)
     most = torch.full((len(graph.entities),), -1)
     most.scatter_reduce_(0, codes // n_slots, counts * n_slots + codes % n_slots, "amax")
@@ -80,8 +78,3 @@ def concepts_of(graph: Graph) -> Tensor:
         typed = torch.tensor([known.get(name, -1) for name in graph.types])
         concepts = torch.where(typed < 0, concepts, typed)
     return concepts.unique(return_inverse=True)[1]
-
-
-def _slots(relations: Tensor, side: Side) -> Tensor:
-    """One number for each side of each relation."""
-    return 2 * relations + SIDES.index(side)

@@ -2,8 +2,8 @@
 
 import torch
 
-from mmkgc.components.kge.evaluation.answers import best_answers, margins, slot_of
-from mmkgc.components.kge.graph import KnownTriples
+from mmkgc.components.kge.evaluation.answers import best_answers, margins
+from mmkgc.components.kge.graph import KnownTriples, slot_of
 
 
 def test_answers_are_the_best_of_what_is_not_known(toy_mmkg, toy_bundle):
