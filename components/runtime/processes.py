@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +31,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 10.0
 CLOCK_SECONDS = 2.0  # tolerance: creation times depend on the clock, which may be adjusted
 FOLDER = "mmkgc-"
+DATABASES = {"alembic", "mlflow", "optuna", "sqlalchemy"}
+"""Packages in which a signal is postponed: an exception in the middle of a transaction leaves the database locked."""
+POSTPONE_SECONDS = 0.005
+PATIENCE_SECONDS = 5.0  # then the signal interrupts nevertheless, since a server may never answer
 ROOT = Path(__file__).parents[2]
 _held: dict[Path, Any] = {}
 
@@ -39,6 +45,37 @@ class Stopped(SystemExit):
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
         self.signal = signal.Signals(number).name
+
+
+class _Stopper:
+    """Signal handler that calls ``first`` at once and raises ``Stopped`` as soon as no database is at work."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        self.first, self.since, self.postponed = first, 0.0, False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not self.since:
+            self.since = time.monotonic()
+            self.first()
+        if _in_database(frame) and time.monotonic() < self.since + PATIENCE_SECONDS:
+            if not self.postponed:
+                again = threading.Timer(POSTPONE_SECONDS, self._again, (number,))
+                again.daemon = self.postponed = True
+                again.start()
+            return
+        raise Stopped(number)
+
+    def _again(self, number: int) -> None:
+        self.postponed = False
+        os.kill(os.getpid(), number)
+
+
+def _in_database(frame: FrameType | None) -> bool:
+    while frame:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in DATABASES:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
@@ -57,7 +94,7 @@ def supervised() -> Iterator[None]:
     os.environ |= {MARK: mark, "TMPDIR": str(folder)}
     tempfile.tempdir = str(folder)
     try:
-        _on_signals({number: lambda number, frame: _stop(mark, number) for number in handled})
+        _on_signals(dict.fromkeys(handled, _Stopper(lambda: _terminate(mark))))
         yield
     finally:
         _on_signals(dict.fromkeys(handled, signal.SIG_IGN))  # a second Ctrl-C must not interrupt the cleanup
@@ -81,23 +118,27 @@ def terminable() -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise Stopped(number)
+    stopper = _Stopper(lambda: None)
 
-    signal.signal(signal.SIGTERM, stop)
+    def stop_once(number: int, frame: FrameType | None) -> None:
+        try:
+            stopper(number, frame)
+        except Stopped:
+            signal.signal(number, signal.SIG_IGN)
+            raise
+
+    signal.signal(signal.SIGTERM, stop_once)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _stop(mark: str, number: int) -> None:
-    """Terminate the child processes, so that cleanup does not wait for them, and end the command."""
+def _terminate(mark: str) -> None:
+    """Terminate the child processes, so that cleanup does not wait for them."""
     for process in marked(mark):
         with suppress(psutil.Error):
             process.terminate()
-    raise Stopped(number)
 
 
 def _on_signals(handlers: dict[signal.Signals, Any]) -> None:

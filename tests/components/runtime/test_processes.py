@@ -85,3 +85,35 @@ def test_only_a_process_of_this_machine_is_known_to_have_ended() -> None:
     assert processes.has_ended(" ".join([host, space, str(2**22 + 1), born]))
     assert not processes.has_ended(" ".join(["elsewhere", space, str(2**22 + 1), born]))
     assert not processes.has_ended("nonsense")
+
+
+IN_A_TRANSACTION = """
+import time, types
+code = '''
+import time
+def transaction(seconds):
+    print("open", flush=True)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+    print("committed", flush=True)
+'''
+store = types.ModuleType("sqlalchemy.engine")
+exec(code, store.__dict__)
+from mmkgc.components.runtime.processes import supervised, terminable
+with {context}():
+    store.transaction({seconds})
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("context", ["supervised", "terminable"])
+@pytest.mark.parametrize(("seconds", "committed"), [(1, True), (60, False)])
+def test_a_signal_waits_for_a_transaction_but_not_for_ever(context: str, seconds: int, committed: bool) -> None:
+    code = IN_A_TRANSACTION.format(context=context, seconds=seconds)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "open\n"
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.stdout.read() == "committed\n" * committed
