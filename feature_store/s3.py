@@ -1,7 +1,9 @@
 """A store in an S3-compatible bucket: pyarrow transfers data, boto3 does conditional writes and listings.
 
-Both retry network errors with exponential backoff and take credentials from the standard AWS chain. Endpoint, region
-and addressing style come from the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``MMKGC_S3_PATH_STYLE``).
+Both retry network errors with exponential backoff for minutes (``runtime.patience``) and take credentials from the
+standard AWS chain. Before the first use of a bucket one request asks whether it is there, without retries, so that a
+wrong address or password is told within seconds. Endpoint, region and addressing style come from the environment
+(``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``MMKGC_S3_PATH_STYLE``).
 """
 
 import json
@@ -10,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,14 @@ from typing_extensions import override
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.patience import Away, patience, patiently
+from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.storage import Storage, StorageConfig, Stored, StoredFile, checked_blob
 
-ATTEMPTS = 8
+RACES = 8  # attempts of a conditional write among others
+LONGEST_PAUSE = 16.0  # seconds between attempts, on average; the clients wait for at most 20
+ASK_SECONDS = 4
 SETTLE_SECONDS = 0.5
 TAKEN = ("PreconditionFailed", "412")
 RACING = ("ConditionalRequestConflict", "OperationAborted", "409")
@@ -45,7 +51,7 @@ class S3Storage(Storage):
     def __init__(self, config: StorageConfig) -> None:
         self.config = config
         self.root = config.root.rstrip("/")
-        self.bucket, _, self.prefix = self.root.removeprefix("s3://").partition("/")
+        self.bucket, self.prefix = _place(config)
 
     @override
     def publish(self, folder: Path, kind: str) -> Stored:
@@ -145,24 +151,12 @@ class S3Storage(Storage):
     @cached_property
     def client(self) -> Any:
         """The boto3 client, created on first use; each process has its own."""
-        import boto3
-        from botocore.config import Config
-
-        style = "path" if self.config.addresses_by_path else "auto"
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.config.endpoint,
-            region_name=self.config.region,
-            config=Config(
-                s3={"addressing_style": style},
-                retries={"mode": "standard", "max_attempts": ATTEMPTS},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        check_bucket(self.config)
+        return _client(self.config, retries={"mode": "standard", "max_attempts": _attempts()})
 
     @cached_property
     def _filesystem(self) -> FileSystem:
+        check_bucket(self.config)
         os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
         endpoint = urlsplit(self.config.endpoint or "")
         arrow = S3FileSystem(
@@ -170,7 +164,7 @@ class S3Storage(Storage):
             scheme=endpoint.scheme or "https",
             endpoint_override=endpoint.netloc or None,
             force_virtual_addressing=not self.config.addresses_by_path,
-            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_attempts()),
         )
         return SubTreeFileSystem(f"{self.bucket}/{self.prefix}", arrow)
 
@@ -178,7 +172,7 @@ class S3Storage(Storage):
         """The server's response, or ``None`` if the name exists."""
         from botocore.exceptions import ClientError
 
-        for _ in range(ATTEMPTS):
+        for _ in range(RACES):
             try:
                 return self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
             except ClientError as error:
@@ -211,6 +205,79 @@ class S3Storage(Storage):
             raise UserError(uri, f"the store refused: {error}", "check the credentials and the bucket") from error
         except (BotoCoreError, OSError) as error:
             raise UserError(uri, f"the store does not answer: {error}", "check endpoint and credentials") from error
+
+
+@cache
+def check_bucket(config: StorageConfig) -> None:
+    """Raise UserError unless the bucket can be listed; asked once per process, in a step patiently."""
+    patiently(lambda: _ask(config))
+
+
+def _ask(config: StorageConfig) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    bucket, prefix = _place(config)
+    at = f" at {masked(config.endpoint)}" if config.endpoint else ""
+    client = _client(
+        config, retries={"mode": "standard", "max_attempts": 1}, connect_timeout=ASK_SECONDS, read_timeout=ASK_SECONDS
+    )
+    try:
+        client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    except NoCredentialsError as error:
+        mend = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        raise UserError(config.root, "there are no credentials for the store", mend) from error
+    except ClientError as error:
+        raise _refusal(config.root, at, error) from error
+    except BotoCoreError as error:
+        mend = "start it, or check AWS_ENDPOINT_URL"
+        raise Away(config.root, f"the store does not answer{at}: {_reason(error)}", mend) from error
+
+
+def _refusal(root: str, at: str, error: Any) -> UserError:
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if status >= 500:
+        return Away(root, f"the store does not answer{at}: HTTP {status}", "see its log")
+    if status == 404:
+        return UserError(root, f"the store{at} has no such bucket", "make it, or check MMKGC_STORAGE")
+    if status in (401, 403):
+        mend = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the bucket's policy"
+        return UserError(root, f"the store{at} refuses these credentials ({_code(error)})", mend)
+    return UserError(root, f"the store{at} refused: {error}", "check AWS_ENDPOINT_URL and AWS_REGION")
+
+
+def _reason(error: Any) -> str:
+    """What the operating system said, at the end of botocore's and urllib3's sentences."""
+    inner = str(getattr(error, "kwargs", {}).get("error") or error)
+    return inner.rpartition(": ")[2].rstrip("')\"") or type(error).__name__
+
+
+def _place(config: StorageConfig) -> tuple[str, str]:
+    """Bucket, and prefix without a slash at its end."""
+    bucket, _, prefix = config.root.rstrip("/").removeprefix("s3://").partition("/")
+    return bucket, prefix
+
+
+def _client(config: StorageConfig, **options: Any) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    style = "path" if config.addresses_by_path else "auto"
+    checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=config.endpoint,
+        region_name=config.region,
+        config=Config(s3={"addressing_style": style}, **checksums, **options),
+    )
+
+
+def _attempts() -> int:
+    """Attempts whose pauses, on average half of 1, 2, 4, … seconds, add up to ``patience()``."""
+    count, waited = 1, 0.0
+    while waited < patience():
+        waited += min(2 ** (count - 1) / 2, LONGEST_PAUSE)
+        count += 1
+    return count
 
 
 def _blob_path(digest: str) -> str:

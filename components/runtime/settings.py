@@ -5,6 +5,7 @@
 ``MMKGC_SCRATCH``        checkpoints and downloads, safe to lose (default: ``$MMKGC_HOME/scratch``)
 ``MMKGC_DATA``           folder of the datasets named in recipes, such as DB15K (default: ``data``)
 ``MLFLOW_TRACKING_URI``  MLflow's database or server (default: ``sqlite:///$MMKGC_HOME/mlflow.db``)
+``MMKGC_PATIENCE_SECONDS``  how long a step waits for a service that does not answer (300: ``patience``)
 ``MMKGC_DEBUG``          show the traceback of an error (default: not)
 
 An empty variable counts as not set, because compose files and manifests set every variable that they name. ``~`` is the

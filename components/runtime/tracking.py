@@ -148,12 +148,15 @@ def step_run(
 ) -> Iterator[Run]:
     """Open the nested run of the step ``name`` under the pipeline's run; a top-level run if there is no pipeline.
 
-    If Kubeflow's MLflow plugin created a run for the task, that run is used. SIGTERM to the pod ends it as ``KILLED``.
+    If Kubeflow's MLflow plugin created a run for the task, that run is used. SIGTERM to the pod ends it as ``KILLED``;
+    a pod that was killed otherwise left its run open, which its next attempt, known by the same ``tags``, ends.
     """
     on_cluster = bool(variable("MMKGC_PIPELINE_RUN"))  # a local run's command closes the runs of its steps
     api = client()
     parent = pipeline_run.parent(api, experiment_id)
     given = {"mmkgc.step": name, PROCESS_TAG: processes.identity(), **(tags or {})}
+    if on_cluster and parent:
+        _close_earlier_attempts(api, parent, given)
     ended = processes.terminable() if on_cluster else nullcontext()
     with ended, pipeline_run.kept_open(api, parent), _ending(_nested(api, name, parent)) as run:
         run.set_tags(given)
@@ -170,6 +173,14 @@ def _nested(api: "MlflowClient", name: str, parent: Any) -> Run:
     family = {PARENT_TAG: parent.info.run_id} if parent else {}
     own = {PROCESS_TAG: processes.identity()} | family
     return Run(api, api.create_run(experiment, run_name=name, tags=own).info.run_id)
+
+
+def _close_earlier_attempts(api: "MlflowClient", parent: Any, tags: Mapping[str, Any]) -> None:
+    """End as ``KILLED`` the open runs of earlier pods of the step that has these tags."""
+    same = {key: masked(value) for key, value in tags.items() if key != PROCESS_TAG}
+    for run in api.search_runs([parent.info.experiment_id], _open_below(parent.info.run_id)):
+        if same.items() <= run.data.tags.items():
+            _close(api, run.info.run_id, "KILLED")
 
 
 def parent_run() -> Run | None:
@@ -203,9 +214,14 @@ def close_dead_runs(api: "MlflowClient") -> None:
 def _close(api: "MlflowClient", run_id: str, status: str) -> None:
     """End a run; nested runs that are still open are ended as ``KILLED``, since their process was killed."""
     experiment = api.get_run(run_id).info.experiment_id
-    for child in api.search_runs([experiment], f"{RUNNING} AND tags.`{PARENT_TAG}` = '{run_id}'"):
+    for child in api.search_runs([experiment], _open_below(run_id)):
         _close(api, child.info.run_id, "KILLED")
     api.set_terminated(run_id, status)
+
+
+def _open_below(run_id: str) -> str:
+    """Query for the open runs that are nested in a run."""
+    return f"{RUNNING} AND tags.`{PARENT_TAG}` = '{run_id}'"
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

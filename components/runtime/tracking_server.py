@@ -1,7 +1,7 @@
-"""Check that the configured MLflow store is usable and reachable: once per process, within seconds.
+"""Check that the configured MLflow store is usable and reachable: once per process.
 
-MLflow itself retries seven times with growing pauses, several minutes in total. This suits a running pipeline, but not
-a user who has mistyped an address.
+MLflow itself retries seven times with growing pauses, several minutes in total. A user who has mistyped an address is
+told within seconds instead; a step of a pipeline waits until the store answers (``patience``).
 """
 
 import logging
@@ -13,6 +13,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.patience import Away, patiently
 from mmkgc.components.runtime.quoting import masked, printable, sqlite_file
 
 SECONDS = 5
@@ -26,13 +27,13 @@ SUPPORTED = "give http(s)://HOST:PORT, postgresql://…, mysql://…, sqlite:///
 
 @cache
 def check_server(uri: str) -> None:
-    """Raise UserError if ``uri`` is not a tracking store, or if it does not answer within seconds."""
+    """Raise UserError if ``uri`` is not a tracking store, refuses the user, or does not answer in time."""
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also logs the exceptions that it raises
     scheme = _scheme(uri)
     if scheme in SERVERS:
-        _ask_server(uri)
+        patiently(lambda: _ask_server(uri))
     elif scheme in DATABASES:
-        _ask_database(uri, scheme)
+        patiently(lambda: _ask_database(uri, scheme))
     elif what := _unusable(uri, scheme):
         raise UserError(f"MLFLOW_TRACKING_URI {masked(uri)}", what, SUPPORTED)
 
@@ -87,11 +88,13 @@ def _away(uri: str, error: Exception) -> UserError:
     if code and code[1] in ("401", "403"):
         mend = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         return UserError(where, f"it refuses these credentials (HTTP {code[1]})", mend)
+    if code and int(code[1]) >= 500:
+        return Away(where, f"it cannot answer now (HTTP {code[1]})", "see its log: it may not reach its database")
     if code:
         return UserError(where, f"what answers there is no MLflow (HTTP {code[1]})", "check MLFLOW_TRACKING_URI")
     cause = re.search(r"Caused by .*: ([^:]+?)['\")]*$", told.splitlines()[0])  # requests wraps it three times
     reason = cause[1] if cause else told.splitlines()[0]
-    return UserError(where, f"no answer ({printable(masked(reason[:200]))})", "start it, or check MLFLOW_TRACKING_URI")
+    return Away(where, f"no answer ({printable(masked(reason[:200]))})", "start it, or check MLFLOW_TRACKING_URI")
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def search(
     opened = study.open_study(name, config, train, folder, worker)
     space.check_study(opened, config.space)
     threads = max(1, (os.cpu_count() or 1) // config.workers)
-    with step_run("search", config.model_dump(), {"study": name}) as run, TemporaryDirectory() as temporary:
+    tags = {"study": name, "worker": worker}
+    with step_run("search", config.model_dump(), tags) as run, TemporaryDirectory() as temporary:
         arguments = (graph_uri, uris, train.model_dump_json(), storage.root, folder, threads)
         suggest = partial(space.suggest, space=config.space, train=train)
         Scheduler(opened, suggest, config.trials, config.workers, arguments, run).run()

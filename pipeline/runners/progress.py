@@ -1,13 +1,16 @@
 """Progress of a Kubeflow run: its steps in pipeline order, from the details in the API."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import Any, NamedTuple
 
 WORKS = "executor"
 """Kubeflow's name of a task's pod; ``executor(1)`` is the second attempt."""
+OUT_OF_MEMORY = re.compile(r"OOMKilled|exit code 137")
+"""How Kubernetes and Argo report a pod that was killed, usually because it exceeded its memory limit."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,36 @@ def steps(run: Mapping[str, Any]) -> list[Step]:
     for detail in details:
         by_name.setdefault(detail.get("display_name"), detail)
     tree = _Tree(details)
-    return [_step(shown, by_name.get(name), by_name.get(f"{name}-driver"), tree) for name, shown in _tasks(run)]
+    return [
+        _step(task, by_name.get(task.name), by_name.get(f"{task.name}-driver"), tree) for task in _tasks(_spec(run))
+    ]
 
 
-def _tasks(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and display name of the pipeline's tasks, in topological order."""
+class _Task(NamedTuple):
+    """A task of the pipeline: its name, the one that is shown, and the memory limit of its pod if it has one."""
+
+    name: str
+    shown: str
+    memory: str | None
+
+
+def _spec(run: Mapping[str, Any]) -> Mapping[str, Any]:
     document = run.get("pipeline_spec") or {}
-    tasks = document.get("pipeline_spec", document).get("root", {}).get("dag", {}).get("tasks", {})
+    return document.get("pipeline_spec", document)
+
+
+def _tasks(spec: Mapping[str, Any]) -> Iterator[_Task]:
+    """The pipeline's tasks, in topological order."""
+    tasks = spec.get("root", {}).get("dag", {}).get("tasks", {})
     order = TopologicalSorter({name: task.get("dependentTasks", []) for name, task in sorted(tasks.items())})
     for name in order.static_order():
-        yield name, tasks[name]["taskInfo"]["name"]
+        yield _Task(name, tasks[name]["taskInfo"]["name"], _memory(spec, tasks[name]))
+
+
+def _memory(spec: Mapping[str, Any], task: Mapping[str, Any]) -> str | None:
+    component = spec.get("components", {}).get(task.get("componentRef", {}).get("name"), {})
+    executor = spec.get("deploymentSpec", {}).get("executors", {}).get(component.get("executorLabel"), {})
+    return executor.get("container", {}).get("resources", {}).get("resourceMemoryLimit")
 
 
 class _Tree:
@@ -54,7 +77,8 @@ class _Tree:
                 yield from self.below(found)
 
 
-def _step(name: str, detail: dict[str, Any] | None, driver: dict[str, Any] | None, tree: _Tree) -> Step:
+def _step(task: _Task, detail: dict[str, Any] | None, driver: dict[str, Any] | None, tree: _Tree) -> Step:
+    name = task.shown
     if detail is None:
         failed = driver is not None and driver.get("state") == "FAILED"
         return Step(name, "failed" if failed else "pending", error=_error(driver) if failed else "")
@@ -64,7 +88,15 @@ def _step(name: str, detail: dict[str, Any] | None, driver: dict[str, Any] | Non
     if state == "succeeded" and below and all(each.get("state") == "SKIPPED" for each in below):
         state = "cached"
     errors = [_error(each) for each in (detail, *below) if _error(each)]
-    return Step(name, state, _seconds(detail), pods, errors[-1] if errors else "")
+    return Step(name, state, _seconds(detail), pods, _told(task, errors[-1]) if errors else "")
+
+
+def _told(task: _Task, error: str) -> str:
+    """The error of a task's pod; where memory was the cause, with the limit and the key that raises it."""
+    if not task.memory or not OUT_OF_MEMORY.search(error):
+        return error
+    key = f"cluster.{task.shown.split()[0]}.memory"
+    return f"{error}: the pod was killed, most likely by its memory limit of {task.memory} — raise {key} in the recipe"
 
 
 def _seconds(detail: Mapping[str, Any]) -> float | None:

@@ -130,7 +130,7 @@ def test_reads_survive_a_network_that_breaks_in_the_middle_of_an_answer(
 def test_a_write_that_fails_for_good_leaves_nothing(
     server: str, proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("feature_store.s3.ATTEMPTS", 3)
+    monkeypatch.setenv("MMKGC_PATIENCE_SECONDS", "1")
     storage = open_storage(server)
     storage.files("")
     proxy.breaks = [4_000_000] * 200
@@ -157,7 +157,6 @@ def test_wrong_credentials_are_one_sentence(swift: str, monkeypatch: pytest.Monk
 
 def test_no_credentials_and_no_server_are_one_sentence(moto: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("feature_store.s3.ATTEMPTS", 2)
     with pytest.raises(UserError, match="the store does not answer"):
         open_storage(moto).files("")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
