@@ -31,6 +31,7 @@ class Card(BaseModel):
     source: str = Field("", max_length=LONGEST_TEXT)
     licence: str = Field("", max_length=LONGEST_TEXT)
     columns: Columns | None = None
+    prefixes: dict[str, str] = Field(default_factory=dict, max_length=1000)  # of the IRIs that are keys
 
     @classmethod
     def read(cls, folder: Path) -> "Card":

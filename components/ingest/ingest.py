@@ -59,6 +59,7 @@ def _info(mmkg: MMKG, raw: RawGraph, checked: Checked, findings: Findings) -> di
     files = [name for name in (CARD, *raw.files) if (raw.folder / name).is_file()]
     return {
         **raw.card.model_dump(include={"name", "source", "licence"}),
+        **({"prefixes": raw.card.prefixes} if raw.card.prefixes else {}),
         "counts": profile.counts(raw.entities, raw.relations, checked.splits, mmkg.contents),
         "leakage": checked.leaked,
         **asdict(findings),
