@@ -19,6 +19,7 @@ VERBS = {
     "schedule": "schedule",
     "serve": "serve",
     "complete": "complete",
+    "why": "why",
     "search": "search",
     "study": "study",
     "propose": "propose",
