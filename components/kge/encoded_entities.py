@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -59,6 +60,22 @@ class EncodedEntities:
         encoded.modal = self.modal.detach()
         encoded.views = {name: view.detach() for name, view in self.views.items()}
         return encoded
+
+    def replaced(self, ids: Tensor, modal: ModalityEmbeddings) -> "EncodedEntities":
+        """The same entities, but those with ``ids`` ``[b]`` have other embeddings, ``modal`` ``[b, e]``."""
+        rows, changed = self.index(ids), copy(self)
+        views = self.fusion.views(modal)
+
+        def put(old: Tensor, new: Tensor) -> Tensor:
+            return old.index_copy(0, rows, new.to(old.dtype))
+
+        changed.modal = replace(
+            self.modal,
+            vectors={m: put(vectors, modal.vectors[m]) for m, vectors in self.modal.vectors.items()},
+            present={m: put(present, modal.present[m]) for m, present in self.modal.present.items()},
+        )
+        changed.views = {name: put(view, views[name]) for name, view in self.views.items()}
+        return changed
 
     def index(self, ids: Tensor) -> Tensor:
         """Rows of the entities ``ids``; raises ``IndexError`` for one that was not encoded."""

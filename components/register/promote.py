@@ -15,7 +15,10 @@ from mmkgc.components.register.questions import Contender
 from mmkgc.components.runtime import model_registry as registry
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.model_registry import Version
+from mmkgc.components.runtime.quoting import markdown as plain
 from mmkgc.feature_store.storage import Storage
+
+GATE = "Promotion gate"
 
 
 def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -> Decision:
@@ -39,9 +42,11 @@ def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -
         tags = _tags(decision, current)
         if not decision.promoted:
             registry.tag(model, number, tags)
+            registry.tell(model, number, GATE, f"refused. {plain(decision.reason)}")
             return decision
         expected = current.version if current else None
         if registry.move_alias(model, config.alias, number, expected, tags):
+            registry.tell(model, number, GATE, f"passed. {plain(decision.reason)}")
             return decision
 
 

@@ -40,6 +40,7 @@ def bench(
       mmkgc bench db15k-best --seeds 3
       mmkgc bench mkg-y-fast --dataset path/to/MKG-Y --development --set train.model.dimension=200
     """
+    from mmkgc.components.runtime.in_use import in_use
     from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
     from mmkgc.pipeline import bench as library
@@ -50,7 +51,7 @@ def bench(
     folder = rows or Settings.from_env().home / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     file, measured = folder / f"{recipes[0].name}.jsonl", []
-    with supervised():
+    with supervised(), in_use():
         for row in library.bench(recipes, file, workers, test=not development):
             measured.append(row)
             click.echo(_line(row))

@@ -17,6 +17,8 @@ Ask = Callable[[Queries], Answers]
 def scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     """The metrics of the test split beside those of the baselines, one line each."""
     rows = {f"model, {side}": metrics["metrics"]["realistic"][side] for side in ("both", "head", "tail")}
+    if own := metrics.get("without_self"):
+        rows["model, own entity left out"] = own["both"]
     for baseline in filter(None, (metrics["baseline"], metrics.get("nearest"))):
         rows[f"{baseline['name']}, both"] = baseline["both"]
     names = [name for name in rows["model, both"] if name == "mrr" or name.startswith("hits") or name == "mr"]

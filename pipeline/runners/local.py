@@ -46,8 +46,8 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
-    with server or StepServer() as process, tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
-        parent.log_params(recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"}))
+    with server or StepServer() as process, tracking.start_run(recipe.name, recipe.title, tags) as parent:
+        parent.log_params(recipe.compared)
         with (
             TemporaryDirectory() as folder,
             log.open("w", encoding="utf-8", buffering=1) as file,
