@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.evaluation.answers import COUNT, Answers, best_answers
+from mmkgc.components.kge.evaluation.logistic import fit_logistic, smoothed
 from mmkgc.components.kge.evaluation.ranks import Scorer
 from mmkgc.components.kge.graph import KnownTriples
 
@@ -48,26 +49,14 @@ def calibrate(
 def fit_platt(answers: Answers, n_slots: int) -> dict[str, Any]:
     """Penalised logistic regression of ``right`` on score, margin and slot, by Newton's method.
 
-    Platt 1999 with his smoothed targets (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2), which keep the slopes finite when the scores
-    separate the labels. Scores are standardised inside, so that their scale does not matter.
+    Platt 1999 with his smoothed targets. Scores are standardised inside, so that their scale does not matter.
     """
-    right = answers.right.double()
-    positive = right.sum()
-    targets = torch.where(answers.right, (positive + 1) / (positive + 2), 1 / (len(right) - positive + 2))
     mean, scale = answers.scores.mean(), answers.scores.std(correction=0).clamp(min=1e-12)
     slots = torch.nn.functional.one_hot(answers.slots, n_slots).double()
-    shared = [(answers.scores - mean) / scale, answers.margins / scale, torch.ones_like(right)]
+    shared = [(answers.scores - mean) / scale, answers.margins / scale, torch.ones_like(answers.scores)]
     design = torch.cat([torch.stack(shared, dim=1), slots], dim=1)
-    penalty = torch.full(design.shape[1:], SHRINKAGE, dtype=torch.float64).index_fill(0, torch.arange(3), 1e-6)
-    weights = design.new_zeros(design.shape[1])
-    for _ in range(100):
-        probability = torch.sigmoid(design @ weights)
-        gradient = design.T @ (probability - targets) + penalty * weights
-        curvature = (design * (probability * (1 - probability)).unsqueeze(1)).T @ design + penalty.diag()
-        step = torch.linalg.solve(curvature, gradient)
-        weights = weights - step.clamp(-5, 5)
-        if step.abs().max() < 1e-10:
-            break
+    precision = torch.full(design.shape[1:], SHRINKAGE, dtype=torch.float64).index_fill(0, torch.arange(3), 1e-6)
+    weights = fit_logistic(design, smoothed(answers.right), precision)
     slope, margin = weights[:2] / scale
     intercepts = weights[2] - slope * mean + weights[3:]
     return {"slope": float(slope), "margin": float(margin), "intercepts": intercepts.tolist()}

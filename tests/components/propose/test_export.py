@@ -96,9 +96,11 @@ def test_the_command_proposes_prints_and_exports(run, toy_folder, tmp_path):
     table = pq.read_table(tmp_path / "found.parquet")
     assert f"{len(table)} triples proposed" in told
     assert "relation popularity" in told
-    assert "relation 0 (5)" in told
+    assert "relation 0 (5, of which about " in told
     best = table.slice(0, 1).to_pylist()[0]
-    assert f"{best['probability']:.1%}  {best['head_name']} → {best['tail_name']}" in told
+    likely = max(table.to_pylist(), key=lambda row: row["probability"])
+    assert f"{likely['probability']:.1%}  {likely['head_name']} → {likely['tail_name']}" in told
+    assert "if the graph lacks 5% of its facts" in told
     assert find(open_storage(), best["bundle"])
     assert find(open_storage(), "another") is None
 
