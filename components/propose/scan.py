@@ -33,7 +33,8 @@ class Scan:
         self.model, self.questions, self.known = bundle.model.freeze(), questions, bundle.known
         self.sizes = len(bundle.entities), len(bundle.relations)
         self.train = KnownTriples(bundle.train, *self.sizes)
-        self.excluded = KnownTriples(torch.cat([bundle.known.triples, left_out]), *self.sizes)
+        self.not_hidden = KnownTriples(torch.cat([bundle.train, bundle.false]), *self.sizes)
+        self.excluded = KnownTriples(torch.cat([bundle.known.triples, bundle.false, left_out]), *self.sizes)
 
     @cached_property
     def held_out(self) -> Tensor:
@@ -48,7 +49,7 @@ class Scan:
             scores = self._scores(pairs, batch)
             found = {HIDDEN: scores, POPULARITY: self._popularity(pairs, batch)}
             for table in found.values():
-                self._sink(table, pairs, batch, self.train)
+                self._sink(table, pairs, batch, self.not_hidden)
             found[PROPOSALS] = self._sink_full(scores.clone(), pairs, batch)
             self._sink(found[PROPOSALS], pairs, batch, self.excluded)
             lists = {name: best.with_block(found[name], pairs, batch) for name, best in lists.items()}

@@ -31,13 +31,22 @@ SHRINKAGE = 1.0
 
 
 def calibrate(
-    model: Scorer, train: Tensor, valid: Tensor, n_entities: int, n_relations: int, method: Method
+    model: Scorer,
+    train: Tensor,
+    valid: Tensor,
+    n_entities: int,
+    n_relations: int,
+    method: Method,
+    false: Tensor | None = None,
 ) -> dict[str, Any]:
     """Fit the maps on the answers to the queries of the development split; a JSON value for ``probability``.
 
-    Only train and valid are used. An answer that is a test triple counts as wrong; leaving it out would leak test.
+    Only train and valid are used, and ``false`` triples, which are shown to nobody. An answer that is a test triple
+    counts as wrong; leaving it out would leak test.
     """
-    answers = best_answers(model, valid, KnownTriples(train, n_entities, n_relations), COUNT)
+    sizes = n_entities, n_relations
+    refuted = None if false is None else KnownTriples(false, *sizes)
+    answers = best_answers(model, valid, KnownTriples(train, *sizes), COUNT, refuted)
     counts = {"answers": len(answers.right), "right": int(answers.right.sum())}
     if method == "isotonic":
         return fit_isotonic(answers.scores, answers.right.double()) | counts
