@@ -13,7 +13,8 @@ from mmkgc.components.propose.chances import Candidates, Chances
 from mmkgc.components.propose.scan import PROPOSALS, Lists
 from mmkgc.components.runtime.progress import track
 from mmkgc.serving.engine.explain import Evidence
-from mmkgc.serving.review.proposals import SCHEMA, identify
+from mmkgc.serving.review.identity import identify
+from mmkgc.serving.review.proposals import SCHEMA
 
 ROWS_AT_ONCE = 256
 

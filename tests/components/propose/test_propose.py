@@ -20,7 +20,8 @@ from mmkgc.components.runtime.files import read_json, write_json
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.serving.api.protocol import ModelName
 from mmkgc.serving.engine.engine import Engine
-from mmkgc.serving.review.proposals import FILE, SUMMARY, identify
+from mmkgc.serving.review.identity import identify
+from mmkgc.serving.review.proposals import FILE, SUMMARY
 
 
 def read(folder):
