@@ -54,10 +54,14 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """Triples of one file, ids int64 ``[T, 3]`` in the order head, relation, tail, with the line of each row."""
+    """Triples of one file, ids int64 ``[T, 3]`` in the order head, relation, tail, with the line of each row.
+
+    ``confidence`` float64 ``[T]``, in (0, 1]: how certain each is; None: all are certain.
+    """
 
     lines: Lines
     triples: np.ndarray
+    confidence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.triples)
@@ -67,7 +71,8 @@ class Split:
 class RawGraph:
     """The result of a reader. ``contents`` of each modality, as read, and ``types`` have one value per entity.
 
-    ``files`` are the names of the dataset's files, ``unread`` the names of similar files that are not read.
+    ``files`` are the names of the dataset's files, ``unread`` the names of similar files that are not read;
+    ``negatives`` the triples that are known to be false.
     """
 
     folder: Path
@@ -81,6 +86,7 @@ class RawGraph:
     contents: Mapping[str, Contents]
     types: tuple[str, ...] | None
     unread: tuple[str, ...] = ()
+    negatives: Split | None = None
 
     def codes(self, triples: np.ndarray) -> np.ndarray:
         """One integer per triple, int64 ``[T]``; equal triples have equal codes."""

@@ -50,7 +50,9 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
             for name, found in raw.contents.items()
         }
         tensors = {name: torch.from_numpy(triples) for name, triples in checked.splits.items()}
-        graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
+        certain = checked.confidence
+        confidence = None if certain is None else torch.from_numpy(certain)
+        graph = Graph(raw.entities, raw.relations, types=raw.types, confidence=confidence, **tensors)
         mmkg = MMKG(graph, contents)
         return replace(mmkg, info=_info(mmkg, raw, checked, findings) | checked.increments)
 

@@ -54,7 +54,8 @@ class Graph:
     """A multi-modal knowledge graph without its modalities.
 
     Triples are int64 ``[T, 3]`` in the order head, relation, tail. ``valid`` is the clean development split: no triple
-    of it is in train or test. ``known`` holds further true triples (a contaminated split), used only for filtering.
+    of it is in train or test. ``known`` holds further true triples (a contaminated split), used only for filtering;
+    ``false`` those that are known to be false. ``confidence`` float32 ``[T]`` of the train triples, in (0, 1]; None: 1.
     """
 
     entities: Vocabulary
@@ -64,6 +65,8 @@ class Graph:
     test: Tensor
     known: Tensor = field(default_factory=no_triples)
     types: tuple[str, ...] | None = None
+    false: Tensor = field(default_factory=no_triples)
+    confidence: Tensor | None = None
 
     @property
     def all_triples(self) -> Tensor:

@@ -52,6 +52,9 @@ class TrainConfig(BaseModel):
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
+    known_false: float = Field(
+        1.0, ge=0, description="weight of the loss of triples known to be false: negatives.tsv and rejected proposals"
+    )
     drop_modality: dict[ModalityName, Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="share of entities whose features of a modality are dropped, to study missing modalities"
     )

@@ -103,7 +103,8 @@ def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, A
         return None
     sizes = len(graph.entities), len(graph.relations)
     device = next(model.parameters()).device
-    return calibrate(model, graph.train.to(device), graph.valid.to(device), *sizes, config.calibration)
+    train, valid, false = (triples.to(device) for triples in (graph.train, graph.valid, graph.false))
+    return calibrate(model, train, valid, *sizes, config.calibration, false)
 
 
 def digest_in(uri: str) -> str:

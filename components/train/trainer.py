@@ -79,6 +79,10 @@ class Trainer:
         self.dev_known = KnownTriples(graph.selection_triples.to(self.device), *sizes)
         ones = torch.ones(len(self.triples), device=self.device)
         self.weights = _subsampling(self.triples, sizes[1]) if self.config.subsampling else ones
+        if graph.confidence is not None:
+            self.weights = self.weights * graph.confidence.to(self.device)
+        learns_false = len(graph.false) > 0 and self.config.known_false > 0
+        self.false = KnownTriples(graph.false.to(self.device), *sizes) if learns_false else None
         self.loss = LOSSES.create(self.config.loss)
         loss = self.loss
         self.queries = QueryGroups(self.triples, sizes[1], loss.answers) if isinstance(loss, GroupedLoss) else None
@@ -173,6 +177,8 @@ class Trainer:
                     self.regularizer,
                     self.sampler,
                     self.config.relation_prediction,
+                    self.false,
+                    self.config.known_false,
                 )
             (total(losses.values()) * (batch.weight.sum() / self._batch(rows).weight.sum())).backward()
         self.group.sum_gradients(self.parameters)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mmkgc.components.runtime.quoting import json_line, printable, shell
+from mmkgc.pipeline.cli.chances import abstained
 
 SHOWN = 3
 
@@ -20,6 +21,8 @@ SHOWN = 3
 @click.option("--share", type=float, help="Proposals per relation, as a fraction of its train triples [default: 0.1] …")
 @click.option("--least", type=int, help="… but at least this many [default: 10]")
 @click.option("--most", type=int, help="… and at most this many [default: 1000].")
+@click.option("--at-least", type=float, help="Only proposals of at least this probability [default: 0].")
+@click.option("--missing", type=float, help="Share of its facts that the graph is thought to lack [default: 0.05].")
 @click.pass_context
 def propose(
     context: click.Context,
@@ -31,6 +34,8 @@ def propose(
     share: float | None,
     least: int | None,
     most: int | None,
+    at_least: float | None,
+    missing: float | None,
 ) -> None:
     """Propose triples that are missing from the graph, by answering all plausible queries over the whole graph.
 
@@ -79,24 +84,24 @@ def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path 
     """The published folder of the proposals."""
     from pydantic import ValidationError
 
+    from mmkgc.components.propose.decided import Decided
     from mmkgc.components.propose.propose import ProposeConfig, complete_graph
     from mmkgc.components.runtime.errors import UserError
     from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline.cli.champion import choose
     from mmkgc.serving.api.protocol import ModelName, describe
-    from mmkgc.serving.review.decisions import Decisions, Status
 
     try:
         config = ProposeConfig(**given)
     except ValidationError as error:
         raise UserError("mmkgc propose", describe(error)) from error
     chosen = choose(name, alias, bundle)
-    storage, log = open_storage(), Decisions.of_model(chosen.name).refresh()
-    rejected = [triple for triple in log.latest if log.status(triple) is Status.REJECTED]
-    if rejected:
-        click.echo(f"{len(rejected)} rejected triples are left out", err=True)
+    storage, decided = open_storage(), Decided.of_model(chosen.name)
+    if decided.accepted or decided.rejected:
+        told = f"{len(decided.rejected)} rejected triples are left out; probabilities follow these decisions"
+        click.echo(f"{told} and {len(decided.accepted)} acceptances", err=True)
     model = ModelName(name=chosen.name, version=chosen.version)
-    return storage.fetch(complete_graph(chosen.bundle, model, config, storage, rejected).uri)
+    return storage.fetch(complete_graph(chosen.bundle, model, config, storage, decided).uri)
 
 
 def _print(folder: Path) -> None:
@@ -108,19 +113,39 @@ def _print(folder: Path) -> None:
 
     summary = read_json(folder / SUMMARY)
     click.echo(f"{summary['proposals']:,} triples proposed, from {summary['questions']:,} questions")
+    if summary["left_out"]:
+        click.echo(f"  {abstained(summary['at_least'], None, summary['left_out'])}")
     if hidden := summary["hide_and_seek"]:
         model, popularity = hidden["precision"], hidden["popularity_precision"]
         click.echo(
             f"  held-out precision: with dev and test hidden, {model:.0%} of {hidden['kept']:,} proposals are in "
             f"these splits (relation popularity: {popularity:.0%})"
         )
+    if found := summary["reliability"]:
+        click.echo(
+            f"  probabilities: if the graph lacks {summary['missing']:.0%} of its facts (--missing); "
+            f"{_learned(summary)}; expected calibration error {found['expected_error']:.3f} on held-out facts"
+        )
     columns = ["relation_name", "head_name", "tail_name", "probability", "score"]
     best = defaultdict(list)
     for row in pq.read_table(folder / FILE, columns=columns).to_pylist():
         best[row["relation_name"]].append(row)
     for relation, rows in sorted(best.items()):
-        click.echo(f"\n{printable(relation)} ({len(rows)})")
+        rows.sort(key=lambda row: (-(row["probability"] or 0), -row["score"]))
+        click.echo(f"\n{printable(relation)} ({len(rows)}{_expected(rows)})")
         click.echo("\n".join(_line(row) for row in rows[:SHOWN]))
+
+
+def _learned(summary: dict[str, Any]) -> str:
+    decided = summary["accepted"] + summary["rejected"]
+    return f"{summary['accepted']} of {decided} reviewed were right" if decided else "none was reviewed yet"
+
+
+def _expected(rows: list[dict[str, Any]]) -> str:
+    """How many of the proposals are right by their probabilities."""
+    if rows[0]["probability"] is None:
+        return ""
+    return f", of which about {sum(row['probability'] for row in rows):.0f} are right"
 
 
 def _line(row: dict[str, Any]) -> str:

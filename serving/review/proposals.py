@@ -1,6 +1,5 @@
 """Triples that a model proposes: a Parquet file, best first, and access to it for reviewers."""
 
-import hashlib
 import json
 import sys
 import time
@@ -19,7 +18,6 @@ from mmkgc.serving.api.protocol import Item, ModelName, TripleItems
 from mmkgc.serving.review.decisions import Decisions, Status, Triple
 
 KIND, FILE, SUMMARY = "proposals", "proposals.parquet", "summary.json"
-ID_DIGITS = 16
 PARTS = ("head", "relation", "tail")
 
 _SUPPORT = pa.struct([(name, pa.string()) for name in ("head", "head_name", "tail", "tail_name")])
@@ -35,11 +33,6 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("model", "version", "bundle")),
     ]
 )
-
-
-def identify(head: str, relation: str, tail: str) -> str:
-    """Id of a triple of keys."""
-    return hashlib.sha256(json.dumps([head, relation, tail]).encode()).hexdigest()[:ID_DIGITS]
 
 
 def find(storage: Storage, bundle: str) -> Path | None:

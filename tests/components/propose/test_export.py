@@ -55,7 +55,11 @@ def test_what_is_accepted_joins_train_and_is_no_longer_proposed(complete, calibr
         tuple(row[part] for part in ("head", "relation", "tail")) for row in rows(complete(folder=tmp_path / "next"))
     }
     assert not accepted & again
-    assert (second.head.key, second.relation.key, second.tail.key) in again
+    refuted = (second.head.key, second.relation.key, second.tail.key)
+    assert [tuple(k[i] for k, i in zip(keys, triple, strict=True)) for triple in grown.graph.false.tolist()] == [
+        refuted
+    ]
+    assert refuted not in again
 
 
 def rows(folder):
@@ -69,15 +73,15 @@ def test_the_same_decisions_give_the_same_bytes(tmp_path):
     export(log, tmp_path / "one")
     log.append(("b", "r", "c"), Status.ACCEPTED, {"model": "m", "at": "later"})
     export(log, tmp_path / "two")
-    for name in ("triples.tsv", "increment.json"):
+    for name in ("triples.tsv", "negatives.tsv", "increment.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert (tmp_path / "one" / "triples.tsv").read_text() == "head\trelation\ttail\na\tr\tc\nb\tr\tc\n"
 
 
-def test_nothing_accepted_is_told_and_nothing_written(tmp_path):
+def test_nothing_decided_is_told_and_nothing_written(tmp_path):
     log = Decisions(tmp_path / "decisions.jsonl")
-    log.append(("a", "r", "c"), Status.REJECTED, {})
-    with pytest.raises(UserError, match="no proposal was accepted there"):
+    log.append(("a", "r", "c"), Status.OPEN, {})
+    with pytest.raises(UserError, match="no proposal was accepted or rejected there"):
         export(log, tmp_path / "accepted")
     assert not (tmp_path / "accepted").exists()
 
@@ -96,9 +100,11 @@ def test_the_command_proposes_prints_and_exports(run, toy_folder, tmp_path):
     table = pq.read_table(tmp_path / "found.parquet")
     assert f"{len(table)} triples proposed" in told
     assert "relation popularity" in told
-    assert "relation 0 (5)" in told
+    assert "relation 0 (5, of which about " in told
     best = table.slice(0, 1).to_pylist()[0]
-    assert f"{best['probability']:.1%}  {best['head_name']} → {best['tail_name']}" in told
+    likely = max(table.to_pylist(), key=lambda row: row["probability"])
+    assert f"{likely['probability']:.1%}  {likely['head_name']} → {likely['tail_name']}" in told
+    assert "if the graph lacks 5% of its facts" in told
     assert find(open_storage(), best["bundle"])
     assert find(open_storage(), "another") is None
 
