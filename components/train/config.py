@@ -24,7 +24,9 @@ class OptimizerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "adagrad", "sgd", "row-adagrad", "lazy-adam"] = Field(
+        "adam", description="row-adagrad, lazy-adam: a step costs the entities of the batch, not all; for large graphs"
+    )
     lr: float = Field(1e-3, gt=0, description="learning rate")
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "linear", "cosine", "step"] = Field(

@@ -34,6 +34,8 @@ from mmkgc.components.train.compilation import compiled
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.distributed import Group, own_device
 from mmkgc.components.train.optimizers import make_optimizer, make_schedule
+from mmkgc.components.train.optimizers.clipping import clip_gradients
+from mmkgc.components.train.optimizers.row_sparse import RowSparse
 from mmkgc.components.train.selection import Selection
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -100,6 +102,10 @@ class Trainer:
         self.sampler = SAMPLERS.create(config.negatives, context).to(self.device) if config.negatives else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, self.parameters)
+        self.model.entities.sparse = isinstance(self.optimizer, RowSparse)
+        if self.model.entities.sparse and self.group.size > 1:
+            what = f"'{config.optimizer.name}' works in one process, and there are {self.group.size}"
+            raise UserError("train.optimizer.name", what, "start one process, or choose adagrad or adam")
         self.schedule = make_schedule(config.optimizer, self.optimizer, self.batches * config.epochs)
         self.scored: list[ScoredBlock] = []  # of the last batch
         self.average = Average(self.model, config.ema) if config.ema else None
@@ -183,7 +189,7 @@ class Trainer:
             (total(losses.values()) * (batch.weight.sum() / self._batch(rows).weight.sum())).backward()
         self.group.sum_gradients(self.parameters)
         if self.config.optimizer.clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip)
+            clip_gradients(self.parameters, self.config.optimizer.clip)
         self.optimizer.step()
         self.schedule.step()
         if self.average:
