@@ -33,6 +33,10 @@ def work(place: str):
         time.sleep(60)
     if told == "break":
         raise RuntimeError("boom")
+    if told == "need memory":  # what the kernel does then
+        import os
+
+        os.kill(os.getpid(), 9)
     if told == "refuse":
         from mmkgc.components.runtime.errors import UserError
 
@@ -48,7 +52,8 @@ def told(tmp_path, monkeypatch):
     @dsl.pipeline(name="tiny")
     def pipeline(data: str, code: str):
         first = prepare(text=code)
-        work(place=str(place)).after(first).set_caching_options(False).set_display_name("work hard")
+        worked = work(place=str(place)).after(first).set_caching_options(False).set_display_name("work hard")
+        worked.set_memory_limit("2Gi")
 
     def compiled(recipe, image=None):
         compiler.Compiler().compile(pipeline, str(tmp_path / "tiny.yaml"))
@@ -122,6 +127,14 @@ def test_a_step_that_breaks_ends_with_its_log_and_the_run_goes_on_there_once_men
     again = call("retry", number(failed))
     assert again.exit_code == 0
     assert shown(again)["work hard"] == "✓"
+
+
+def test_a_pod_that_exceeds_its_memory_is_told_with_the_limit_and_the_key(call, told):
+    told.write_text("need memory")
+    failed = call("submit", "countries")
+    assert failed.exit_code == 1
+    assert "exit code 137" in failed.stderr
+    assert "memory limit of 2Gi — raise cluster.work.memory in the recipe" in failed.stderr
 
 
 def test_a_refused_input_is_one_sentence_without_a_traceback(call, told):
