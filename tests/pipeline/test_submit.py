@@ -275,6 +275,7 @@ def test_a_named_cluster_says_where_store_mlflow_and_token_are(named, told, monk
         monkeypatch.setenv(name, "")  # undone after the test
     result = invoke("submit", "countries")
     assert result.exit_code == 0
+    assert "warning: MLflow at http://127.0.0.1:9: no answer" in result.stderr
     assert "MLflow at http://127.0.0.1:9 does not answer" in result.output
 
 
@@ -316,7 +317,7 @@ def test_doctor_looks_at_everything_that_a_submitted_run_needs(call, cluster, tm
     ("variable", "value", "sentence"),
     [
         ("KFP_TOKEN", "wrong", "answers 401"),
-        ("MMKGC_STORAGE", "s3://absent/store", "The specified bucket does not exist"),
+        ("MMKGC_STORAGE", "s3://absent/store", "has no such bucket"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "Connection refused"),
         ("MMKGC_STORAGE", "/some/folder", "is a folder of this machine"),
         ("MLFLOW_TRACKING_URI", "http://127.0.0.1:9", "no answer"),
