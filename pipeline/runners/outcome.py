@@ -24,7 +24,7 @@ def warning() -> str | None:
     try:
         check_server(uri)
     except UserError as error:
-        return f"{error}; without it no metrics are shown here, and the steps need it, too"
+        return f"{error}; no metrics will be shown here, and steps with the same settings will fail"
     return None
 
 
