@@ -9,7 +9,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # TORCH_INDEX: where pip finds PyTorch; BUILD_FLAGS: further options, such as -v /etc/pip.conf:/etc/pip.conf:ro
 IMAGE_ARGS = $(BUILD_FLAGS) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg GIT_SHA=$(shell git rev-parse HEAD)
 
-.PHONY: help run test check lint format coverage compiled docs sbom benchmarks image test-containers clean
+.PHONY: help run test check lint format coverage compiled docs sbom benchmarks image test-outages test-containers clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -63,7 +63,10 @@ image:  ## the images of the pipeline's steps, of serving and of MLflow; ENGINE=
 	$(ENGINE) build -f infra/Containerfile --target serve $(IMAGE_ARGS) -t mmkgc-serve:$(VERSION) .
 	$(ENGINE) build -f infra/Containerfile --target mlflow $(IMAGE_ARGS) -t mmkgc-mlflow:$(VERSION) .
 
-test-containers: $(READY)  ## the image of serving under a cluster's rules, after `make image`; BUNDLE=FOLDER of a model that a run has made
+test-outages: $(READY)  ## a run on a cluster's services, each of which is away for a minute (`make test` has seconds)
+	OUTAGE_SECONDS=60 $(BIN)/pytest -v -n0 tests/services/test_production.py -k 'away or outage'
+
+test-containers: $(READY)  ## the images under a cluster's rules, after `make image`; BUNDLE=FOLDER of a model that a run has made
 	ENGINE=$(ENGINE) VERSION=$(VERSION) $(BIN)/pytest -v tests/infra/containers.py
 
 clean:  ## delete the environment and everything that runs and builds made

@@ -54,6 +54,10 @@ class S3Storage(Storage):
         self.bucket, self.prefix = _place(config)
 
     @override
+    def reach(self) -> None:
+        check_bucket(self.config)
+
+    @override
     def publish(self, folder: Path, kind: str) -> Stored:
         digest = digests.of_folder(folder)
         target = f"{kind}/{digest}"

@@ -7,6 +7,7 @@ its own session, waits on a pipe for the end of the command and kills the marked
 """
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 10.0
 CLOCK_SECONDS = 2.0  # tolerance: creation times depend on the clock, which may be adjusted
 FOLDER = "mmkgc-"
+PER_GIB = 1 << (30 if sys.platform == "darwin" else 20)  # ru_maxrss is in bytes on macOS, in KiB on Linux
 DATABASES = {"alembic", "mlflow", "optuna", "sqlalchemy"}
 """Packages in which a signal is postponed: an exception in the middle of a transaction leaves the database locked."""
 POSTPONE_SECONDS = 0.005
@@ -225,6 +227,15 @@ def sweep() -> None:
                 if owner := hold(folder / OWNER):
                     shutil.rmtree(folder, ignore_errors=True)
                     owner.close()
+
+
+def usage() -> dict[str, float]:
+    """Peak memory (GiB) of the largest process, and processor seconds, of this process and its ended children."""
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "process/peak_memory_gib": max(each.ru_maxrss for each in found) / PER_GIB,
+        "process/cpu_seconds": sum(each.ru_utime + each.ru_stime for each in found),
+    }
 
 
 def identity() -> str:

@@ -151,7 +151,8 @@ def step_run(
     """Open the nested run of the step ``name`` under the pipeline's run; a top-level run if there is no pipeline.
 
     If Kubeflow's MLflow plugin created a run for the task, that run is used. SIGTERM to the pod ends it as ``KILLED``;
-    a pod that was killed otherwise left its run open, which its next attempt, known by the same ``tags``, ends.
+    a pod that was killed otherwise left its run open, which its next attempt, known by the same ``tags``, ends. A run
+    that ends well has the memory and the processor time of its process as metrics, from which pods can be sized.
     """
     on_cluster = bool(variable("MMKGC_PIPELINE_RUN"))  # a local run's command closes the runs of its steps
     api = client()
@@ -166,6 +167,7 @@ def step_run(
         if parent and (recipe := pipeline_run.description().get("params")):
             Run(api, parent.info.run_id).log_params(recipe)
         yield run
+        run.log_metrics(processes.usage())
 
 
 def _nested(api: "MlflowClient", name: str, parent: Any) -> Run:

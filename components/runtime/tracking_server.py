@@ -92,7 +92,7 @@ def _away(uri: str, error: Exception) -> UserError:
         return Away(where, f"it cannot answer now (HTTP {code[1]})", "see its log: it may not reach its database")
     if code:
         return UserError(where, f"what answers there is no MLflow (HTTP {code[1]})", "check MLFLOW_TRACKING_URI")
-    cause = re.search(r"Caused by .*: ([^:]+?)['\")]*$", told.splitlines()[0])  # requests wraps it three times
+    cause = re.search(r"Caused by .*(?:: |\(['\"]|, ')([^:]+?)['\")]*$", told.splitlines()[0])  # wrapped thrice
     reason = cause[1] if cause else told.splitlines()[0]
     return Away(where, f"no answer ({printable(masked(reason[:200]))})", "start it, or check MLFLOW_TRACKING_URI")
 

@@ -43,7 +43,7 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
 
     extras.need("kfp", "mlflow")  # before anything is printed
     asked = request.find(recipe, settings)
-    open_storage()  # raises for an unsupported kind of store before any step runs
+    open_storage().reach()  # raises for a store that no step could use
     told = opening.data(asked.values)
     try:
         with supervised(), StepServer() as server:  # it imports what the steps need while this process goes on

@@ -66,11 +66,13 @@ def submit(
       mmkgc submit path/to/folder --host https://kubeflow.example.org/pipeline --namespace team
     """
     from mmkgc.pipeline import config
-    from mmkgc.pipeline.runners import submission
+    from mmkgc.pipeline.runners import outcome, submission
     from mmkgc.pipeline.runners.kubeflow import patiently
 
     loaded, changed = config.load(recipe, settings), parameters(given)
     kubeflow = connect(host, namespace)
+    if warning := outcome.warning():
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
     body = patiently(submission.body, loaded, kubeflow, run_name, experiment, not no_cache, changed, seconds=30)
     run_id = patiently(kubeflow.create_run, body, seconds=0)  # no retry: it might create a second run
     click.echo(f"run {run_id}\n  {kubeflow.link(run_id)}")

@@ -41,6 +41,7 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
     input of a step is invalid, StepFailed for other errors.
     """
     settings = Settings.from_env()
+    open_storage().reach()
     data = fingerprint(recipe.dataset) + increments.fingerprint(recipe.ingest.increments)
     log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

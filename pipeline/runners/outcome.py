@@ -5,10 +5,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmkgc.components.runtime import pipeline_run, tracking
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.runtime.tracking_server import check_server
 
 ENDED = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELED": "KILLED", "SKIPPED": "FINISHED"}
 SHOWN = ("test/mrr", "test/hits_at_1", "test/hits_at_10", "baseline/mrr")
+
+
+def warning() -> str | None:
+    """What is wrong with MLflow as seen from this machine, within seconds; None if nothing is, or none is named here.
+
+    It does not end a submission: pods have addresses and passwords of their own.
+    """
+    uri = Settings.from_env().tracking_uri
+    if "MLFLOW_TRACKING_URI" not in os.environ or not uri.startswith("http"):
+        return None
+    try:
+        check_server(uri)
+    except UserError as error:
+        return f"{error}; no metrics will be shown here, and steps with the same settings will fail"
+    return None
 
 
 def lines(run_id: str) -> Iterator[str]:

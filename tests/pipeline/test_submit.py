@@ -33,6 +33,10 @@ def work(place: str):
         time.sleep(60)
     if told == "break":
         raise RuntimeError("boom")
+    if told == "need memory":  # what the kernel does then
+        import os
+
+        os.kill(os.getpid(), 9)
     if told == "refuse":
         from mmkgc.components.runtime.errors import UserError
 
@@ -48,7 +52,8 @@ def told(tmp_path, monkeypatch):
     @dsl.pipeline(name="tiny")
     def pipeline(data: str, code: str):
         first = prepare(text=code)
-        work(place=str(place)).after(first).set_caching_options(False).set_display_name("work hard")
+        worked = work(place=str(place)).after(first).set_caching_options(False).set_display_name("work hard")
+        worked.set_memory_limit("2Gi")
 
     def compiled(recipe, image=None):
         compiler.Compiler().compile(pipeline, str(tmp_path / "tiny.yaml"))
@@ -122,6 +127,14 @@ def test_a_step_that_breaks_ends_with_its_log_and_the_run_goes_on_there_once_men
     again = call("retry", number(failed))
     assert again.exit_code == 0
     assert shown(again)["work hard"] == "✓"
+
+
+def test_a_pod_that_exceeds_its_memory_is_told_with_the_limit_and_the_key(call, told):
+    told.write_text("need memory")
+    failed = call("submit", "countries")
+    assert failed.exit_code == 1
+    assert "exit code 137" in failed.stderr
+    assert "memory limit of 2Gi — raise cluster.work.memory in the recipe" in failed.stderr
 
 
 def test_a_refused_input_is_one_sentence_without_a_traceback(call, told):
@@ -262,6 +275,7 @@ def test_a_named_cluster_says_where_store_mlflow_and_token_are(named, told, monk
         monkeypatch.setenv(name, "")  # undone after the test
     result = invoke("submit", "countries")
     assert result.exit_code == 0
+    assert "warning: MLflow at http://127.0.0.1:9: no answer" in result.stderr
     assert "MLflow at http://127.0.0.1:9 does not answer" in result.output
 
 
@@ -303,7 +317,7 @@ def test_doctor_looks_at_everything_that_a_submitted_run_needs(call, cluster, tm
     ("variable", "value", "sentence"),
     [
         ("KFP_TOKEN", "wrong", "answers 401"),
-        ("MMKGC_STORAGE", "s3://absent/store", "The specified bucket does not exist"),
+        ("MMKGC_STORAGE", "s3://absent/store", "has no such bucket"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "Connection refused"),
         ("MMKGC_STORAGE", "/some/folder", "is a folder of this machine"),
         ("MLFLOW_TRACKING_URI", "http://127.0.0.1:9", "no answer"),

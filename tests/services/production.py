@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -74,6 +75,14 @@ class Production:
         with self._process("serve", container["command"] + _local(container["args"], port), given):
             _await(f"{url}/readyz", 240, self.folder / "serve.log")
             yield url
+
+    def interrupt(self, service: str, seconds: float) -> threading.Thread:
+        """Cut the link to ``s3``, ``mlflow`` or ``database``; the thread mends it after ``seconds`` and ends."""
+        link = self.links[service]
+        link.cut()
+        mending = threading.Timer(seconds, link.mend)
+        mending.start()
+        return mending
 
     def _start_mlflow(self) -> None:
         pod = self.manifests.pods()["mlflow"]["spec"]

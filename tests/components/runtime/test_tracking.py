@@ -29,7 +29,9 @@ def test_steps_nest_under_the_run_that_the_environment_names(monkeypatch, tmp_pa
     assert stored.info.status == "FINISHED"
     assert stored.data.tags[tracking.PARENT_TAG] == parent.id
     assert stored.data.params == {"model.dimension": "8"}
-    assert stored.data.metrics == {"dev.mrr": 0.5}
+    assert stored.data.metrics["dev.mrr"] == 0.5
+    assert 0.01 < stored.data.metrics["process/peak_memory_gib"] < 64
+    assert stored.data.metrics["process/cpu_seconds"] > 0
     assert stored.inputs.dataset_inputs[0].dataset.name == "countries"
     assert [file.path for file in step.api.list_artifacts(step.id)] == ["note.txt"]
 
@@ -41,6 +43,21 @@ def test_on_a_cluster_the_parent_is_found_by_the_pipeline_run(monkeypatch):
     assert parent_run().id == parent.id
     monkeypatch.setenv("MMKGC_PIPELINE_RUN", "another")
     assert parent_run() is None
+
+
+def test_the_next_attempt_ends_the_run_that_a_killed_pod_left_open(monkeypatch):
+    with start_run("countries", "demo", {tracking.PIPELINE_TAG: "kfp-18"}) as parent:
+        monkeypatch.setenv("MMKGC_PIPELINE_RUN", "kfp-18")
+        api, number = tracking.client(), parent.api.get_run(parent.id).info.experiment_id
+        elsewhere = {tracking.PARENT_TAG: parent.id, "mmkgc.process": "another-pod pid:[1] 1 1"}
+        killed, trial, twin = (
+            api.create_run(number, tags=elsewhere | tags).info.run_id
+            for tags in ({"mmkgc.step": "search", "worker": "1"}, {}, {"mmkgc.step": "search", "worker": "2"})
+        )
+        api.set_tag(trial, tracking.PARENT_TAG, killed)
+        with step_run("search", tags={"worker": 1}) as run:
+            statuses = [api.get_run(each).info.status for each in (killed, trial, twin, run.id)]
+    assert statuses == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
 
 
 def test_a_step_without_a_pipeline_has_a_run_of_its_own():

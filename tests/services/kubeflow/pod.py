@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Cluster:
     config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     image: dict[str, str] = field(default_factory=dict)  # environment of the image
+    make_pod: "Callable[..., Pod] | None" = None  # None: a process
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Pod:
         executor_input["outputs"]["outputFile"] = str(self.folder / "kfp_outputs" / "output_metadata.json")
         for artifact in _artifacts(executor_input["inputs"]):
             self._download(artifact["uri"])
-        self._execute(container, env, executor_input)
+        self._execute(container, kubernetes, env, executor_input)
         output = json.loads(Path(executor_input["outputs"]["outputFile"]).read_text())
         for artifact in _artifacts(output):
             if not artifact["uri"].startswith(self.output_prefix):
@@ -77,9 +79,8 @@ class Pod:
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, sign)
 
-    def _execute(self, container: dict, env: dict[str, str], executor_input: dict) -> None:
-        command = [*container["command"], *container.get("args", [])]
-        command = [part.replace("{{$}}", json.dumps(executor_input)) for part in command]
+    def _execute(self, container: dict, kubernetes: dict, env: dict[str, str], executor_input: dict) -> None:
+        command = self._command(container, executor_input)
         work = self.folder / "work"
         work.mkdir()
         with self.log.open("ab") as log:
@@ -90,16 +91,14 @@ class Pod:
         if code:
             raise PodFailed(f"main: Error (exit code {code if code > 0 else 128 - code})")
 
+    @staticmethod
+    def _command(container: dict, executor_input: dict) -> list[str]:
+        command = [*container["command"], *container.get("args", [])]
+        return [part.replace("{{$}}", json.dumps(executor_input)) for part in command]
+
     def _environment(self, container: dict, kubernetes: dict) -> dict[str, str]:
-        image = self.folder / "image"
-        (image / "sitecustomize.py").write_text(MOUNT.format(mount=f"{self.folder / 's3'}/"))
-        (image / "python3").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-        (image / "python3").chmod(0o755)
-        env = {"HOME": "/", "TMPDIR": str(self.folder / "tmp")} | self.cluster.image
-        (self.folder / "tmp").mkdir()
-        env["PYTHONPATH"] = f"{image}:{env.get('PYTHONPATH', '')}"
-        env["PATH"] = f"{image}:{env.get('PATH', '/usr/bin:/bin')}"
         mounts = {mount["mountPath"]: mount["volumeName"] for mount in kubernetes.get("emptyDirMounts", [])}
+        env = self._image_environment()
         env |= {each["name"]: self._mounted(each.get("value", ""), mounts) for each in container.get("env", [])}
         for source in kubernetes.get("configMapAsEnv", []):
             pairs = [(pair["configMapKey"], pair["envVar"]) for pair in source["keyToEnv"]]
@@ -111,6 +110,18 @@ class Pod:
         fields = {f"metadata.labels['{key}']": value for key, value in self.labels.items()}
         fields |= {f"metadata.annotations['{key}']": value for key, value in annotations.items()}
         return env | {each["name"]: fields.get(each["fieldPath"], "") for each in kubernetes.get("fieldPathAsEnv", [])}
+
+    def _image_environment(self) -> dict[str, str]:
+        """Variables that the image sets; what the process needs to behave like a container is written beside them."""
+        image = self.folder / "image"
+        (image / "sitecustomize.py").write_text(MOUNT.format(mount=f"{self.folder / 's3'}/"))
+        (image / "python3").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        (image / "python3").chmod(0o755)
+        env = {"HOME": "/", "TMPDIR": str(self.folder / "tmp")} | self.cluster.image
+        (self.folder / "tmp").mkdir()
+        env["PYTHONPATH"] = f"{image}:{env.get('PYTHONPATH', '')}"
+        env["PATH"] = f"{image}:{env.get('PATH', '/usr/bin:/bin')}"
+        return env
 
     def _mounted(self, value: str, mounts: dict[str, str]) -> str:
         """A path below an empty volume. A process has no mounts: variables lead it to a folder of its own instead."""

@@ -210,7 +210,8 @@ class Workflow:
         for attempt in range(int(retry.get("maxRetryCount", 0)) + 1):
             if attempt and self.cancelled.wait(self.backoff):
                 break
-            pod = Pod(f"{self.name}-{name}-{uuid.uuid4().hex[:8]}", self.cluster, self._labels(), prefix)
+            make = self.cluster.make_pod or Pod
+            pod = make(f"{self.name}-{name}-{uuid.uuid4().hex[:8]}", self.cluster, self._labels(), prefix)
             try:
                 found = self._attempt(pod, attempt, container, kubernetes, given, component, node, executor)
             except PodFailed as failure:
