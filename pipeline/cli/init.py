@@ -26,6 +26,7 @@ from mmkgc.components.runtime.files import atomic_path
 from mmkgc.components.runtime.names import name_of
 from mmkgc.components.runtime.quoting import shell
 from mmkgc.feature_store.opening import open_storage
+from mmkgc.pipeline.advice import advise
 from mmkgc.pipeline.cli.program import program
 
 
@@ -67,7 +68,7 @@ def init(
     """
     path = Path(source).expanduser()
     target = _target(path, to)
-    asked = _ask if sys.stdin.isatty() and sys.stdout.isatty() and not yes else _tell
+    asked = _ask if _is_terminal() and not yes else _tell
     wishes = Wishes(_roles(columns), separator, language, asked)
     with ExitStack() as stack:  # what is unpacked stays until it is written
         found = stack.enter_context(unpacked(path))
@@ -80,11 +81,37 @@ def init(
             write(draft, splits, folder, _card(draft, picture, path))
             _, counts, findings = survey(str(folder), IngestConfig(), open_storage())
     _report(draft, replace(picture, pictured=counts["with_image"]), findings.warnings, target)
+    advice = advise(counts)
+    click.echo("\nrecipe")
+    for reason in advice.reasons:
+        click.echo(f"  {reason}")
     if not no_estimate:
-        from mmkgc.pipeline.cli import forecast
+        _forecast(target, advice.settings)
+    changes = (part for setting in advice.settings for part in ("--set", setting))
+    click.secho(f"\nnext:  {shell(program(), 'run', str(target), *changes)}", bold=True)
 
-        forecast.tell(target, counts)
-    click.secho(f"\nnext:  {shell(program(), 'run', str(target))}", bold=True)
+
+def _forecast(target: Path, settings: Sequence[str]) -> None:
+    """Print what the run will need and what it has to beat."""
+    click.echo("\nmeasuring on this machine …", err=True)
+    from mmkgc.pipeline import config
+    from mmkgc.pipeline.forecast import forecast
+
+    found = forecast(target, config.load(str(target), settings))
+    minutes = sum(found.seconds.values()) / 60
+    parts = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in found.seconds.items() if seconds >= 3)
+    most = "less than a minute" if minutes < 1 else f"about {minutes:.0f} min"
+    click.echo(
+        f"the run takes {most} as busy as this machine is now ({parts}) and {found.memory / 1e9:.1f} GB of memory"
+    )
+    click.echo("to beat, on the development split:")
+    for name, mrr in found.baselines.items():
+        click.echo(f"  MRR {mrr:.3f}  {name}")
+
+
+def _is_terminal() -> bool:
+    """Whether somebody can answer questions."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _name(source: Path) -> str:

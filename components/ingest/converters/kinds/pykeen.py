@@ -35,6 +35,7 @@ class PyKEEN(Converter):
 def _named(draft: Draft, name: str) -> None:
     try:
         from pykeen.datasets import dataset_resolver, get_dataset
+        from pykeen.triples import TriplesFactory
     except ModuleNotFoundError as error:
         raise UserError(f"{MARK}{name}", "PyKEEN is not installed", "pip install pykeen") from error
     if name.lower() not in dataset_resolver.options:
@@ -44,11 +45,12 @@ def _named(draft: Draft, name: str) -> None:
     try:
         dataset = get_dataset(dataset=name)
         parts = {"train": dataset.training, "valid": dataset.validation, "test": dataset.testing}
-        ids, relations = dataset.training.entity_to_id, dataset.training.relation_to_id
+        labelled = dataset.training
+        assert isinstance(labelled, TriplesFactory)
     except Exception as error:  # what downloads and readers raise
         what = f"PyKEEN cannot load it ({type(error).__name__}: {error})"
         raise UserError(f"{MARK}{name}", what, "download it, and give its folder") from error
-    _vocabulary(draft, ids, relations)
+    _vocabulary(draft, labelled.entity_to_id, labelled.relation_to_id)
     for split, factory in parts.items():
         if factory is not None:
             draft.extend(split, factory.mapped_triples.numpy())
