@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -36,11 +36,29 @@ START = 20.0  # seconds of the steps for anything else, as of `mmkgc run countri
 
 
 class Forecast(NamedTuple):
-    """Seconds of a run by part, the memory of training in bytes, and development MRR of baselines by name."""
+    """Seconds of a run by part on idle cores, how many times longer they take beside what runs now, the memory of
+    training in bytes, and development MRR of baselines by name.
+    """
 
     seconds: Mapping[str, float]
+    slowdown: float
     memory: int
     baselines: Mapping[str, float]
+
+
+class Watch:
+    """Measures what would take the time on idle cores: that of this thread, which takes part in all the work."""
+
+    def __init__(self) -> None:
+        self.idle = self.wall = 0.0
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Seconds of ``work``, which is done once."""
+        wall, idle = time.monotonic(), time.thread_time()
+        work()
+        seconds = time.thread_time() - idle
+        self.idle, self.wall = self.idle + seconds, self.wall + time.monotonic() - wall
+        return seconds
 
 
 def forecast(folder: Path, recipe: Recipe) -> Forecast:
@@ -49,15 +67,17 @@ def forecast(folder: Path, recipe: Recipe) -> Forecast:
     splits = check(raw, recipe.ingest, open_storage(), Findings()).splits
     triples = {name: torch.from_numpy(part) for name, part in splits.items()}
     graph = Graph(raw.entities, raw.relations, types=raw.types, **triples)
+    watch = Watch()
     seconds, widths = {}, {}
     for modality in recipe.extract.modalities():
-        seconds[f"{MODALITIES[modality].noun}s"], widths[modality] = _encoding(raw, recipe, modality)
-    seconds |= _training(graph, {m: width for m, width in widths.items() if width}, recipe)
+        seconds[f"{MODALITIES[modality].noun}s"], widths[modality] = _encoding(raw, recipe, modality, watch)
+    seconds |= _training(graph, {m: width for m, width in widths.items() if width}, recipe, watch)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Forecast(seconds | {"start": START}, memory, _baselines(graph, raw))
+    slowdown = max(1.0, watch.wall / max(watch.idle, 1e-9))
+    return Forecast(seconds | {"start": START}, slowdown, memory, _baselines(graph, raw))
 
 
-def _encoding(raw: RawGraph, recipe: Recipe, modality: str) -> tuple[float, int]:
+def _encoding(raw: RawGraph, recipe: Recipe, modality: str, watch: Watch) -> tuple[float, int]:
     """Seconds to encode all items of a modality, and the width of their vectors; 0 and 0 without items."""
     kind, config = MODALITIES[modality], recipe.extract.encoder(modality)
     named = zip(raw.entities.names, raw.contents[modality], strict=True)
@@ -70,9 +90,8 @@ def _encoding(raw: RawGraph, recipe: Recipe, modality: str) -> tuple[float, int]
         for item in items[:: ceil(len(items) / ITEMS)]
     ]
     encoder.encode(some[:1])  # builds the network
-    begun = time.monotonic()
-    encoder.encode(some)
-    return (time.monotonic() - begun) / len(some) * len(items), encoder.dimension
+    seconds = watch.seconds(lambda: encoder.encode(some))
+    return seconds / len(some) * len(items), encoder.dimension
 
 
 def _opened(kind: FileModality, path: Path) -> object:
@@ -82,7 +101,7 @@ def _opened(kind: FileModality, path: Path) -> object:
         return None
 
 
-def _training(graph: Graph, widths: Mapping[str, int], recipe: Recipe) -> dict[str, float]:
+def _training(graph: Graph, widths: Mapping[str, int], recipe: Recipe, watch: Watch) -> dict[str, float]:
     """Seconds of all epochs and of the rankings, from a few steps and queries with features of random numbers."""
     count = len(graph.entities)
     seen = torch.ones(count, dtype=torch.bool)
@@ -90,13 +109,9 @@ def _training(graph: Graph, widths: Mapping[str, int], recipe: Recipe) -> dict[s
     trainer = Trainer(graph, features, recipe.train)
     rows = torch.arange(min(recipe.train.batch_size, len(graph.train)))
     trainer.step(rows)
-    begun = time.monotonic()
-    for _ in range(STEPS):
-        trainer.step(rows)
-    step = (time.monotonic() - begun) / STEPS
-    begun = time.monotonic()
-    rank(trainer.model, graph.valid[:QUERIES], _known(graph))
-    query = (time.monotonic() - begun) / len(graph.valid[:QUERIES])
+    step = watch.seconds(lambda: [trainer.step(rows) for _ in range(STEPS)]) / STEPS
+    some, known = graph.valid[:QUERIES], _known(graph)
+    query = watch.seconds(lambda: rank(trainer.model, some, known)) / len(some)
     selections = recipe.train.epochs // recipe.train.evaluate_every
     return {
         "training": step * trainer.batches * recipe.train.epochs + query * len(graph.valid) * selections,

@@ -1,7 +1,7 @@
 """``mmkgc init``: a checked dataset folder from what people have."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.portrait import Portrait
 from mmkgc.components.dataset.readers.openke import readable
 from mmkgc.components.ingest.check import survey
@@ -28,6 +29,9 @@ from mmkgc.components.runtime.quoting import shell
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline.advice import advise
 from mmkgc.pipeline.cli.program import program
+
+BUSY = 1.5
+"""Slowdown by other work, from which it is told."""
 
 
 @click.command()
@@ -80,7 +84,7 @@ def init(
         with atomic_path(target) as folder:
             write(draft, splits, folder, _card(draft, picture, path))
             _, counts, findings = survey(str(folder), IngestConfig(), open_storage())
-    _report(draft, replace(picture, pictured=counts["with_image"]), findings.warnings, target)
+    _report(draft, replace(picture, pictured=counts["with_image"]), findings, target)
     advice = advise(counts)
     click.echo("\nrecipe")
     for reason in advice.reasons:
@@ -99,11 +103,11 @@ def _forecast(target: Path, settings: Sequence[str]) -> None:
 
     found = forecast(target, config.load(str(target), settings))
     minutes = sum(found.seconds.values()) / 60
-    parts = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in found.seconds.items() if seconds >= 3)
+    parts = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in found.seconds.items() if seconds >= 3)
     most = "less than a minute" if minutes < 1 else f"about {minutes:.0f} min"
-    click.echo(
-        f"the run takes {most} as busy as this machine is now ({parts}) and {found.memory / 1e9:.1f} GB of memory"
-    )
+    click.echo(f"the run takes {most} on idle cores ({parts}) and {found.memory / 1e9:.1f} GB of memory")
+    if found.slowdown >= BUSY:
+        click.echo(f"  this machine is busy: beside its other work, {found.slowdown:.0f} times as long")
     click.echo("to beat, on the development split:")
     for name, mrr in found.baselines.items():
         click.echo(f"  MRR {mrr:.3f}  {name}")
@@ -225,13 +229,13 @@ def _card(draft: Draft, picture: Portrait, source: Path) -> str:
     )
 
 
-def _report(draft: Draft, picture: Portrait, checked: Iterable[str], target: Path) -> None:
+def _report(draft: Draft, picture: Portrait, checked: Findings, target: Path) -> None:
     click.secho(f"\n{printable(draft.name)} → {printable(str(target))}", bold=True)
     for line in picture.lines():
         click.echo(f"  {printable(line)}")
-    for note in draft.findings.notes:
+    for note in [*draft.findings.notes, *checked.notes]:
         click.echo(f"  note: {printable(note)}")
-    for warning in dict.fromkeys([*picture.warnings(), *draft.findings.warnings, *checked]):
+    for warning in dict.fromkeys([*picture.warnings(), *draft.findings.warnings, *checked.warnings]):
         click.secho(f"  WARNING: {printable(warning)}", fg="yellow")
     if draft.picture_links:
         links, first = len(draft.picture_links), shown(draft.picture_links[0][1])

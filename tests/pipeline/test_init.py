@@ -145,7 +145,7 @@ def test_splits_stay_and_files_beside_them_give_names_texts_and_numbers(tmp_path
         (folder / f"{name}.txt").write_text("\n".join(map("\t".join, part)) + "\n")
     keys = sorted({key for h, _, t in TRIPLES for key in (h, t)})
     (folder / "entity2text.txt").write_text("\n".join(f"{key}\tThe {key}" for key in keys) + "\n")
-    (folder / "entity2textlong.txt").write_text("\n".join(f"{key}\t{'long text ' * 9}{key}" for key in keys) + "\n")
+    (folder / "entity2textlong.txt").write_text("\n".join(f"{key}\tof {key}" for key in keys) + "\n")
     (folder / "numbers.txt").write_text("\n".join(f"{key}\tsize\t{at}" for at, key in enumerate(keys)) + "\n")
     (folder / "entities.dict").write_text("\n".join(f"{at}\t{key}" for at, key in enumerate(keys)) + "\n")
     with tarfile.open("bench.tar.gz", "w:gz") as tarred:

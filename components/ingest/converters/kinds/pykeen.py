@@ -6,6 +6,7 @@ from mmkgc.components.ingest.converters.base import Converter, Wishes
 from mmkgc.components.ingest.converters.cells import delimited
 from mmkgc.components.ingest.converters.draft import Draft
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.extras import required
 
 MARK = "pykeen:"
 SPLITS = {"training": "train", "validation": "valid", "testing": "test"}
@@ -33,11 +34,9 @@ class PyKEEN(Converter):
 
 
 def _named(draft: Draft, name: str) -> None:
-    try:
+    with required():
         from pykeen.datasets import dataset_resolver, get_dataset
         from pykeen.triples import TriplesFactory
-    except ModuleNotFoundError as error:
-        raise UserError(f"{MARK}{name}", "PyKEEN is not installed", "pip install pykeen") from error
     if name.lower() not in dataset_resolver.options:
         raise UserError(
             f"{MARK}{name}", "no such dataset of PyKEEN", did_you_mean(name.lower(), dataset_resolver.options)

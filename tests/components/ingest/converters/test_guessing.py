@@ -1,5 +1,7 @@
 """Roles of columns, separators, numbers, and the order of triples."""
 
+import zipfile
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,6 +138,28 @@ def test_encoding_and_delimiter_are_found(tmp_path, content, rows):
     assert [row.cells for row in delimited(tmp_path / "t.csv")] == rows
 
 
+def write_workbook(path):
+    """The smallest workbook with one sheet: a header, a text and a number."""
+    main, office = "http://schemas.openxmlformats.org/spreadsheetml/2006/main", "http://schemas.openxmlformats.org"
+    relations = f"{office}/officeDocument/2006/relationships"
+    link = f'<Relationships xmlns="{office}/package/2006/relationships"><Relationship Id="r1" Type="{relations}'
+    text = '<c r="{}" t="inlineStr"><is><t>{}</t></is></c>'.format
+    rows = (
+        f'<row r="1">{text("A1", "a")}{text("B1", "b")}</row><row r="2">{text("A2", "x")}<c r="B2"><v>2</v></c></row>'
+    )
+    sheet = '<sheets><sheet name="films" sheetId="1" r:id="r1"/></sheets>'
+    files = {
+        "[Content_Types].xml": f'<Types xmlns="{office}/package/2006/content-types"/>',
+        "_rels/.rels": f'{link}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/_rels/workbook.xml.rels": f'{link}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{relations}">{sheet}</workbook>',
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{rows}</sheetData></worksheet>',
+    }
+    with zipfile.ZipFile(path, "w") as zipped:
+        for name, content in files.items():
+            zipped.writestr(name, f'<?xml version="1.0"?>{content}')
+
+
 def test_packed_files_parquet_and_workbooks_hold_the_same_rows(tmp_path):
     import gzip
 
@@ -144,7 +168,8 @@ def test_packed_files_parquet_and_workbooks_hold_the_same_rows(tmp_path):
 
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\nx,2\n"))
     pq.write_table(pa.table({"a": ["x"], "b": [2.0]}), tmp_path / "t.parquet")
-    for name in ("t.csv.gz", "t.parquet"):
+    write_workbook(tmp_path / "t.xlsx")
+    for name in ("t.csv.gz", "t.parquet", "t.xlsx"):
         (sheet,) = sheets(tmp_path / name)
         assert [row.cells for row in sheet.rows] == [["a", "b"], ["x", "2"]]
     assert suffix_of(tmp_path / "t.CSV.gz") == ".csv"
