@@ -1,5 +1,6 @@
 """Datasets of PyKEEN: by name, where PyKEEN is installed, or as a folder that it wrote."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmkgc.components.ingest.converters.base import Converter, Wishes
@@ -70,7 +71,7 @@ def _folder(draft: Draft, source: Path) -> None:
             draft.add(split, *ids)
 
 
-def _vocabulary(draft: Draft, entities: dict[str, int], relations: dict[str, int]) -> None:
+def _vocabulary(draft: Draft, entities: Mapping[str, int], relations: Mapping[str, int]) -> None:
     for key in sorted(entities, key=lambda key: entities[key]):
         draft.entity(key)
     for key in sorted(relations, key=lambda key: relations[key]):
