@@ -1,7 +1,7 @@
 """``mmkgc init``: a checked dataset folder from what people have."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.portrait import Portrait
 from mmkgc.components.dataset.readers.openke import readable
 from mmkgc.components.ingest.check import survey
@@ -26,7 +27,11 @@ from mmkgc.components.runtime.files import atomic_path
 from mmkgc.components.runtime.names import name_of
 from mmkgc.components.runtime.quoting import shell
 from mmkgc.feature_store.opening import open_storage
+from mmkgc.pipeline.advice import advise
 from mmkgc.pipeline.cli.program import program
+
+BUSY = 1.5
+"""Slowdown by other work, from which it is told."""
 
 
 @click.command()
@@ -67,7 +72,7 @@ def init(
     """
     path = Path(source).expanduser()
     target = _target(path, to)
-    asked = _ask if sys.stdin.isatty() and sys.stdout.isatty() and not yes else _tell
+    asked = _ask if _is_terminal() and not yes else _tell
     wishes = Wishes(_roles(columns), separator, language, asked)
     with ExitStack() as stack:  # what is unpacked stays until it is written
         found = stack.enter_context(unpacked(path))
@@ -79,12 +84,38 @@ def init(
         with atomic_path(target) as folder:
             write(draft, splits, folder, _card(draft, picture, path))
             _, counts, findings = survey(str(folder), IngestConfig(), open_storage())
-    _report(draft, replace(picture, pictured=counts["with_image"]), findings.warnings, target)
+    _report(draft, replace(picture, pictured=counts["with_image"]), findings, target)
+    advice = advise(counts)
+    click.echo("\nrecipe")
+    for reason in advice.reasons:
+        click.echo(f"  {reason}")
     if not no_estimate:
-        from mmkgc.pipeline.cli import forecast
+        _forecast(target, advice.settings)
+    changes = (part for setting in advice.settings for part in ("--set", setting))
+    click.secho(f"\nnext:  {shell(program(), 'run', str(target), *changes)}", bold=True)
 
-        forecast.tell(target, counts)
-    click.secho(f"\nnext:  {shell(program(), 'run', str(target))}", bold=True)
+
+def _forecast(target: Path, settings: Sequence[str]) -> None:
+    """Print what the run will need and what it has to beat."""
+    click.echo("\nmeasuring on this machine …", err=True)
+    from mmkgc.pipeline import config
+    from mmkgc.pipeline.forecast import forecast
+
+    found = forecast(target, config.load(str(target), settings))
+    minutes = sum(found.seconds.values()) / 60
+    parts = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in found.seconds.items() if seconds >= 3)
+    most = "less than a minute" if minutes < 1 else f"about {minutes:.0f} min"
+    click.echo(f"the run takes {most} on idle cores ({parts}) and {found.memory / 1e9:.1f} GB of memory")
+    if found.slowdown >= BUSY:
+        click.echo(f"  this machine is busy: beside its other work, {found.slowdown:.0f} times as long")
+    click.echo("to beat, on the development split:")
+    for name, mrr in found.baselines.items():
+        click.echo(f"  MRR {mrr:.3f}  {name}")
+
+
+def _is_terminal() -> bool:
+    """Whether somebody can answer questions."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _name(source: Path) -> str:
@@ -198,13 +229,13 @@ def _card(draft: Draft, picture: Portrait, source: Path) -> str:
     )
 
 
-def _report(draft: Draft, picture: Portrait, checked: Iterable[str], target: Path) -> None:
+def _report(draft: Draft, picture: Portrait, checked: Findings, target: Path) -> None:
     click.secho(f"\n{printable(draft.name)} → {printable(str(target))}", bold=True)
     for line in picture.lines():
         click.echo(f"  {printable(line)}")
-    for note in draft.findings.notes:
+    for note in [*draft.findings.notes, *checked.notes]:
         click.echo(f"  note: {printable(note)}")
-    for warning in dict.fromkeys([*picture.warnings(), *draft.findings.warnings, *checked]):
+    for warning in dict.fromkeys([*picture.warnings(), *draft.findings.warnings, *checked.warnings]):
         click.secho(f"  WARNING: {printable(warning)}", fg="yellow")
     if draft.picture_links:
         links, first = len(draft.picture_links), shown(draft.picture_links[0][1])

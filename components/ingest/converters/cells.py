@@ -100,8 +100,12 @@ def delimited(path: Path) -> Iterator[Row]:
         )
     with opened(path) as stream:
         text = io.TextIOWrapper(stream, encoding=encoding, newline="")
-        quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
-        reader = csv.reader(text, delimiter=delimiter, quoting=quoting, skipinitialspace=delimiter == " ")
+        reader = csv.reader(
+            text,
+            delimiter=delimiter,
+            quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+            skipinitialspace=delimiter == " ",
+        )
         try:
             for cells in reader:
                 if any(cells):

@@ -1,7 +1,8 @@
 """Files that lie beside triples and say more about their keys: names, texts, types, numbers and pictures.
 
 They are recognised by their content: the first column holds keys of the graph. Without a header, the second column is
-a name if it is short, else a text; a third one is a text beside a name, or the value of the attribute in the second.
+a name, but a text if it is long or the file's name says so; a third one is a text beside a name, or the value of the
+attribute in the second.
 """
 
 import json
@@ -15,6 +16,7 @@ from mmkgc.components.ingest.converters.draft import Draft, one_line
 from mmkgc.components.ingest.converters.words import role_of
 
 FOUND = 0.5  # share of rows whose key is in the graph, at least
+TEXTS = ("long", "desc", "definition", "abstract", "comment", "gloss")  # in the names of files of texts
 LONG = 60  # characters on average, from which a text is a description
 
 
@@ -42,7 +44,7 @@ def _add_table(draft: Draft, path: Path) -> bool:
     for ids, put in ((draft.entities.ids, _put_entity), (draft.relations.ids, _put_relation)):
         if sum(key in ids for key in keys) >= FOUND * max(len(keys), 1):
             known = [(ids[key], row) for key, row in zip(keys, body, strict=True) if key in ids]
-            shown = roles or _guessed([row.cells[1:] for _, row in known])
+            shown = roles or _guessed([row.cells[1:] for _, row in known], path.name.lower())
             for one, row in known:
                 put(draft, one, dict(zip(shown, row.cells[1:], strict=False)), path, row)
             return bool(shown)
@@ -57,7 +59,7 @@ def _header(first: Sequence[str]) -> list[str]:
     return []
 
 
-def _guessed(rows: Sequence[Sequence[str]]) -> list[str]:
+def _guessed(rows: Sequence[Sequence[str]], file: str) -> list[str]:
     """Roles of the columns after the key, from their content; none where they only number the keys."""
     width = min(map(len, rows), default=0)
     if width == 0 or (width == 1 and all(row[0].strip().isdecimal() for row in rows)):
@@ -65,7 +67,8 @@ def _guessed(rows: Sequence[Sequence[str]]) -> list[str]:
     if width == 2 and all(map(_is_value, [row[1] for row in rows[:1000]])):
         return ["attribute", "value"]
     if width == 1:
-        return ["description" if fmean(len(row[0]) for row in rows) >= LONG else "name"]
+        is_text = any(word in file for word in TEXTS) or fmean(len(row[0]) for row in rows) >= LONG
+        return ["description" if is_text else "name"]
     return ["name", "description"]
 
 

@@ -165,10 +165,11 @@ def _is_text(filled: Sequence[str]) -> bool:
 def _one_of_each(columns: Sequence[Column], wished: set[str]) -> None:
     """Leave one key, one name and one type; further ones become what their content says."""
     for role in ("key", "name", "type"):
-        first, *others = [c for c in columns if c.role == role] or [None]
-        given = next((c for c in columns if c.role == role and c.header in wished), first)
-        for column in [c for c in (first, *others) if c is not None and c is not given]:
-            column.role, column.why = ("number", "numbers") if column.numbers else _relation(column)
+        having = [column for column in columns if column.role == role]
+        kept = next((column for column in having if column.header in wished), having[0] if having else None)
+        for column in having:
+            if column is not kept:
+                column.role, column.why = ("number", "numbers") if column.numbers else _relation(column)
 
 
 def _find_name(columns: Sequence[Column]) -> None:

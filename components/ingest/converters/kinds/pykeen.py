@@ -1,11 +1,13 @@
 """Datasets of PyKEEN: by name, where PyKEEN is installed, or as a folder that it wrote."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmkgc.components.ingest.converters.base import Converter, Wishes
 from mmkgc.components.ingest.converters.cells import delimited
 from mmkgc.components.ingest.converters.draft import Draft
 from mmkgc.components.runtime.errors import UserError, did_you_mean
+from mmkgc.components.runtime.extras import required
 
 MARK = "pykeen:"
 SPLITS = {"training": "train", "validation": "valid", "testing": "test"}
@@ -33,10 +35,9 @@ class PyKEEN(Converter):
 
 
 def _named(draft: Draft, name: str) -> None:
-    try:
+    with required():
         from pykeen.datasets import dataset_resolver, get_dataset
-    except ModuleNotFoundError as error:
-        raise UserError(f"{MARK}{name}", "PyKEEN is not installed", "pip install pykeen") from error
+        from pykeen.triples import TriplesFactory
     if name.lower() not in dataset_resolver.options:
         raise UserError(
             f"{MARK}{name}", "no such dataset of PyKEEN", did_you_mean(name.lower(), dataset_resolver.options)
@@ -44,11 +45,12 @@ def _named(draft: Draft, name: str) -> None:
     try:
         dataset = get_dataset(dataset=name)
         parts = {"train": dataset.training, "valid": dataset.validation, "test": dataset.testing}
-        ids, relations = dataset.training.entity_to_id, dataset.training.relation_to_id
+        labelled = dataset.training
+        assert isinstance(labelled, TriplesFactory)
     except Exception as error:  # what downloads and readers raise
         what = f"PyKEEN cannot load it ({type(error).__name__}: {error})"
         raise UserError(f"{MARK}{name}", what, "download it, and give its folder") from error
-    _vocabulary(draft, ids, relations)
+    _vocabulary(draft, labelled.entity_to_id, labelled.relation_to_id)
     for split, factory in parts.items():
         if factory is not None:
             draft.extend(split, factory.mapped_triples.numpy())
@@ -69,7 +71,7 @@ def _folder(draft: Draft, source: Path) -> None:
             draft.add(split, *ids)
 
 
-def _vocabulary(draft: Draft, entities: dict[str, int], relations: dict[str, int]) -> None:
+def _vocabulary(draft: Draft, entities: Mapping[str, int], relations: Mapping[str, int]) -> None:
     for key in sorted(entities, key=lambda key: entities[key]):
         draft.entity(key)
     for key in sorted(relations, key=lambda key: relations[key]):

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from mmkgc.components.dataset.modalities.numeric import parse
@@ -124,10 +124,11 @@ class _Reading:
             import pyoxigraph
         meter = Meter(f"read {path.name}", None, "triple")
         known = pyoxigraph.RdfFormat.from_extension(SUFFIXES[suffix_of(path)])
+        assert known is not None
         base = path.resolve().as_uri()
         with opened(path) as stream:
             try:
-                parser = pyoxigraph.parse(_Bytes(stream), format=known, base_iri=base)
+                parser = pyoxigraph.parse(cast(IO[bytes], _Bytes(stream)), format=known, base_iri=base)
                 for count, quad in enumerate(parser, start=1):
                     self._statement(quad, pyoxigraph)
                     if not count % STEP:
