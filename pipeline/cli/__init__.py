@@ -31,6 +31,7 @@ VERBS = {
     "rollback": "promote",
     "features": "features",
     "weights": "weights",
+    "export": "export",
     "gc": "gc",
     "ui": "ui",
     "list": "list",
