@@ -17,6 +17,7 @@ from mmkgc.components.ingest.config import IngestConfig
 from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.register.config import RegisterConfig
+from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.components.runtime.names import Name, Place
 from mmkgc.components.runtime.quoting import printable
@@ -82,6 +83,13 @@ class Recipe(BaseModel):
         parts: Any = {"dataset": True, "train": True, "ingest": {"dev_share", "increments"}, "extract": encoders}
         parts |= {"search": {"trials"}, "evaluate": {"protocol"}}
         return self.model_dump(mode="json", include=parts)
+
+    @property
+    def seed_group(self) -> str:
+        """Digest of the compared values without the seed: runs with the same one differ in their seed alone."""
+        values = flatten(self.compared)
+        values.pop("train.seed")
+        return digests.of_json(values)[:12]
 
     @property
     def title(self) -> str:

@@ -232,10 +232,7 @@ def _is_needed(uri: str, needed: Needed, before: float, storage: Storage) -> boo
 
 def _unneeded(folder: Path, kind: str, needed: Needed, before: float) -> Iterator[Path]:
     """Published folders of a kind that are old and not needed."""
-    about: dict[str, tuple[str, str]] = {
-        "archives": ("archive.json", "bundle"),
-        "proposals": ("summary.json", "bundle"),
-    }
+    about = {"archives": "archive.json", "proposals": "summary.json"}
     kept: dict[str, set[str]] = {
         "graphs": needed.graphs,
         "bundles": needed.bundles,

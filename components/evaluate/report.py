@@ -52,6 +52,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse } th, td { padding: .3rem .8rem; border-bottom: 1px solid #8884 }
 td + td, th + th { text-align: right; font-variant-numeric: tabular-nums } th { text-align: left }
+.facts td + td, .facts th + th { text-align: left }
 img { max-width: 100%; background: #fff } figcaption { opacity: .75 } figure, div { margin: 1rem 0; overflow-x: auto }
 """
 
@@ -110,8 +111,9 @@ def _html(block: Block) -> str:
             image = f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
             return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
         case Table(header, rows):
+            facts = ' class="facts"' if len(header) == 2 and header[1] in ("", "value") else ""
             lines = [_html_row(header, "th"), *(_html_row(row, "td") for row in rows)]
-            return "<div><table>" + "".join(lines) + "</table></div>"
+            return f"<div><table{facts}>" + "".join(lines) + "</table></div>"
 
 
 def _html_row(cells: Sequence[str], tag: str) -> str:

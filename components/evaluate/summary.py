@@ -78,11 +78,17 @@ def _without_self(results: dict[str, Any]) -> Iterator[Block]:
         "A model of a symmetric relation ranks the query's own entity first, and serving leaves it out unless the "
         "graph has loops of the relation. The protocol counts it as a candidate; these rows do not."
     )
-    names = [name for name in found["both"] if name not in ("amr", "amri")]
-    rows = [("all relations", results["queries"], found["both"])]
-    rows += [(row["value"], row["queries"], row["both"]) for row in found["relations"]]
-    shown = [[what, str(count), *(metric(name, values[name]) for name in names)] for what, count, values in rows]
-    yield Table(["relation", "queries", *map(title, names)], shown)
+    names = [name for name in found["both"] if name == "mrr" or name.startswith("hits")]
+    usual = {row["value"]: row["both"] for row in results["slices"]["relation"]}
+    rows = [
+        ("all relations", results["queries"], found["both"], results["metrics"][results["protocol"]["ties"]]["both"])
+    ]
+    rows += [(row["value"], row["queries"], row["both"], usual[row["value"]]) for row in found["relations"]]
+    shown = [
+        [what, str(count), *(f"{metric(name, own[name])} ({metric(name, before[name])})" for name in names)]
+        for what, count, own, before in rows
+    ]
+    yield Table(["relation (in brackets: with it)", "queries", *map(title, names)], shown)
 
 
 def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:

@@ -184,7 +184,7 @@ def _ask_here(
 
 
 def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
-    from mmkgc.serving.api.client import Client, ClientError
+    from mmkgc.serving.api.client import Client, ClientError, Unreachable
 
     if not key:
         raise UserError("--key", "the gateway needs an API key", "`mmkgc serve` prints one")
@@ -192,6 +192,7 @@ def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
         with Client(url, key) as client:
             (answer,) = client.complete_all([query])
     except ClientError as error:
-        mend = "start one with `mmkgc serve`, or correct --url and --key" if error.status else ""
+        asked = error.status or isinstance(error, Unreachable)
+        mend = "start one with `mmkgc serve`, or correct --url and --key" if asked else ""
         raise UserError(url, str(error), mend) from error
     return answer.model_dump(mode="json")

@@ -46,7 +46,7 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
     log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
-    tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
+    tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset, "mmkgc.seed_group": recipe.seed_group}
     with server or StepServer() as process, tracking.start_run(recipe.name, recipe.title, tags) as parent:
         parent.log_params(recipe.compared)
         with (
