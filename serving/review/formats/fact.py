@@ -10,7 +10,8 @@ from mmkgc.serving.review.decisions import Decisions, Status
 class Fact:
     """A triple of keys, and who proposed and accepted it; what is not known is None.
 
-    ``probability`` is the one that the reviewer saw, ``reviewer`` the name that was given, or the number of the API key.
+    ``probability`` is the one that the reviewer saw; ``reviewer`` the name that was given, or the number of the API
+    key.
     """
 
     head: str
