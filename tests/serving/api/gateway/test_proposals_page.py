@@ -192,6 +192,6 @@ def test_a_note_and_the_right_entity_go_with_a_rejection(page, proposals):
 def test_every_field_has_a_name_for_a_screen_reader(page):
     page.click("#own summary")
     page.click(f"{CARDS} .remark summary")
-    unnamed = """return [...document.querySelectorAll('#review input, #review select, #review button, #review progress')]
+    unnamed = """return [...document.querySelectorAll('#review :is(input, select, button, progress)')]
         .filter(e => !e.labels?.length && !e.ariaLabel && !e.textContent.trim()).map(e => e.outerHTML)"""
     assert page.script(unnamed) == []

@@ -147,13 +147,8 @@ def test_a_fact_of_a_reviewer_is_kept_exported_and_withdrawn(open_client, engine
 
 
 def _ids(engine, triple):
-    bundle = engine.bundle
-    ids = (
-        bundle.entities.ids[triple["head"]],
-        bundle.relations.ids[triple["relation"]],
-        bundle.entities.ids[triple["tail"]],
-    )
-    return torch.tensor(ids)
+    entities, relations = engine.bundle.entities.ids, engine.bundle.relations.ids
+    return torch.tensor([entities[triple["head"]], relations[triple["relation"]], entities[triple["tail"]]])
 
 
 def test_an_entity_is_described_with_its_known_triples(open_client, engine):
