@@ -10,6 +10,8 @@ from mmkgc.components.ingest.increments import CARD, TRIPLES
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path, write_json, write_text
 from mmkgc.serving.review.decisions import Decisions, Status, Triple
+from mmkgc.serving.review.formats import FORMATS
+from mmkgc.serving.review.formats.fact import accepted as accepted_facts
 
 
 def export(decisions: Decisions, folder: Path) -> dict[str, Any]:
@@ -35,6 +37,20 @@ def export(decisions: Decisions, folder: Path) -> dict[str, Any]:
             write_text(temporary / name, "\n".join(lines) + "\n")
         write_json(temporary / CARD, card)
     return card
+
+
+def export_facts(decisions: Decisions, form: str, path: Path | None) -> tuple[int, Path]:
+    """Write the accepted facts in a format of ``FORMATS`` to ``path`` (default: ``accepted`` with its ending).
+
+    Returns their number and the path. Raises ``UserError`` if none was accepted.
+    """
+    facts = accepted_facts(decisions)
+    if not facts:
+        mend = "accept some on the page of `mmkgc serve`"
+        raise UserError(decisions.path, "no proposal was accepted there", mend)
+    path = path or Path(f"accepted.{FORMATS[form].ending}")
+    write_text(path, "".join(FORMATS[form].write(facts)))
+    return len(facts), path
 
 
 def decided(decisions: Decisions, status: Status) -> dict[Triple, dict[str, Any]]:

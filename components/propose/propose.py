@@ -99,7 +99,8 @@ def _probable(
     """The lists without proposals of a lower probability, and how many these were."""
     if chances is None or not at_least:
         return found, 0
-    kept, left_out = {}, 0
+    kept: dict[int, tuple[Pairs, Lists]] = {}
+    left_out = 0
     for relation, (pairs, lists) in found.items():
         likely = chances(Candidates.of({relation: lists[PROPOSALS]})) >= at_least
         left_out += int((~likely).sum())

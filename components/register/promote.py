@@ -1,6 +1,7 @@
 """Promotion and rollback: the only functions that move the alias."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.baseline import RelationPopularity
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.register.config import GateConfig, RegisterConfig
+from mmkgc.components.register.feedback import feedback
 from mmkgc.components.register.gate import Costs, Decision, decide, query_latency_ms
 from mmkgc.components.register.questions import Contender
 from mmkgc.components.runtime import model_registry as registry
@@ -39,6 +41,8 @@ def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -
             raise UserError(f"{model} version {number}", f"it is the {config.alias} already")
         champion, gate = _champion(current, mmkg.graph, config.gate)
         decision = decide(mmkg.graph, entity_masks(mmkg, bundle.model), challenger, champion, costs, gate)
+        if current:
+            decision = replace(decision, feedback=feedback(mmkg.graph, champion, challenger))
         tags = _tags(decision, current)
         if not decision.promoted:
             registry.tag(model, number, tags)

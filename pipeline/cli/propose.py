@@ -62,21 +62,34 @@ def propose(
 @propose.command()
 @click.argument("decisions", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
 @click.option("--name", "--model", help="Decisions on this model's proposals (default: the one promoted last).")
-@click.option(
-    "--out", "-o", default="accepted", show_default=True, type=click.Path(path_type=Path), help="Folder to write."
-)
-def export(decisions: Path | None, name: str | None, out: Path) -> None:
-    """Write the accepted triples to a folder for the next run's `ingest.increments`.
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder or file to write [default: accepted…].")
+@click.option("--as", "as_", type=click.Choice(["csv", "nquads", "cypher"]), help="Format of another system.")
+def export(decisions: Path | None, name: str | None, out: Path | None, as_: str | None) -> None:
+    """Write the decisions to a folder for the next run's `ingest.increments`, or accepted facts for another system.
 
-    DECISIONS is the file of review decisions (default: $MMKGC_HOME/decisions/MODEL.jsonl).
+    Accepted triples join train, rejected ones are known to be false. With `--as`, accepted facts are written to a file,
+    with the model, its version, the probability, the reviewer and the time. DECISIONS is the file of review decisions
+    (default: $MMKGC_HOME/decisions/MODEL.jsonl).
+
+    \b
+      mmkgc propose export -o accepted              for the next run
+      mmkgc propose export --as nquads              RDF: a named graph with reified statements, accepted.nq
+      mmkgc propose export --as cypher              statements for Neo4j's cypher-shell, accepted.cypher
+      mmkgc propose export --as csv -o facts.csv    a table
     """
     from mmkgc.components.propose.export import export as write
+    from mmkgc.components.propose.export import export_facts
     from mmkgc.pipeline.cli.champion import latest
     from mmkgc.serving.review.decisions import Decisions
 
     log = Decisions(decisions) if decisions else Decisions.of_model(name or latest("champion"))
+    if as_:
+        count, path = export_facts(log, as_, out)
+        click.echo(f"{count} accepted facts in {path}")
+        return
+    out = out or Path("accepted")
     card = write(log, out)
-    click.echo(f"{card['accepted']} accepted triples (of {card['accepted'] + card['rejected']} decided) in {out}")
+    click.echo(f"{card['accepted']} accepted and {card['rejected']} rejected triples in {out}")
     click.echo(f"next run   mmkgc run RECIPE {shell('--set', f'ingest.increments={json_line([str(out)])}')}")
 
 

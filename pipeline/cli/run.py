@@ -115,6 +115,11 @@ def _print_registration(registration: dict[str, Any]) -> None:
     verdict = f"now '{registration['alias']}'" if registration["promoted"] else "not promoted"
     click.echo(f"\nregistered {registration['model']} version {registration['version']}: {verdict}")
     click.echo(f"  {registration['reason']}")
+    if found := registration.get("feedback"):
+        from mmkgc.components.register.feedback import sentences
+
+        for sentence in sentences(found):
+            click.echo(f"  {sentence}")
 
 
 def _print_proposal(archive: Path) -> None:

@@ -139,7 +139,8 @@ class Scorer:
         assert self.index is not None
         given, side = self._given(kind, group, unseen), SIDES[kind.direction]
         relations = _ids(query.relation for query in group)
-        held = np.bincount(known[0], minlength=len(group)).tolist()
+        left_out = np.concatenate([known[0], self._false_answers(kind, group)[0]])
+        held = np.bincount(left_out, minlength=len(group)).tolist()
         count = max(width(query.query.k, more) for query, more in zip(group, held, strict=True))
         ids = self.index.search(given, relations, side, count)
         return Candidates(self.index.score(given, relations, side, ids), places(ids, self.n_entities, *known), ids)
@@ -181,14 +182,20 @@ class Scorer:
 
     def _exclude_false(self, kind: Kind, group: Sequence[Resolved], found: Candidates) -> None:
         """Set the scores of answers that are known to be false to −∞, except of candidates that are listed."""
-        if not len(self.false) or kind.unseen_part is not None or kind.direction not in SIDES:
+        rows, columns = self._false_answers(kind, group)
+        if not len(rows):
             return
-        given = _ids(query.head if kind.direction is Direction.TAIL else query.tail for query in group)
-        answers = self.false.answers(given, _ids(query.relation for query in group), kind.direction.value)
-        rows, columns = (part.numpy() for part in answers)
         wanted = np.array([query.query.candidates is None for query in group])[rows]
         pairs = rows[wanted], columns[wanted]
         found.scores[pairs if found.ids is None else places(found.ids, self.n_entities, *pairs)] = -np.inf
+
+    def _false_answers(self, kind: Kind, group: Sequence[Resolved]) -> Pairs:
+        """Answers that are known to be false: pairs (row of the group, entity); none for queries with a new entity."""
+        if not len(self.false) or kind.unseen_part is not None or kind.direction not in SIDES:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        given = _ids(query.head if kind.direction is Direction.TAIL else query.tail for query in group)
+        rows, columns = self.false.answers(given, _ids(query.relation for query in group), kind.direction.value)
+        return rows.numpy(), columns.numpy()
 
     def _searches(self, query: Resolved) -> bool:
         """Whether the index is used: for head and tail queries without restricted candidates."""

@@ -45,9 +45,8 @@ def string(text: str) -> str:
 
 def name_of(text: str) -> str:
     """A quoted name of any text that is not empty."""
-    written = "".join(
-        "``" if one == "`" else _unicode(one) if one == "\\" or _is_special(one) else one for one in _clean(text)
-    )
+    written = "".join(_unicode(one) if one == "\\" or _is_special(one) else one for one in _clean(text))
+    written = written.replace("`", "``")
     return f"`{written}`"
 
 

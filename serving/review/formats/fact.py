@@ -10,7 +10,8 @@ from mmkgc.serving.review.decisions import Decisions, Status
 class Fact:
     """A triple of keys, and who proposed and accepted it; what is not known is None.
 
-    ``probability`` is the one that the reviewer saw, ``reviewer`` the name that was given, or the number of the API key.
+    ``probability`` is the one that the reviewer saw; ``reviewer`` the name that was given, or the number of the API
+    key.
     """
 
     head: str
@@ -30,11 +31,19 @@ class Fact:
         by = decision.get("by")
         if by is None and decision.get("reviewer") is not None:
             by = f"API key {decision['reviewer']}"
-        told = {name: _text(decision.get(name)) for name in ("model", "version", "bundle", "note", "at")}
         chance = decision.get("probability")
-        probability = float(chance) if isinstance(chance, int | float) else None
-        triple = (decision["head"], decision["relation"], decision["tail"])
-        return cls(*triple, probability=probability, reviewer=_text(by), **told)
+        return cls(
+            head=decision["head"],
+            relation=decision["relation"],
+            tail=decision["tail"],
+            model=_text(decision.get("model")),
+            version=_text(decision.get("version")),
+            bundle=_text(decision.get("bundle")),
+            probability=float(chance) if isinstance(chance, int | float) else None,
+            reviewer=_text(by),
+            note=_text(decision.get("note")),
+            at=_text(decision.get("at")),
+        )
 
 
 def accepted(decisions: Decisions) -> list[Fact]:

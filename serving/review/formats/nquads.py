@@ -23,9 +23,7 @@ ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b"
 def write(facts: Iterable[Fact]) -> Iterator[str]:
     """The quads of one fact after another."""
     for fact in facts:
-        yield "".join(
-            f"{subject} {predicate} {object_} {_graph(fact)} .\n" for subject, predicate, object_ in _of(fact)
-        )
+        yield "".join(f"{' '.join(triple)} {_graph(fact)} .\n" for triple in _of(fact))
 
 
 def _of(fact: Fact) -> Iterator[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import read_json
 from mmkgc.pipeline.cli.propose import propose
 from mmkgc.serving.review.decisions import Decisions, Status
-from mmkgc.serving.review.proposals import FILE, Proposals, find
+from mmkgc.serving.review.proposals import FILE, Proposals, Wanted, find
 
 
 def write_dataset(mmkg, folder):
@@ -34,9 +34,9 @@ def write_dataset(mmkg, folder):
 
 def test_what_is_accepted_joins_train_and_is_no_longer_proposed(complete, calibrated, toy_mmkg, tmp_path, storage):
     proposals = Proposals(complete(), Decisions(tmp_path / "decisions.jsonl"))
-    first, second, third = proposals.page(None, None, 3, 0).proposals
+    first, second, third = proposals.page(Wanted(), 3, 0).proposals
     for one, status in ((first, Status.ACCEPTED), (third, Status.ACCEPTED), (second, Status.REJECTED)):
-        assert proposals.decide(one.id, status, reviewer=0)
+        assert proposals.decide([one.id], status, reviewer=0)
     card = export(proposals.decisions, tmp_path / "accepted")
     assert (card["accepted"], card["rejected"]) == (2, 1)
     accepted = {(one.head.key, one.relation.key, one.tail.key) for one in (first, third)}
@@ -109,12 +109,15 @@ def test_the_command_proposes_prints_and_exports(run, toy_folder, tmp_path):
     assert find(open_storage(), "another") is None
 
     proposals = Proposals(tmp_path / "found.parquet")
-    proposals.decide(best["id"], Status.REJECTED, 0)
+    proposals.decide([best["id"]], Status.REJECTED, 0)
     again = run("--bundle", str(toy_folder), "--least", "5", "--share", "0.01")
     assert "1 rejected triples are left out" in again.stderr
-    proposals.decide(best["id"], Status.ACCEPTED, 0)
+    proposals.decide([best["id"]], Status.ACCEPTED, 0)
     told = run("export", "--name", "mmkgc", "-o", "accepted").output
-    assert "1 accepted triples (of 1 decided) in accepted" in told
+    assert "1 accepted and 0 rejected triples in accepted" in told
+    for form, ending in (("csv", "csv"), ("nquads", "nq"), ("cypher", "cypher")):
+        assert run("export", "--name", "mmkgc", "--as", form).output == f"1 accepted facts in accepted.{ending}\n"
+        assert best["head"] in (tmp_path / f"accepted.{ending}").read_text()
     assert read_json(tmp_path / "accepted" / "increment.json")["accepted"] == 1
 
 

@@ -87,9 +87,7 @@ def test_kill_minus_nine_between_checkpoints_changes_nothing(tmp_path: Path) -> 
         import torch
         from mmkgc.components.kge.graph import Graph, Vocabulary
         from mmkgc.components.train.config import TrainConfig
-        from mmkgc.components.train.refit import with_development
-from mmkgc.components.train.trainer import Trainer
-from mmkgc.serving.engine.engine import Engine
+        from mmkgc.components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
         triples = torch.tensor([[e, r, (e + 3 * r + 1) % 40] for e in range(40) for r in range(4)])
@@ -214,9 +212,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         import torch
         from mmkgc.components.kge.graph import Graph, Vocabulary
         from mmkgc.components.train.config import TrainConfig
-        from mmkgc.components.train.refit import with_development
-from mmkgc.components.train.trainer import Trainer
-from mmkgc.serving.engine.engine import Engine
+        from mmkgc.components.train.trainer import Trainer
 
         names = tuple(map(str, range(40)))
         triples = torch.tensor([[e, r, (e + 3 * r + 1) % 40] for e in range(40) for r in range(4)])
