@@ -132,7 +132,7 @@ class SyntheticGraph:
 
 
 def write_dataset(graph: SyntheticGraph, folder: Path) -> None:
-    """Write the files of a dataset folder (see ``components/ingest/README.md``), split by split, relation by relation."""
+    """Write the files of a dataset folder (see ``components/ingest/README.md``), relation by relation."""
     folder.mkdir(parents=True, exist_ok=True)
     entities, relations = keys(graph)
     kinds = pa.array([f"type {number}" for number in range(graph.n_types)]).take(pa.array(graph.types))

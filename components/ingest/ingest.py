@@ -49,7 +49,7 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
             name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
             for name, found in raw.contents.items()
         }
-        tensors = {name: torch.from_numpy(triples) for name, triples in checked.splits.items()}
+        tensors = {name: torch.from_numpy(triples).long() for name, triples in checked.splits.items()}
         graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
         mmkg = MMKG(graph, contents)
         return replace(mmkg, info=_info(mmkg, raw, checked, findings) | checked.increments)
