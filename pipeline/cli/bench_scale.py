@@ -6,7 +6,6 @@ import click
 
 from mmkgc.components.runtime.command import debug_option
 
-
 DEFAULT = (10_000, 100_000, 1_000_000)
 
 
