@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmkgc.components.dataset.lines import Lines, read_bytes
+from mmkgc.components.dataset.lines import Rows, read_bytes
 from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime import yaml_text
@@ -54,12 +55,12 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """Triples of one file, ids int64 ``[T, 3]`` in the order head, relation, tail, with the line of each row.
+    """Triples of one file, ids int32 or int64 ``[T, 3]`` in the order head, relation, tail, with the place of each.
 
     ``confidence`` float64 ``[T]``, in (0, 1]: how certain each is; None: all are certain.
     """
 
-    lines: Lines
+    lines: Rows
     triples: np.ndarray
     confidence: np.ndarray | None = None
 
@@ -90,5 +91,22 @@ class RawGraph:
 
     def codes(self, triples: np.ndarray) -> np.ndarray:
         """One integer per triple, int64 ``[T]``; equal triples have equal codes."""
-        head, relation, tail = triples.T
-        return (head * len(self.relations) + relation) * len(self.entities) + tail
+        codes = triples[:, 0].astype(np.int64)
+        for column, size in ((1, len(self.relations)), (2, len(self.entities))):  # in place: there may be many
+            codes *= size
+            codes += triples[:, column]
+        return codes
+
+    @cached_property
+    def train_codes(self) -> np.ndarray:
+        """Codes of the train triples in ascending order, int64 ``[T]``."""
+        codes = self.codes(self.train.triples)
+        codes.sort()
+        return codes
+
+    def in_train(self, codes: np.ndarray) -> np.ndarray:
+        """Which ``codes`` are those of train triples, bool of the same shape."""
+        if not len(self.train_codes):
+            return np.zeros(codes.shape, bool)
+        places = np.searchsorted(self.train_codes, codes)
+        return self.train_codes[np.minimum(places, len(self.train_codes) - 1)] == codes

@@ -85,7 +85,8 @@ class SyntheticGraph:
         for number, relation in enumerate(order):
             added = min(missing, int(capacity[relation] - sizes[number]))
             missing -= added
-            yield number, self._pairs(number, *ends[relation], int(sizes[number]) + added)
+            domain, codomain = ends[relation].tolist()
+            yield number, self._pairs(number, domain, codomain, int(sizes[number]) + added)
 
     def _pairs(self, relation: int, domain: int, codomain: int, count: int) -> np.ndarray:
         random = self._random(3, relation)
@@ -132,7 +133,7 @@ class SyntheticGraph:
 
 
 def write_dataset(graph: SyntheticGraph, folder: Path) -> None:
-    """Write the files of a dataset folder (see ``components/ingest/README.md``), split by split, relation by relation."""
+    """Write the files of a dataset folder (see ``components/ingest/README.md``), relation by relation."""
     folder.mkdir(parents=True, exist_ok=True)
     entities, relations = keys(graph)
     kinds = pa.array([f"type {number}" for number in range(graph.n_types)]).take(pa.array(graph.types))
@@ -148,8 +149,8 @@ def write_dataset(graph: SyntheticGraph, folder: Path) -> None:
         }
         for of_relation in graph.triples():
             for split, triples in of_relation.items():
-                columns = [entities.take(triples[:, 0]), relations.take(triples[:, 1]), entities.take(triples[:, 2])]
-                writers[split].write_table(pa.table(columns, schema=SCHEMA))
+                ends = [entities.take(triples[:, 0]), relations.take(triples[:, 1]), entities.take(triples[:, 2])]
+                writers[split].write_table(pa.table(ends, schema=SCHEMA))
 
 
 def write_features(graph: SyntheticGraph, path: Path, width: int) -> None:

@@ -49,7 +49,7 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
             name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
             for name, found in raw.contents.items()
         }
-        tensors = {name: torch.from_numpy(triples) for name, triples in checked.splits.items()}
+        tensors = {name: torch.from_numpy(triples).long() for name, triples in checked.splits.items()}
         certain = checked.confidence
         confidence = None if certain is None else torch.from_numpy(certain)
         graph = Graph(raw.entities, raw.relations, types=raw.types, confidence=confidence, **tensors)

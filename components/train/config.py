@@ -64,6 +64,9 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(1024, gt=0, le=2**24, description="positives per step, over all devices")
     epochs: int = Field(100, gt=0, le=1_000_000, description="at most")
     evaluate_every: int = Field(5, gt=0, le=1_000_000, description="epochs between measurements of the development MRR")
+    dev_sample: int | None = Field(
+        None, gt=0, description="development triples by which epochs are compared, drawn once; null: all"
+    )
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
     keep: Literal["best", "last"] = Field(
         "best", description="the epoch with the best development MRR, or the last one, as in the papers' code"

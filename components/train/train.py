@@ -20,6 +20,7 @@ from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.train.checkpoint import owned
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.features import training_features
+from mmkgc.components.train.needs import needs, refuse_if_too_large
 from mmkgc.components.train.refit import refit, with_development
 from mmkgc.components.train.trainer import OnEpoch, Trainer
 from mmkgc.feature_store.manifest import Manifest
@@ -57,6 +58,10 @@ def train(
     made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
     features = training_features(feature_uris, mmkg.graph.entities.keys, config, storage)
+    widths = {m: table.dimension for m, table in features.items()}
+    found = needs(config, len(mmkg.graph.entities), len(mmkg.graph.train), widths)
+    refuse_if_too_large(found, folder)
+    print(f"train {found}", flush=True)
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     if not trainer.group.is_main:
         _fit(trainer, features, folder)

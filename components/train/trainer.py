@@ -33,6 +33,7 @@ from mmkgc.components.train.averaging import Average
 from mmkgc.components.train.compilation import compiled
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.distributed import Group, own_device
+from mmkgc.components.train.forecast import Forecast
 from mmkgc.components.train.optimizers import make_optimizer, make_schedule
 from mmkgc.components.train.optimizers.clipping import clip_gradients
 from mmkgc.components.train.optimizers.row_sparse import RowSparse
@@ -78,6 +79,7 @@ class Trainer:
         self.triples = graph.train.to(self.device)
         self.train_known = KnownTriples(self.triples, *sizes)
         self.dev = graph.valid.to(self.device)
+        self.compared = _sample(self.dev, self.config.dev_sample, self.config.seed)
         self.dev_known = KnownTriples(graph.selection_triples.to(self.device), *sizes)
         ones = torch.ones(len(self.triples), device=self.device)
         self.weights = _subsampling(self.triples, sizes[1]) if self.config.subsampling else ones
@@ -115,6 +117,7 @@ class Trainer:
         """Train to the end; ``on_epoch`` gets the metrics of each epoch (from 1). Raises ``UserError`` on NaN."""
         self._resume()
         meter = Meter("train", self.last_epoch * self.batches, "batch", self.selection.epoch * self.batches)
+        self.forecast = Forecast(self.batches, self.last_epoch - self.selection.epoch)
         saved = time.monotonic()
         while self.selection.epoch < self.last_epoch and not self.selection.gives_up:
             metrics = self._run_epoch(meter)
@@ -145,20 +148,21 @@ class Trainer:
         if self.sampler:
             self.sampler.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
-        for number, rows in enumerate(self._shuffled(), start=1):
+        for number, rows in enumerate(self.shuffled(), start=1):
             losses = self.step(rows)
             if not total(losses.values()).isfinite():
                 self._stop(f"epoch {epoch + 1}, batch {number} of {self.batches}", rows, losses)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0) + loss.double()
             meter.advance(note=str(self.selection))
+            self.forecast.note()
         self.selection.epoch = epoch + 1
         metrics = {f"loss_{name}": loss.item() / self.batches for name, loss in sums.items()}
         metrics |= {"loss": sum(metrics.values())}
         metrics |= {"triples_per_second": len(self.triples) / (time.monotonic() - begun)} | hardness(self.scored)
         return metrics | (self.sampler.metrics() if self.sampler else {}) | self._measure()
 
-    def _shuffled(self) -> Iterator[Tensor]:
+    def shuffled(self) -> Iterator[Tensor]:
         """Rows of the triples of each batch; of directed triples where the loss is one of queries."""
         if self.queries:
             return self.queries.batches(self.config.batch_size, self.shuffler)
@@ -227,7 +231,7 @@ class Trainer:
         if not len(self.dev) or (epoch % self.config.evaluate_every and epoch != self.last_epoch):
             return {}
         with self.average.applied(self.model) if self.average else nullcontext():
-            value = mrr(rank(self.model, self.dev, self.dev_known))
+            value = mrr(rank(self.model, self.compared, self.dev_known))
             done = epoch - 1, self.config.epochs
             if self.model.fusion.selectable(*done) and (not self.sampler or self.sampler.selectable(*done)):
                 self.selection.note(value, self.model.state_dict())
@@ -276,6 +280,14 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return own_device(name)
+
+
+def _sample(triples: Tensor, count: int | None, seed: int) -> Tensor:
+    """At most ``count`` of ``triples[V, 3]``, chosen by ``seed``; all where it is None."""
+    if count is None or count >= len(triples):
+        return triples
+    chosen = torch.randperm(len(triples), generator=torch.Generator().manual_seed(seed))[:count]
+    return triples[chosen.to(triples.device)]
 
 
 def _subsampling(triples: Tensor, n_relations: int) -> Tensor:

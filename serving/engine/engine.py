@@ -108,7 +108,7 @@ class Engine:
 
     def warm_up(self) -> None:
         """Answer queries of each direction, singly and batched, to compile all kernels before the first request."""
-        (head, relation, tail), *_ = self.bundle.known
+        head, relation, tail = self.bundle.known.triples[0].tolist()
         entities, relations = self.bundle.entities.keys, self.bundle.relations.keys
         parts = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
         queries = [parts, *({**parts, part: None} for part in parts)]

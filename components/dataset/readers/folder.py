@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 from rapidfuzz import process
 
 from mmkgc.components.dataset.checks import refuse_bad_keys
-from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.lines import Lines, Rows
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
+from mmkgc.components.dataset.stream import read_ids
 from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, looks_like, shown
 from mmkgc.components.runtime.faults import Faults
@@ -153,7 +154,11 @@ class SplitReader:
 
         Raises UserError, with file and line, for anything malformed.
         """
-        lines = Lines.read(self.folder / name, f"the folder needs {self.needs}")
+        path = self.folder / name
+        if streamed := read_ids(path, [self.keys[side] for side in TRIPLE]):
+            first, triples = streamed
+            return Split(Rows(path, first), triples)
+        lines = Lines.read(path, f"the folder needs {self.needs}")
         header = _header(lines, weighted)
         lines = lines.after(1) if header else lines
         names = header or TRIPLE

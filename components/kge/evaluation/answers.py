@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.evaluation.ranks import Scorer
+from mmkgc.components.kge.evaluation.ranks import Scorer, at_once
 from mmkgc.components.kge.graph import HEAD, RELATION, SIDES, TAIL, KnownTriples, Side, reflexive, slot_of
 
 COUNT = 10
@@ -45,7 +45,7 @@ def best_answers(
     parts = []
     for column, side in SIDES.items():
         given = held_out[:, [TAIL if column == HEAD else HEAD, RELATION]].unique(dim=0)
-        for batch in given.split(BATCH):
+        for batch in given.split(at_once(BATCH, known.n_entities)):
             entities, relations = batch.unbind(1)
             parts.append(_best(model, entities, relations, side, known, right, loops, count, false))
     model.train(training)

@@ -25,7 +25,7 @@ def collisions(queries: Tensor, known: Tensor, offsets: Tensor, answers: Tensor,
 
 
 class Positions:
-    """The distinct ids of a batch in ascending order, and the place of each; the cost does not depend on their range."""
+    """The distinct ids of a batch in ascending order, and the place of each; the cost does not depend on N."""
 
     def __init__(self, tensors: Sequence[Tensor], n: int) -> None:
         """``tensors``: int64 ids below ``n``, of any shape."""

@@ -143,7 +143,7 @@ def grown(trainer: Trainer) -> int:
     """Entities whose structural vector a step has moved."""
     before = trainer.model.entities.structural_table().detach().clone()  # type: ignore[union-attr]
     trainer.model.train()
-    trainer.step(next(trainer._shuffled()))
+    trainer.step(next(trainer.shuffled()))
     after = trainer.model.entities.structural_table()
     assert after is not None
     return int((after != before).any(1).sum())
@@ -168,7 +168,7 @@ def test_gradients_are_those_of_the_dense_table(toy_mmkg: MMKG, toy_features: di
         trainer = trained(toy_mmkg, toy_features)
         trainer.model.entities.sparse = sparse
         trainer.model.train()
-        return [sum(map(float, trainer.step(rows).values())) for rows in trainer._shuffled()][:20]
+        return [sum(map(float, trainer.step(rows).values())) for rows in trainer.shuffled()][:20]
 
     assert losses(sparse=True) == pytest.approx(losses(sparse=False), rel=1e-5)
 

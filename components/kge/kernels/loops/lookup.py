@@ -46,7 +46,7 @@ def distinct(ids, position, found, count):
 
 @compiled
 def places(ids, position, found, rows):
-    """Write the place of each id in ``found`` to ``rows``; return the index of the first id that is not there, or −1."""
+    """Write the place of each id in ``found`` to ``rows``; return the first index whose id is not there, or −1."""
     lost = -1
     for i in range(ids.size):
         place = position[ids[i]]
