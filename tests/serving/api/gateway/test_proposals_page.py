@@ -147,11 +147,11 @@ def test_keys_that_are_typed_into_a_field_decide_nothing(page, proposals):
 
 
 def test_a_search_and_a_probability_narrow_the_list(page, proposals):
-    everything = named(proposals)
+    everything = named(proposals, 200)
     page.type("#review-search", "twin")
     page.wait(lambda: labels(page) == [one for one in everything if "Twin" in one], "the found ones")
     page.script("const s = document.getElementById('review-search'); s.value = ''; s.dispatchEvent(new Event('input'))")
-    page.wait(lambda: len(labels(page)) == len(everything), "all again")
+    page.wait(lambda: labels(page) == everything[:50], "all again")
     page.script("const s = document.getElementById('at-least'); s.value = 0.95; s.dispatchEvent(new Event('change'))")
     page.wait(lambda: "Nothing fits" in page.texts("#review-status")[0], "none that is so probable")
 
