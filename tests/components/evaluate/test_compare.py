@@ -93,7 +93,7 @@ def test_a_report_is_read_again_as_it_was_written(folders):
     assert html(report["title"], blocks) == (folders / "good" / "report.html").read_text()
     assert to_json(blocks, folders / "good") == report["blocks"]
     page = html(*run_report(str(folders / "good"), folders))
-    for part in ("Model and training", "<td>seed</td>", "bernoulli", "data:image/png;base64"):
+    for part in ("Model and training", "<td>interaction</td>", "Link prediction", "data:image/png;base64"):
         assert part in page
 
 
