@@ -150,13 +150,16 @@ def append_row(file: Path, row: Row) -> None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores that this process may use, threads, and PyTorch's version."""
+    """Processor and its instructions, cores that this process may use, threads, and PyTorch's version."""
     import torch
+
+    from mmkgc.components.train.precision import has_bfloat16
 
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     cores = {"cores": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()}
     load = {"load": round(os.getloadavg()[2], 1)}  # of the last 15 minutes: whether other programs ran beside
-    return {"processor": _processor(), **cores, **gpu, **load, "torch": torch.__version__}
+    native = {"bfloat16": has_bfloat16(torch.device("cpu"))}
+    return {"processor": _processor(), **native, **cores, **gpu, **load, "torch": torch.__version__}
 
 
 def _made_from(inputs: Inputs) -> dict[str, Any]:

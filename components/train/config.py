@@ -16,6 +16,7 @@ from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.runtime.names import Seed
 from mmkgc.components.train.compilation import Wanted
+from mmkgc.components.train.precision import Precision
 
 
 class OptimizerConfig(BaseModel):
@@ -75,7 +76,9 @@ class TrainConfig(BaseModel):
     ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights, which are evaluated and kept")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: Wanted = Field("auto", description="torch.compile of scores and losses; auto: on a GPU")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
+    precision: Precision = Field(
+        "auto", description="auto: bfloat16 on a GPU that has it; bfloat16: float32 where the device has none"
+    )
 
     @field_validator("negatives", mode="before")
     @classmethod

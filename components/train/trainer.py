@@ -28,7 +28,7 @@ from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.kge.tensors import total
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.progress import Meter
-from mmkgc.components.train import checkpoint
+from mmkgc.components.train import checkpoint, precision
 from mmkgc.components.train.averaging import Average
 from mmkgc.components.train.compilation import compiled
 from mmkgc.components.train.config import TrainConfig
@@ -62,6 +62,7 @@ class Trainer:
         self.graph, self.config, self.last_epoch = graph, config, last_epoch or config.epochs
         self.checkpoint_path, self.checkpoint_seconds = checkpoint_path, checkpoint_seconds
         self.device = _device(config.device)
+        self.dtype = precision.choose(config.precision, self.device)
         self.group = Group.join(self.device)
         self.shuffler = torch.Generator(self.device).manual_seed(config.seed)
         self.draws = torch.Generator(self.device).manual_seed(config.seed + self.group.rank)
@@ -162,7 +163,7 @@ class Trainer:
         losses, scored = BatchLosses({"empty": torch.zeros((), device=self.device)}, [])
         if len(mine):
             blocks = self.sampler.sample(batch, self.model) if self.sampler else []
-            with self._autocast():
+            with precision.autocast(self.dtype, self.device):
                 losses, scored = self.losses(
                     self.model,
                     batch,
@@ -207,12 +208,6 @@ class Trainer:
             return Batch(self.triples[rows], self.weights[rows])
         size = len(self.triples)
         return Batch(self.triples[rows % size], self.weights[rows % size], rows >= size)
-
-    def _autocast(self) -> Any:
-        """bfloat16 if configured, or with ``auto`` on a GPU that supports it; else float32."""
-        wanted = self.config.precision
-        automatic = wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16) if wanted == "bfloat16" or automatic else nullcontext()
 
     def _measure(self) -> dict[str, float]:
         """Measure the development MRR in the epochs in which it is due."""

@@ -18,6 +18,7 @@ from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import KnownTriples
 from mmkgc.components.kge.model import Model
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.train import precision
 from mmkgc.components.train.config import OptimizerConfig, TrainConfig
 from mmkgc.components.train.optimizers import make_optimizer, make_schedule
 from mmkgc.components.train.trainer import Trainer
@@ -178,7 +179,10 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(toy_mmkg: M
     ],
     ids=str,
 )
-def test_options_train(settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy) -> None:
+def test_options_train(
+    settings: dict[str, Any], toy_mmkg: MMKG, toy_features: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)  # emulated where it is not
     losses: list[float] = []
     config = TrainConfig(**(SETTINGS | settings))
     Trainer(toy_mmkg.graph, toy_features, config).fit(lambda epoch, metrics: losses.append(metrics["loss"]))
