@@ -88,6 +88,7 @@ class Storage(Protocol):
 
     def reach(self) -> None:
         """Raise UserError within seconds if the store cannot be used, in a step after minutes (``patience``)."""
+        return
 
     def publish(self, folder: Path, kind: str) -> Stored:
         """Store a copy of ``folder`` as ``<root>/<kind>/<digest>``; the same content is stored once."""

@@ -114,7 +114,8 @@ def begun(pod):
 
 
 def has_checkpoint(pod):
-    return any((pod.cluster.folder / "workspaces").rglob("checkpoint.pt"))
+    """Whether a checkpoint is complete; one that is being written lies in a folder below."""
+    return any((pod.cluster.folder / "workspaces").glob("*/train/*/checkpoint.pt"))
 
 
 def runs_of(experiment):
