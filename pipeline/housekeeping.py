@@ -143,7 +143,8 @@ def _runs() -> "list[Run]":
     """All runs, newest first."""
     api = tracking.client()
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]
-    order, token, found = ["attributes.start_time DESC"], None, []
+    order, token = ["attributes.start_time DESC"], None
+    found: list[Run] = []
     while experiments:
         page = api.search_runs(experiments, max_results=1000, order_by=order, page_token=token)
         found += page
