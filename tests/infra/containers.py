@@ -197,6 +197,7 @@ def _healthy(url: str) -> bool:
         return False
 
 
+@pytest.mark.timeout(1800)
 def test_every_step_runs_within_its_limits_and_one_beyond_them_is_told_with_its_limit(submit):
     result, logs = submit()
     assert result.exit_code == 0, result.output + logs

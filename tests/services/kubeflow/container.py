@@ -56,7 +56,8 @@ class ContainerPod(Pod):
                 folders[Path(given)] = Path(given)
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o777)
+            for each in (folder, *filter(Path.is_dir, folder.rglob("*"))):  # also those of inputs
+                each.chmod(0o777)
         return folders
 
 
