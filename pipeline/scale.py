@@ -215,7 +215,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure, axes = pyplot.subplots(2, 3, figsize=(11, 6), layout="constrained")
     found = slopes(rows) if len(rows) > 1 else dict.fromkeys(METRICS, math.nan)
     for axis, (name, title) in zip(axes.flat, METRICS.items(), strict=True):
-        axis.loglog([row["entities"] for row in rows], [metrics(row)[name] for row in rows], marker="o")
+        values = [metrics(row)[name] for row in rows]
+        axis.loglog([row["entities"] for row in rows], values, marker="o")
+        middle, ratio = math.sqrt(min(values) * max(values)), max(10.0, 1.5 * max(values) / min(values))
+        axis.set_ylim(middle / math.sqrt(ratio), middle * math.sqrt(ratio))  # at least a decade: a small change is flat
         axis.set_title(f"{title}\nslope {found[name]:.2f}", fontsize=10)
         axis.set_xlabel("entities")
         axis.grid(alpha=0.3)
