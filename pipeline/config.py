@@ -10,19 +10,22 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.evaluate.config import EvaluateConfig
 from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.ingest.config import IngestConfig
 from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.register.config import RegisterConfig
+from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.components.runtime.names import Name, Place
 from mmkgc.components.runtime.quoting import printable
 from mmkgc.components.runtime.settings import SCHEME
+from mmkgc.components.runtime.tracking import flatten
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
-from mmkgc.pipeline.composition import names
+from mmkgc.pipeline.composition import bundled, names
 from mmkgc.pipeline.pods import ClusterConfig
 from mmkgc.pipeline.renamed import current_key
 from mmkgc.pipeline.request import SUPPORTED, Request, find, pair, told
@@ -38,6 +41,8 @@ PLAIN = {
 }
 """Words for pydantic's kinds of errors whose own messages speak of Python."""
 SCHEMES = ("s3", "file")
+MOST_NAMED = 4
+"""A run with more changes than these is named after the parts of its model."""
 
 
 class Recipe(BaseModel):
@@ -67,6 +72,46 @@ class Recipe(BaseModel):
         if separator and scheme not in SCHEMES:
             raise ValueError(f"datasets are not read from {printable(scheme)}:// — {SUPPORTED}")
         return dataset
+
+    @property
+    def compared(self) -> dict[str, Any]:
+        """The values by which MLflow compares runs: data, encoders and training, nested as in the recipe.
+
+        The other values are parameters of the runs of their steps.
+        """
+        encoders = {modality: {"encoder", "weights"} for modality in MODALITIES}
+        parts: Any = {"dataset": True, "train": True, "ingest": {"dev_share", "increments"}, "extract": encoders}
+        parts |= {"search": {"trials"}, "evaluate": {"protocol"}}
+        return self.model_dump(mode="json", include=parts)
+
+    @property
+    def seed_group(self) -> str:
+        """Digest of the compared values without the seed: runs with the same one differ in their seed alone."""
+        values = flatten(self.compared)
+        values.pop("train.seed")
+        return digests.of_json(values)[:12]
+
+    @property
+    def title(self) -> str:
+        """Name of a run: what differs from the bundled recipe of the same name, else the parts of the model."""
+        base = bundled(self.name)
+        if base is None:
+            return self.train.label
+        usual = flatten(Recipe.model_validate({"name": self.name, "dataset": self.dataset} | base.values).compared)
+        own = flatten(self.compared)
+        other = {key for key, value in own.items() if usual.get(key) != value}
+        replaced = {key.removesuffix("name") for key in other if key.endswith(".name")}  # its options are others, too
+        changed = [
+            f"{_short(key)}={value}"
+            for key, value in own.items()
+            if key in other and (key.endswith(".name") or not key.startswith(tuple(replaced)))
+        ]
+        return ", ".join(changed) if 0 < len(changed) <= MOST_NAMED else self.train.label
+
+
+def _short(key: str) -> str:
+    """A key as a run's name shows it: ``train.negatives.name`` → ``negatives``, ``train.epochs`` → ``epochs``."""
+    return key.removeprefix("train.").removeprefix("model.").removesuffix(".name")
 
 
 def load(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Recipe:

@@ -1,5 +1,7 @@
 """Checks of a dataset. Invalid data raise UserError; other observations are reported as findings."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mmkgc.components.dataset.findings import Findings
@@ -38,6 +40,9 @@ def distinct(raw: RawGraph, split: Split, findings: Findings) -> np.ndarray:
     """The split's distinct triples in file order. Raises UserError if there are none."""
     if not len(split):
         raise UserError(split.lines.path, "this split is empty", _mend_empty(split, raw))
+    codes = raw.train_codes if split is raw.train else np.sort(raw.codes(split.triples))
+    if (codes[1:] != codes[:-1]).all():  # usual, and the order of the rows need not be computed
+        return split.triples
     rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
     dropped = len(split) - len(rows)
     if dropped:
@@ -55,12 +60,12 @@ def _mend_empty(split: Split, raw: RawGraph) -> str:
 
 def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
     """Number of test triples that are in train. Raises UserError if there are any, unless ``allowed``."""
-    train, test = raw.codes(raw.train.triples), raw.codes(raw.test.triples)
-    in_train = np.isin(test, train)
+    test = raw.codes(raw.test.triples)
+    in_train = raw.in_train(test)
     if not allowed:
         raw.test.lines.refuse_if(
             in_train,
-            lambda row: f"this test triple is also in train ({_train_line(raw, train, test[row])})",
+            lambda row: f"this test triple is also in train ({_train_line(raw, test[row])})",
             "remove it from one of them, or set ingest.allow_leakage=true to go on with a warning",
         )
     count = len(np.unique(test[in_train]))
@@ -73,9 +78,72 @@ def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
     return count
 
 
-def _train_line(raw: RawGraph, train: np.ndarray, code: int) -> str:
-    line = raw.train.lines.first + int(np.flatnonzero(train == code)[0])
+def _train_line(raw: RawGraph, code: int) -> str:
+    line = raw.train.lines.first + int(np.flatnonzero(raw.codes(raw.train.triples) == code)[0])
     return f"{raw.train.lines.path.name}, line {line}"
+
+
+def false_triples(
+    raw: RawGraph, falsehoods: Sequence[Split], truths: Sequence[Split], findings: Findings
+) -> np.ndarray:
+    """The distinct triples that are known to be false, int64 ``[F, 3]``, in the order of their files.
+
+    Raises UserError, with both lines, for one that a file of true triples has too.
+    """
+    found = np.empty((0, 3), dtype=np.int64)
+    for split in falsehoods:
+        codes = raw.codes(split.triples)
+        for truth in truths:
+            true = raw.codes(truth.triples)
+            split.lines.refuse_if(
+                np.isin(codes, true),
+                lambda row, truth=truth, true=true, codes=codes: (  # type: ignore[misc]
+                    f"this triple is known to be false here and true in {truth.lines.at(_row_of(true, codes[row]))}"
+                ),
+                "remove it from one of them",
+            )
+        new = split.triples[np.sort(np.unique(codes, return_index=True)[1])]
+        new = new[~np.isin(raw.codes(new), raw.codes(found))]
+        dropped = len(split) - len(new)
+        repeats = f"; {dropped} repeated rows are dropped" if dropped else ""
+        findings.notes.append(f"{len(new)} triples of {split.lines.path.name} are known to be false{repeats}.")
+        found = np.concatenate([found, new])
+    return found
+
+
+def confidence_of(raw: RawGraph, train: np.ndarray, findings: Findings) -> np.ndarray | None:
+    """Confidence of the triples ``train[T, 3]``, float32 ``[T]``; 1 for those that are not in the file of train.
+
+    None where all are certain. Raises UserError, with both lines, if rows of a triple state different ones.
+    """
+    stated = raw.train.confidence
+    if stated is None:
+        return None
+    codes = raw.codes(raw.train.triples)
+    distinct_codes, first, place = np.unique(codes, return_index=True, return_inverse=True)
+    raw.train.lines.refuse_if(
+        stated != stated[first][place],
+        lambda row: (
+            f"the confidence {stated[row]:g} of this triple differs from {stated[first][place[row]]:g} in "
+            f"line {raw.train.lines.first + int(first[place[row]])}"
+        ),
+        "keep one of the two lines",
+    )
+    wanted = raw.codes(train)
+    found = np.searchsorted(distinct_codes, wanted).clip(max=len(distinct_codes) - 1)
+    confidence = np.where(distinct_codes[found] == wanted, stated[first][found], 1.0).astype(np.float32)
+    unsure = confidence < 1
+    if not unsure.any():
+        return None
+    findings.notes.append(
+        f"{unsure.sum()} train triples count less in the loss: their confidence is {confidence[unsure].mean():.2f} on "
+        "average."
+    )
+    return confidence
+
+
+def _row_of(codes: np.ndarray, code: int) -> int:
+    return int(np.flatnonzero(codes == code)[0])
 
 
 def warn_of_unused(raw: RawGraph, findings: Findings) -> None:

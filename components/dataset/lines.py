@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,31 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Consecutive lines of a file; row 0 is line ``first``. Blank lines at the end of the file do not count."""
+class Rows:
+    """Consecutive rows of a file; row 0 is on line ``first``."""
 
     path: Path
-    text: pa.LargeStringArray
     first: int = 1
+
+    def at(self, row: int) -> str:
+        """Location of a row: file and line."""
+        return f"{self.path}, line {self.first + row}"
+
+    def refuse_if(self, bad: np.ndarray, what: Callable[[int], str], mend: str | Callable[[int], str]) -> None:
+        """Raise UserError for the first row of the mask ``bad``, with the number of further ones."""
+        rows = np.flatnonzero(bad)
+        if not len(rows):
+            return
+        row = int(rows[0])
+        more = f" (and {_count(len(rows) - 1, 'more such line')})" if len(rows) > 1 else ""
+        raise UserError(self.at(row), what(row) + more, mend if isinstance(mend, str) else mend(row))
+
+
+@dataclass(frozen=True)
+class Lines(Rows):
+    """Rows of a text file with their text. Blank lines at the end of the file do not count."""
+
+    text: pa.LargeStringArray = field(kw_only=True)
 
     @classmethod
     def read(cls, path: Path, mend: str) -> "Lines":
@@ -36,7 +55,7 @@ class Lines:
         if "\r" in text and "\n" not in text:
             what = "the lines end in a carriage return alone, so that the whole file is one line"
             raise UserError(path, what, "save it with the line endings LF or CR LF")
-        return cls(path, pa.array(text.split("\n") if text else [], pa.large_string()))
+        return cls(path, text=pa.array(text.split("\n") if text else [], pa.large_string()))
 
     def __len__(self) -> int:
         return len(self.text)
@@ -44,19 +63,6 @@ class Lines:
     def after(self, count: int) -> "Lines":
         """The lines without the first ``count``."""
         return replace(self, text=self.text[count:], first=self.first + count)
-
-    def at(self, row: int) -> str:
-        """Location of a row: file and line."""
-        return f"{self.path}, line {self.first + row}"
-
-    def refuse_if(self, bad: np.ndarray, what: Callable[[int], str], mend: str | Callable[[int], str]) -> None:
-        """Raise UserError for the first row of the mask ``bad``, with the number of further ones."""
-        rows = np.flatnonzero(bad)
-        if not len(rows):
-            return
-        row = int(rows[0])
-        more = f" (and {_count(len(rows) - 1, 'more such line')})" if len(rows) > 1 else ""
-        raise UserError(self.at(row), what(row) + more, mend if isinstance(mend, str) else mend(row))
 
     def fields(self, names: list[str]) -> list[pa.LargeStringArray]:
         """The tab-separated columns. Raises UserError for a line with another number of columns."""

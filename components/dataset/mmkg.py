@@ -17,6 +17,7 @@ from mmkgc.components.kge.graph import Graph, Vocabulary
 from mmkgc.components.runtime.files import read_json, write_json
 
 SPLITS = ("train", "valid", "test", "known")
+FALSE, CONFIDENCE = "false.parquet", "confidence"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,12 @@ class MMKG:
         pq.write_table(self._entities(), folder / "entities.parquet")
         pq.write_table(_vocabulary(self.graph.relations), folder / "relations.parquet")
         for split in SPLITS:
-            pq.write_table(_table(getattr(self.graph, split)), folder / f"{split}.parquet")
+            table = _table(getattr(self.graph, split))
+            if split == "train" and self.graph.confidence is not None:
+                table = table.append_column(CONFIDENCE, pa.array(self.graph.confidence.numpy(), pa.float32()))
+            pq.write_table(table, folder / f"{split}.parquet")
+        if len(self.graph.false):
+            pq.write_table(_table(self.graph.false), folder / FALSE)
         write_json(folder / "graph.json", self.info)
 
     @classmethod
@@ -60,6 +66,7 @@ class MMKG:
             relations=Vocabulary(_strings(relations, "key"), _strings(relations, "name")),
             types=_strings(entities, "type") if typed else None,
             **{split: _triples(pq.read_table(folder / f"{split}.parquet")) for split in SPLITS},
+            **_feedback(folder),
         )
         return cls(
             graph=graph,
@@ -77,6 +84,16 @@ class MMKG:
         for name, modality in MODALITIES.items():
             table = table.append_column(modality.stored, pa.array(self.content(name), modality.arrow))
         return table
+
+
+def _feedback(folder: Path) -> dict[str, Tensor]:
+    """Triples known to be false, and the confidence of train, as far as the graph has them."""
+    found = {"false": _triples(pq.read_table(folder / FALSE))} if (folder / FALSE).exists() else {}
+    train = pq.read_schema(folder / "train.parquet")
+    if CONFIDENCE in train.names:
+        column = pq.read_table(folder / "train.parquet", columns=[CONFIDENCE])[CONFIDENCE]
+        found["confidence"] = torch.from_numpy(column.to_numpy().copy())
+    return found
 
 
 def _vocabulary(vocabulary: Vocabulary) -> pa.Table:
@@ -100,4 +117,4 @@ def _table(triples: Tensor) -> pa.Table:
 
 
 def _triples(table: pa.Table) -> Tensor:
-    return torch.from_numpy(np.stack([column.to_numpy() for column in table.columns], axis=1).astype(np.int64))
+    return torch.from_numpy(np.stack([column.to_numpy() for column in table.columns[:3]], axis=1).astype(np.int64))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmkgc.components.dataset.lines import Lines, read_bytes
+from mmkgc.components.dataset.lines import Rows, read_bytes
 from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime import yaml_text
@@ -31,6 +32,7 @@ class Card(BaseModel):
     source: str = Field("", max_length=LONGEST_TEXT)
     licence: str = Field("", max_length=LONGEST_TEXT)
     columns: Columns | None = None
+    prefixes: dict[str, str] = Field(default_factory=dict, max_length=1000)  # of the IRIs that are keys
 
     @classmethod
     def read(cls, folder: Path) -> "Card":
@@ -53,10 +55,14 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """Triples of one file, ids int64 ``[T, 3]`` in the order head, relation, tail, with the line of each row."""
+    """Triples of one file, ids int32 or int64 ``[T, 3]`` in the order head, relation, tail, with the place of each.
 
-    lines: Lines
+    ``confidence`` float64 ``[T]``, in (0, 1]: how certain each is; None: all are certain.
+    """
+
+    lines: Rows
     triples: np.ndarray
+    confidence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.triples)
@@ -66,7 +72,8 @@ class Split:
 class RawGraph:
     """The result of a reader. ``contents`` of each modality, as read, and ``types`` have one value per entity.
 
-    ``files`` are the names of the dataset's files, ``unread`` the names of similar files that are not read.
+    ``files`` are the names of the dataset's files, ``unread`` the names of similar files that are not read;
+    ``negatives`` the triples that are known to be false.
     """
 
     folder: Path
@@ -80,8 +87,26 @@ class RawGraph:
     contents: Mapping[str, Contents]
     types: tuple[str, ...] | None
     unread: tuple[str, ...] = ()
+    negatives: Split | None = None
 
     def codes(self, triples: np.ndarray) -> np.ndarray:
         """One integer per triple, int64 ``[T]``; equal triples have equal codes."""
-        head, relation, tail = triples.T
-        return (head * len(self.relations) + relation) * len(self.entities) + tail
+        codes = triples[:, 0].astype(np.int64)
+        for column, size in ((1, len(self.relations)), (2, len(self.entities))):  # in place: there may be many
+            codes *= size
+            codes += triples[:, column]
+        return codes
+
+    @cached_property
+    def train_codes(self) -> np.ndarray:
+        """Codes of the train triples in ascending order, int64 ``[T]``."""
+        codes = self.codes(self.train.triples)
+        codes.sort()
+        return codes
+
+    def in_train(self, codes: np.ndarray) -> np.ndarray:
+        """Which ``codes`` are those of train triples, bool of the same shape."""
+        if not len(self.train_codes):
+            return np.zeros(codes.shape, bool)
+        places = np.searchsorted(self.train_codes, codes)
+        return self.train_codes[np.minimum(places, len(self.train_codes) - 1)] == codes

@@ -22,7 +22,7 @@ def develop(
         findings.notes.append("There is no development split.")
     else:
         valid = distinct(raw, raw.valid, findings)
-        in_train = int(np.isin(raw.codes(valid), raw.codes(train)).sum())
+        in_train = int(raw.in_train(raw.codes(valid)).sum())
         in_test = int(np.isin(raw.codes(valid), raw.codes(test)).sum())
         if not in_train and not in_test:
             return train, valid, in_filter

@@ -86,6 +86,11 @@ def check_same_queries(runs: Sequence[Judged]) -> None:
             )
 
 
+def overall(run: Judged) -> float:
+    """MRR over all queries."""
+    return float((1 / run.ranks).mean())
+
+
 def deltas(before: Judged, after: Judged, draws: Bootstrap) -> list[Delta]:
     """Change of every metric for head, tail and both."""
     return [

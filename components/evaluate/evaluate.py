@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmkgc.components.dataset.mmkg import MMKG
-from mmkgc.components.evaluate import figures
+from mmkgc.components.evaluate import figures, overview
 from mmkgc.components.evaluate.completions import completions
 from mmkgc.components.evaluate.config import EvaluateConfig
 from mmkgc.components.evaluate.diagnostics import missing_curve
@@ -14,7 +14,7 @@ from mmkgc.components.evaluate.labelled import write_labelled
 from mmkgc.components.evaluate.link_prediction import LinkPrediction, link_prediction, write_queries
 from mmkgc.components.evaluate.negatives import Blob, negatives
 from mmkgc.components.evaluate.reliability import Reliability
-from mmkgc.components.evaluate.report import Block, html, markdown
+from mmkgc.components.evaluate.report import REPORT, Block, html, markdown, to_json
 from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.evaluate.summary import blocks
 from mmkgc.components.evaluate.tracked import CURVES, curves_of_bundle
@@ -34,7 +34,8 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
     """Evaluate a bundle on the test split; results go to the store, metrics and figures also to MLflow.
 
     Publishes ``metrics.json``, ``ranks.parquet`` (one row per query), ``classification.parquet``, ``completions.json``,
-    ``figures/``, ``report.md`` and ``report.html``. Raises UserError if the model has another vocabulary.
+    ``figures/``, ``report.md``, ``report.html`` and ``report.json``. Raises UserError if the model has another
+    vocabulary.
     """
     keep_freed_memory()
     mmkg, bundle = MMKG.load(storage.fetch(graph_uri)), Bundle.load(storage.fetch(bundle_uri))
@@ -43,15 +44,20 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
         folder = Path(scratch) / "evaluation"
         results = assess(mmkg, bundle, config, folder, storage.blob)
         numbers = tracked_metrics(results)
-        for target in filter(None, (run, parent_run())):
-            target.log_metrics(numbers)
-            target.log_artifact(folder / "figures", "figures")
-            target.log_artifact(folder / "report.html")
+        run.log_metrics(numbers)
         run.log_artifact(folder)
-        _log_training_curves(run, bundle_uri, Path(scratch))
+        curves = curves_of_bundle(bundle_uri)
+        _log_training_curves(run, curves, Path(scratch))
         run.set_tags({"protocol": results["protocol"]["label"], "graph_uri": graph_uri, "bundle_uri": bundle_uri})
         _log_lineage(run, mmkg, graph_uri)
-        return storage.publish(folder, "evaluations")
+        if above := parent_run():
+            overview.log(above, results, bundle, curves)
+            above.log_artifact(folder / "figures", "figures")
+            above.log_artifact(folder / "report.html")
+            _log_lineage(above, mmkg, graph_uri)
+        stored = storage.publish(folder, "evaluations")
+        run.set_tags({"evaluation_uri": stored.uri})
+        return stored
 
 
 def show(folder: Path, metrics: Any, report: Any) -> None:
@@ -112,6 +118,7 @@ def _write(
     content = [*blocks(results, answers, drawn, bundle), *looked]
     write_text(folder / "report.md", markdown(title, content, folder))
     write_text(folder / "report.html", html(title, content))
+    write_json(folder / REPORT, {"title": title, "blocks": to_json(content, folder)})
 
 
 def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
@@ -131,6 +138,8 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
         f"{prefix}/{bound}/mrr": results["metrics"][bound]["both"]["mrr"] for bound in ("optimistic", "pessimistic")
     }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
+    if results["without_self"]:
+        named[f"{prefix}/without_self/mrr"] = results["without_self"]["both"]["mrr"]
     if results["reliability"]:
         named["calibration/expected_error"] = results["reliability"]["expected_error"]
     if results["nearest"]:
@@ -173,9 +182,9 @@ def _log_lineage(run: Run, mmkg: MMKG, graph_uri: str) -> None:
     run.log_dataset(name, Path(graph_uri).name, graph_uri, {"test": len(mmkg.graph.test)}, context="testing")
 
 
-def _log_training_curves(run: Run, bundle_uri: str, scratch: Path) -> None:
+def _log_training_curves(run: Run, curves: dict[str, list[tuple[float, float]]], scratch: Path) -> None:
     """Draw the training curves from MLflow; they are artifacts of the run, not of the evaluation."""
-    for metric, points in curves_of_bundle(bundle_uri).items():
+    for metric, points in curves.items():
         name, values = CURVES[metric], [value for _, value in points]
         title = f"{name[0].upper()}{name[1:]}: from {values[0]:.3g} to {values[-1]:.3g}"
         figure = figures.curves({metric: points}, title, "epoch", name)

@@ -1,6 +1,7 @@
 """Filtered link prediction on the test split: ranks, metrics, slices, intervals and baseline."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,7 +20,7 @@ from mmkgc.components.kge.evaluation.bootstrap import metric_intervals
 from mmkgc.components.kge.evaluation.metrics import TIES, QueryRanks, Ties, metrics_by_side
 from mmkgc.components.kge.evaluation.ranks import Scorer, rank
 from mmkgc.components.kge.features import Features
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples, reflexive
 from mmkgc.components.runtime.progress import track
 
 PROTOCOLS: dict[str, tuple[Ties, str]] = {
@@ -57,10 +59,12 @@ def link_prediction(
         ranks = QueryRanks.of(rank(scorer, graph.test, known, config.batch_size))
         return {"name": name, **metrics_by_side(ranks, config.hits, ties)}
 
+    own = without_self(model, graph, queries, config)
     summary = {
         "protocol": {"name": config.protocol, "ties": ties, "label": label},
         "queries": len(queries),
         "metrics": {counted: metrics_by_side(queries, config.hits, counted) for counted in TIES},
+        "without_self": own and _summary_without_self(own, kinds["relation"], graph, config.hits, ties),
         "tie_gap": float((queries.pessimistic - queries.optimistic).mean()),
         "confidence": config.confidence,
         "intervals": metric_intervals(queries, config.hits, ties, config.bootstrap, config.confidence, config.seed),
@@ -69,6 +73,46 @@ def link_prediction(
         "slices": slice_metrics(queries, kinds, config.hits, ties),
     }
     return LinkPrediction(queries, kinds, summary)
+
+
+def without_self(model: Scorer, graph: Graph, queries: QueryRanks, config: EvaluateConfig) -> QueryRanks | None:
+    """The ranks if the query's own entity is no candidate of a symmetric relation; None if no test triple has one.
+
+    A relation with loops in the graph keeps it, as in serving.
+    """
+    chosen = np.isin(graph.test[:, RELATION].numpy(), symmetric(graph).numpy())
+    if not chosen.any():
+        return None
+    triples = graph.test[torch.from_numpy(chosen)]
+    loops = [triples[:, [entity, RELATION, entity]] for entity in (HEAD, TAIL)]
+    known = KnownTriples(torch.cat([graph.all_triples, *loops]), len(graph.entities), len(graph.relations))
+    ranked = QueryRanks.of(rank(model, triples, known, config.batch_size))
+    places = np.tile(chosen, 2)
+    changed = {name: getattr(queries, name).copy() for name in ("optimistic", "pessimistic", "candidates")}
+    for name, values in changed.items():
+        values[places] = getattr(ranked, name)
+    return replace(queries, **changed)
+
+
+def symmetric(graph: Graph) -> Tensor:
+    """Relations ``[R']`` without loops of which at least half of the train triples also hold the other way round."""
+    train = KnownTriples(graph.train, len(graph.entities), len(graph.relations))
+    both_ways = train.contains(train.triples[:, [TAIL, RELATION, HEAD]])
+    counted, mirrored = (
+        torch.bincount(relations, minlength=len(graph.relations))
+        for relations in (train.triples[:, RELATION], train.triples[both_ways, RELATION])
+    )
+    mostly = ((counted > 0) & (2 * mirrored >= counted)).nonzero().squeeze(1)
+    return mostly[~torch.isin(mostly, reflexive(graph.all_triples))]
+
+
+def _summary_without_self(
+    queries: QueryRanks, relations: Labels, graph: Graph, hits: Sequence[int], ties: Ties
+) -> dict[str, Any]:
+    """Metrics of all queries by side, and of each symmetric relation."""
+    names = {graph.relations.names[relation] for relation in symmetric(graph).tolist()}
+    rows = slice_metrics(queries, {"relation": relations}, hits, ties)["relation"]
+    return metrics_by_side(queries, hits, ties) | {"relations": [row for row in rows if row["value"] in names]}
 
 
 def write_queries(prediction: LinkPrediction, graph: Graph, path: Path) -> None:

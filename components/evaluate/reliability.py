@@ -26,7 +26,8 @@ class Reliability:
         """The ten best unknown answers to each test query of a calibrated bundle; known are all triples but test."""
         others = torch.cat([graph.train, graph.valid, graph.known])
         known = KnownTriples(others, len(graph.entities), len(graph.relations))
-        answers = best_answers(bundle.model, graph.test, known)
+        false = KnownTriples(graph.false, len(graph.entities), len(graph.relations))
+        answers = best_answers(bundle.model, graph.test, known, false=false)
         assert bundle.calibration is not None
         chances = probability(bundle.calibration, answers.scores, answers.slots, answers.margins)
         return cls(chances.numpy(), answers.right.numpy(), answers.first.numpy())

@@ -2,9 +2,10 @@
 
 import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from mmkgc.components.runtime.quoting import markdown as plain
@@ -42,12 +43,33 @@ class Figure:
 
 Block = Heading | Paragraph | Table | Figure
 
+REPORT = "report.json"
+"""The blocks of an evaluation's report, from which `mmkgc report` makes a page with the run's own facts."""
+KINDS: dict[str, type[Block]] = {kind.__name__: kind for kind in (Heading, Paragraph, Table, Figure)}
+
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd }
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse } th, td { padding: .3rem .8rem; border-bottom: 1px solid #8884 }
 td + td, th + th { text-align: right; font-variant-numeric: tabular-nums } th { text-align: left }
-img { max-width: 100% } figcaption { color: #555 }
+.facts td + td, .facts th + th { text-align: left }
+img { max-width: 100%; background: #fff } figcaption { opacity: .75 } figure, div { margin: 1rem 0; overflow-x: auto }
 """
+
+
+def to_json(blocks: Iterable[Block], folder: Path) -> list[dict[str, Any]]:
+    """The blocks as JSON; figures by their path in ``folder``."""
+    return [
+        {"kind": type(block).__name__, **asdict(block)}
+        | ({"path": block.path.relative_to(folder).as_posix()} if isinstance(block, Figure) else {})
+        for block in blocks
+    ]
+
+
+def from_json(blocks: Iterable[dict[str, Any]], folder: Path) -> list[Block]:
+    """The blocks that ``to_json`` wrote; their figures are in ``folder``."""
+    made = [KINDS[block["kind"]](**{key: value for key, value in block.items() if key != "kind"}) for block in blocks]
+    return [replace(block, path=folder / block.path) if isinstance(block, Figure) else block for block in made]
 
 
 def markdown(title: str, blocks: Iterable[Block], folder: Path) -> str:
@@ -89,8 +111,9 @@ def _html(block: Block) -> str:
             image = f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
             return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
         case Table(header, rows):
+            facts = ' class="facts"' if len(header) == 2 and header[1] in ("", "value") else ""
             lines = [_html_row(header, "th"), *(_html_row(row, "td") for row in rows)]
-            return "<table>" + "".join(lines) + "</table>"
+            return f"<div><table{facts}>" + "".join(lines) + "</table></div>"
 
 
 def _html_row(cells: Sequence[str], tag: str) -> str:

@@ -1,6 +1,6 @@
 """The report: the results in ``metrics.json`` as sentences and tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkgc.components.evaluate.report import Block, Figure, Heading, Paragraph, Table
@@ -16,7 +16,9 @@ def blocks(
     """The blocks of the report, the most important first."""
     return [
         *_head(results, bundle),
+        *_setup(bundle),
         *_link_prediction(results),
+        *_without_self(results),
         *_answers(answers),
         *_reliability(results["reliability"]),
         *_slices(results),
@@ -37,6 +39,56 @@ def _head(results: dict[str, Any], bundle: Bundle) -> Iterator[Block]:
     random = [name for name, spec in bundle.encoders.items() if spec.get("weights") == "random"]
     if random:
         yield Paragraph(f"The {' and '.join(random)} features come from an encoder with random weights.")
+
+
+def _setup(bundle: Bundle) -> Iterator[Block]:
+    """How the model was made: its parts and the settings of its training."""
+    config, made = bundle.config, bundle.provenance
+    model, negatives = bundle.model.config, config.get("negatives")
+    epochs = f"{made['epochs']}" if "epochs" in made else None
+    rows = {
+        "interaction": _part(model.interaction),
+        "fusion": _part(model.fusion),
+        "entity encoder": _part(model.encoder),
+        "dimension": str(model.dimension),
+        "negatives": _part(negatives) if negatives else None,
+        "loss": _part(config["loss"]) if config.get("loss") else None,
+        "epochs trained": epochs,
+        "epoch kept": str(made["best_epoch"]) if "best_epoch" in made else None,
+        "development MRR": metric("mrr", made["dev_mrr"]) if made.get("dev_mrr") is not None else None,
+        "seed": str(config["seed"]) if "seed" in config else None,
+        **{f"{m} features": f"{spec['encoder']} ({spec['weights']})" for m, spec in bundle.encoders.items()},
+    }
+    yield Heading("Model and training")
+    yield Table(["setting", "value"], [[name, value] for name, value in rows.items() if value])
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """A part of a recipe: its class and hyper-parameters."""
+    options = ", ".join(f"{key} {value}" for key, value in part.items() if key != "name" and value is not None)
+    return f"{part['name']} ({options})" if options else str(part["name"])
+
+
+def _without_self(results: dict[str, Any]) -> Iterator[Block]:
+    found = results["without_self"]
+    if not found:
+        return
+    yield Heading("Without the query's own entity")
+    yield Paragraph(
+        "A model of a symmetric relation ranks the query's own entity first, and serving leaves it out unless the "
+        "graph has loops of the relation. The protocol counts it as a candidate; these rows do not."
+    )
+    names = [name for name in found["both"] if name == "mrr" or name.startswith("hits")]
+    usual = {row["value"]: row["both"] for row in results["slices"]["relation"]}
+    rows = [
+        ("all relations", results["queries"], found["both"], results["metrics"][results["protocol"]["ties"]]["both"])
+    ]
+    rows += [(row["value"], row["queries"], row["both"], usual[row["value"]]) for row in found["relations"]]
+    shown = [
+        [what, str(count), *(f"{metric(name, own[name])} ({metric(name, before[name])})" for name in names)]
+        for what, count, own, before in rows
+    ]
+    yield Table(["relation (in brackets: with it)", "queries", *map(title, names)], shown)
 
 
 def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:

@@ -1,6 +1,8 @@
 """Evaluations and training curves stored in MLflow."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -22,20 +24,73 @@ CURVES = {
 """Training metrics that are drawn if a run has them."""
 
 
-def evaluation_folder(run: str, target: Path) -> tuple[str, Path]:
-    """Label and folder of the evaluation of ``run``: a folder, or the id (or its beginning) of an MLflow run.
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation and the run that made it.
 
-    The MLflow run is that of a pipeline or of its evaluate step. Raises UserError if there is none.
+    ``run``: the run of the whole pipeline, or of the evaluate step alone; None if only the folder is known. ``step``:
+    the run of the evaluate step, whose artifacts the evaluation is.
+    """
+
+    label: str
+    folder: Path
+    run: "Run | None" = None
+    step: "Run | None" = None
+
+    @property
+    def begun(self) -> str:
+        """Local time of the run's start; empty if the run is not known."""
+        return begun(self.run) if self.run else ""
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Parameters of the run."""
+        return dict(self.run.data.params) if self.run else {}
+
+
+def evaluation(run: str, target: Path, artifacts: Iterable[str] = ("ranks.parquet", "metrics.json")) -> Evaluated:
+    """The evaluation of ``run``: a folder, or the id (or its beginning) of an MLflow run.
+
+    The MLflow run is that of a pipeline or of its evaluate step; its ``artifacts`` are copied to ``target``. Raises
+    UserError if there is none.
     """
     if (Path(run) / "ranks.parquet").is_file():
-        return Path(run).resolve().name[:12], Path(run)
-    found = _step(_find(run), "evaluate")
+        return Evaluated(Path(run).resolve().name[:12], Path(run))
+    step = _step(_find(run), "evaluate")
     api = tracking.client()
-    for name in ("ranks.parquet", "metrics.json"):
-        api.download_artifacts(found.info.run_id, name, str(target))
-    parent = found.data.tags.get(tracking.PARENT_TAG)
-    shown = api.get_run(parent) if parent else found
-    return f"{shown.info.run_name} {shown.info.run_id[:6]}", target
+    present = {file.path for file in api.list_artifacts(step.info.run_id)}
+    for name in artifacts:
+        if name in present:
+            api.download_artifacts(step.info.run_id, name, str(target))
+    parent = step.data.tags.get(tracking.PARENT_TAG)
+    shown = api.get_run(parent) if parent else step
+    return Evaluated(f"{shown.info.run_name} {shown.info.run_id[:6]}", target, shown, step)
+
+
+def begun(run: "Run") -> str:
+    """Local time of the start of a run."""
+    return datetime.fromtimestamp(run.info.start_time / 1000).strftime("%Y-%m-%d %H:%M")
+
+
+def evaluated_runs(count: int) -> "list[Run]":
+    """The newest runs of whole pipelines that have test metrics, newest first."""
+    api = tracking.client()
+    experiments = [experiment.experiment_id for experiment in api.search_experiments()]
+    found = api.search_runs(experiments, max_results=5000, order_by=["attributes.start_time DESC"])
+    whole = [run for run in found if "mmkgc.step" not in run.data.tags and test_mrr(run) is not None]
+    return whole[:count]
+
+
+def test_mrr(run: "Run") -> float | None:
+    """MRR of the test split under the protocol of the run; None if it was not evaluated."""
+    return next((run.data.metrics[name] for name in ("test/mrr", "openke/mrr") if name in run.data.metrics), None)
+
+
+def steps_of(run: "Run") -> "list[Run]":
+    """The runs of the steps of a pipeline, in the order in which they began."""
+    query = f"tags.`{tracking.PARENT_TAG}` = {mlflow_literal(run.info.run_id)}"
+    order = ["attributes.start_time ASC"]
+    return list(tracking.client().search_runs([run.info.experiment_id], query, max_results=1000, order_by=order))
 
 
 def curves_of_bundle(bundle_uri: str) -> dict[str, list[tuple[float, float]]]:

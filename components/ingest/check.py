@@ -5,7 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmkgc.components.dataset import profile
-from mmkgc.components.dataset.checks import distinct, leakage, note_files, warn_of_unused
+from mmkgc.components.dataset.checks import (
+    confidence_of,
+    distinct,
+    false_triples,
+    leakage,
+    note_files,
+    warn_of_unused,
+)
 from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.raw import RawGraph
@@ -19,9 +26,13 @@ from mmkgc.feature_store.storage import Storage
 
 
 class Checked(NamedTuple):
-    """Triples int64 ``[T, 3]`` by split, the number of test triples in train, and the lineage of increments."""
+    """Triples int64 ``[T, 3]`` by split, the number of test triples in train, and the lineage of increments.
+
+    ``splits`` has also the ``false`` triples; ``confidence`` float32 ``[T]`` is of the train triples (None: 1).
+    """
 
     splits: dict[str, np.ndarray]
+    confidence: np.ndarray | None
     leaked: int
     increments: dict[str, Any]
 
@@ -39,9 +50,17 @@ def check(raw: RawGraph, config: IngestConfig, storage: Storage, findings: Findi
     faults.refuse()
     train, valid, known = develop(raw, train, test, config.dev_share, config.seed, findings)
     held_out = {"the development split": valid, "test": test}
-    train, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
+    train, added, increments = add_increments(raw, train, held_out, config.increments, storage, findings)
+    truths = [split for split in (raw.train, raw.valid, raw.test, *added.accepted) if split is not None]
+    falsehoods = [split for split in (raw.negatives, *added.rejected) if split is not None]
+    with faults:
+        false = false_triples(raw, falsehoods, truths, findings)
+    with faults:
+        confidence = confidence_of(raw, train, findings)
+    faults.refuse()
     warn_of_unused(raw, findings)
-    return Checked({"train": train, "valid": valid, "test": test, "known": known}, leaked, increments)
+    splits = {"train": train, "valid": valid, "test": test, "known": known, "false": false}
+    return Checked(splits, confidence, leaked, increments)
 
 
 def survey(dataset: str, config: IngestConfig, storage: Storage) -> tuple[str, dict[str, int], Findings]:

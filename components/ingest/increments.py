@@ -1,27 +1,36 @@
-"""Increments: triples that reviewers have accepted since the dataset was created, added to train.
+"""Increments: triples that reviewers have accepted since the dataset was created, added to train, and rejected ones.
 
-An increment is a folder with ``triples.tsv`` (``head relation tail``, keys of the dataset) and, if ``mmkgc propose
-export`` wrote it, ``increment.json``: what proposed the triples and how many were decided.
+An increment is a folder with ``triples.tsv`` (``head relation tail``, keys of the dataset), those that are accepted,
+and, if ``mmkgc propose export`` wrote it, ``negatives.tsv``, those that are known to be false, and ``increment.json``:
+what proposed the triples and how many were decided.
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmkgc.components.dataset.findings import Findings
 from mmkgc.components.dataset.lines import read_bytes
 from mmkgc.components.dataset.raw import RawGraph, Split
-from mmkgc.components.dataset.readers.folder import SplitReader
+from mmkgc.components.dataset.readers.folder import NEGATIVES, SplitReader
 from mmkgc.components.runtime import digests
-from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.errors import UserError, shown
 from mmkgc.feature_store.storage import Storage
 
 TRIPLES, CARD = "triples.tsv", "increment.json"
+NAMED = 3  # accepted triples that a note names
 NEEDS = f"{TRIPLES}; `mmkgc propose export` writes it"
+
+
+class Added(NamedTuple):
+    """The accepted and the rejected triples of each increment."""
+
+    accepted: list[Split]
+    rejected: list[Split]
 
 
 def add_increments(
@@ -31,23 +40,38 @@ def add_increments(
     places: Sequence[str],
     storage: Storage,
     findings: Findings,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Append the increments' triples to train; also returns their lineage for ``graph.json`` (empty without any).
+) -> tuple[np.ndarray, Added, dict[str, Any]]:
+    """Append the increments' triples to train; also returns what was read, and the lineage for ``graph.json``.
 
-    Raises UserError, with file and line, for a key that the dataset does not have and for a held-out triple.
+    The lineage is empty without increments. Raises UserError, with file and line, for a key that the dataset does not
+    have and for a held-out triple.
     """
     lineage = []
+    added = Added([], [])
     for place in places:
         folder = storage.fetch(place) if "://" in place else Path(place)
-        split = SplitReader(folder, raw.entities.keys, raw.relations.keys, NEEDS, _vocabulary_files(raw)).read(TRIPLES)
+        reader = SplitReader(folder, raw.entities.keys, raw.relations.keys, NEEDS, _vocabulary_files(raw))
+        split = reader.read(TRIPLES)
+        added.accepted.append(split)
+        if os.path.lexists(folder / NEGATIVES):
+            added.rejected.append(reader.read(NEGATIVES))
         _refuse_held_out(raw, split, held_out)
         rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
         new = split.triples[rows][~np.isin(raw.codes(split.triples[rows]), raw.codes(train))]
-        findings.notes.append(f"{len(new)} accepted triples join train; {len(split) - len(new)} are in it already.")
+        findings.notes.append(
+            f"{len(new)} accepted triples join train{_named(raw, new)}; {len(split) - len(new)} are in it already."
+        )
         card = _card(folder / CARD) if os.path.lexists(folder / CARD) else {}
         lineage.append({"added": len(new), "sha256": digests.of_file(folder / TRIPLES)} | card)
         train = np.concatenate([train, new])
-    return train, {"increments": lineage} if lineage else {}
+    return train, added, {"increments": lineage} if lineage else {}
+
+
+def _named(raw: RawGraph, triples: np.ndarray) -> str:
+    """The first triples in words."""
+    entities, relations = raw.entities.names, raw.relations.names
+    words = [shown(f"{entities[h]} {relations[r]} {entities[t]}") for h, r, t in triples[:NAMED].tolist()]
+    return f" ({', '.join(words)}{', …' if len(triples) > NAMED else ''})" if words else ""
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -75,7 +99,7 @@ def _fingerprint(place: str) -> str:
         return place  # a stored folder never changes
     if not os.path.isfile(Path(place) / TRIPLES):
         raise UserError(f"increment {place}", f"there is no {TRIPLES} in it", f"the folder needs {NEEDS}")
-    files = (Path(place) / name for name in (TRIPLES, CARD))
+    files = (Path(place) / name for name in (TRIPLES, NEGATIVES, CARD))
     return digests.of_json([[path.name, digests.of_file(path)] for path in files if os.path.isfile(path)])
 
 

@@ -49,8 +49,10 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
             name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
             for name, found in raw.contents.items()
         }
-        tensors = {name: torch.from_numpy(triples) for name, triples in checked.splits.items()}
-        graph = Graph(raw.entities, raw.relations, types=raw.types, **tensors)
+        tensors = {name: torch.from_numpy(triples).long() for name, triples in checked.splits.items()}
+        certain = checked.confidence
+        confidence = None if certain is None else torch.from_numpy(certain)
+        graph = Graph(raw.entities, raw.relations, types=raw.types, confidence=confidence, **tensors)
         mmkg = MMKG(graph, contents)
         return replace(mmkg, info=_info(mmkg, raw, checked, findings) | checked.increments)
 
@@ -59,6 +61,7 @@ def _info(mmkg: MMKG, raw: RawGraph, checked: Checked, findings: Findings) -> di
     files = [name for name in (CARD, *raw.files) if (raw.folder / name).is_file()]
     return {
         **raw.card.model_dump(include={"name", "source", "licence"}),
+        **({"prefixes": raw.card.prefixes} if raw.card.prefixes else {}),
         "counts": profile.counts(raw.entities, raw.relations, checked.splits, mmkg.contents),
         "leakage": checked.leaked,
         **asdict(findings),

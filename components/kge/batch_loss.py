@@ -14,6 +14,7 @@ from mmkgc.components.kge.grouped import grouped_loss
 from mmkgc.components.kge.grouping import group_consecutive
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.kernels.rows import take
+from mmkgc.components.kge.known_false import RANKED, known_false_blocks
 from mmkgc.components.kge.losses.base import AllEntityLoss, GroupedLoss, Loss, NegativeLoss, WholeGraphLoss
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.base import NegativeSampler
@@ -40,14 +41,17 @@ def batch_losses(
     regularizer: Regularizer | None = None,
     sampler: NegativeSampler | None = None,
     relation_weight: float = 0.0,
+    false: KnownTriples | None = None,
+    false_weight: float = 1.0,
 ) -> BatchLosses:
     """The losses of a batch.
 
     The loss uses the blocks of negatives, all entities, or the whole graph. Every entity of the batch is encoded and
     fused once; ``sampler`` may then refine its blocks. ``train``: the triples that define true labels;
-    ``relation_weight``: of the loss of relation prediction.
+    ``relation_weight``: of the loss of relation prediction; ``false``: triples known to be false, with their weight.
     """
     scored: list[ScoredBlock] = []
+    refuted = known_false_blocks(batch, false, false_weight)
     if isinstance(loss, AllEntityLoss):
         encoded = model.encode(without=batch.triples)
         losses = {"all_entities": all_entity_loss(model, encoded, batch, loss, train)}
@@ -60,13 +64,16 @@ def batch_losses(
     else:
         assert isinstance(loss, NegativeLoss)
         further = sampler.further_ids() if sampler else ()
-        encoded = model.encode([*ids_of(batch.triples, blocks), *further], without=batch.triples)
+        ids = ids_of(batch.triples, [*blocks, *refuted])
+        encoded = model.encode([*ids, *further], without=batch.triples)
         blocks = sampler.refine(batch, blocks, encoded, model) if sampler else blocks
         losses = {}
         for alike in group_consecutive(blocks, lambda one, other: one.kind == other.kind):
             value, scores = block_loss(model, encoded, batch, alike, loss)
             name, scored = alike[0].name, scored + scores
             losses[name] = losses[name] + value if name in losses else value
+    if refuted:
+        losses[refuted[0].name], _ = block_loss(model, encoded, batch, refuted, RANKED)
     if regularizer:
         losses["regularizer"] = regularizer.penalty(model, factors(model, encoded, batch.triples))
     if relation_weight:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.features import Features
-from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary, no_triples
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
@@ -35,8 +35,9 @@ class Bundle:
     """A trained model with its vocabularies and known triples.
 
     ``train``: the triples that it was fitted on, int64 ``[T, 3]``; ``known``: all true triples of all splits (the
-    filter); ``encoders``: the specification of the encoder of each modality, from which new entities get features;
-    ``config``: the training's configuration; ``provenance``: what the bundle was made from.
+    filter); ``false``: triples that are known to be false, ``[F, 3]``; ``encoders``: the specification of the encoder
+    of each modality, from which new entities get features; ``config``: the training's configuration; ``provenance``:
+    what the bundle was made from.
     """
 
     model: Model
@@ -49,12 +50,13 @@ class Bundle:
     calibration: dict[str, Any] | None = None
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    false: Tensor = field(default_factory=no_triples)
 
     @classmethod
     def of(cls, model: Model, graph: Graph, **rest: Any) -> "Bundle":
         """The bundle of a model trained on ``graph``."""
         known = KnownTriples(graph.all_triples, len(graph.entities), len(graph.relations))
-        return cls(model, graph.entities, graph.relations, graph.types, graph.train, known, **rest)
+        return cls(model, graph.entities, graph.relations, graph.types, graph.train, known, **rest, false=graph.false)
 
     def save(self, folder: Path) -> None:
         """Write the bundle to ``folder`` atomically."""
@@ -62,6 +64,8 @@ class Bundle:
             temporary.mkdir()
             save_file(_tensors(self.model), temporary / "model.safetensors")
             triples = {"train": self.train, "known": self.known.triples}
+            if len(self.false):
+                triples["false"] = self.false
             save_file(
                 {name: ids.to("cpu", torch.int32) for name, ids in triples.items()}, temporary / "triples.safetensors"
             )
@@ -97,6 +101,7 @@ class Bundle:
             train=triples["train"].long(),
             known=KnownTriples(triples["known"].long(), len(entities), len(relations)),
             **{name: description[name] for name in ("encoders", "calibration", "config", "provenance")},
+            false=triples["false"].long() if "false" in triples else no_triples(),
         )
 
     def _vocabulary(self) -> dict[str, Any]:

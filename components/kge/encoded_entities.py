@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mmkgc.components.kge.entity_encoders.base import EntityEncoder, ModalityEmbeddings
 from mmkgc.components.kge.fusions.base import Fusion
+from mmkgc.components.kge.kernels import lookup
 from mmkgc.components.kge.kernels.rows import share, take
 
 
@@ -26,7 +28,8 @@ class EncodedEntities:
         without: Tensor | None = None,
     ) -> None:
         self.fusion = fusion
-        chosen, self.position = _distinct(ids, len(encoder)) if ids is not None else (None, None)
+        self.position = None if ids is None else _positions(list(ids), len(encoder))
+        chosen = None if self.position is None else self.position.ids
         self.modal = encoder.encode(chosen, without).each(share)
         self.views = {name: share(vectors) for name, vectors in fusion.views(self.modal).items()}
 
@@ -60,15 +63,25 @@ class EncodedEntities:
         encoded.views = {name: view.detach() for name, view in self.views.items()}
         return encoded
 
+    def replaced(self, ids: Tensor, modal: ModalityEmbeddings) -> "EncodedEntities":
+        """The same entities, but those with ``ids`` ``[b]`` have other embeddings, ``modal`` ``[b, e]``."""
+        rows, changed = self.index(ids), copy(self)
+        views = self.fusion.views(modal)
+
+        def put(old: Tensor, new: Tensor) -> Tensor:
+            return old.index_copy(0, rows, new.to(old.dtype))
+
+        changed.modal = replace(
+            self.modal,
+            vectors={m: put(vectors, modal.vectors[m]) for m, vectors in self.modal.vectors.items()},
+            present={m: put(present, modal.present[m]) for m, present in self.modal.present.items()},
+        )
+        changed.views = {name: put(view, views[name]) for name, view in self.views.items()}
+        return changed
+
     def index(self, ids: Tensor) -> Tensor:
         """Rows of the entities ``ids``; raises ``IndexError`` for one that was not encoded."""
-        if self.position is None:
-            return ids
-        rows = self.position[ids]
-        if rows.device.type == "cpu" and not torch.compiler.is_compiling() and rows.numel() and rows.amin() < 0:
-            lost = ids[rows < 0].unique().tolist()
-            raise IndexError(f"entities {lost[:5]} were not encoded; a sampler names them in `further_ids`")
-        return rows
+        return ids if self.position is None else self.position.of(ids)
 
     def view(self, name: str, ids: Tensor, relations: Tensor) -> Tensor:
         """Vectors ``[..., e]`` of entities ``ids`` in triples with ``relations``, both ``[...]``."""
@@ -83,12 +96,24 @@ class EncodedEntities:
         return self.fusion.views(self.modal, relation.expand(len(self)))[name]
 
 
-def _distinct(ids: Iterable[Tensor], n_entities: int) -> tuple[Tensor | None, Tensor | None]:
-    """The distinct ids, and each entity's position among them or −1; (None, None) if all N are as cheap."""
-    tensors = list(ids)
+class _Positions:
+    """As ``lookup.Positions``, by PyTorch's operations, which cost as much as there are entities."""
+
+    def __init__(self, tensors: Iterable[Tensor], n: int) -> None:
+        tensors = list(tensors)
+        used = torch.zeros(n, dtype=torch.bool, device=tensors[0].device)
+        for tensor in tensors:
+            used[tensor.flatten()] = True
+        self.ids = used.nonzero().squeeze(1)
+        self._position = torch.where(used, used.cumsum(0) - 1, -1)
+
+    def of(self, ids: Tensor) -> Tensor:
+        return self._position[ids]
+
+
+def _positions(tensors: list[Tensor], n_entities: int) -> lookup.Positions | _Positions | None:
+    """The distinct ids of ``tensors``; None if it is as cheap to encode all N entities."""
     if sum(tensor.numel() for tensor in tensors) >= n_entities:
-        return None, None
-    used = torch.zeros(n_entities, dtype=torch.bool, device=tensors[0].device)
-    for tensor in tensors:
-        used[tensor.flatten()] = True
-    return used.nonzero().squeeze(1), torch.where(used, used.cumsum(0) - 1, -1)
+        return None
+    kind = lookup.Positions if all(map(lookup.usable, tensors)) else _Positions
+    return kind(tensors, n_entities)

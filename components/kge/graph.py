@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -54,7 +55,8 @@ class Graph:
     """A multi-modal knowledge graph without its modalities.
 
     Triples are int64 ``[T, 3]`` in the order head, relation, tail. ``valid`` is the clean development split: no triple
-    of it is in train or test. ``known`` holds further true triples (a contaminated split), used only for filtering.
+    of it is in train or test. ``known`` holds further true triples (a contaminated split), used only for filtering;
+    ``false`` those that are known to be false. ``confidence`` float32 ``[T]`` of the train triples, in (0, 1]; None: 1.
     """
 
     entities: Vocabulary
@@ -64,6 +66,8 @@ class Graph:
     test: Tensor
     known: Tensor = field(default_factory=no_triples)
     types: tuple[str, ...] | None = None
+    false: Tensor = field(default_factory=no_triples)
+    confidence: Tensor | None = None
 
     @property
     def all_triples(self) -> Tensor:
@@ -93,10 +97,15 @@ class KnownTriples:
     def __init__(self, triples: Tensor, n_entities: int, n_relations: int) -> None:
         self.n_entities, self.n_relations = n_entities, n_relations
         self._codes = torch.unique(self._code(*triples.unbind(-1)))  # sorted; many times faster than unique rows
-        self.triples = self._triples(self._codes)
-        head, relation, tail = self.triples.unbind(1)
-        self._tails = _Answers.group(head * n_relations + relation, tail)
+        queries, tail = self._codes // n_entities, self._codes % n_entities  # the codes are sorted by query already
+        self._tails = _Answers.of_runs(queries, tail)
+        head, relation = queries // n_relations, queries % n_relations
         self._heads = _Answers.group(tail * n_relations + relation, head)
+
+    @cached_property
+    def triples(self) -> Tensor:
+        """The distinct triples int64 ``[T, 3]``, sorted; made when first asked for, since the filter needs none."""
+        return self._triples(self._codes)
 
     def to(self, device: torch.device | str) -> "KnownTriples":
         """The same triples on another device."""
@@ -143,7 +152,7 @@ class KnownTriples:
         return torch.stack([queries // self.n_relations, queries % self.n_relations, tail], dim=-1)
 
     def __len__(self) -> int:
-        return len(self.triples)
+        return len(self._codes)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         return iter(tuple(triple) for triple in self.triples.tolist())
@@ -160,8 +169,13 @@ class _Answers(NamedTuple):
     def group(cls, codes: Tensor, answers: Tensor) -> "_Answers":
         """Group answers by query; those of one query keep their order."""
         order = torch.argsort(codes, stable=True)
-        distinct, counts = torch.unique_consecutive(codes[order], return_counts=True)
-        return cls(distinct, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), answers[order])
+        return cls.of_runs(codes[order], answers[order])
+
+    @classmethod
+    def of_runs(cls, codes: Tensor, answers: Tensor) -> "_Answers":
+        """Group answers by query, whose codes ascend."""
+        distinct, counts = torch.unique_consecutive(codes, return_counts=True)
+        return cls(distinct, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), answers)
 
     def of(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         if not len(self.codes):

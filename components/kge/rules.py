@@ -54,14 +54,38 @@ class Rules:
         """
         found: list[Rule] = []
         for body in self._bodies(most_pairs):
-            holds = self.body(body).tocoo()
-            others = holds.row != holds.col
-            codes = holds.row[others].astype(np.int64) * self.n_entities + holds.col[others]
+            codes = self._codes_of(body)
             for head, support in enumerate(self._supports(codes)):
                 confidence = support / (len(codes) + DOUBT)
                 if support >= least_support and confidence >= least_confidence and body != (head,):
                     found.append(Rule(head, body, float(confidence), int(support)))
         return sorted(found, key=lambda rule: -rule.confidence)
+
+    def counts(self, head: int, body: tuple[int, ...]) -> tuple[int, int]:
+        """Support of a rule, and the pairs of two entities for which its body holds."""
+        codes = self._codes_of(body)
+        return int(self._supports(codes)[head]), len(codes)
+
+    def between(self, one: int, other: int) -> dict[tuple[int, ...], int | None]:
+        """Bodies that hold from one entity to another, with an entity on the way; None if the body is one relation.
+
+        An entity on the way is a third one, so that no body of two relations contains a fact about the pair itself.
+        """
+        found: dict[tuple[int, ...], int | None] = {}
+        to, reached = self._relations_to(other), self._relations_to(one)  # reached: inverse relations from ``one``
+        for relation in reached.get(other, ()):
+            found[self._inverse(relation),] = None
+        for middle in sorted((to.keys() & reached.keys()) - {one, other}):
+            for first in reached[middle]:
+                for second in to[middle]:
+                    found.setdefault((self._inverse(first), second), middle)
+        return found
+
+    def paths(self, body: tuple[int, ...]) -> int:
+        """Number of paths along a body: a bound of the pairs for which it holds."""
+        lengths = [np.diff(self.relations[relation].indptr).astype(np.int64) for relation in body]
+        reached = np.diff(self.relations[self._inverse(body[0])].indptr)
+        return int(lengths[0].sum() if len(body) == 1 else reached @ lengths[1])
 
     def body(self, body: tuple[int, ...]) -> Pairs:
         """Pairs ``[N, N]`` of entities between which the body holds, each 1."""
@@ -69,6 +93,24 @@ class Rules:
         found = found.copy()
         found.data[:] = 1
         return found
+
+    def _inverse(self, relation: int) -> int:
+        return (relation + self.n_relations) % len(self.relations)
+
+    def _relations_to(self, entity: int) -> dict[int, list[int]]:
+        """Entities from which directed relations lead to ``entity``, with these relations."""
+        found: dict[int, list[int]] = {}
+        for relation in range(len(self.relations)):
+            pairs = self.relations[self._inverse(relation)]
+            for other in pairs.indices[pairs.indptr[entity] : pairs.indptr[entity + 1]].tolist():
+                found.setdefault(other, []).append(relation)
+        return found
+
+    def _codes_of(self, body: tuple[int, ...]) -> NDArray[np.int64]:
+        """Codes of the pairs of two entities between which the body holds."""
+        holds = self.body(body).tocoo()
+        others = holds.row != holds.col
+        return holds.row[others].astype(np.int64) * self.n_entities + holds.col[others]
 
     def _pairs(self, rows: NDArray, columns: NDArray) -> Pairs:
         shape = self.n_entities, self.n_entities
@@ -80,7 +122,7 @@ class Rules:
         counts = [np.diff(pairs.indptr).astype(np.float64) for pairs in self.relations]
         yield from ((relation,) for relation in range(len(self.relations)))
         for first in range(len(self.relations)):
-            reached = counts[(first + self.n_relations) % len(self.relations)]
+            reached = counts[self._inverse(first)]
             for second, onward in enumerate(counts):
                 if 0 < reached @ onward <= most_pairs:
                     yield first, second

@@ -11,6 +11,8 @@ from mmkgc.components.runtime.files import write_json
 from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.serving.engine.build_index import build_index
 from mmkgc.serving.engine.build_thumbnails import write_thumbnails
+from mmkgc.serving.engine.descriptions import FILE as DESCRIPTIONS
+from mmkgc.serving.engine.descriptions import write_descriptions
 from mmkgc.serving.engine.tables import FILE as TABLES
 from mmkgc.serving.engine.tables import write_tables
 from mmkgc.serving.engine.thumbnails import FILE as THUMBNAILS
@@ -60,6 +62,8 @@ def build(
         write_extras(extras, Bundle.load(bundle), config)
         if mmkg is not None and config.thumbnail_pixels:
             write_thumbnails(extras / THUMBNAILS, mmkg, storage, config.thumbnail_pixels)
+        if mmkg is not None:
+            write_descriptions(extras / DESCRIPTIONS, mmkg.content("textual"))
         files |= {path.name: path for path in extras.iterdir()}
         write_archive(archive, files, config.name, version, settings)
 

@@ -27,6 +27,14 @@ class ProposeConfig(BaseModel):
         description="A relation counts as functional if this share of its entities has exactly one answer; an entity "
         "that has its answer is not queried again.",
     )
+    missing: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of its facts that the graph is thought to lack, which its data cannot tell; decisions of "
+        "reviewers correct the probabilities that follow from it.",
+    )
+    at_least: float = Field(0.0, ge=0, lt=1, description="Least probability of a proposal that is kept.")
     batch_size: int = Field(256, ge=1, le=2**20, description="Queries scored per batch.")
     support: int = Field(3, ge=1, le=1000, description="Similar train triples stored with each proposal.")
 

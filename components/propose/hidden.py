@@ -9,8 +9,9 @@ from torch import Tensor
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, KnownTriples
 from mmkgc.components.propose.best import Best
+from mmkgc.components.propose.chances import Candidates
 from mmkgc.components.propose.questions import Pairs
-from mmkgc.components.propose.scan import HIDDEN, POPULARITY, Lists
+from mmkgc.components.propose.scan import HIDDEN, POPULARITY, PROPOSALS, Lists
 
 
 def hide_and_seek(bundle: Bundle, held_out: Tensor, found: Mapping[int, tuple[Pairs, Lists]]) -> dict[str, Any] | None:
@@ -32,21 +33,16 @@ def hide_and_seek(bundle: Bundle, held_out: Tensor, found: Mapping[int, tuple[Pa
 
 def _relation(hidden: KnownTriples, pairs: Pairs, lists: Lists) -> dict[str, int]:
     mine = hidden.triples[hidden.triples[:, RELATION] == pairs.relation]
+    kept = lists[HIDDEN].first(lists[PROPOSALS].budget)
     reached = torch.isin(mine[:, HEAD], pairs.heads) & torch.isin(mine[:, TAIL], pairs.tails)
     return {
         "held_out": len(mine),
         "asked_for": int(reached.sum()),
-        "kept": len(lists[HIDDEN]),
-        "found": _found(hidden, pairs, lists[HIDDEN]),
+        "kept": len(kept),
+        "found": _found(hidden, pairs, kept),
         "popularity_found": _found(hidden, pairs, lists[POPULARITY]),
     }
 
 
 def _found(hidden: KnownTriples, pairs: Pairs, best: Best) -> int:
-    return int(hidden.contains(triples_of(pairs.relation, best)).sum())
-
-
-def triples_of(relation: int, best: Best) -> Tensor:
-    """The listed pairs as triples ``[n, 3]``."""
-    heads, tails = best.pairs.unbind(1)
-    return torch.stack([heads, torch.full_like(heads, relation), tails], dim=1)
+    return int(hidden.contains(Candidates.of({pairs.relation: best}).triples).sum())

@@ -19,6 +19,8 @@ from mmkgc.components.runtime.files import atomic_path, set_aside
 Lists = Mapping[str, Best]
 PROPOSALS, HIDDEN, POPULARITY = "proposals", "hidden", "popularity"
 """Lists that are kept: proposals; proposals with a filter of train alone; the same of the popularity baseline."""
+DEPTH = 4
+"""How many times longer the second list is: probabilities are fitted on it, also below the proposals."""
 
 
 class Scan:
@@ -31,7 +33,8 @@ class Scan:
         self.model, self.questions, self.known = bundle.model.freeze(), questions, bundle.known
         self.sizes = len(bundle.entities), len(bundle.relations)
         self.train = KnownTriples(bundle.train, *self.sizes)
-        self.excluded = KnownTriples(torch.cat([bundle.known.triples, left_out]), *self.sizes)
+        self.not_hidden = KnownTriples(torch.cat([bundle.train, bundle.false]), *self.sizes)
+        self.excluded = KnownTriples(torch.cat([bundle.known.triples, bundle.false, left_out]), *self.sizes)
 
     @cached_property
     def held_out(self) -> Tensor:
@@ -41,16 +44,33 @@ class Scan:
     @torch.inference_mode()
     def block(self, pairs: Pairs, asked: Tensor, budget: int, batch_size: int) -> Lists:
         """The best answers of the queries about ``asked [Q]``; raises ``NotFinite``."""
-        lists = {name: Best.none(budget) for name in (PROPOSALS, HIDDEN, POPULARITY)}
+        lists = {name: Best.none(length) for name, length in _lengths(budget).items()}
         for batch in asked.split(batch_size) if len(pairs) else ():
             scores = self._scores(pairs, batch)
             found = {HIDDEN: scores, POPULARITY: self._popularity(pairs, batch)}
             for table in found.values():
-                self._sink(table, pairs, batch, self.train)
+                self._sink(table, pairs, batch, self.not_hidden)
             found[PROPOSALS] = self._sink_full(scores.clone(), pairs, batch)
             self._sink(found[PROPOSALS], pairs, batch, self.excluded)
             lists = {name: best.with_block(found[name], pairs, batch) for name, best in lists.items()}
         return lists
+
+    @torch.inference_mode()
+    def margins(self, triples: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Scores and margins ``[L]`` of ``triples`` ``[L, 3]`` of one relation, asked for as in ``block``.
+
+        The margin is over the best other candidate of the query that may be proposed.
+        """
+        asked, sought = (HEAD, TAIL) if pairs.sought == "tail" else (TAIL, HEAD)
+        given, relations = triples[:, asked].contiguous(), triples[:, RELATION]
+        score = self.model.score_tails if pairs.sought == "tail" else self.model.score_heads
+        everyone = (score(given, relations) if pairs.sought == "tail" else score(relations, given)).float()
+        own = everyone.gather(1, triples[:, sought].unsqueeze(1)).squeeze(1)
+        rivals = everyone[:, pairs.answers]
+        self._sink(rivals, pairs, given, self.excluded)
+        rivals[_places(torch.arange(len(triples)), triples[:, sought].contiguous(), pairs.answers)] = -torch.inf
+        best = rivals.amax(dim=1)
+        return own, torch.where(best.isfinite(), own - best, 0.0)
 
     def _scores(self, pairs: Pairs, asked: Tensor) -> Tensor:
         """Scores ``[B, A]`` of all answers."""
@@ -92,6 +112,7 @@ def save(path: Path, lists: Lists) -> None:
     """Write the lists of a block; the file is whole or absent."""
     tensors = {f"{name}.pairs": best.pairs for name, best in lists.items()}
     tensors |= {f"{name}.scores": best.scores for name, best in lists.items()}
+    tensors |= {f"{name}.margins": best.margins for name, best in lists.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
 
@@ -111,8 +132,15 @@ def is_whole(path: Path) -> bool:
 def load(path: Path, budget: int) -> Lists:
     """Read what ``save`` wrote."""
     tensors = load_file(path)
-    names = (PROPOSALS, HIDDEN, POPULARITY)
-    return {name: Best(budget, tensors[f"{name}.pairs"], tensors[f"{name}.scores"]) for name in names}
+    return {
+        name: Best(length, *(tensors[f"{name}.{part}"] for part in ("pairs", "scores", "margins")))
+        for name, length in _lengths(budget).items()
+    }
+
+
+def _lengths(budget: int) -> dict[str, int]:
+    """The number of pairs that each list keeps."""
+    return {PROPOSALS: budget, HIDDEN: DEPTH * budget, POPULARITY: budget}
 
 
 def _places(rows: Tensor, entities: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,28 +8,31 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.calibration import probability
-from mmkgc.components.kge.graph import Vocabulary, slot_of
-from mmkgc.components.propose.hidden import triples_of
+from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.propose.chances import Candidates, Chances
 from mmkgc.components.propose.scan import PROPOSALS, Lists
 from mmkgc.components.runtime.progress import track
 from mmkgc.serving.engine.explain import Evidence
-from mmkgc.serving.review.proposals import SCHEMA, identify
+from mmkgc.serving.review.identity import identify
+from mmkgc.serving.review.proposals import SCHEMA
 
 ROWS_AT_ONCE = 256
 
 
-def rows(bundle: Bundle, found: Mapping[int, Lists], support: int, made_by: dict[str, str]) -> Iterator[dict[str, Any]]:
+def rows(
+    bundle: Bundle, found: Mapping[int, Lists], chances: Chances | None, support: int, made_by: dict[str, str]
+) -> Iterator[dict[str, Any]]:
     """One row per proposal, relation by relation, with ``support`` similar train triples each."""
     evidence = Evidence(bundle)
     for relation, lists in track(found.items(), "evidence", len(found), "relation"):
         best = lists[PROPOSALS]
-        triples = triples_of(relation, best)
+        candidates = Candidates.of({relation: best})
+        triples = candidates.triples
+        likely = [None] * len(triples) if chances is None else chances(candidates).tolist()
         for start in range(0, len(triples), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             reasons = _reasons(bundle, evidence, triples[part], support)
-            chances = _chances(bundle, relation, best.scores[part])
-            values = zip(triples[part].tolist(), best.scores[part].tolist(), chances, reasons, strict=True)
+            values = zip(triples[part].tolist(), best.scores[part].tolist(), likely[part], reasons, strict=True)
             for rank, (triple, score, chance, reason) in enumerate(values, start + 1):
                 labels = _labels(bundle, *triple)
                 figures = {"rank": rank, "score": score, "probability": chance}
@@ -54,13 +57,6 @@ def _labels(bundle: Bundle, head: int, relation: int, tail: int) -> dict[str, st
 
 def _label(part: str, vocabulary: Vocabulary, index: int) -> dict[str, str]:
     return {part: vocabulary.keys[index], f"{part}_name": vocabulary.names[index]}
-
-
-def _chances(bundle: Bundle, relation: int, scores: Tensor) -> list[float | None]:
-    if not bundle.calibration:
-        return [None] * len(scores)
-    slots = slot_of(torch.full(scores.shape, relation), "tail")
-    return probability(bundle.calibration, scores, slots).tolist()
 
 
 @torch.inference_mode()

@@ -48,6 +48,7 @@ class Decision:
     interval: Interval = NO_INTERVAL
     costs: Costs | None = None
     slices: tuple[dict[str, Any], ...] = field(default_factory=tuple)
+    feedback: dict[str, Any] | None = None
 
     @property
     def promoted(self) -> bool:

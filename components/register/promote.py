@@ -1,6 +1,7 @@
 """Promotion and rollback: the only functions that move the alias."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.baseline import RelationPopularity
 from mmkgc.components.kge.graph import Graph
 from mmkgc.components.register.config import GateConfig, RegisterConfig
+from mmkgc.components.register.feedback import feedback
 from mmkgc.components.register.gate import Costs, Decision, decide, query_latency_ms
 from mmkgc.components.register.questions import Contender
 from mmkgc.components.runtime import model_registry as registry
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.model_registry import Version
+from mmkgc.components.runtime.quoting import markdown as plain
 from mmkgc.feature_store.storage import Storage
+
+GATE = "Promotion gate"
 
 
 def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -> Decision:
@@ -36,12 +41,16 @@ def promote(model: str, number: str, config: RegisterConfig, storage: Storage) -
             raise UserError(f"{model} version {number}", f"it is the {config.alias} already")
         champion, gate = _champion(current, mmkg.graph, config.gate)
         decision = decide(mmkg.graph, entity_masks(mmkg, bundle.model), challenger, champion, costs, gate)
+        if current:
+            decision = replace(decision, feedback=feedback(mmkg.graph, champion, challenger))
         tags = _tags(decision, current)
         if not decision.promoted:
             registry.tag(model, number, tags)
+            registry.tell(model, number, GATE, f"refused. {plain(decision.reason)}")
             return decision
         expected = current.version if current else None
         if registry.move_alias(model, config.alias, number, expected, tags):
+            registry.tell(model, number, GATE, f"passed. {plain(decision.reason)}")
             return decision
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkgc.components.kge.evaluation.ranks import Scorer
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary, without
+from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary, no_triples, without
 
 UNKNOWN = -1
 
@@ -85,6 +85,8 @@ def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questio
         test=covered[:0],
         known=without_test(graph, others, entities, relations),
         types=None,
+        false=no_triples(),
+        confidence=None,
     )
     return Questions(
         graph=shared,
@@ -97,6 +99,13 @@ def shared_questions(graph: Graph, contenders: tuple[Contender, ...]) -> Questio
 def without_test(graph: Graph, triples: Tensor, entities: Vocabulary, relations: Vocabulary) -> Tensor:
     """Return the rows of ``triples`` ``[T, 3]``, in the ids of other vocabularies, that are not test triples."""
     return without(triples, _complete(_translated(graph.test, graph.entities, graph.relations, entities, relations)))
+
+
+def translated(
+    triples: Tensor, entities: Vocabulary, relations: Vocabulary, to_entities: Vocabulary, to_relations: Vocabulary
+) -> Tensor:
+    """The ``triples`` ``[T, 3]`` whose names are in both vocabularies, in the ids of the others."""
+    return _complete(_translated(triples, entities, relations, to_entities, to_relations))
 
 
 def _shared(vocabulary: Vocabulary, others: list[Vocabulary]) -> Vocabulary:

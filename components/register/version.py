@@ -10,8 +10,10 @@ from typing import Any
 
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.register.card import CARD, card, graph_card
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime import model_registry as registry
+from mmkgc.components.runtime.files import write_text
 from mmkgc.components.runtime.quoting import mlflow_literal
 from mmkgc.components.runtime.tracking import Run
 from mmkgc.feature_store.storage import Storage
@@ -28,14 +30,15 @@ def register_version(
     same = f"name = {mlflow_literal(name)} AND tags.{registry.DIGEST_TAG} = {digest}"
     if found := run.api.search_model_versions(same):
         return str(found[0].version)
-    model_id = _log_model(run, name, folder, tags, _example(bundle))
+    described = card(metrics, bundle, graph_card(graph))
+    model_id = _log_model(run, name, folder, tags, _example(bundle), described)
     registry.ensure_model(name)
     made = run.api.create_model_version(
         name,
         source=f"models:/{model_id}",
         run_id=run.id,
         tags=tags,
-        description=_description(metrics),
+        description=described,
         model_id=model_id,
     )
     return str(made.version)
@@ -60,7 +63,7 @@ def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder
     }
 
 
-def _log_model(run: Run, name: str, folder: Path, tags: dict[str, str], example: dict[str, Any]) -> str:
+def _log_model(run: Run, name: str, folder: Path, tags: dict[str, str], example: dict[str, Any], described: str) -> str:
     """Log the bundle and the code that answers queries as a LoggedModel; return its id."""
     experiment = run.api.get_run(run.id).info.experiment_id
     label = name.replace(".", "-")  # a LoggedModel's name, unlike a registered model's, must not contain a dot
@@ -68,6 +71,7 @@ def _log_model(run: Run, name: str, folder: Path, tags: dict[str, str], example:
     with TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         _write_model(model, folder, example)
+        write_text(model / CARD, f"# {name}\n\n{described}")
         run.api.log_model_artifacts(logged.model_id, str(model))
     run.api.finalize_logged_model(logged.model_id, "READY")
     return logged.model_id
@@ -97,15 +101,6 @@ def _write_model(model: Path, folder: Path, example: dict[str, Any]) -> None:
 def _example(bundle: Bundle) -> dict[str, Any]:
     head, relation, _ = bundle.train[0].tolist()
     return {"head": bundle.entities.keys[head], "relation": bundle.relations.keys[relation], "k": 5}
-
-
-def _description(metrics: dict[str, Any]) -> str:
-    ties = metrics["protocol"]["ties"]
-    both, baseline = metrics["metrics"][ties]["both"], metrics["baseline"]["both"]
-    return (
-        f"Test MRR {both['mrr']:.4f}, relation popularity {baseline['mrr']:.4f} "
-        f"({metrics['dataset']['name']}; {metrics['protocol']['label']})"
-    )
 
 
 def _git_sha() -> str:

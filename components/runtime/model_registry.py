@@ -24,6 +24,7 @@ DIGEST_TAG = "bundle_digest"
 LOCK_SUFFIX = ".promotion-lock"
 PROMOTED_AT = "promoted_at"
 STALE_SECONDS = 120.0
+DESCRIPTION_LENGTH = 5000  # of MLflow's column
 
 
 class Version(NamedTuple):
@@ -56,6 +57,12 @@ def version(name: str, number: str | int) -> Version:
     raise UserError(f"{name} version {number}", "not in the registry", mend)
 
 
+def models() -> Iterator[Any]:
+    """All registered models, but for the locks of promotions."""
+    api = tracking.client()
+    yield from (model for model in _pages(api.search_registered_models) if not model.name.endswith(LOCK_SUFFIX))
+
+
 def with_alias(alias: str) -> list[str]:
     """Names of the models that have ``alias``, the most recently promoted first.
 
@@ -72,7 +79,7 @@ def _promoted(alias: str) -> dict[str, float]:
             return embedded_registry.with_alias(file, alias, PROMOTED_AT)
     api = tracking.client()
     promoted: dict[str, float] = {}
-    for model in _pages(api.search_registered_models):
+    for model in models():
         if alias in model.aliases:
             found = api.get_model_version(model.name, str(model.aliases[alias]))
             promoted[model.name] = float(found.tags.get(PROMOTED_AT) or found.last_updated_timestamp or 0)
@@ -128,6 +135,16 @@ def tag(name: str, number: str, tags: dict[str, Any]) -> None:
     """Write tags of a version; values become text."""
     for key, value in tags.items():
         tracking.client().set_model_version_tag(name, number, key, str(value))
+
+
+def tell(name: str, number: str, title: str, text: str) -> None:
+    """Write a paragraph with a bold ``title`` at the beginning of a version's description; it replaces its like."""
+    api, begin = tracking.client(), f"**{title}**: "
+    described = api.get_model_version(name, number).description or ""
+    if described.startswith(begin):
+        described = described.partition("\n\n")[2]
+    whole = f"{begin}{text}\n\n{described}"
+    api.update_model_version(name, number, whole[:DESCRIPTION_LENGTH])
 
 
 def move_alias(name: str, alias: str, number: str, expected: str | None, tags: dict[str, Any]) -> bool:
@@ -198,8 +215,7 @@ def _patiently(call: Callable[[], Any], attempts: int = 50) -> Any:
 
 
 def _models() -> str:
-    names = [model.name for model in _pages(tracking.client().search_registered_models)]
-    names = [name for name in names if not name.endswith(LOCK_SUFFIX)]
+    names = [model.name for model in models()]
     return f"registered models: {', '.join(sorted(names))}" if names else "run `mmkgc run countries` first"
 
 

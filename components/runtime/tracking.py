@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmkgc.components.runtime import database, moved, pipeline_run, processes
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.in_use import in_use
 from mmkgc.components.runtime.pipeline_run import PARENT_TAG, PIPELINE_TAG
 from mmkgc.components.runtime.quoting import masked, sqlite_file
 from mmkgc.components.runtime.settings import Settings, variable
@@ -134,12 +135,13 @@ def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None)
 
     Nested runs that are still open are ended as ``KILLED``. Runs of processes that have ended are closed first.
     """
-    api = client()
-    close_dead_runs(api)
-    tags = {k: str(v) for k, v in (tags or {}).items()} | {PROCESS_TAG: processes.identity()}
-    created = api.create_run(experiment_id(experiment), run_name=name, tags=tags)
-    with _ending(Run(api, created.info.run_id)) as run:
-        yield run
+    with in_use():
+        api = client()
+        close_dead_runs(api)
+        tags = {k: str(v) for k, v in (tags or {}).items()} | {PROCESS_TAG: processes.identity()}
+        created = api.create_run(experiment_id(experiment), run_name=name, tags=tags)
+        with _ending(Run(api, created.info.run_id)) as run:
+            yield run
 
 
 @contextmanager

@@ -24,7 +24,9 @@ class OptimizerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "adagrad", "sgd", "row-adagrad", "lazy-adam"] = Field(
+        "adam", description="row-adagrad, lazy-adam: a step costs the entities of the batch, not all; for large graphs"
+    )
     lr: float = Field(1e-3, gt=0, description="learning rate")
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "linear", "cosine", "step"] = Field(
@@ -52,6 +54,9 @@ class TrainConfig(BaseModel):
     subsampling: bool = Field(
         False, description="weigh a triple by 1/√(#(h, r) + #(r, t) + 6), as the RotatE code does"
     )
+    known_false: float = Field(
+        1.0, ge=0, description="weight of the loss of triples known to be false: negatives.tsv and rejected proposals"
+    )
     drop_modality: dict[ModalityName, Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="share of entities whose features of a modality are dropped, to study missing modalities"
     )
@@ -59,6 +64,9 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(1024, gt=0, le=2**24, description="positives per step, over all devices")
     epochs: int = Field(100, gt=0, le=1_000_000, description="at most")
     evaluate_every: int = Field(5, gt=0, le=1_000_000, description="epochs between measurements of the development MRR")
+    dev_sample: int | None = Field(
+        None, gt=0, description="development triples by which epochs are compared, drawn once; null: all"
+    )
     patience: int | None = Field(5, gt=0, description="measurements without a better MRR before training stops")
     keep: Literal["best", "last"] = Field(
         "best", description="the epoch with the best development MRR, or the last one, as in the papers' code"

@@ -29,4 +29,8 @@ def refit(selected: Trainer, features: Mapping[str, Features], checkpoint_path: 
 
 def with_development(graph: Graph) -> Graph:
     """The graph with the development triples in train, and no development split."""
-    return replace(graph, train=torch.cat([graph.train, graph.valid]), valid=no_triples())
+    confidence = graph.confidence
+    if confidence is not None:
+        confidence = torch.cat([confidence, confidence.new_ones(len(graph.valid))])
+    train = torch.cat([graph.train, graph.valid])
+    return replace(graph, train=train, confidence=confidence, valid=no_triples())

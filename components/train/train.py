@@ -20,6 +20,7 @@ from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.train.checkpoint import owned
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.features import training_features
+from mmkgc.components.train.needs import needs, refuse_if_too_large
 from mmkgc.components.train.refit import refit, with_development
 from mmkgc.components.train.trainer import OnEpoch, Trainer
 from mmkgc.feature_store.manifest import Manifest
@@ -57,6 +58,10 @@ def train(
     made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
     features = training_features(feature_uris, mmkg.graph.entities.keys, config, storage)
+    widths = {m: table.dimension for m, table in features.items()}
+    found = needs(config, len(mmkg.graph.entities), len(mmkg.graph.train), widths)
+    refuse_if_too_large(found, folder)
+    print(f"train {found}", flush=True)
     trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
     if not trainer.group.is_main:
         _fit(trainer, features, folder)
@@ -103,7 +108,8 @@ def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, A
         return None
     sizes = len(graph.entities), len(graph.relations)
     device = next(model.parameters()).device
-    return calibrate(model, graph.train.to(device), graph.valid.to(device), *sizes, config.calibration)
+    train, valid, false = (triples.to(device) for triples in (graph.train, graph.valid, graph.false))
+    return calibrate(model, train, valid, *sizes, config.calibration, false)
 
 
 def digest_in(uri: str) -> str:

@@ -33,7 +33,10 @@ from mmkgc.components.train.averaging import Average
 from mmkgc.components.train.compilation import compiled
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.distributed import Group, own_device
+from mmkgc.components.train.forecast import Forecast
 from mmkgc.components.train.optimizers import make_optimizer, make_schedule
+from mmkgc.components.train.optimizers.clipping import clip_gradients
+from mmkgc.components.train.optimizers.row_sparse import RowSparse
 from mmkgc.components.train.selection import Selection
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -76,9 +79,14 @@ class Trainer:
         self.triples = graph.train.to(self.device)
         self.train_known = KnownTriples(self.triples, *sizes)
         self.dev = graph.valid.to(self.device)
+        self.compared = _sample(self.dev, self.config.dev_sample, self.config.seed)
         self.dev_known = KnownTriples(graph.selection_triples.to(self.device), *sizes)
         ones = torch.ones(len(self.triples), device=self.device)
         self.weights = _subsampling(self.triples, sizes[1]) if self.config.subsampling else ones
+        if graph.confidence is not None:
+            self.weights = self.weights * graph.confidence.to(self.device)
+        learns_false = len(graph.false) > 0 and self.config.known_false > 0
+        self.false = KnownTriples(graph.false.to(self.device), *sizes) if learns_false else None
         self.loss = LOSSES.create(self.config.loss)
         loss = self.loss
         self.queries = QueryGroups(self.triples, sizes[1], loss.answers) if isinstance(loss, GroupedLoss) else None
@@ -96,6 +104,10 @@ class Trainer:
         self.sampler = SAMPLERS.create(config.negatives, context).to(self.device) if config.negatives else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, self.parameters)
+        self.model.entities.sparse = isinstance(self.optimizer, RowSparse)
+        if self.model.entities.sparse and self.group.size > 1:
+            what = f"'{config.optimizer.name}' works in one process, and there are {self.group.size}"
+            raise UserError("train.optimizer.name", what, "start one process, or choose adagrad or adam")
         self.schedule = make_schedule(config.optimizer, self.optimizer, self.batches * config.epochs)
         self.scored: list[ScoredBlock] = []  # of the last batch
         self.average = Average(self.model, config.ema) if config.ema else None
@@ -105,6 +117,7 @@ class Trainer:
         """Train to the end; ``on_epoch`` gets the metrics of each epoch (from 1). Raises ``UserError`` on NaN."""
         self._resume()
         meter = Meter("train", self.last_epoch * self.batches, "batch", self.selection.epoch * self.batches)
+        self.forecast = Forecast(self.batches, self.last_epoch - self.selection.epoch)
         saved = time.monotonic()
         while self.selection.epoch < self.last_epoch and not self.selection.gives_up:
             metrics = self._run_epoch(meter)
@@ -135,20 +148,21 @@ class Trainer:
         if self.sampler:
             self.sampler.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
-        for number, rows in enumerate(self._shuffled(), start=1):
+        for number, rows in enumerate(self.shuffled(), start=1):
             losses = self.step(rows)
             if not total(losses.values()).isfinite():
                 self._stop(f"epoch {epoch + 1}, batch {number} of {self.batches}", rows, losses)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0) + loss.double()
             meter.advance(note=str(self.selection))
+            self.forecast.note()
         self.selection.epoch = epoch + 1
         metrics = {f"loss_{name}": loss.item() / self.batches for name, loss in sums.items()}
         metrics |= {"loss": sum(metrics.values())}
         metrics |= {"triples_per_second": len(self.triples) / (time.monotonic() - begun)} | hardness(self.scored)
         return metrics | (self.sampler.metrics() if self.sampler else {}) | self._measure()
 
-    def _shuffled(self) -> Iterator[Tensor]:
+    def shuffled(self) -> Iterator[Tensor]:
         """Rows of the triples of each batch; of directed triples where the loss is one of queries."""
         if self.queries:
             return self.queries.batches(self.config.batch_size, self.shuffler)
@@ -173,11 +187,13 @@ class Trainer:
                     self.regularizer,
                     self.sampler,
                     self.config.relation_prediction,
+                    self.false,
+                    self.config.known_false,
                 )
             (total(losses.values()) * (batch.weight.sum() / self._batch(rows).weight.sum())).backward()
         self.group.sum_gradients(self.parameters)
         if self.config.optimizer.clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip)
+            clip_gradients(self.parameters, self.config.optimizer.clip)
         self.optimizer.step()
         self.schedule.step()
         if self.average:
@@ -215,7 +231,7 @@ class Trainer:
         if not len(self.dev) or (epoch % self.config.evaluate_every and epoch != self.last_epoch):
             return {}
         with self.average.applied(self.model) if self.average else nullcontext():
-            value = mrr(rank(self.model, self.dev, self.dev_known))
+            value = mrr(rank(self.model, self.compared, self.dev_known))
             done = epoch - 1, self.config.epochs
             if self.model.fusion.selectable(*done) and (not self.sampler or self.sampler.selectable(*done)):
                 self.selection.note(value, self.model.state_dict())
@@ -264,6 +280,14 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return own_device(name)
+
+
+def _sample(triples: Tensor, count: int | None, seed: int) -> Tensor:
+    """At most ``count`` of ``triples[V, 3]``, chosen by ``seed``; all where it is None."""
+    if count is None or count >= len(triples):
+        return triples
+    chosen = torch.randperm(len(triples), generator=torch.Generator().manual_seed(seed))[:count]
+    return triples[chosen.to(triples.device)]
 
 
 def _subsampling(triples: Tensor, n_relations: int) -> Tensor:

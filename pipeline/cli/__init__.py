@@ -9,6 +9,7 @@ from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.components.runtime.loopback import exempt_loopback
 
 VERBS = {
+    "init": "init",
     "run": "run",
     "compile": "compile",
     "submit": "submit",
@@ -19,15 +20,20 @@ VERBS = {
     "schedule": "schedule",
     "serve": "serve",
     "complete": "complete",
+    "mcp": "mcp",
+    "why": "why",
     "search": "search",
     "study": "study",
     "propose": "propose",
     "bench": "bench",
     "compare": "compare",
+    "report": "report",
     "promote": "promote",
     "rollback": "promote",
     "features": "features",
     "weights": "weights",
+    "export": "export",
+    "gc": "gc",
     "ui": "ui",
     "list": "list",
     "doctor": "doctor",
@@ -70,6 +76,7 @@ def mmkgc() -> None:
       mmkgc complete "Norway" borders     ask the model that it promoted
       mmkgc propose                       what else may be true, of the whole graph
       mmkgc ui                            compare runs in MLflow
+      mmkgc init films.csv                a dataset folder of your own data: tables, triples, RDF
       mmkgc run path/to/folder            the same on your own graph
     """
 

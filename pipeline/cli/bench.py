@@ -5,8 +5,22 @@ from typing import Any
 
 import click
 
+from mmkgc.pipeline.cli.bench_scale import scale
 
-@click.command()
+
+class RecipeOrScale(click.Command):
+    """The command, or ``mmkgc bench scale``, which measures no recipe."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of the command that the first argument names."""
+        if args[:1] == [scale.name]:
+            return scale.make_context(f"{info_name} scale", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=RecipeOrScale)
 @click.argument("name", metavar="RECIPE")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Seeds 0, 1, … of the training.")
 @click.option("--dataset", help="Folder of the dataset (default: the recipe's).")
@@ -38,8 +52,10 @@ def bench(
 
     \b
       mmkgc bench db15k-best --seeds 3
+      mmkgc bench scale                 no recipe: what graphs of 10,000 to 1,000,000 entities cost
       mmkgc bench mkg-y-fast --dataset path/to/MKG-Y --development --set train.model.dimension=200
     """
+    from mmkgc.components.runtime.in_use import in_use
     from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
     from mmkgc.pipeline import bench as library
@@ -50,7 +66,7 @@ def bench(
     folder = rows or Settings.from_env().home / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     file, measured = folder / f"{recipes[0].name}.jsonl", []
-    with supervised():
+    with supervised(), in_use():
         for row in library.bench(recipes, file, workers, test=not development):
             measured.append(row)
             click.echo(_line(row))

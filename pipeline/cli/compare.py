@@ -1,22 +1,26 @@
 """``mmkgc compare``: differences between runs, with confidence intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mmkgc.components.runtime.errors import printable
 from mmkgc.pipeline.cli.table import aligned
 
 if TYPE_CHECKING:
     from mmkgc.components.evaluate.compare import Bootstrap, Delta, Judged
     from mmkgc.components.evaluate.report import Block
+    from mmkgc.components.evaluate.tracked import Evaluated
 
 SLICES = ("relation", "category", "answer degree", "answer modalities", "unseen")
+HEADER = ("", "queries", "before", "after", "change", "interval")
+FALLING = ("mr",)  # metrics that improve when they fall
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…")
+@click.argument("runs", nargs=-1, metavar="RUN RUN…")
 @click.option("--by", type=click.Choice(SLICES), help="Also show the change of MRR in each slice of this kind.")
 @click.option("--confidence", default=0.95, show_default=True, type=click.FloatRange(0.5, 1, True, True))
 @click.option("--resamples", default=2000, show_default=True, type=click.IntRange(100))
@@ -26,33 +30,82 @@ SLICES = ("relation", "category", "answer degree", "answer modalities", "unseen"
 def compare(runs: tuple[str, ...], by: str | None, confidence: float, resamples: int, report: Path | None) -> None:
     """Compare every RUN with the first, query by query, with paired-bootstrap intervals over the test triples.
 
-    A RUN is an MLflow run id (its beginning is enough) of a pipeline, or the folder of an evaluation.
+    A RUN is an MLflow run id (its beginning is enough) of a pipeline, or the folder of an evaluation. Without a RUN,
+    the newest runs are listed with their test MRR, and runs that differ in their seed alone are summarised.
 
     \b
+      mmkgc compare                       which runs are there?
       mmkgc compare 3f2a91 b7c04d
       mmkgc compare 3f2a91 b7c04d --by category --report comparison
     """
     from tempfile import TemporaryDirectory
 
     from mmkgc.components.evaluate.compare import Bootstrap, Judged, check_same_queries
-    from mmkgc.components.evaluate.tracked import evaluation_folder
+    from mmkgc.components.evaluate.tracked import evaluation
     from mmkgc.components.runtime.errors import UserError
+    from mmkgc.pipeline.cli import run_list
 
+    if not runs:
+        for line in run_list.lines():
+            click.echo(line)
+        return
     if len(runs) < 2:
-        raise UserError("mmkgc compare", "a comparison needs two runs", "give two or more")
+        raise UserError(
+            "mmkgc compare", "a comparison needs two runs", "give two or more; without any, they are listed"
+        )
     with TemporaryDirectory() as scratch:
-        judged = []
+        evaluated, judged = [], []
         for index, run in enumerate(runs):
             target = Path(scratch) / str(index)
             target.mkdir()
-            judged.append(Judged.read(*evaluation_folder(run, target)))
+            evaluated.append(evaluation(run, target))
+            judged.append(Judged.read(evaluated[-1].label, evaluated[-1].folder))
     check_same_queries(judged)
     draws = Bootstrap(resamples, confidence)
-    for other in judged[1:]:
-        _print(_tables(judged[0], other, by, draws), judged[0], other)
+    told = _about(evaluated, judged)
+    compared = [_tables(judged[0], other, by, draws) for other in judged[1:]]
+    click.echo("\n".join(map(printable, told)) + "\n")
+    for other, tables in zip(judged[1:], compared, strict=True):
+        click.secho(printable(_verdict(judged[0], other, tables)), bold=True, fg=_colour(_main(tables)))
+    for other, tables in zip(judged[1:], compared, strict=True):
+        _print(tables, judged[0], other)
     if report:
-        _write(report, judged, by, draws)
+        _write(report, told, judged, compared, draws)
         click.echo(f"written: {report / 'report.html'}")
+
+
+def _about(evaluated: Sequence["Evaluated"], judged: Sequence["Judged"]) -> list[str]:
+    """A line on each run, and the parameters in which they differ."""
+    from mmkgc.components.evaluate.compare import overall
+
+    rows = [
+        (run.label, run.run.data.tags.get("mmkgc.dataset", "") if run.run else "", run.begun, f"{overall(of):.4f}")
+        for run, of in zip(evaluated, judged, strict=True)
+    ]
+    lines = aligned([("run", "dataset", "began", "test MRR"), *rows])
+    params = [run.params for run in evaluated]
+    if not all(params):
+        return [*lines, "parameters: unknown, since a folder was given instead of a run"]
+    names = sorted({name for given in params for name in given})
+    differing = [name for name in names if len({given.get(name) for given in params}) > 1]
+    changed = [f"  {name}: {' → '.join(given.get(name, '(none)') for given in params)}" for name in differing]
+    return [*lines, "parameters that differ:" if changed else "parameters: all the same", *changed]
+
+
+def _verdict(before: "Judged", after: "Judged", tables: list[tuple[str, list["Delta"]]]) -> str:
+    """One sentence: whether the other run is better than the first, by the interval of the change of its MRR."""
+    delta = _main(tables)
+    change, (low, high) = delta.after - delta.before, delta.bounds
+    what = "not distinguishable from"
+    if delta.is_sure:
+        what = "better than" if low > 0 else "worse than"
+    figures = f"MRR {change:+.4f} [{low:+.4f}, {high:+.4f}], {delta.queries} queries"
+    return f"verdict: {after.label} is {what} {before.label} ({figures})"
+
+
+def _main(tables: list[tuple[str, list["Delta"]]]) -> "Delta":
+    """The change of the MRR over all queries."""
+    return next(delta for delta in tables[0][1] if (delta.metric, delta.what) == ("mrr", "both"))
 
 
 def _tables(before: "Judged", after: "Judged", by: str | None, draws: "Bootstrap") -> list[tuple[str, list["Delta"]]]:
@@ -64,14 +117,12 @@ def _tables(before: "Judged", after: "Judged", by: str | None, draws: "Bootstrap
 
 
 def _print(tables: list[tuple[str, list["Delta"]]], before: "Judged", after: "Judged") -> None:
-    click.secho(f"\n{before.label} → {after.label}", bold=True)
+    click.secho(f"\n{printable(before.label)} → {printable(after.label)}", bold=True)
     for _, rows in tables:
         lines = aligned([HEADER, *map(_cells, rows)])
         for line, colour in zip(lines, [None, *map(_colour, rows)], strict=True):
-            click.secho(line, fg=colour)
-
-
-HEADER = ("", "queries", "before", "after", "change", "interval")
+            click.secho(printable(line), fg=colour)
+    click.echo("↓: lower is better")
 
 
 def _cells(delta: "Delta") -> tuple[str, ...]:
@@ -80,7 +131,8 @@ def _cells(delta: "Delta") -> tuple[str, ...]:
     digits = 1 if delta.metric == "mr" else 4
     before, after, low, high = (f"{value:.{digits}f}" for value in (delta.before, delta.after, *delta.bounds))
     change = f"{delta.after - delta.before:+.{digits}f}"
-    return f"{title(delta.metric)}, {delta.what}", str(delta.queries), before, after, change, f"[{low}, {high}]"
+    name = title(delta.metric) + (" ↓" if delta.metric in FALLING else "")
+    return f"{name}, {delta.what}", str(delta.queries), before, after, change, f"[{low}, {high}]"
 
 
 def _colour(delta: "Delta") -> str | None:
@@ -88,24 +140,48 @@ def _colour(delta: "Delta") -> str | None:
     if not delta.is_sure:
         return None
     rises = delta.bounds.low > 0
-    return "green" if rises != (delta.metric == "mr") else "red"
+    return "green" if rises != (delta.metric in FALLING) else "red"
 
 
-def _write(folder: Path, runs: Sequence["Judged"], by: str | None, draws: "Bootstrap") -> None:
-    from mmkgc.components.evaluate import figures
-    from mmkgc.components.evaluate.report import Figure, Heading, Paragraph, Table, html, markdown
+def _write(
+    folder: Path,
+    told: Sequence[str],
+    runs: Sequence["Judged"],
+    compared: Sequence[list[tuple[str, list["Delta"]]]],
+    draws: "Bootstrap",
+) -> None:
+    from mmkgc.components.evaluate.report import html, markdown
     from mmkgc.components.runtime.files import write_text
 
-    intro = f"Change from the first run; {draws.confidence:.0%} paired-bootstrap intervals over test triples."
-    blocks: list[Block] = [Paragraph(intro)]
-    for index, other in enumerate(runs[1:], start=1):
-        blocks.append(Heading(f"{runs[0].label} → {other.label}"))
-        for what, rows in _tables(runs[0], other, by, draws):
-            blocks.append(Table(HEADER, [_cells(row) for row in rows]))
-            drawn = {row.what: (row.after - row.before, *row.bounds) for row in rows if row.metric == "mrr"}
-            figure = figures.change_bars(drawn, f"{what}: {runs[0].label} → {other.label}")
-            path = figures.save(figure, folder / f"change_{index}_{what.replace(' ', '_')}.png")
-            blocks.append(Figure(path, f"Change of MRR, {what}"))
+    blocks = list(_blocks(folder, told, runs, compared, draws))
     title = "Comparison of " + ", ".join(run.label for run in runs)
     write_text(folder / "report.md", markdown(title, blocks, folder))
     write_text(folder / "report.html", html(title, blocks))
+
+
+def _blocks(
+    folder: Path,
+    told: Sequence[str],
+    runs: Sequence["Judged"],
+    compared: Sequence[list[tuple[str, list["Delta"]]]],
+    draws: "Bootstrap",
+) -> "Iterator[Block]":
+    from mmkgc.components.evaluate import figures
+    from mmkgc.components.evaluate.report import Figure, Heading, Paragraph, Table
+
+    for other, tables in zip(runs[1:], compared, strict=True):
+        yield Paragraph(_verdict(runs[0], other, tables))
+    for line in told[len(runs) + 1 :]:
+        yield Paragraph(line.strip())
+    yield Paragraph(
+        f"Change from the first run; {draws.confidence:.0%} paired-bootstrap intervals over test triples. "
+        "↓: lower is better."
+    )
+    for index, (other, tables) in enumerate(zip(runs[1:], compared, strict=True), start=1):
+        yield Heading(f"{runs[0].label} → {other.label}")
+        for what, rows in tables:
+            yield Table(HEADER, [_cells(row) for row in rows])
+            drawn = {row.what: (row.after - row.before, *row.bounds) for row in rows if row.metric == "mrr"}
+            figure = figures.change_bars(drawn, f"{what}: {runs[0].label} → {other.label}")
+            path = figures.save(figure, folder / f"change_{index}_{what.replace(' ', '_')}.png")
+            yield Figure(path, f"Change of MRR, {what}")

@@ -9,6 +9,7 @@ import click
 
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.runtime.errors import UserError, printable
+from mmkgc.pipeline.cli.chances import abstained, frequency
 
 ASKED, UNSEEN = "-", "@"
 PARTS = ("head", "relation", "tail")
@@ -30,6 +31,13 @@ def _content_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("tail", default=ASKED)
 @click.option("-k", default=10, show_default=True, help="How many predictions.")
 @click.option("--new", is_flag=True, help="Leave out what the graph already holds; otherwise it is marked `known`.")
+@click.option(
+    "--at-least",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="P",
+    help="Only answers of at least this probability (0.3: about 3 in 10 are right), and what is known.",
+)
 @click.option("--type", "type_", help="Only entities of this type.")
 @click.option("--explain", is_flag=True, help="Show modality weights and the most similar training triples.")
 @_content_options
@@ -45,6 +53,7 @@ def complete(
     tail: str,
     k: int,
     new: bool,
+    at_least: float,
     type_: str | None,
     explain: bool,
     name: str | None,
@@ -73,10 +82,11 @@ def complete(
         query["type"] = type_
     answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle, json)
     if json:
+        answer, _ = confident(answer, at_least)
         click.echo(json_.dumps(answer, indent=2, ensure_ascii=False))
     else:
         refuse_failed(answer)
-        click.echo("\n".join(map(printable, table(answer))))
+        click.echo("\n".join(map(printable, table(*confident(answer, at_least)))))
 
 
 def query_of(given: dict[str, str], contents: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -104,8 +114,20 @@ def refuse_failed(answer: dict[str, Any], advice: str = "") -> None:
         raise UserError("complete", answer["error"]["message"], "; ".join(filter(None, mends)))
 
 
-def table(answer: dict[str, Any]) -> list[str]:
-    """Format an answer as lines for a terminal."""
+def confident(answer: dict[str, Any], at_least: float) -> tuple[dict[str, Any], str]:
+    """The answer without unknown predictions less probable than ``at_least``, and a sentence on them (or none)."""
+    unsure = [p for p in answer.get("predictions", ()) if not p["known"] and (p["probability"] or 0) < at_least]
+    if not unsure:
+        return answer, ""
+    if all(p["probability"] is None for p in unsure):
+        raise UserError("--at-least", "this model was not calibrated, so there are no probabilities", "leave it out")
+    kept = [p for p in answer["predictions"] if p not in unsure]
+    best = max(p["probability"] for p in unsure)
+    return answer | {"predictions": kept}, abstained(at_least, best, len(unsure))
+
+
+def table(answer: dict[str, Any], left_out: str = "") -> list[str]:
+    """Format an answer as lines for a terminal, and say what was left out of it."""
     title = "  ".join(_name(answer, part) for part in PARTS)
     if answer["direction"] == "triple":
         return list(map(printable, [title, *_explained(answer), f"  {_figures(answer)}"]))
@@ -114,9 +136,20 @@ def table(answer: dict[str, Any]) -> list[str]:
     for rank, prediction in enumerate(answer["predictions"], 1):
         lines.append(f"{rank:>4}  {printable(prediction['name']):<{width}}  {_figures(prediction)}")
         lines += _explained(prediction)
-    if len(lines) == 1:
+    if left_out:
+        lines.append(f"  {left_out}")
+    elif len(lines) == 1:
         lines.append("  nothing left: the graph knows every answer (try without --new)")
-    return list(map(printable, lines))
+    return list(map(printable, lines + _in_words(answer["predictions"])))
+
+
+def _in_words(predictions: Sequence[dict[str, Any]]) -> list[str]:
+    """What the probability of the first unknown answer means."""
+    first = next((p for p in predictions if not p["known"] and p["probability"] is not None), None)
+    if first is None:
+        return []
+    right = frequency(first["probability"])
+    return [f"  of answers like {printable(first['name'])}, {right} are right, if the graph lacks one"]
 
 
 def _figures(prediction: dict[str, Any]) -> str:
@@ -151,7 +184,7 @@ def _ask_here(
 
 
 def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
-    from mmkgc.serving.api.client import Client, ClientError
+    from mmkgc.serving.api.client import Client, ClientError, Unreachable
 
     if not key:
         raise UserError("--key", "the gateway needs an API key", "`mmkgc serve` prints one")
@@ -159,6 +192,7 @@ def _ask_gateway(query: dict[str, Any], url: str, key: str) -> dict[str, Any]:
         with Client(url, key) as client:
             (answer,) = client.complete_all([query])
     except ClientError as error:
-        mend = "start one with `mmkgc serve`, or correct --url and --key" if error.status else ""
+        asked = error.status or isinstance(error, Unreachable)
+        mend = "start one with `mmkgc serve`, or correct --url and --key" if asked else ""
         raise UserError(url, str(error), mend) from error
     return answer.model_dump(mode="json")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mmkgc.components.runtime.quoting import json_line, printable, shell
+from mmkgc.pipeline.cli.chances import abstained
 
 SHOWN = 3
 
@@ -20,6 +21,8 @@ SHOWN = 3
 @click.option("--share", type=float, help="Proposals per relation, as a fraction of its train triples [default: 0.1] …")
 @click.option("--least", type=int, help="… but at least this many [default: 10]")
 @click.option("--most", type=int, help="… and at most this many [default: 1000].")
+@click.option("--at-least", type=float, help="Only proposals of at least this probability [default: 0].")
+@click.option("--missing", type=float, help="Share of its facts that the graph is thought to lack [default: 0.05].")
 @click.pass_context
 def propose(
     context: click.Context,
@@ -31,6 +34,8 @@ def propose(
     share: float | None,
     least: int | None,
     most: int | None,
+    at_least: float | None,
+    missing: float | None,
 ) -> None:
     """Propose triples that are missing from the graph, by answering all plausible queries over the whole graph.
 
@@ -57,21 +62,34 @@ def propose(
 @propose.command()
 @click.argument("decisions", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
 @click.option("--name", "--model", help="Decisions on this model's proposals (default: the one promoted last).")
-@click.option(
-    "--out", "-o", default="accepted", show_default=True, type=click.Path(path_type=Path), help="Folder to write."
-)
-def export(decisions: Path | None, name: str | None, out: Path) -> None:
-    """Write the accepted triples to a folder for the next run's `ingest.increments`.
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder or file to write [default: accepted…].")
+@click.option("--as", "as_", type=click.Choice(["csv", "nquads", "cypher"]), help="Format of another system.")
+def export(decisions: Path | None, name: str | None, out: Path | None, as_: str | None) -> None:
+    """Write the decisions to a folder for the next run's `ingest.increments`, or accepted facts for another system.
 
-    DECISIONS is the file of review decisions (default: $MMKGC_HOME/decisions/MODEL.jsonl).
+    Accepted triples join train, rejected ones are known to be false. With `--as`, accepted facts are written to a file,
+    with the model, its version, the probability, the reviewer and the time. DECISIONS is the file of review decisions
+    (default: $MMKGC_HOME/decisions/MODEL.jsonl).
+
+    \b
+      mmkgc propose export -o accepted              for the next run
+      mmkgc propose export --as nquads              RDF: a named graph with reified statements, accepted.nq
+      mmkgc propose export --as cypher              statements for Neo4j's cypher-shell, accepted.cypher
+      mmkgc propose export --as csv -o facts.csv    a table
     """
     from mmkgc.components.propose.export import export as write
+    from mmkgc.components.propose.export import export_facts
     from mmkgc.pipeline.cli.champion import latest
     from mmkgc.serving.review.decisions import Decisions
 
     log = Decisions(decisions) if decisions else Decisions.of_model(name or latest("champion"))
+    if as_:
+        count, path = export_facts(log, as_, out)
+        click.echo(f"{count} accepted facts in {path}")
+        return
+    out = out or Path("accepted")
     card = write(log, out)
-    click.echo(f"{card['accepted']} accepted triples (of {card['accepted'] + card['rejected']} decided) in {out}")
+    click.echo(f"{card['accepted']} accepted and {card['rejected']} rejected triples in {out}")
     click.echo(f"next run   mmkgc run RECIPE {shell('--set', f'ingest.increments={json_line([str(out)])}')}")
 
 
@@ -79,24 +97,24 @@ def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path 
     """The published folder of the proposals."""
     from pydantic import ValidationError
 
+    from mmkgc.components.propose.decided import Decided
     from mmkgc.components.propose.propose import ProposeConfig, complete_graph
     from mmkgc.components.runtime.errors import UserError
     from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline.cli.champion import choose
     from mmkgc.serving.api.protocol import ModelName, describe
-    from mmkgc.serving.review.decisions import Decisions, Status
 
     try:
         config = ProposeConfig(**given)
     except ValidationError as error:
         raise UserError("mmkgc propose", describe(error)) from error
     chosen = choose(name, alias, bundle)
-    storage, log = open_storage(), Decisions.of_model(chosen.name).refresh()
-    rejected = [triple for triple in log.latest if log.status(triple) is Status.REJECTED]
-    if rejected:
-        click.echo(f"{len(rejected)} rejected triples are left out", err=True)
+    storage, decided = open_storage(), Decided.of_model(chosen.name)
+    if decided.accepted or decided.rejected:
+        told = f"{len(decided.rejected)} rejected triples are left out; probabilities follow these decisions"
+        click.echo(f"{told} and {len(decided.accepted)} acceptances", err=True)
     model = ModelName(name=chosen.name, version=chosen.version)
-    return storage.fetch(complete_graph(chosen.bundle, model, config, storage, rejected).uri)
+    return storage.fetch(complete_graph(chosen.bundle, model, config, storage, decided).uri)
 
 
 def _print(folder: Path) -> None:
@@ -108,19 +126,39 @@ def _print(folder: Path) -> None:
 
     summary = read_json(folder / SUMMARY)
     click.echo(f"{summary['proposals']:,} triples proposed, from {summary['questions']:,} questions")
+    if summary["left_out"]:
+        click.echo(f"  {abstained(summary['at_least'], None, summary['left_out'])}")
     if hidden := summary["hide_and_seek"]:
         model, popularity = hidden["precision"], hidden["popularity_precision"]
         click.echo(
             f"  held-out precision: with dev and test hidden, {model:.0%} of {hidden['kept']:,} proposals are in "
             f"these splits (relation popularity: {popularity:.0%})"
         )
+    if found := summary["reliability"]:
+        click.echo(
+            f"  probabilities: if the graph lacks {summary['missing']:.0%} of its facts (--missing); "
+            f"{_learned(summary)}; expected calibration error {found['expected_error']:.3f} on held-out facts"
+        )
     columns = ["relation_name", "head_name", "tail_name", "probability", "score"]
     best = defaultdict(list)
     for row in pq.read_table(folder / FILE, columns=columns).to_pylist():
         best[row["relation_name"]].append(row)
     for relation, rows in sorted(best.items()):
-        click.echo(f"\n{printable(relation)} ({len(rows)})")
+        rows.sort(key=lambda row: (-(row["probability"] or 0), -row["score"]))
+        click.echo(f"\n{printable(relation)} ({len(rows)}{_expected(rows)})")
         click.echo("\n".join(_line(row) for row in rows[:SHOWN]))
+
+
+def _learned(summary: dict[str, Any]) -> str:
+    decided = summary["accepted"] + summary["rejected"]
+    return f"{summary['accepted']} of {decided} reviewed were right" if decided else "none was reviewed yet"
+
+
+def _expected(rows: list[dict[str, Any]]) -> str:
+    """How many of the proposals are right by their probabilities."""
+    if rows[0]["probability"] is None:
+        return ""
+    return f", of which about {sum(row['probability'] for row in rows):.0f} are right"
 
 
 def _line(row: dict[str, Any]) -> str:

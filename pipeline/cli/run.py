@@ -44,14 +44,14 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
     extras.need("kfp", "mlflow")  # before anything is printed
     asked = request.find(recipe, settings)
     open_storage().reach()  # raises for a store that no step could use
-    told = opening.data(asked.values)
+    seen = opening.data(asked.values)
     try:
         with supervised(), StepServer() as server:  # it imports what the steps need while this process goes on
             from mmkgc.pipeline import config
 
             loaded = config.checked(asked)
-            opening.recipe(loaded, asked, recipe)
-            _run(loaded, told, server, cache=not no_cache, serve=not no_serve)
+            opening.recipe(loaded, asked, recipe, seen.counts)
+            _run(loaded, seen.told, server, cache=not no_cache, serve=not no_serve)
     except Stopped as stopped:
         click.echo(f"\nstopped by {stopped.signal}; the same command goes on where this one was", err=True)
         raise
@@ -115,6 +115,11 @@ def _print_registration(registration: dict[str, Any]) -> None:
     verdict = f"now '{registration['alias']}'" if registration["promoted"] else "not promoted"
     click.echo(f"\nregistered {registration['model']} version {registration['version']}: {verdict}")
     click.echo(f"  {registration['reason']}")
+    if found := registration.get("feedback"):
+        from mmkgc.components.register.feedback import sentences
+
+        for sentence in sentences(found):
+            click.echo(f"  {sentence}")
 
 
 def _print_proposal(archive: Path) -> None:

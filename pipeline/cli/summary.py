@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkgc.components.runtime.errors import printable
+from mmkgc.pipeline.cli.chances import frequency
 
 ASKED, SHOWN = 100, 3
 """Predictions requested and shown; known answers are filtered out in between."""
@@ -17,6 +18,8 @@ Ask = Callable[[Queries], Answers]
 def scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     """The metrics of the test split beside those of the baselines, one line each."""
     rows = {f"model, {side}": metrics["metrics"]["realistic"][side] for side in ("both", "head", "tail")}
+    if own := metrics.get("without_self"):
+        rows["model, own entity left out"] = own["both"]
     for baseline in filter(None, (metrics["baseline"], metrics.get("nearest"))):
         rows[f"{baseline['name']}, both"] = baseline["both"]
     names = [name for name in rows["model, both"] if name == "mrr" or name.startswith("hits") or name == "mr"]
@@ -70,8 +73,7 @@ def reasons(why: Mapping[str, Any]) -> Iterator[str]:
 def proposal(folder: Path) -> Iterator[str]:
     """The first of the proposals in ``folder``, of the relation whose held-out facts they find best, with reasons.
 
-    The share of held-out facts among the proposals of a relation says more than a probability: the queries that
-    probabilities are fitted on all have a missing answer.
+    Beside it, how many of such proposals are right by their probability, and how many were if facts were held out.
     """
     import pyarrow.parquet as pq
 
@@ -80,19 +82,23 @@ def proposal(folder: Path) -> Iterator[str]:
     rows = pq.read_table(folder / FILE).to_pylist()
     if not rows:
         return
-    hidden = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["hide_and_seek"] or {"relations": {}}
+    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    hidden, missing = summary["hide_and_seek"] or {"relations": {}}, summary["missing"]
     counts = hidden["relations"]
     precision = {key: one["found"] / max(one["kept"], 1) for key, one in counts.items()}
-    best = max(rows, key=lambda row: (precision.get(row["relation"], 0), row["score"]))
+    best = max(rows, key=lambda row: (row["probability"] or 0, precision.get(row["relation"], 0), row["score"]))
     relation = {"name": best["relation_name"]}
     support = [
         {"head": {"name": near["head_name"]}, "relation": relation, "tail": {"name": near["tail_name"]}}
         for near in best["support"]
     ]
-    yield f"{len(rows)} facts may be missing in the graph; the first of the relation that is proposed best:"
+    yield f"{len(rows)} facts may be missing in the graph; the most probable one:"
     yield ""
     yield f"  {'  '.join(printable(best[f'{part}_name']) for part in ('head', 'relation', 'tail'))}"
     yield from reasons({"support": support, "shares": dict(best["shares"] or {})})
+    if best["probability"] is not None:
+        right = frequency(best["probability"])
+        yield f"        {right} of such proposals are right, if the graph lacks {missing:.0%} of its facts"
     if one := counts.get(best["relation"]):
         share = f"{one['found']} of {one['kept']} ({precision[best['relation']]:.0%})"
         yield f"        of such proposals made without the held-out facts, {share} are held-out facts"

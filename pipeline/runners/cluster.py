@@ -32,8 +32,9 @@ def prepare(recipe: Recipe, image: str | None = None) -> Callable[[PipelineTask]
     Run id and recipe are environment variables from the pod's label and annotation. As parameters they would be part of
     the cache key, so that no step would ever be found in the cache.
     """
-    about = {"experiment": recipe.name, "name": recipe.train.label, "tags": {"mmkgc.dataset": recipe.dataset}}
-    parameters = {"params": recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"})}
+    tags = {"mmkgc.dataset": recipe.dataset, "mmkgc.seed_group": recipe.seed_group}
+    about = {"experiment": recipe.name, "name": recipe.title, "tags": tags}
+    parameters = {"params": recipe.compared}
 
     def add(task: PipelineTask) -> None:
         step = task.component_spec.name.partition("-")[0]  # extract-visual → extract

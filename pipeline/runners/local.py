@@ -46,9 +46,9 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
     log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
-    tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset}
-    with server or StepServer() as process, tracking.start_run(recipe.name, recipe.train.label, tags) as parent:
-        parent.log_params(recipe.model_dump(mode="json", by_alias=True, exclude={"cluster"}))
+    tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset, "mmkgc.seed_group": recipe.seed_group}
+    with server or StepServer() as process, tracking.start_run(recipe.name, recipe.title, tags) as parent:
+        parent.log_params(recipe.compared)
         with (
             TemporaryDirectory() as folder,
             log.open("w", encoding="utf-8", buffering=1) as file,

@@ -20,16 +20,22 @@ from mmkgc.serving.api.protocol import Answers, Completion, Failed, Problem, Que
 
 RETRIED = (429, 502, 503, 504)
 """Statuses of a busy gateway, and of a proxy in front of one that is restarted."""
+UNREACHED = "mmkgc.unreached"
+"""Extension of the response that stands for a gateway which did not answer."""
 Asked = Query | Mapping[str, Any]
 _ANSWERS = TypeAdapter(Answers)
 
 
 class ClientError(Exception):
-    """The gateway refused a request or could not be reached; ``status``: HTTP status, 0 for invalid arguments."""
+    """The gateway refused a request, or was not asked; ``status``: HTTP status, 0 if there is none."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Unreachable(ClientError):
+    """No gateway answered at the URL; ``status`` is 0."""
 
 
 class QueryFailed(Exception):
@@ -141,6 +147,14 @@ class AsyncClient(_Shared):
         body = {"triples": [{"head": head, "relation": relation, "tail": tail}]}
         return _only(_read(await self._send("POST", "/v1/score", json=body)), Scored)
 
+    async def entities(self, text: str = "", limit: int = 10) -> list[dict[str, Any]]:
+        """Entities whose name matches ``text``: key, name, type, and whether there is a picture."""
+        return (await self._send("GET", "/v1/entities", params={"q": text, "limit": limit})).json()["entities"]
+
+    async def relations(self) -> list[dict[str, Any]]:
+        """All relations: key, name and number of triples."""
+        return (await self._send("GET", "/v1/relations")).json()["relations"]
+
     async def model(self) -> dict[str, Any]:
         """Description of the model."""
         return (await self._send("GET", "/v1/model")).json()
@@ -184,7 +198,9 @@ def _only(answers: list[Any], kind: type) -> Any:
 
 def _unreachable(url: str, error: Exception) -> httpx.Response:
     """A response that is retried like that of a busy server."""
-    return httpx.Response(503, json={"error": {"message": f"no answer from {url}: {error}"}})
+    return httpx.Response(
+        503, json={"error": {"message": f"no answer from {url}: {error}"}}, extensions={UNREACHED: True}
+    )
 
 
 def _wait(response: httpx.Response, delay: float) -> float:
@@ -200,4 +216,6 @@ def _checked(response: httpx.Response) -> httpx.Response:
         message = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = response.text[:200]
+    if response.extensions.get(UNREACHED):
+        raise Unreachable(0, message)
     raise ClientError(response.status_code, f"{response.status_code}: {message}")

@@ -215,6 +215,15 @@ class FoundEntity(BaseModel):
     picture: bool
 
 
+class EntityDetails(FoundEntity):
+    """An entity with its description, and the first of its ``total`` known triples."""
+
+    model: ModelName
+    description: str | None
+    facts: list[TripleItems]
+    total: int
+
+
 class Entities(BaseModel):
     """What a search found, the closest first."""
 

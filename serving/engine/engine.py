@@ -16,6 +16,8 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.kernels import comparison
 from mmkgc.serving.api.protocol import Direction, ErrorCode, QueryError
 from mmkgc.serving.engine.answers import Writer
+from mmkgc.serving.engine.descriptions import FILE as DESCRIPTIONS
+from mmkgc.serving.engine.descriptions import Descriptions
 from mmkgc.serving.engine.index import Index
 from mmkgc.serving.engine.lookup import Catalog
 from mmkgc.serving.engine.ranking import best, margins, marked
@@ -64,7 +66,11 @@ class Engine:
         self.resolver, self.scorer = Resolver(bundle), Scorer(bundle, tables, index)
         self.writer = Writer(bundle, self.resolver)
         self.catalog = Catalog(
-            bundle, self.resolver, Thumbnails(extras and extras / THUMBNAILS), index.info if index else None
+            bundle,
+            self.resolver,
+            Thumbnails(extras and extras / THUMBNAILS),
+            index.info if index else None,
+            Descriptions(extras and extras / DESCRIPTIONS),
         )
 
     @classmethod
@@ -102,7 +108,7 @@ class Engine:
 
     def warm_up(self) -> None:
         """Answer queries of each direction, singly and batched, to compile all kernels before the first request."""
-        (head, relation, tail), *_ = self.bundle.known
+        head, relation, tail = self.bundle.known.triples[0].tolist()
         entities, relations = self.bundle.entities.keys, self.bundle.relations.keys
         parts = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
         queries = [parts, *({**parts, part: None} for part in parts)]

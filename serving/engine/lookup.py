@@ -7,6 +7,7 @@ import torch
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.serving.engine.descriptions import Descriptions
 from mmkgc.serving.engine.index import IndexInfo
 from mmkgc.serving.engine.resolve import Resolver
 from mmkgc.serving.engine.thumbnails import Thumbnails
@@ -16,9 +17,15 @@ class Catalog:
     """Looks up entities, relations and pictures by label; does not score."""
 
     def __init__(
-        self, bundle: Bundle, resolver: Resolver, thumbnails: Thumbnails, index: IndexInfo | None = None
+        self,
+        bundle: Bundle,
+        resolver: Resolver,
+        thumbnails: Thumbnails,
+        index: IndexInfo | None = None,
+        descriptions: Descriptions | None = None,
     ) -> None:
         self.bundle, self.resolver, self.thumbnails, self.index = bundle, resolver, thumbnails, index
+        self.descriptions = descriptions or Descriptions(None)
 
     def search(self, text: str, limit: int, kind: str | None = None) -> dict[str, Any]:
         """Entities (of the type ``kind``) whose name or key matches ``text``, best match first."""
@@ -45,6 +52,26 @@ class Catalog:
                     row[side] = count
         rows.sort(key=lambda row: (-row.get("as_head", 0) - row.get("as_tail", 0), -row["triples"]))
         return {"relations": rows}
+
+    def entity(self, label: str, limit: int) -> dict[str, Any]:
+        """An entity with its description and at most ``limit`` of its known triples, those as head first.
+
+        Raises ``QueryError`` if there is no such entity.
+        """
+        index = self.resolver.entities.resolve(label)
+        known = self.bundle.known.triples
+        as_head, as_tail = known[known[:, HEAD] == index], known[known[:, TAIL] == index]
+        found = torch.cat([as_head, as_tail[as_tail[:, HEAD] != index]])
+        parts = self.resolver.entities, self.resolver.relations, self.resolver.entities
+        facts = [
+            {
+                part: labels.item(one)
+                for part, labels, one in zip(("head", "relation", "tail"), parts, triple, strict=True)
+            }
+            for triple in found[:limit].tolist()
+        ]
+        details = {"description": self.descriptions.get(index), "facts": facts, "total": len(found)}
+        return self._entity(index) | details
 
     def thumbnail(self, label: str) -> dict[str, Any]:
         """The WebP picture of an entity, as base64, or null; raises ``QueryError`` if there is no such entity."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
-from mmkgc.components.kge.graph import Side, reflexive
+from mmkgc.components.kge.graph import KnownTriples, Side, reflexive
 from mmkgc.serving.api.protocol import Direction
 from mmkgc.serving.engine.index import Index, places, width
 from mmkgc.serving.engine.resolve import Kind, Resolved
@@ -53,6 +53,7 @@ class Scorer:
     def __init__(self, bundle: Bundle, tables: EncodedEntities | None = None, index: Index | None = None) -> None:
         self.model, self.known, self.index = bundle.model.freeze(tables), bundle.known, index
         self.n_entities, self.n_relations = len(bundle.entities), len(bundle.relations)
+        self.false = KnownTriples(bundle.false, self.n_entities, self.n_relations)
         self.reflexive = set(reflexive(bundle.known.triples).tolist())
 
     def pieces(self, queries: Iterable[Resolved]) -> Iterator[Piece]:
@@ -76,6 +77,7 @@ class Scorer:
             found = {kind: Candidates(scores, known[kind]) for kind, scores in self.scores(piece, unseen).items()}
         for kind, group in piece.items():
             self._exclude_selves(kind, group, found[kind])
+            self._exclude_false(kind, group, found[kind])
         return found
 
     def scores(self, piece: Piece, unseen: Mapping[Kind, ModalityEmbeddings]) -> dict[Kind, np.ndarray]:
@@ -137,7 +139,8 @@ class Scorer:
         assert self.index is not None
         given, side = self._given(kind, group, unseen), SIDES[kind.direction]
         relations = _ids(query.relation for query in group)
-        held = np.bincount(known[0], minlength=len(group)).tolist()
+        left_out = np.concatenate([known[0], self._false_answers(kind, group)[0]])
+        held = np.bincount(left_out, minlength=len(group)).tolist()
         count = max(width(query.query.k, more) for query, more in zip(group, held, strict=True))
         ids = self.index.search(given, relations, side, count)
         return Candidates(self.index.score(given, relations, side, ids), places(ids, self.n_entities, *known), ids)
@@ -176,6 +179,23 @@ class Scorer:
         own = [group[i].head if kind.direction is Direction.TAIL else group[i].tail for i in rows]
         pairs = np.array(rows, dtype=np.int64), np.array(own, dtype=np.int64)
         found.scores[pairs if found.ids is None else places(found.ids, self.n_entities, *pairs)] = -np.inf
+
+    def _exclude_false(self, kind: Kind, group: Sequence[Resolved], found: Candidates) -> None:
+        """Set the scores of answers that are known to be false to −∞, except of candidates that are listed."""
+        rows, columns = self._false_answers(kind, group)
+        if not len(rows):
+            return
+        wanted = np.array([query.query.candidates is None for query in group])[rows]
+        pairs = rows[wanted], columns[wanted]
+        found.scores[pairs if found.ids is None else places(found.ids, self.n_entities, *pairs)] = -np.inf
+
+    def _false_answers(self, kind: Kind, group: Sequence[Resolved]) -> Pairs:
+        """Answers that are known to be false: pairs (row of the group, entity); none for queries with a new entity."""
+        if not len(self.false) or kind.unseen_part is not None or kind.direction not in SIDES:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        given = _ids(query.head if kind.direction is Direction.TAIL else query.tail for query in group)
+        rows, columns = self.false.answers(given, _ids(query.relation for query in group), kind.direction.value)
+        return rows.numpy(), columns.numpy()
 
     def _searches(self, query: Resolved) -> bool:
         """Whether the index is used: for head and tail queries without restricted candidates."""

@@ -37,6 +37,14 @@ class RelationsRequest(Strict):
     entity: str | None = None
 
 
+class EntityRequest(Strict):
+    """Describe an entity: its text and its known triples."""
+
+    operation: Literal["entity"]
+    entity: str
+    limit: Annotated[int, Field(ge=0, le=200)] = 50
+
+
 class ThumbnailRequest(Strict):
     """The picture of an entity, as base64."""
 
@@ -51,7 +59,7 @@ class ModelRequest(Strict):
 
 
 Found = tuple[int, dict[str, Any]]  # status, JSON
-Request = AnswerRequest | SearchRequest | RelationsRequest | ThumbnailRequest | ModelRequest
+Request = AnswerRequest | SearchRequest | RelationsRequest | EntityRequest | ThumbnailRequest | ModelRequest
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="operation")])
 
 
@@ -99,6 +107,8 @@ def _look_up(catalog: Catalog, request: Request) -> Found:
                 return 200, catalog.search(request.text, request.limit, request.type)
             case RelationsRequest():
                 return 200, catalog.relations(request.entity)
+            case EntityRequest():
+                return 200, catalog.entity(request.entity, request.limit)
             case ThumbnailRequest():
                 return 200, catalog.thumbnail(request.entity)
             case _:

@@ -20,6 +20,7 @@ class Status(StrEnum):
     OPEN = "open"
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    UNSURE = "unsure"
 
 
 class Decisions:

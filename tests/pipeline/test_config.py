@@ -264,3 +264,12 @@ def test_a_pipeline_has_a_name_that_kubeflow_takes(name):
     from mmkgc.pipeline.dag import pipeline_name
 
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?", pipeline_name(name))
+
+
+def test_a_run_is_named_after_what_differs_from_its_recipe():
+    assert config.load("countries").title == config.load("countries").train.label
+    assert config.load("countries", ["train.seed=1", "train.epochs=5"]).title == "seed=1, epochs=5"
+    assert config.load("countries", ["train.negatives.name=mans-h"]).title == "negatives=mans-h"
+    pairs = (0, 5), (1, 5), (0, 6)
+    groups = [config.load("countries", [f"train.seed={s}", f"train.epochs={n}"]).seed_group for s, n in pairs]
+    assert groups[0] == groups[1] != groups[2]

@@ -92,7 +92,7 @@ def test_a_proposal_is_the_first_of_the_relation_that_is_proposed_best(found, be
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / FILE)
     hidden = {"relations": {key: {"found": count, "kept": 10} for key, count in found.items()}}
-    (tmp_path / SUMMARY).write_text(json.dumps({"hide_and_seek": hidden if found else None}))
+    (tmp_path / SUMMARY).write_text(json.dumps({"hide_and_seek": hidden if found else None, "missing": 0.05}))
     count, _, proposed, like, *precision = summary.proposal(tmp_path)
     assert count.startswith("3 facts may be missing")
     assert proposed.split() == best.split()

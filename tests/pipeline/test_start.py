@@ -37,6 +37,7 @@ def call(*arguments):
         (["run", "countrie"], 2, "did you mean 'countries'?"),
         (["compile", "countrie"], 2, "did you mean 'countries'?"),
         (["search", "countrie"], 2, "did you mean 'countries'?"),
+        (["init", "nowhere.csv"], 2, "there is no such file or folder"),
         (["lst"], 2, "did you mean 'list'?"),
         (["runs"], 2, "none is named"),
     ],

@@ -1,7 +1,8 @@
 """The dataset folder: tab-separated files of keys and names.
 
 ``train.tsv``, ``valid.tsv`` (optional, also called ``dev.tsv``), ``test.tsv``: keys ``head relation tail``; this
-header is optional.
+header is optional. With the header ``head relation tail confidence``, each row of ``train.tsv`` states how certain it
+is. ``negatives.tsv`` (optional): triples that are known to be false.
 ``entities.tsv``: header ``key name`` and, optionally, ``description``, ``image`` (paths relative to the folder, several
 separated by ``|``) and ``type``. ``relations.tsv``: header ``key name``. ``dataset.yaml``: see ``Card``.
 """
@@ -16,11 +17,12 @@ import pyarrow.compute as pc
 from rapidfuzz import process
 
 from mmkgc.components.dataset.checks import refuse_bad_keys
-from mmkgc.components.dataset.lines import Lines
+from mmkgc.components.dataset.lines import Lines, Rows
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
+from mmkgc.components.dataset.stream import read_ids
 from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, looks_like, shown
 from mmkgc.components.runtime.faults import Faults
@@ -29,8 +31,11 @@ ENTITIES, RELATIONS = "entities.tsv", "relations.tsv"
 FILES = ("train.tsv", "valid.tsv", "test.tsv", ENTITIES, RELATIONS)
 VALID = ("valid.tsv", "dev.tsv", "val.tsv", "validation.tsv")
 NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
+NEGATIVES = "negatives.tsv"
 ENDINGS = (".tsv", "2id.txt")  # of tables like ours, and of OpenKE's files
 TRIPLE = ["head", "relation", "tail"]
+CONFIDENCE = "confidence"
+NUMBER = r"^\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 KEYED = ["key", "name"]
 OPTIONAL = [*(modality.column for modality in MODALITIES.values() if modality.column), "type"]
 
@@ -52,9 +57,10 @@ def read(folder: Path) -> RawGraph:
     entity_columns, relation_columns = tables[ENTITIES], tables[RELATIONS]
     split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
     valid = next((name for name in files if name in VALID), None)
-    for name in filter(None, ("train.tsv", valid, "test.tsv")):
+    negatives = NEGATIVES if NEGATIVES in files else None
+    for name in filter(None, ("train.tsv", valid, "test.tsv", negatives)):
         with faults:
-            splits[name] = split.read(name)
+            splits[name] = split.read(name, weighted=name == "train.tsv")
     for name, modality in MODALITIES.items():
         with faults:
             contents[name] = modality.read(folder, entity_columns)
@@ -72,18 +78,20 @@ def read(folder: Path) -> RawGraph:
         contents=contents,
         types=types if any(types) else None,
         unread=_unread(folder, files),
+        negatives=splits[negatives] if negatives else None,
     )
 
 
 def files_of(folder: Path) -> tuple[str, ...]:
-    """Names of the files that make up the dataset, present or not; a development split only if present."""
+    """Names of the files that make up the dataset, present or not (a development split and negatives: present)."""
     valid = next((name for name in VALID if os.path.lexists(folder / name)), None)
-    return tuple(name for name in (FILES[0], valid, *FILES[2:], *MODALITY_FILES) if name)
+    negatives = NEGATIVES if os.path.lexists(folder / NEGATIVES) else None
+    return tuple(name for name in (FILES[0], valid, *FILES[2:], negatives, *MODALITY_FILES) if name)
 
 
 def _unread(folder: Path, files: Sequence[str]) -> tuple[str, ...]:
     """Names of files that look like parts of the dataset, but are not read: other tables, other forms of its files."""
-    stems = {name.partition(".")[0] for name in (*FILES, *VALID, *MODALITY_FILES)}
+    stems = {name.partition(".")[0] for name in (*FILES, *VALID, NEGATIVES, *MODALITY_FILES)}
     names = (path.name for path in folder.iterdir() if path.name not in files and not path.is_dir())
     alike = (name for name in names if name.endswith(ENDINGS) or name.lower().partition(".")[0] in stems)
     return tuple(sorted(alike))
@@ -141,11 +149,21 @@ class SplitReader:
         entity_keys, relation_keys = pa.array(entities, pa.large_string()), pa.array(relations, pa.large_string())
         self.keys = {"head": entity_keys, "relation": relation_keys, "tail": entity_keys}
 
-    def read(self, name: str) -> Split:
-        """The triples of a file. Raises UserError, with file and line, for anything malformed."""
-        lines = Lines.read(self.folder / name, f"the folder needs {self.needs}")
-        lines = lines.after(1) if _has_header(lines) else lines
-        columns = dict(zip(TRIPLE, lines.fields(TRIPLE), strict=True))
+    def read(self, name: str, weighted: bool = False) -> Split:
+        """The triples of a file; ``weighted``: it may have the column of confidence.
+
+        Raises UserError, with file and line, for anything malformed.
+        """
+        path = self.folder / name
+        if streamed := read_ids(path, [self.keys[side] for side in TRIPLE]):
+            first, triples = streamed
+            return Split(Rows(path, first), triples)
+        lines = Lines.read(path, f"the folder needs {self.needs}")
+        header = _header(lines, weighted)
+        lines = lines.after(1) if header else lines
+        names = header or TRIPLE
+        columns = dict(zip(names, lines.fields(names), strict=True))
+        confidence = _confidence(lines, columns.pop(CONFIDENCE)) if CONFIDENCE in names else None
         ids = {side: pc.index_in(keys, self.keys[side]) for side, keys in columns.items()}
         missing = {side: found.is_null().to_numpy(zero_copy_only=False) for side, found in ids.items()}
         _refuse_headers(lines, np.logical_and.reduce(list(missing.values())))
@@ -159,7 +177,8 @@ class SplitReader:
             lambda row: self._what(*key_at(row)),
             lambda row: self._mend(*key_at(row)),
         )
-        return Split(lines, np.stack([found.to_numpy(zero_copy_only=False) for found in ids.values()], 1).astype(int))
+        rows = np.stack([found.to_numpy(zero_copy_only=False) for found in ids.values()], 1).astype(int)
+        return Split(lines, rows, confidence)
 
     def _what(self, side: str, key: str) -> str:
         if self._is_misplaced(side, key):
@@ -183,13 +202,32 @@ class SplitReader:
         return self.files[side == "relation"]
 
 
-def _has_header(lines: Lines) -> bool:
-    """Whether the first line names the columns. Raises UserError if it names them in another order."""
+def _header(lines: Lines, weighted: bool) -> list[str] | None:
+    """The columns that the first line names; None if it names none. Raises UserError for another order or column."""
     first = [name.strip() for name in lines.text[0].as_py().lower().split("\t")] if len(lines) else []
+    if first == [*TRIPLE, CONFIDENCE] and not weighted:
+        what = f"the column '{CONFIDENCE}' belongs to train.tsv alone"
+        raise UserError(lines.at(0), what, "delete the column: facts of other files count in full")
     if sorted(first) == sorted(TRIPLE) and first != TRIPLE:
         what = f"the columns are {', '.join(first)}"
         raise UserError(lines.at(0), what, "put them in the order head, relation, tail")
-    return first == TRIPLE
+    if weighted and len(first) > len(TRIPLE) and first[:3] == TRIPLE and first[3:] != [CONFIDENCE]:
+        what = f"unknown column '{shown(first[3])}' after head, relation, tail"
+        raise UserError(lines.at(0), what, did_you_mean(first[3], [CONFIDENCE]))
+    return first if first in (TRIPLE, [*TRIPLE, CONFIDENCE]) else None
+
+
+def _confidence(lines: Lines, column: pa.LargeStringArray) -> np.ndarray:
+    """The numbers of the column, float64 ``[T]``. Raises UserError, with file and line, for one outside (0, 1]."""
+    is_number = pc.match_substring_regex(column, NUMBER)
+    text = pc.utf8_trim_whitespace(pc.if_else(is_number, column, pa.scalar("nan", pa.large_string())))
+    values = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
+    lines.refuse_if(
+        ~((values > 0) & (values <= 1)),
+        lambda row: f"the confidence '{shown(column[row].as_py())}' is not a number above 0 and at most 1",
+        "write how likely the triple is true, 1 where it is certain; what is known to be false goes into negatives.tsv",
+    )
+    return values
 
 
 def _refuse_headers(lines: Lines, unknown: np.ndarray) -> None:

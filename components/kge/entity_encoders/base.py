@@ -94,10 +94,13 @@ class EntityEncoder(nn.Module, ABC):
     """Turns entity ids into ``ModalityEmbeddings``.
 
     An encoder in a recipe is constructed with ``EntityData`` as its only positional argument. ``contexts``: names of
-    further vectors that it gives in addition to the modalities, for fusions that use them.
+    further vectors that it gives in addition to the modalities, for fusions that use them. ``sparse``: whether the
+    gradient of a table ``[N, ·]`` is a sparse tensor of the rows that were encoded, as row-sparse optimisers use it;
+    training sets it.
     """
 
     contexts: ClassVar[tuple[str, ...]] = ()
+    sparse = False
 
     @classmethod
     def incompatibility(cls, structure: bool, interaction: Interaction | None = None) -> str | None:

@@ -13,6 +13,7 @@ from mmkgc.components.kge.entity_encoders.base import (
     ModalityEmbeddings,
 )
 from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.kernels import rows
 from mmkgc.components.kge.tensors import random_vectors
 
 
@@ -99,7 +100,7 @@ class Table(EntityEncoder):
         if self.structure is None:
             return {}, {}
         has_structure = self._kept(_rows(self.has_structure, ids), self.structure_dropout)
-        vectors, present = _rows(self.structure, ids), torch.ones_like(has_structure)
+        vectors, present = self._rows(self.structure, ids), torch.ones_like(has_structure)
         if self.structure_dropout:
             vectors, _ = self._stand_in(STRUCTURE, vectors, has_structure)
         return {STRUCTURE: vectors}, {STRUCTURE: present}
@@ -115,13 +116,17 @@ class Table(EntityEncoder):
         table = self.features.vectors(modality)
         given = mask.nonzero().squeeze(1)
         if 2 * len(given) > len(mask):
-            return self._project(modality, _rows(table, ids))
-        projected = self._project(modality, table[given if ids is None else ids[given]])
+            return self._project(modality, self._rows(table, ids))
+        projected = self._project(modality, self._rows(table, given if ids is None else ids[given]))
         return projected.new_zeros(len(mask), projected.shape[1]).index_copy(0, given, projected)
 
     def _project(self, modality: str, features: Tensor) -> Tensor:
         """Projected features; only scaled if the fusion projects them."""
         return self.projections[modality](features)
+
+    def _rows(self, table: Tensor, ids: Tensor | None) -> Tensor:
+        """Rows ``ids`` of a table, whose gradient is sparse if training wants it so."""
+        return rows.sparsely(table, ids) if self.sparse and ids is not None else _rows(table, ids)
 
     def _width(self, modality: str) -> int:
         return self.widths.get(modality, self.width)

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.evaluation.ranks import Scorer
+from mmkgc.components.kge.evaluation.ranks import Scorer, at_once
 from mmkgc.components.kge.graph import HEAD, RELATION, SIDES, TAIL, KnownTriples, Side, reflexive, slot_of
 
 COUNT = 10
@@ -30,11 +30,13 @@ class Answers:
 
 
 @torch.no_grad()
-def best_answers(model: Scorer, held_out: Tensor, known: KnownTriples, count: int = COUNT) -> Answers:
+def best_answers(
+    model: Scorer, held_out: Tensor, known: KnownTriples, count: int = COUNT, false: KnownTriples | None = None
+) -> Answers:
     """The ``count`` best answers to the queries of the triples ``held_out`` ``[T, 3]``, both directions.
 
-    Answers in ``known`` are left out, as is the query's own entity where no known triple of the relation is a loop, as
-    in serving. The triples are on the model's device, the answers on the CPU. The model keeps its mode.
+    Answers in ``known`` and ``false`` are left out, as is the query's own entity where no known triple of the relation
+    is a loop, as in serving. The triples are on the model's device, the answers on the CPU. The model keeps its mode.
     """
     training = model.training
     model.freeze()
@@ -43,9 +45,9 @@ def best_answers(model: Scorer, held_out: Tensor, known: KnownTriples, count: in
     parts = []
     for column, side in SIDES.items():
         given = held_out[:, [TAIL if column == HEAD else HEAD, RELATION]].unique(dim=0)
-        for batch in given.split(BATCH):
+        for batch in given.split(at_once(BATCH, known.n_entities)):
             entities, relations = batch.unbind(1)
-            parts.append(_best(model, entities, relations, side, known, right, loops, count))
+            parts.append(_best(model, entities, relations, side, known, right, loops, count, false))
     model.train(training)
     return Answers(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 
@@ -59,9 +61,12 @@ def _best(
     right: KnownTriples,
     loops: Tensor,
     count: int,
+    false: KnownTriples | None,
 ) -> tuple[Tensor, ...]:
     scores = model.score_tails(given, relations) if side == "tail" else model.score_heads(relations, given)
     scores = scores.double().index_put(known.answers(given, relations, side), scores.new_tensor(-torch.inf).double())
+    if false is not None:
+        scores[false.answers(given, relations, side)] = -torch.inf
     own = (~torch.isin(relations, loops)).nonzero().squeeze(1)
     scores[own, given[own]] = -torch.inf
     best = scores.topk(min(count + 1, scores.shape[1]))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.evaluation.answers import COUNT, Answers, best_answers
+from mmkgc.components.kge.evaluation.logistic import fit_logistic, smoothed
 from mmkgc.components.kge.evaluation.ranks import Scorer
 from mmkgc.components.kge.graph import KnownTriples
 
@@ -30,13 +31,22 @@ SHRINKAGE = 1.0
 
 
 def calibrate(
-    model: Scorer, train: Tensor, valid: Tensor, n_entities: int, n_relations: int, method: Method
+    model: Scorer,
+    train: Tensor,
+    valid: Tensor,
+    n_entities: int,
+    n_relations: int,
+    method: Method,
+    false: Tensor | None = None,
 ) -> dict[str, Any]:
     """Fit the maps on the answers to the queries of the development split; a JSON value for ``probability``.
 
-    Only train and valid are used. An answer that is a test triple counts as wrong; leaving it out would leak test.
+    Only train and valid are used, and ``false`` triples, which are shown to nobody. An answer that is a test triple
+    counts as wrong; leaving it out would leak test.
     """
-    answers = best_answers(model, valid, KnownTriples(train, n_entities, n_relations), COUNT)
+    sizes = n_entities, n_relations
+    refuted = None if false is None else KnownTriples(false, *sizes)
+    answers = best_answers(model, valid, KnownTriples(train, *sizes), COUNT, refuted)
     counts = {"answers": len(answers.right), "right": int(answers.right.sum())}
     if method == "isotonic":
         return fit_isotonic(answers.scores, answers.right.double()) | counts
@@ -48,26 +58,14 @@ def calibrate(
 def fit_platt(answers: Answers, n_slots: int) -> dict[str, Any]:
     """Penalised logistic regression of ``right`` on score, margin and slot, by Newton's method.
 
-    Platt 1999 with his smoothed targets (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2), which keep the slopes finite when the scores
-    separate the labels. Scores are standardised inside, so that their scale does not matter.
+    Platt 1999 with his smoothed targets. Scores are standardised inside, so that their scale does not matter.
     """
-    right = answers.right.double()
-    positive = right.sum()
-    targets = torch.where(answers.right, (positive + 1) / (positive + 2), 1 / (len(right) - positive + 2))
     mean, scale = answers.scores.mean(), answers.scores.std(correction=0).clamp(min=1e-12)
     slots = torch.nn.functional.one_hot(answers.slots, n_slots).double()
-    shared = [(answers.scores - mean) / scale, answers.margins / scale, torch.ones_like(right)]
+    shared = [(answers.scores - mean) / scale, answers.margins / scale, torch.ones_like(answers.scores)]
     design = torch.cat([torch.stack(shared, dim=1), slots], dim=1)
-    penalty = torch.full(design.shape[1:], SHRINKAGE, dtype=torch.float64).index_fill(0, torch.arange(3), 1e-6)
-    weights = design.new_zeros(design.shape[1])
-    for _ in range(100):
-        probability = torch.sigmoid(design @ weights)
-        gradient = design.T @ (probability - targets) + penalty * weights
-        curvature = (design * (probability * (1 - probability)).unsqueeze(1)).T @ design + penalty.diag()
-        step = torch.linalg.solve(curvature, gradient)
-        weights = weights - step.clamp(-5, 5)
-        if step.abs().max() < 1e-10:
-            break
+    precision = torch.full(design.shape[1:], SHRINKAGE, dtype=torch.float64).index_fill(0, torch.arange(3), 1e-6)
+    weights = fit_logistic(design, smoothed(answers.right), precision)
     slope, margin = weights[:2] / scale
     intercepts = weights[2] - slope * mean + weights[3:]
     return {"slope": float(slope), "margin": float(margin), "intercepts": intercepts.tolist()}

@@ -16,6 +16,7 @@ from mmkgc.components.kge.graph import KnownTriples
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.kernels import counting
 
+SCORES_AT_ONCE = 1 << 26  # 256 MB of float32: with more entities, fewer queries are scored at once
 Progress = Callable[[Iterable[Tensor]], Iterable[Tensor]]
 
 
@@ -95,10 +96,10 @@ def rank(
 ) -> Ranks:
     """Ranks of ``triples[Q, 3]`` among all entities, filtered by ``known``.
 
-    ``batch_size`` distinct queries are scored at once; ``progress`` wraps the iteration over batches. Raises
-    ``NotFinite``. The model keeps its mode (training or evaluation).
+    ``batch_size`` distinct queries are scored at once, fewer for a large graph; ``progress`` wraps the iteration
+    over batches. Raises ``NotFinite``. The model keeps its mode (training or evaluation).
     """
-    training = model.training
+    training, batch_size = model.training, at_once(batch_size, known.n_entities)
     try:
         model.freeze()
         return Ranks(
@@ -107,6 +108,11 @@ def rank(
         )
     finally:
         model.train(training)
+
+
+def at_once(batch_size: int, n_entities: int) -> int:
+    """Number of queries whose scores of all entities are held at once: ``batch_size``, or what the memory allows."""
+    return max(1, min(batch_size, SCORES_AT_ONCE // max(1, n_entities)))
 
 
 def mrr(ranks: Ranks) -> float:

@@ -64,6 +64,25 @@ def take(table: Tensor, index: Tensor) -> Tensor:
     return embedding(index, table) if gradients is None else _Take.apply(table, index, gradients)
 
 
+def sparsely(table: Tensor, ids: Tensor) -> Tensor:
+    """``table[ids]`` ``[U, d]`` of distinct ``ids[U]``, whose gradient is a sparse tensor of these rows."""
+    return _Sparsely.apply(table, ids)
+
+
+class _Sparsely(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor) -> Tensor:
+        ctx.shape = table.shape
+        ctx.save_for_backward(ids)
+        return table.index_select(0, ids)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (ids,) = ctx.saved_tensors
+        return torch.sparse_coo_tensor(ids.unsqueeze(0), gradient, ctx.shape, check_invariants=False), None
+
+
 class _Share(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, gradients: RowGradients) -> Tensor:

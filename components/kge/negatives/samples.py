@@ -49,10 +49,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class EntityNegatives:
-    """Entities of the graph, ``ids[b, K]``; ``parts[m]`` ``[b, K]``: entities that modality m comes from instead."""
+    """Entities of the graph, ``ids[b, K]``; ``parts[m]`` ``[b, K]``: entities that modality m comes from instead.
+
+    ``pool``: if the positives share their negatives, ids ``[P]`` with ``ids = pool[places]``, ``places[b, K]``. All are
+    then scored at once, as a matrix of the b queries and the P entities.
+    """
 
     ids: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    pool: Tensor | None = None
+    places: Tensor | None = None
 
     def of(self, modality: str) -> Tensor:
         """Ids ``[b, K]`` of the entities from which the modality is taken."""
@@ -130,6 +136,12 @@ class NegativeBlock:
         unchanged = self.positive_head is None and self.positive_tail is None
         return unchanged and len(replaced) == 1 and isinstance(replaced[0], EntityNegatives)
 
+    @property
+    def shares_pool(self) -> bool:
+        """Whether the positives share a pool of negatives, which replace one side of them."""
+        negatives = self.tail if self.head is None else self.head
+        return self.replaces_one_side and isinstance(negatives, EntityNegatives) and negatives.pool is not None
+
 
 class ScoredBlock(NamedTuple):
     """A block after the model's step: scores of its positives ``[b]`` and negatives ``[b, K]``, without gradient."""
@@ -146,5 +158,5 @@ def ids_of(triples: Tensor, blocks: Iterable[NegativeBlock]) -> Iterable[Tensor]
     for block in blocks:
         for side in (block.head, block.tail):
             if isinstance(side, EntityNegatives):
-                yield side.ids
+                yield side.ids if side.pool is None else side.pool
                 yield from side.parts.values()

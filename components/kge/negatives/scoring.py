@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.encoded_entities import EncodedEntities
-from mmkgc.components.kge.fusions.base import Term
+from mmkgc.components.kge.fusions.base import Term, views_of
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.grouping import group_consecutive
 from mmkgc.components.kge.interactions.base import Query, Side
@@ -34,7 +34,9 @@ def score_blocks(
     terms = tuple(terms or model.fusion.terms)
     scores: list[Scores] = []
     for alike in group_consecutive(blocks, _together):
-        if alike[0].replaces_one_side:
+        if alike[0].shares_pool and views_of(terms) <= encoded.views.keys():
+            scores.append(_score_pool(model, encoded, triples, alike[0], terms))
+        elif alike[0].replaces_one_side:
             scores.append(_score_answers(model, encoded, triples, alike, terms))
         else:
             scores += _score_triples(model, encoded, triples, alike, terms)
@@ -44,6 +46,8 @@ def score_blocks(
 
 def _together(one: NegativeBlock, other: NegativeBlock) -> bool:
     """Whether two blocks are scored together: both answer queries, or both have the same positives."""
+    if one.shares_pool or other.shares_pool:
+        return False
     if one.replaces_one_side or other.replaces_one_side:
         return one.replaces_one_side and other.replaces_one_side
     same = one.positive_head is other.positive_head and one.positive_tail is other.positive_tail
@@ -87,6 +91,28 @@ def _score_answers(
     relations = joined([triples[block.rows, RELATION] for block in blocks])
     positive, negative = model.fusion.combine(terms, scores, relations.unsqueeze(1)).tensor_split([1], dim=1)
     return positive.squeeze(1), negative
+
+
+def _score_pool(
+    model: Model, encoded: EncodedEntities, triples: Tensor, block: NegativeBlock, terms: tuple[Term, ...]
+) -> Scores:
+    """Scores of a block whose positives share a pool of negatives: each query is compared with the pool once."""
+    heads, relations, tails = triples[block.rows].unbind(1)
+    side: Side = "tail" if block.head is None else "head"
+    known, gold, negatives = (heads, tails, block.tail) if side == "tail" else (tails, heads, block.head)
+    assert isinstance(negatives, EntityNegatives)
+    assert negatives.pool is not None
+    assert negatives.places is not None
+    answers, pool = encoded.index(gold).unsqueeze(1), encoded.index(negatives.pool)
+    right, wrong = [], []
+    for term in terms:
+        ours, theirs, direction = model.roles(term, side)
+        query = encoded.view(ours, known, relations), model.relation(term, relations, side), direction
+        table, interaction = encoded.views[theirs], model.interaction_of(term)
+        right.append(interaction.score_candidates([query], table, answers))
+        wrong += interaction.score_sides([query], take(table, pool))
+    positive, negative = (model.fusion.combine(terms, scores, relations.unsqueeze(1)) for scores in (right, wrong))
+    return positive.squeeze(1), negative.gather(1, negatives.places)
 
 
 def _question(

@@ -18,6 +18,7 @@ from mmkgc.serving.api.protocol import (
     MAX_BATCH,
     Answers,
     Entities,
+    EntityDetails,
     ErrorCode,
     ModelInfo,
     Query,
@@ -97,6 +98,15 @@ def add_catalog(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None
     ) -> Json:
         """Find entities by label, the closest first."""
         return Json(await gateway.ask(request, "search", text=q, limit=limit, type=type))
+
+    @app.get("/v1/entity", response_model=None, **answers(secured, EntityDetails, 404))
+    async def entity(
+        request: Request,
+        entity: Annotated[str, Parameter(max_length=500, description="key or name")],
+        limit: Annotated[int, Parameter(ge=0, le=200, description="how many known triples")] = 50,
+    ) -> Json:
+        """An entity: its description and its known triples."""
+        return Json(await gateway.ask(request, "entity", entity=entity, limit=limit))
 
     @app.get("/v1/picture", response_class=Response, **answers(secured, None, 404))
     async def picture(request: Request, entity: Annotated[str, Parameter(max_length=500)]) -> Response:

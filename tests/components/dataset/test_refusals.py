@@ -37,6 +37,41 @@ TSV_REFUSALS = {
         ["train.tsv, line 1", "1 column where 3 belong (and 1 more such line)", "one tab"],
     ),
     "too many columns": ({"train.tsv": "no\tborders\tse\t1\n"}, ["train.tsv, line 1", "4 columns where 3 belong"]),
+    "confidence zero": (
+        {"train.tsv": "head\trelation\ttail\tconfidence\nno\tborders\tse\t1\nse\tborders\tfi\t0\n"},
+        ["train.tsv, line 3", "confidence '0' is not a number above 0 and at most 1", "negatives.tsv"],
+    ),
+    "confidence in words": (
+        {"train.tsv": "head\trelation\ttail\tconfidence\nno\tborders\tse\thigh\nse\tborders\tfi\t1.2\n"},
+        ["train.tsv, line 2", "confidence 'high' is not a number", "(and 1 more such line)"],
+    ),
+    "confidence of test": (
+        {"test.tsv": "head\trelation\ttail\tconfidence\nfi\tborders\tse\t0.5\n"},
+        ["test.tsv, line 1", "the column 'confidence' belongs to train.tsv alone", "delete the column"],
+    ),
+    "confidence misspelt": (
+        {"train.tsv": "head\trelation\ttail\tconfidense\nno\tborders\tse\t0.5\n"},
+        ["train.tsv, line 1", "unknown column 'confidense'", "did you mean 'confidence'?"],
+    ),
+    "two confidences": (
+        {
+            "train.tsv": "head\trelation\ttail\tconfidence\nno\tborders\tse\t0.5\nse\tborders\tfi\t1\n"
+            "no\tcapital\tosl\t1\nno\tborders\tse\t0.7\n"
+        },
+        ["train.tsv, line 5", "the confidence 0.7 of this triple differs from 0.5 in line 2", "keep one of the two"],
+    ),
+    "false and true": (
+        {"negatives.tsv": HEADER + "fi\tcapital\tosl\nse\tborders\tfi\n"},
+        ["negatives.tsv, line 3", "known to be false here and true in", "train.tsv, line 3", "remove it from one"],
+    ),
+    "false and held out": (
+        {"negatives.tsv": "fi\tborders\tse\n"},
+        ["negatives.tsv, line 1", "known to be false here and true in", "test.tsv, line 1"],
+    ),
+    "unknown false head": (
+        {"negatives.tsv": "nno\tborders\tse\n"},
+        ["negatives.tsv, line 1", "head 'nno' is not in entities.tsv", "did you mean 'no'?"],
+    ),
     "blank line inside": (
         {"train.tsv": "no\tborders\tse\n\nse\tborders\tfi\n"},
         ["train.tsv, line 2", "the line is empty", "delete it"],

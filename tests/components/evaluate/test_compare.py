@@ -1,4 +1,7 @@
+import json
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,8 +10,11 @@ from click.testing import CliRunner
 from mmkgc.components.evaluate.compare import Bootstrap, Judged, check_same_queries, deltas, slice_deltas
 from mmkgc.components.evaluate.config import EvaluateConfig
 from mmkgc.components.evaluate.evaluate import assess
+from mmkgc.components.evaluate.report import from_json, html, to_json
+from mmkgc.components.evaluate.run_report import run_report
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline.cli.compare import compare
+from mmkgc.pipeline.cli.run_list import seed_groups
 
 CONFIG = EvaluateConfig(bootstrap=100, missing=())
 
@@ -73,6 +79,37 @@ def test_the_command_prints_a_table_and_writes_a_report(folders, tmp_path):
     result = CliRunner().invoke(compare, [*arguments, "--report", str(tmp_path / "report")], catch_exceptions=False)
     assert result.exit_code == 0
     assert "weak → good" in result.output
-    assert "MRR, both" in result.output
+    assert "verdict: good is better than weak (MRR +" in result.output
+    assert result.output.index("verdict") < result.output.index("MRR, both")
+    assert "MR ↓, both" in result.output
+    assert "parameters: unknown" in result.output
     assert "MRR, N-N" in result.output
     assert "Change of MRR" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_report_is_read_again_as_it_was_written(folders):
+    report = json.loads((folders / "good" / "report.json").read_text())
+    blocks = from_json(report["blocks"], folders / "good")
+    assert html(report["title"], blocks) == (folders / "good" / "report.html").read_text()
+    assert to_json(blocks, folders / "good") == report["blocks"]
+    page = html(*run_report(str(folders / "good"), folders))
+    for part in ("Model and training", "<td>interaction</td>", "Link prediction", "data:image/png;base64"):
+        assert part in page
+
+
+def test_an_evaluation_of_an_earlier_version_is_refused(folders, tmp_path):
+    shutil.copytree(folders / "weak", tmp_path / "weak")
+    (tmp_path / "weak" / "report.json").unlink()
+    with pytest.raises(UserError, match="an earlier version of mmkgc evaluated it"):
+        run_report(str(tmp_path / "weak"), tmp_path)
+
+
+def test_runs_that_differ_in_their_seed_alone_form_a_group():
+    def run(seed, epochs, experiment="1"):
+        data = SimpleNamespace(params={"train.seed": seed, "train.epochs": epochs})
+        return SimpleNamespace(data=data, info=SimpleNamespace(experiment_id=experiment))
+
+    newest, older = run("0", "5"), run("0", "5")
+    other = run("1", "5")
+    groups = seed_groups([newest, run("0", "9"), other, older, run("2", "5", "another")])
+    assert groups == [[newest, other]]

@@ -44,6 +44,47 @@ def test_accepted_triples_are_the_last_of_train_and_their_lineage_is_kept(reques
     assert after.info["counts"]["train"] == before.info["counts"]["train"] + 2
 
 
+def test_what_was_rejected_is_false_and_the_next_run_says_so(write_tsv, built, increment):
+    place = Path(increment())
+    (place / "negatives.tsv").write_text("head\trelation\ttail\nno\tcapital\tse\nosl\tborders\tno\n")
+    folder = write_tsv({"negatives.tsv": "osl\tborders\tno\nosl\tborders\tno\nosl\tborders\tfi\n"})
+    mmkg = built(folder, increments=[str(place)])
+    assert names(mmkg, "false") == [("osl", "borders", "no"), ("osl", "borders", "fi"), ("no", "capital", "se")]
+    said = " ".join(mmkg.info["notes"])
+    assert "2 triples of negatives.tsv are known to be false; 1 repeated rows are dropped." in said
+    assert "2 accepted triples join train (Finland has capital Oslo, Sweden has capital Oslo);" in said
+    mmkg.save(folder.parent / "saved")
+    assert names(MMKG.load(folder.parent / "saved"), "false") == names(mmkg, "false")
+
+
+def test_what_one_reviewer_accepts_and_another_rejects_is_refused(write_tsv, built, increment):
+    place = Path(increment(name="other"))
+    (place / "negatives.tsv").write_text("fi\tcapital\tosl\n")
+    with pytest.raises(UserError, match=r"other/negatives.tsv, line 1: this triple is known to be false here and true"):
+        built(write_tsv(), increments=[increment(), str(place)])
+
+
+def test_an_increment_may_hold_rejected_triples_alone(write_tsv, built, increment):
+    place = Path(increment("head\trelation\ttail\n"))
+    before = fingerprint([str(place)])
+    (place / "negatives.tsv").write_text("fi\tcapital\tosl\n")
+    assert fingerprint([str(place)]) != before
+    assert names(built(write_tsv(), increments=[str(place)]), "false") == [("fi", "capital", "osl")]
+
+
+def test_confidence_stays_with_its_triple(write_tsv, built, increment):
+    rows = ["no\tborders\tse\t0.5", "se\tborders\tfi\t1", "no\tcapital\tosl\t2.5e-1", "fi\tborders\tno\t.75"]
+    folder = write_tsv({"train.tsv": "\n".join(["head\trelation\ttail\tconfidence", *rows]), "valid.tsv": None})
+    stated = {tuple(row.split("\t")[:3]): float(row.split("\t")[3]) for row in rows}
+    mmkg = built(folder, increments=[increment()], dev_share=0.5)
+    mmkg.save(folder.parent / "saved")
+    for graph in (mmkg, MMKG.load(folder.parent / "saved")):
+        found = dict(zip(names(graph, "train"), graph.graph.confidence.tolist(), strict=True))
+        assert found == {triple: stated.get(triple, 1.0) for triple in names(graph, "train")}
+    assert "count less in the loss" in " ".join(mmkg.info["notes"])
+    assert built(write_tsv()).graph.confidence is None
+
+
 def test_a_triple_counts_once_whoever_accepts_it_again(write_tsv, built, increment):
     again = increment("no\tborders\tse\nfi\tcapital\tosl\nfi\tcapital\tosl\n", "again")
     mmkg = built(write_tsv(), increments=[increment(), again])

@@ -59,3 +59,23 @@ def test_paths_through_hubs_are_left_out_and_a_relation_has_a_bounded_number_of_
     assert (0, 2) not in [rule.body for rule in everything.mine(1, 0.0, most_pairs=80)]
     mined = everything.mine(1, 0.0)
     assert RuleScores(everything, mined, most=0).score_tails(torch.tensor([0]), torch.tensor([1])).count_nonzero() == 0
+
+
+def test_bodies_between_two_entities_and_their_counts_are_those_of_loops(graph: Graph) -> None:
+    told = {(h, r, t) for h, r, t in graph.train.tolist()} | {(t, r + R, h) for h, r, t in graph.train.tolist()}
+    rules = Rules(graph.train, N, R)
+    for x, y in graph.train[:6, [0, 2]].tolist():
+        expected = {(b,) for b in range(2 * R) if (x, b, y) in told}
+        ways = {}
+        for first in range(2 * R):
+            for second in range(2 * R):
+                middles = [z for z in range(N) if z not in (x, y) and {(x, first, z), (z, second, y)} <= told]
+                if middles:
+                    ways[first, second] = min(middles)
+        found = rules.between(x, y)
+        assert found == dict.fromkeys(expected) | ways
+    for rule in rules.mine(least_support=1, least_confidence=0.0)[:20]:
+        support, pairs = rules.counts(rule.head, rule.body)
+        assert support == rule.support
+        assert math.isclose(rule.confidence, support / (pairs + 5))
+        assert rules.paths(rule.body) >= pairs

@@ -6,6 +6,7 @@ import pytest
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.propose.config import ProposeConfig
+from mmkgc.components.propose.decided import Decided
 from mmkgc.components.propose.propose import complete_graph
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.storage import Storage
@@ -38,8 +39,9 @@ def toy_folder(calibrated: Bundle, tmp_path_factory: pytest.TempPathFactory) -> 
 def complete(toy_folder: Path, storage: Storage, tmp_path: Path) -> Callable[..., Path]:
     """Proposes on the toy graph; the published folder."""
 
-    def completed(rejected=(), folder: Path = toy_folder, **config) -> Path:
-        stored = complete_graph(folder, MODEL, ProposeConfig(**config), storage, rejected, tmp_path / "scratch")
+    def completed(rejected=(), accepted=(), folder: Path = toy_folder, **config) -> Path:
+        decided = Decided(accepted, rejected)
+        stored = complete_graph(folder, MODEL, ProposeConfig(**config), storage, decided, tmp_path / "scratch")
         return storage.fetch(stored.uri)
 
     return completed

@@ -12,7 +12,7 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import read_json
 from mmkgc.pipeline.cli.propose import propose
 from mmkgc.serving.review.decisions import Decisions, Status
-from mmkgc.serving.review.proposals import FILE, Proposals, find
+from mmkgc.serving.review.proposals import FILE, Proposals, Wanted, find
 
 
 def write_dataset(mmkg, folder):
@@ -34,9 +34,9 @@ def write_dataset(mmkg, folder):
 
 def test_what_is_accepted_joins_train_and_is_no_longer_proposed(complete, calibrated, toy_mmkg, tmp_path, storage):
     proposals = Proposals(complete(), Decisions(tmp_path / "decisions.jsonl"))
-    first, second, third = proposals.page(None, None, 3, 0).proposals
+    first, second, third = proposals.page(Wanted(), 3, 0).proposals
     for one, status in ((first, Status.ACCEPTED), (third, Status.ACCEPTED), (second, Status.REJECTED)):
-        assert proposals.decide(one.id, status, reviewer=0)
+        assert proposals.decide([one.id], status, reviewer=0)
     card = export(proposals.decisions, tmp_path / "accepted")
     assert (card["accepted"], card["rejected"]) == (2, 1)
     accepted = {(one.head.key, one.relation.key, one.tail.key) for one in (first, third)}
@@ -55,7 +55,11 @@ def test_what_is_accepted_joins_train_and_is_no_longer_proposed(complete, calibr
         tuple(row[part] for part in ("head", "relation", "tail")) for row in rows(complete(folder=tmp_path / "next"))
     }
     assert not accepted & again
-    assert (second.head.key, second.relation.key, second.tail.key) in again
+    refuted = (second.head.key, second.relation.key, second.tail.key)
+    assert [tuple(k[i] for k, i in zip(keys, triple, strict=True)) for triple in grown.graph.false.tolist()] == [
+        refuted
+    ]
+    assert refuted not in again
 
 
 def rows(folder):
@@ -69,15 +73,15 @@ def test_the_same_decisions_give_the_same_bytes(tmp_path):
     export(log, tmp_path / "one")
     log.append(("b", "r", "c"), Status.ACCEPTED, {"model": "m", "at": "later"})
     export(log, tmp_path / "two")
-    for name in ("triples.tsv", "increment.json"):
+    for name in ("triples.tsv", "negatives.tsv", "increment.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert (tmp_path / "one" / "triples.tsv").read_text() == "head\trelation\ttail\na\tr\tc\nb\tr\tc\n"
 
 
-def test_nothing_accepted_is_told_and_nothing_written(tmp_path):
+def test_nothing_decided_is_told_and_nothing_written(tmp_path):
     log = Decisions(tmp_path / "decisions.jsonl")
-    log.append(("a", "r", "c"), Status.REJECTED, {})
-    with pytest.raises(UserError, match="no proposal was accepted there"):
+    log.append(("a", "r", "c"), Status.OPEN, {})
+    with pytest.raises(UserError, match="no proposal was accepted or rejected there"):
         export(log, tmp_path / "accepted")
     assert not (tmp_path / "accepted").exists()
 
@@ -96,19 +100,24 @@ def test_the_command_proposes_prints_and_exports(run, toy_folder, tmp_path):
     table = pq.read_table(tmp_path / "found.parquet")
     assert f"{len(table)} triples proposed" in told
     assert "relation popularity" in told
-    assert "relation 0 (5)" in told
+    assert "relation 0 (5, of which about " in told
     best = table.slice(0, 1).to_pylist()[0]
-    assert f"{best['probability']:.1%}  {best['head_name']} → {best['tail_name']}" in told
+    likely = max(table.to_pylist(), key=lambda row: row["probability"])
+    assert f"{likely['probability']:.1%}  {likely['head_name']} → {likely['tail_name']}" in told
+    assert "if the graph lacks 5% of its facts" in told
     assert find(open_storage(), best["bundle"])
     assert find(open_storage(), "another") is None
 
     proposals = Proposals(tmp_path / "found.parquet")
-    proposals.decide(best["id"], Status.REJECTED, 0)
+    proposals.decide([best["id"]], Status.REJECTED, 0)
     again = run("--bundle", str(toy_folder), "--least", "5", "--share", "0.01")
     assert "1 rejected triples are left out" in again.stderr
-    proposals.decide(best["id"], Status.ACCEPTED, 0)
+    proposals.decide([best["id"]], Status.ACCEPTED, 0)
     told = run("export", "--name", "mmkgc", "-o", "accepted").output
-    assert "1 accepted triples (of 1 decided) in accepted" in told
+    assert "1 accepted and 0 rejected triples in accepted" in told
+    for form, ending in (("csv", "csv"), ("nquads", "nq"), ("cypher", "cypher")):
+        assert run("export", "--name", "mmkgc", "--as", form).output == f"1 accepted facts in accepted.{ending}\n"
+        assert best["head"] in (tmp_path / f"accepted.{ending}").read_text()
     assert read_json(tmp_path / "accepted" / "increment.json")["accepted"] == 1
 
 

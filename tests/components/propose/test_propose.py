@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from mmkgc.components.kge.evaluation.calibration import probability
 from mmkgc.components.propose import propose as step
 from mmkgc.components.propose.config import ProposeConfig
 from mmkgc.components.propose.propose import complete_graph, propose
@@ -21,7 +20,8 @@ from mmkgc.components.runtime.files import read_json, write_json
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.serving.api.protocol import ModelName
 from mmkgc.serving.engine.engine import Engine
-from mmkgc.serving.review.proposals import FILE, SUMMARY, identify
+from mmkgc.serving.review.identity import identify
+from mmkgc.serving.review.proposals import FILE, SUMMARY
 
 
 def read(folder):
@@ -88,7 +88,7 @@ def test_a_row_says_how_sure_by_whom_and_why(complete, calibrated, toy_folder):
     engine = Engine.load(toy_folder)
     (answer,) = engine.answer([{part: row[part] for part in ("head", "relation", "tail")} | {"explain": True}])
     assert row["score"] == pytest.approx(answer["score"], abs=1e-4)
-    assert row["probability"] == pytest.approx(answer["probability"], abs=1e-4)
+    assert 0 < row["probability"] < 1
     assert dict(row["shares"]) == pytest.approx(answer["shares"], abs=1e-4)
     assert [(near["head"], near["tail"]) for near in row["support"]] == [
         (near["head"]["key"], near["tail"]["key"]) for near in answer["support"]
@@ -102,16 +102,54 @@ def test_a_row_says_how_sure_by_whom_and_why(complete, calibrated, toy_folder):
     assert row["head_name"] == row["head"].replace("e", "entity ")
 
 
-def test_without_calibration_there_is_no_probability(complete, calibrated, tmp_path):
-    replace(calibrated, calibration=None).save(tmp_path / "raw")
-    assert {row["probability"] for row in read(complete(folder=tmp_path / "raw"))} == {None}
+def test_without_held_out_facts_there_is_no_probability(complete, calibrated, tmp_path):
+    blind = replace(calibrated, known=type(calibrated.known)(calibrated.train, 60, 4))
+    blind.save(tmp_path / "blind")
+    folder = complete(folder=tmp_path / "blind")
+    assert {row["probability"] for row in read(folder)} == {None}
+    assert read_json(folder / SUMMARY)["reliability"] is None
 
 
-def test_probabilities_follow_the_calibration(complete, calibrated):
-    rows = read(complete())
-    scores = torch.tensor([row["score"] for row in rows])
-    expected = probability(calibrated.calibration, scores, torch.zeros(len(rows), dtype=torch.long))
-    assert [row["probability"] for row in rows] == pytest.approx(expected.tolist())
+def test_probabilities_are_those_of_facts_that_were_left_out_of_the_fit(complete):
+    found = read_json(complete() / SUMMARY)["reliability"]
+    assert sum(group["candidates"] for group in found["groups"]) == found["candidates"]
+    assert found["right"] >= 10
+    assert found["expected_error"] < 0.1
+    chances = [group["probability"] for group in found["groups"]]
+    assert chances == sorted(chances)
+
+
+def test_a_graph_that_lacks_less_has_less_probable_proposals(complete):
+    def odds(missing):
+        rows = read(complete(missing=missing))
+        return {keys(row): row["probability"] / (1 - row["probability"]) for row in rows}
+
+    few, many = odds(0.05), odds(0.5)
+    assert set(few) == set(many)
+    for triple, value in few.items():
+        assert many[triple] / value == pytest.approx(19, rel=1e-6)  # (0.5 / 0.5) / (0.05 / 0.95)
+
+
+def test_decisions_move_the_probabilities_of_their_relation_most(complete):
+    before = {keys(row): row for row in read(complete())}
+    of = [triple for triple, row in before.items() if row["relation"] == "r1"]
+    rejected, others = of[:4], of[4:]
+    after = {keys(row): row["probability"] for row in read(complete(rejected))}
+    praised = {keys(row): row["probability"] for row in read(complete((), accepted=rejected))}
+    elsewhere = [triple for triple in after if triple in before and triple[1] != "r1"]
+    fall = [before[triple]["probability"] / after[triple] for triple in others]
+    assert min(fall) > 1
+    assert min(fall) > max(before[triple]["probability"] / after[triple] for triple in elsewhere)
+    assert all(praised[triple] > before[triple]["probability"] for triple in others)
+
+
+def test_proposals_below_a_probability_are_left_out_and_counted(complete):
+    whole = read(complete())
+    bound = sorted(row["probability"] for row in whole)[len(whole) // 2]
+    folder = complete(at_least=bound)
+    kept = {keys(row) for row in read(folder)}
+    assert kept == {keys(row) for row in whole if row["probability"] >= bound}
+    assert read_json(folder / SUMMARY)["left_out"] == len(whole) - len(kept) > 0
 
 
 def test_what_was_rejected_is_not_proposed_again(complete, calibrated):

@@ -5,9 +5,10 @@ import pytest
 import torch
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from mmkgc.components.kge.graph import Vocabulary
+from mmkgc.components.kge.graph import HEAD, RELATION, Vocabulary
 from mmkgc.components.register import promote as promotion
 from mmkgc.components.register.config import RegisterConfig
+from mmkgc.components.register.feedback import sentences
 from mmkgc.components.register.promote import promote, rollback
 from mmkgc.components.runtime import model_registry as registry
 from mmkgc.components.runtime import tracking
@@ -222,3 +223,26 @@ def test_a_lock_let_go_while_it_is_asked_for_is_asked_for_again(submit, toy_mmkg
     monkeypatch.setattr(SqlAlchemyStore, "get_registered_model", let_go_then_read)
     assert registry.move_alias("toy", "champion", "1", expected="1", tags={"note": "moved"})
     assert registry.version("toy", "1").tags["note"] == "moved"
+
+
+def test_the_record_says_what_decisions_changed(submit, toy_mmkg, train_toy):
+    graph = toy_mmkg.graph
+    submit(toy_mmkg, train_toy(replace(toy_mmkg, graph=replace(graph, train=graph.train[:-40])), epochs=MIDDLING))
+    heads, relations = graph.train[:30, HEAD], graph.train[:30, RELATION]
+    before = train_toy(toy_mmkg)
+    scores = before.model.score_tails(heads, relations)
+    scores[before.known.tails(heads, relations)] = -torch.inf
+    false = torch.stack([heads, relations, scores.argmax(dim=1)], dim=1).unique(dim=0)
+    told = replace(toy_mmkg, graph=replace(graph, false=false))
+    record = submit(told, train_toy(told))["feedback"]
+    assert (record["new"]["facts"], record["false"]["facts"]) == (40, len(false))
+    assert record["new"]["after"] > record["new"]["before"]
+    assert record["false"]["after"] < len(false)
+    new, refuted = sentences(record)
+    assert new.startswith("40 train facts are new to it: ")
+    assert refuted.endswith(f"best answers of version 1, {record['false']['after']} of this one")
+
+
+def test_without_new_facts_there_is_no_feedback(submit, toy_mmkg, train_toy, toy_bundle):
+    assert submit(toy_mmkg, train_toy(toy_mmkg, epochs=WEAK))["feedback"] is None
+    assert submit(toy_mmkg, toy_bundle)["feedback"] is None

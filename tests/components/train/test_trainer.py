@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ import pytest
 import torch
 
 from mmkgc.components.dataset.mmkg import MMKG
+from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.ranks import mrr, rank
 from mmkgc.components.kge.features import Features
-from mmkgc.components.kge.graph import KnownTriples
+from mmkgc.components.kge.graph import HEAD, RELATION, KnownTriples
 from mmkgc.components.kge.model import Model
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train import precision
 from mmkgc.components.train.config import OptimizerConfig, TrainConfig
 from mmkgc.components.train.optimizers import make_optimizer, make_schedule
+from mmkgc.components.train.refit import with_development
 from mmkgc.components.train.trainer import Trainer
+from mmkgc.serving.engine.engine import Engine
 
 Toy = dict[str, Features]
 SETTINGS: dict[str, Any] = {
@@ -256,3 +260,51 @@ def test_the_schedule_step_falls_to_a_tenth_in_the_second_half() -> None:
         optimizer.step()
         schedule.step()
     assert rates == pytest.approx([1.0, 1.0, 0.1, 0.1])
+
+
+def test_confidence_weighs_a_triple_in_the_loss(toy_mmkg: MMKG, toy_features: Toy) -> None:
+    config = TrainConfig(**(SETTINGS | {"loss": "cross-entropy"}))
+    unsure = torch.arange(len(toy_mmkg.graph.train)) % 3 == 0
+    confidence = torch.where(unsure, 0.25, 1.0)
+    graph = replace(toy_mmkg.graph, confidence=confidence)
+    trainer = Trainer(graph, toy_features, config)
+    assert torch.equal(trainer.weights, confidence)
+    model = trainer.fit()
+    certain = Trainer(toy_mmkg.graph, toy_features, config).fit()
+    fall = certain.score_triples(graph.train) - model.score_triples(graph.train)
+    assert fall[unsure].mean() > fall[~unsure].mean()
+    refitted = with_development(graph)
+    assert refitted.confidence is not None
+    assert len(refitted.confidence) == len(refitted.train)
+
+
+def test_facts_known_to_be_false_are_learned_kept_in_the_bundle_and_never_answered(
+    toy_mmkg: MMKG, toy_features: Toy, tmp_path: Path
+) -> None:
+    config = TrainConfig(**(SETTINGS | {"epochs": 10}))
+    plain = Trainer(toy_mmkg.graph, toy_features, config).fit()
+    heads, relations = toy_mmkg.graph.train[:40, HEAD], toy_mmkg.graph.train[:40, RELATION]
+    scores = plain.score_tails(heads, relations)
+    sizes = len(toy_mmkg.graph.entities), len(toy_mmkg.graph.relations)
+    scores[KnownTriples(toy_mmkg.graph.all_triples, *sizes).tails(heads, relations)] = -torch.inf
+    false = torch.stack([heads, relations, scores.argmax(dim=1)], dim=1).unique(dim=0)
+
+    graph = replace(toy_mmkg.graph, false=false)
+    trainer = Trainer(graph, toy_features, config)
+    metrics: list[dict[str, float]] = []
+    model = trainer.fit(lambda epoch, found: metrics.append(found))
+    assert metrics[-1]["loss_known_false"] < metrics[0]["loss_known_false"]
+    train = graph.train[:40]
+    before, after = ((m.score_triples(false).mean() - m.score_triples(train).mean()).item() for m in (plain, model))
+    assert after < before
+
+    Bundle.of(model, graph).save(tmp_path / "bundle")
+    engine = Engine.load(tmp_path / "bundle")
+    assert torch.equal(engine.bundle.false, false)
+    keys = graph.entities.keys
+    for head, relation, tail in false.tolist():
+        asked = {"head": keys[head], "relation": graph.relations.keys[relation], "k": 20}
+        (found,) = engine.answer([asked])
+        assert keys[tail] not in [one["key"] for one in found["predictions"]]
+        (listed,) = engine.answer([asked | {"candidates": [keys[tail]]}])
+        assert [one["key"] for one in listed["predictions"]] == [keys[tail]]

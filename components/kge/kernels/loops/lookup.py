@@ -28,6 +28,36 @@ def collisions(queries, known, offsets, answers, ids, places):
     return count
 
 
+@compiled
+def distinct(ids, position, found, count):
+    """Append to ``found[: count]`` the ids that are not there yet; return their number.
+
+    ``position`` holds the place of each id in ``found``. It need not be initialised: a place counts only if ``found``
+    holds the id there (the sparse set of Briggs and Torczon 1993).
+    """
+    for i in range(ids.size):
+        place = position[ids[i]]
+        if place < 0 or place >= count or found[place] != ids[i]:
+            position[ids[i]] = count
+            found[count] = ids[i]
+            count += 1
+    return count
+
+
+@compiled
+def places(ids, position, found, rows):
+    """Write the place of each id in ``found`` to ``rows``; return the first index whose id is not there, or −1."""
+    lost = -1
+    for i in range(ids.size):
+        place = position[ids[i]]
+        if place < 0 or place >= found.size or found[place] != ids[i]:
+            if lost < 0:
+                lost = i
+            place = 0
+        rows[i] = place
+    return lost
+
+
 @njit(inline="always")
 def _meet(few, others):
     """Whether two sets have a common member; without branches, so that it is vectorised."""

@@ -13,9 +13,9 @@ const pictures = new Map();
 
 // -- the gateway -----------------------------------------------------------------------------------------------------
 
-export async function api(path, body) {
+export async function api(path, body, method = body ? "POST" : "GET") {
   const headers = { authorization: `Bearer ${session.key}` };
-  const options = body ? { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) } : { headers };
+  const options = body ? { method, headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) } : { method, headers };
   const response = await fetch(path, options);
   if (response.status === 401) throw new Error("This key is not known.");
   if (!response.ok) throw new Error((await response.json()).error.message);
@@ -42,6 +42,15 @@ export function thumbnail(entity) {
 
 // -- predictions -----------------------------------------------------------------------------------------------------
 
+/** A probability as a frequency, which is what it is fitted to be. */
+export function frequency(chance) {
+  if (chance < 0.005) return "fewer than 1 in 100";
+  if (chance < 0.05) return `about ${Math.round(100 * chance)} in 100`;
+  if (chance < 0.125) return `about 1 in ${Math.round(1 / chance)}`;
+  if (chance > 0.95) return "more than 19 in 20";
+  return `about ${Math.min(9, Math.round(10 * chance))} in 10`;
+}
+
 /** A bar and the figure beside it: the probability, or the score where the model was not calibrated. */
 export function gauge(one) {
   const chance = one.probability;
@@ -49,7 +58,7 @@ export function gauge(one) {
   bar.firstChild.style.width = `${100 * (chance ?? 0)}%`;
   bar.style.visibility = chance === null ? "hidden" : "visible";
   const figure = chance === null ? one.score.toFixed(2) : `${(100 * chance).toFixed(1)} %`;
-  return [bar, el("span", { className: "figure", textContent: figure, title: `score ${one.score}` })];
+  return [bar, el("span", { className: "figure", textContent: figure, title: chance === null ? `score ${one.score}` : `${frequency(chance)} such are right; score ${one.score}` })];
 }
 
 export function why(one) {
@@ -63,6 +72,29 @@ export function why(one) {
     triples.length ? el("p", { textContent: "Most similar training triples:" }) : null, el("ul", {}, ...triples));
 }
 
+/** Entities whose names hold what is typed into an input, offered by its list; returns the key of what was chosen. */
+export function suggestEntities(input) {
+  const list = el("datalist", { id: `${input.id || `entity-${++suggested}`}-list` });
+  const keys = new Map();
+  let typing = 0;
+  input.setAttribute("list", list.id);
+  input.setAttribute("autocomplete", "off");
+  input.after(list);
+  input.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(async () => {
+      const text = input.value.trim();
+      const { entities } = text && !keys.has(text) ? await get("/v1/entities", { q: text }) : { entities: [] };
+      if (text !== input.value.trim() || !entities.length) return;
+      keys.clear();
+      for (const one of entities) keys.set(keys.has(one.name) ? `${one.name} (${one.key})` : one.name, one.key);
+      list.replaceChildren(...[...keys.keys()].map((value) => el("option", { value })));
+    }, 120);
+  });
+  return () => keys.get(input.value.trim()) ?? input.value.trim();
+}
+let suggested = 0;
+
 export const legend = (calibrated) => calibrated
-  ? "Calibrated probability, fitted on as many corrupted as true triples: good to compare with, not a frequency."
+  ? "Of the answers shown with 40 %, about 4 in 10 are right, if the graph lacks an answer to the question: fitted on the best answers to held-out questions."
   : "Scores of the model; it was not calibrated, so there are no probabilities.";

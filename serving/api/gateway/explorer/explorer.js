@@ -1,6 +1,6 @@
 // The explorer: an entity, a relation, ranked completions, and a walk from one to the next. Talks to /v1 alone.
 
-import { $, api, current, el, gauge, get, legend, picture, session, thumbnail, why } from "./common.js";
+import { $, api, current, el, frequency, gauge, get, legend, picture, session, thumbnail, why } from "./common.js";
 import { offerProposals, showProposals } from "./proposals.js";
 import { nothingGiven, offerUnseen, unseenEntity } from "./unseen.js";
 
@@ -152,10 +152,21 @@ async function ask() {
 function showAnswer(answer) {
   const name = state.entity.name;
   $("question").textContent = state.side === "tail" ? `${name} — ${answer.relation.name} → ?` : `? — ${answer.relation.name} → ${name}`;
-  $("status").textContent = answer.predictions.length ? "" : "Nothing left to predict: the graph knows every answer.";
-  $("predictions").replaceChildren(...answer.predictions.map(prediction));
+  const least = Number($("sure").value);
+  const shown = answer.predictions.filter((one) => one.known || !least || (one.probability ?? 0) >= least);
+  const unsure = answer.predictions.length - shown.length;
+  $("status").textContent = unsure ? leftOut(unsure, least, answer.predictions)
+    : answer.predictions.length ? "" : "Nothing left to predict: the graph knows every answer.";
+  $("predictions").replaceChildren(...shown.map(prediction));
   $("legend").hidden = !answer.predictions.length;
   $("legend").textContent = legend(session.model.calibrated);
+}
+
+/** What is said where the model abstains. */
+function leftOut(count, least, predictions) {
+  const best = Math.max(...predictions.filter((one) => !one.known).map((one) => one.probability ?? 0));
+  const told = session.model.calibrated && best < least ? ` Of answers like the best of them, ${frequency(best)} are right.` : "";
+  return `${count} ${count === 1 ? "answer is" : "answers are"} less probable than ${100 * least} % and left out.${told}`;
 }
 
 function prediction(one, index) {
@@ -167,7 +178,7 @@ function prediction(one, index) {
   return el("li", {}, go, why(one));
 }
 
-for (const id of ["known", "k", "type"]) $(id).addEventListener("change", ask);
+for (const id of ["known", "k", "type", "sure"]) $(id).addEventListener("change", ask);
 
 // -- unseen entities -------------------------------------------------------------------------------------------------
 

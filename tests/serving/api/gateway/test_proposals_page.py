@@ -6,7 +6,7 @@ import pytest
 
 from mmkgc.serving.api.gateway.app import create_app
 from mmkgc.serving.review.decisions import Decisions, Status
-from mmkgc.serving.review.proposals import Proposals
+from mmkgc.serving.review.proposals import Proposals, Wanted
 
 pytestmark = pytest.mark.service("chromium")
 
@@ -47,13 +47,13 @@ def current(page) -> int:
 
 
 def named(proposals, count=50, **wanted):
-    found = proposals.page(wanted.get("relation"), wanted.get("status", Status.OPEN), count, 0).proposals
+    found = proposals.page(Wanted(wanted.get("relation"), wanted.get("status", Status.OPEN)), count, 0).proposals
     return [f"{one.head.name} {one.relation.name} {one.tail.name}" for one in found]
 
 
 def test_proposals_are_listed_with_chances_and_reasons(page, proposals):
     assert labels(page) == named(proposals)
-    first = proposals.page(None, None, 1, 0).proposals[0]
+    first = proposals.page(Wanted(), 1, 0).proposals[0]
     assert page.texts(f"{CARDS} .figure")[0] == f"{100 * first.probability:.1f} %"
     page.click(f"{CARDS} .why summary")
     text = page.wait(lambda: page.texts(".why[open]"), "the reasons")[0]
@@ -138,3 +138,60 @@ def test_nothing_spills_over_on_a_phone_and_nothing_comes_from_outside(page, url
     loaded = page.script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert all(name.startswith((url, "blob:")) for name in loaded)
     assert page.errors() == []
+
+
+def test_keys_that_are_typed_into_a_field_decide_nothing(page, proposals):
+    page.type("#review-search", "a r")
+    page.wait(lambda: "q=a+r" in page.script("return location.hash"), "the search")
+    assert named(proposals, status=Status.ACCEPTED) == named(proposals, status=Status.REJECTED) == []
+
+
+def test_a_search_and_a_probability_narrow_the_list(page, proposals):
+    everything = named(proposals, 200)
+    page.type("#review-search", "twin")
+    page.wait(lambda: labels(page) == [one for one in everything if "Twin" in one], "the found ones")
+    page.script("const s = document.getElementById('review-search'); s.value = ''; s.dispatchEvent(new Event('input'))")
+    page.wait(lambda: labels(page) == everything[:50], "all again")
+    page.script("const s = document.getElementById('at-least'); s.value = 0.95; s.dispatchEvent(new Event('change'))")
+    page.wait(lambda: "Nothing fits" in page.texts("#review-status")[0], "none that is so probable")
+
+
+def test_selected_ones_are_decided_together_and_undone_together(page, proposals):
+    wanted = named(proposals)
+    page.type("#reviewer", "Ann")
+    for place in (1, 3):
+        page.click(f"{CARDS}:nth-child({place}) .select")
+    assert page.texts("#selected") == ["2 selected"]
+    page.click("#bulk-decide .reject")
+    page.wait(lambda: statuses(page)[:3] == ["rejected", "open", "rejected"], "both")
+    assert named(proposals, status=Status.REJECTED) == [wanted[0], wanted[2]]
+    assert "by Ann" in page.texts(f"{CARDS}:nth-child(1) .precision")[0]
+    page.click(f"{CARDS}:nth-child(2) .triple .relation")
+    page.press("u")
+    page.wait(lambda: statuses(page)[:3] == ["open"] * 3, "both taken back")
+    assert "2 of" not in page.texts("#progress-text")[0]
+
+
+def test_a_note_and_the_right_entity_go_with_a_rejection(page, proposals):
+    first = proposals.page(Wanted(), 1, 0).proposals[0]
+    right = next(key for key in ("e3", "e5", "e9") if key not in (first.head.key, first.tail.key))
+    page.click(f"{CARDS} .facts summary")
+    page.wait(lambda: len(page.texts(".known")) == 2, "both entities")
+    page.press("n")
+    page.type(f"{CARDS} .note-text", "seen on a map")
+    page.type(f"{CARDS} .right", right)
+    page.script("document.querySelector('#proposals form').requestSubmit()")
+    page.wait(lambda: statuses(page)[0] == "rejected", "the correction")
+    (rejected,) = proposals.page(Wanted(status=Status.REJECTED), 1, 0).proposals
+    assert (rejected.note, rejected.instead.key) == ("seen on a map", right)
+    page.click("#own summary")
+    page.wait(lambda: len(page.texts("#stated li")) == 1, "the stated fact")
+    assert "1 accepted" in page.texts("#export")[0]
+
+
+def test_every_field_has_a_name_for_a_screen_reader(page):
+    page.click("#own summary")
+    page.click(f"{CARDS} .remark summary")
+    unnamed = """return [...document.querySelectorAll('#review :is(input, select, button, progress)')]
+        .filter(e => !e.labels?.length && !e.ariaLabel && !e.textContent.trim()).map(e => e.outerHTML)"""
+    assert page.script(unnamed) == []

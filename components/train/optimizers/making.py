@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by name."""
+"""Makes the optimiser and the learning-rate schedule of a recipe."""
 
 from collections.abc import Callable, Iterable
 from math import cos, pi
@@ -8,7 +8,11 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from mmkgc.components.train.config import OptimizerConfig
+from mmkgc.components.train.optimizers.lazy_adam import LazyAdam
+from mmkgc.components.train.optimizers.row_adagrad import RowAdagrad
+from mmkgc.components.train.optimizers.row_sparse import RowSparse
 
+ROW_SPARSE: dict[str, type[RowSparse]] = {"row-adagrad": RowAdagrad, "lazy-adam": LazyAdam}
 CLASSES: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -19,6 +23,8 @@ CLASSES: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Make the configured optimiser, fused: unfused, Adam costs as much as computing all scores."""
+    if config.name in ROW_SPARSE:
+        return ROW_SPARSE[config.name](parameters, config.lr, config.weight_decay)
     return CLASSES[config.name](parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
