@@ -168,7 +168,7 @@ def test_no_credentials_and_no_server_are_one_sentence(moto: str, monkeypatch: p
 
 
 def test_a_missing_bucket_is_one_sentence(moto: str) -> None:
-    with pytest.raises(UserError, match="check the credentials and the bucket"):
+    with pytest.raises(UserError, match="has no such bucket — make it"):
         open_storage("s3://no-such-bucket/x").files("")
 
 

@@ -40,7 +40,9 @@ class ContainerPod(Pod):
                 options.append(f"--tmpfs={mount['mountPath']}:rw,mode=1777")
         command = [ENGINE, "run", *options, container["image"], *self._command(container, executor_input)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, start_new_session=True
+            )
             code = self.process.wait()
         subprocess.run([ENGINE, "rm", "--force", self.name], capture_output=True, check=False)
         if code:
