@@ -16,6 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+OWN = {"mmkgc/__init__.py", "mmkgc/client.py", "mmkgc/py.typed"}
 ROOT = Path(__file__).parents[1]
 PACKAGED = ("components", "feature_store", "pipeline", "serving")
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "docs" / "notebooks").glob("*.py"))
@@ -67,7 +68,7 @@ def test_the_wheel_holds_one_package_with_everything_that_the_folders_hold(wheel
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     files = {f"mmkgc/{path.relative_to(ROOT)}" for folder in PACKAGED for path in (ROOT / folder).rglob("*.*")}
-    expected = {file for file in files if "__pycache__" not in file} | {"mmkgc/__init__.py", "mmkgc/py.typed"}
+    expected = {file for file in files if "__pycache__" not in file} | OWN
     assert set(names) == expected
 
 
