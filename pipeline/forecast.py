@@ -65,7 +65,7 @@ def forecast(folder: Path, recipe: Recipe) -> Forecast:
     """Measure samples of a run of ``recipe`` on a checked dataset folder; nothing is written."""
     raw = read(folder)
     splits = check(raw, recipe.ingest, open_storage(), Findings()).splits
-    triples = {name: torch.from_numpy(part) for name, part in splits.items()}
+    triples = {name: torch.from_numpy(part).long() for name, part in splits.items()}
     graph = Graph(raw.entities, raw.relations, types=raw.types, **triples)
     watch = Watch()
     seconds, widths = {}, {}

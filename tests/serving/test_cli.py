@@ -24,8 +24,9 @@ def run(bundle_folder):
 
 def test_the_table_ranks_names_with_probabilities_and_marks(run, engine):
     (answer,) = engine.answer([{"head": "e1", "relation": "r0", "k": 40, "exclude_known": False}])
-    title, *lines = run("entity 1", "relation 0", "-k", "40").output.splitlines()
+    title, *lines, meaning = run("entity 1", "relation 0", "-k", "40").output.splitlines()
     assert title == "Entity 1  Relation 0  ?"
+    assert "in 10" in meaning or "in 100" in meaning
     assert len(lines) == len(answer["predictions"])
     for line, prediction in zip(lines, answer["predictions"], strict=True):
         assert f"  {prediction['name']} " in line
