@@ -3,9 +3,19 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mmkgc.components.runtime.quoting import json_line
+
 ENOUGH = 0.1  # share of entities with numbers or pictures, from which they are worth an encoder
-MANY = 200_000  # entities, above which scores of a batch of all of them need several gigabytes
-SCORES = 200_000_000  # of a batch, at most: 0.8 GB in float32
+MANY = 200_000  # entities, above which a batch is not scored against all of them
+LARGE = {
+    "loss": "self-adversarial",
+    "regularizer": None,
+    "negatives": {"name": "shared", "count": 64},
+    "optimizer": {"name": "row-adagrad", "lr": 0.1},
+    "batch_size": 8192,
+    "dev_sample": 1000,
+}
+"""Changes of `train` with which a step costs the batch instead of the graph (docs/scale.md)."""
 
 
 class Advice(NamedTuple):
@@ -26,7 +36,9 @@ def advise(counts: Mapping[str, int]) -> Advice:
         settings.append("extract.visual=null")
         reasons.append("no entity has a picture: no image encoder")
     if entities > MANY:
-        size = max(16, SCORES // entities)
-        settings.append(f"train.batch_size={size}")
-        reasons.append(f"{entities:,} entities: the scores of a batch of {size} against all of them fit into memory")
+        settings += [f"train.{key}={json_line(value)}" for key, value in LARGE.items()]
+        reasons.append(
+            f"{entities:,} entities: negatives and an optimiser whose step costs the batch, not the graph; what this "
+            "does to accuracy was not measured"
+        )
     return Advice(settings, reasons)

@@ -22,6 +22,7 @@ from mmkgc.components.kge.evaluation.ranks import Scorer, mrr, rank
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph, KnownTriples
 from mmkgc.components.runtime.errors import Unusable
+from mmkgc.components.train.needs import needs
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline.config import Recipe
@@ -36,8 +37,8 @@ START = 20.0  # seconds of the steps for anything else, as of `mmkgc run countri
 
 
 class Forecast(NamedTuple):
-    """Seconds of a run by part on idle cores, how many times longer they take beside what runs now, the memory of
-    training in bytes, and development MRR of baselines by name.
+    """Seconds of a run by part on idle cores, how many times longer they take beside what runs now, memory in bytes
+    (the larger of what the samples took and what training needs), and development MRR of baselines by name.
     """
 
     seconds: Mapping[str, float]
@@ -72,7 +73,8 @@ def forecast(folder: Path, recipe: Recipe) -> Forecast:
     for modality in recipe.extract.modalities():
         seconds[f"{MODALITIES[modality].noun}s"], widths[modality] = _encoding(raw, recipe, modality, watch)
     seconds |= _training(graph, {m: width for m, width in widths.items() if width}, recipe, watch)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    training = needs(recipe.train, len(graph.entities), len(graph.train), widths)
+    memory = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, sum(training.memory.values()))
     slowdown = max(1.0, watch.wall / max(watch.idle, 1e-9))
     return Forecast(seconds | {"start": START}, slowdown, memory, _baselines(graph, raw))
 

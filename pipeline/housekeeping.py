@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,19 +144,13 @@ def _runs() -> "list[Run]":
     """All runs, newest first."""
     api = tracking.client()
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]
-    order, token = ["attributes.start_time DESC"], None
-    found: list[Run] = []
-    while experiments:
-        page = api.search_runs(experiments, max_results=1000, order_by=order, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            break
-    return found
+    if not experiments:
+        return []
+    return list(tracking.pages(partial(api.search_runs, experiments, order_by=["attributes.start_time DESC"])))
 
 
 def _versions() -> Iterator[Version]:
-    for version in tracking.client().search_model_versions(max_results=10_000):
+    for version in tracking.pages(tracking.client().search_model_versions):
         yield Version(version.name, str(version.version), str(version.source).rpartition("models:/")[2])
 
 
@@ -195,9 +190,8 @@ def _needs(needed: Needed, tags: dict[str, str]) -> None:
 
 def _need_versions(needed: Needed, storage: Storage, before: float) -> None:
     """Versions with an alias, and those whose bundle a needed run made."""
-    api = tracking.client()
     aliased = {(model.name, str(number)) for model in model_registry.models() for number in model.aliases.values()}
-    for version in api.search_model_versions(max_results=10_000):
+    for version in tracking.pages(tracking.client().search_model_versions):
         name = version.name, str(version.version)
         if name in aliased or version.run_id in needed.runs or version.creation_timestamp / 1000 > before:
             needed.versions.add(name)

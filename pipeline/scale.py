@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mmkgc.components.runtime import digests
+from mmkgc.pipeline.advice import LARGE
 from mmkgc.pipeline.cells import in_processes
 
 Row = dict[str, Any]
 TRAINING = {
     "model": {"dimension": 128, "interaction": "complex", "fusion": "sum"},
-    "negatives": {"name": "shared", "count": 64},
-    "optimizer": {"name": "row-adagrad", "lr": 0.1},
-    "batch_size": 8192,
     "epochs": 1,
+    **LARGE,
 }
 WIDTH = 384  # reals of a text's vector
 WARM_UP = 3  # steps that compile kernels and touch memory for the first time

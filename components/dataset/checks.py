@@ -79,7 +79,7 @@ def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
 
 
 def _train_line(raw: RawGraph, code: int) -> str:
-    line = raw.train.lines.first + int(np.flatnonzero(raw.codes(raw.train.triples) == code)[0])
+    line = raw.train.lines.first + _row_of(raw.codes(raw.train.triples), code)
     return f"{raw.train.lines.path.name}, line {line}"
 
 

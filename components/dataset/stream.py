@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
-TRIPLE = ("head", "relation", "tail")
+from mmkgc.components.kge.vocabulary import PARTS
+
 BLOCK_BYTES = 1 << 26
 HEADER_BYTES = 1 << 10
 RETURN, NEWLINE = b"\r", b"\n"
@@ -45,7 +46,7 @@ def _first_line(path: Path) -> int | None:
     names = line.removeprefix(b"\xef\xbb\xbf").decode(errors="replace").strip("\r\n").lower().split("\t")
     if not line.strip():
         return None
-    return 2 if [name.strip() for name in names] == list(TRIPLE) else 1
+    return 2 if [name.strip() for name in names] == list(PARTS) else 1
 
 
 def _has_usual_lines(path: Path) -> bool:

@@ -24,6 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
+from mmkgc.components.kge.vocabulary import PARTS
+
 DEGREE_EXPONENT = 0.7
 CLUSTERS = 64  # of a type with that many entities
 RULED = 0.8  # share of triples that respect the map of clusters
@@ -33,7 +35,7 @@ CHUNK = 1 << 16  # rows of features at once
 NOISE = 1.0  # norm of the noise in relation to that of a cluster's vector
 SPLITS = ("train", "valid", "test")
 HELD_OUT = 20_000  # triples of valid and of test, at most
-SCHEMA = pa.schema([(name, pa.string()) for name in ("head", "relation", "tail")])
+SCHEMA = pa.schema([(name, pa.string()) for name in PARTS])
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def evaluate(graph_uri: str, bundle_uri: str, config: EvaluateConfig, storage: S
         run.set_tags({"protocol": results["protocol"]["label"], "graph_uri": graph_uri, "bundle_uri": bundle_uri})
         _log_lineage(run, mmkg, graph_uri)
         if above := parent_run():
-            overview.log(above, results, bundle, curves)
+            overview.log(above, results, numbers, bundle, curves)
             above.log_artifact(folder / "figures", "figures")
             above.log_artifact(folder / "report.html")
             _log_lineage(above, mmkg, graph_uri)
@@ -127,7 +127,7 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
     Metrics of the OpenKE protocol are named ``openke/…``, so that they are not mixed with the others.
     """
     counted = results["protocol"]["ties"]
-    prefix = "test" if counted == "realistic" else results["protocol"]["name"]
+    prefix = overview.prefix_of(results)
     sides = results["metrics"][counted]
     named = {
         (f"{prefix}/{name}" if side == "both" else f"{prefix}/{side}/{name}"): value

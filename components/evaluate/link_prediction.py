@@ -59,12 +59,13 @@ def link_prediction(
         ranks = QueryRanks.of(rank(scorer, graph.test, known, config.batch_size))
         return {"name": name, **metrics_by_side(ranks, config.hits, ties)}
 
-    own = without_self(model, graph, queries, config)
+    mirrored = symmetric(graph)
+    own = without_self(model, graph, queries, mirrored, config)
     summary = {
         "protocol": {"name": config.protocol, "ties": ties, "label": label},
         "queries": len(queries),
         "metrics": {counted: metrics_by_side(queries, config.hits, counted) for counted in TIES},
-        "without_self": own and _summary_without_self(own, kinds["relation"], graph, config.hits, ties),
+        "without_self": own and _summary_without_self(own, kinds["relation"], graph, mirrored, config.hits, ties),
         "tie_gap": float((queries.pessimistic - queries.optimistic).mean()),
         "confidence": config.confidence,
         "intervals": metric_intervals(queries, config.hits, ties, config.bootstrap, config.confidence, config.seed),
@@ -75,12 +76,14 @@ def link_prediction(
     return LinkPrediction(queries, kinds, summary)
 
 
-def without_self(model: Scorer, graph: Graph, queries: QueryRanks, config: EvaluateConfig) -> QueryRanks | None:
-    """The ranks if the query's own entity is no candidate of a symmetric relation; None if no test triple has one.
+def without_self(
+    model: Scorer, graph: Graph, queries: QueryRanks, relations: Tensor, config: EvaluateConfig
+) -> QueryRanks | None:
+    """The ranks if the query's own entity is no candidate of the symmetric ``relations``; None if test has none.
 
     A relation with loops in the graph keeps it, as in serving.
     """
-    chosen = np.isin(graph.test[:, RELATION].numpy(), symmetric(graph).numpy())
+    chosen = np.isin(graph.test[:, RELATION].numpy(), relations.numpy())
     if not chosen.any():
         return None
     triples = graph.test[torch.from_numpy(chosen)]
@@ -107,11 +110,11 @@ def symmetric(graph: Graph) -> Tensor:
 
 
 def _summary_without_self(
-    queries: QueryRanks, relations: Labels, graph: Graph, hits: Sequence[int], ties: Ties
+    queries: QueryRanks, labels: Labels, graph: Graph, relations: Tensor, hits: Sequence[int], ties: Ties
 ) -> dict[str, Any]:
-    """Metrics of all queries by side, and of each symmetric relation."""
-    names = {graph.relations.names[relation] for relation in symmetric(graph).tolist()}
-    rows = slice_metrics(queries, {"relation": relations}, hits, ties)["relation"]
+    """Metrics of all queries by side, and of each of the symmetric ``relations``."""
+    names = {graph.relations.names[relation] for relation in relations.tolist()}
+    rows = slice_metrics(queries, {"relation": labels}, hits, ties)["relation"]
     return metrics_by_side(queries, hits, ties) | {"relations": [row for row in rows if row["value"] in names]}
 
 

@@ -10,15 +10,18 @@ from mmkgc.components.runtime.tracking import Run
 Points = Sequence[tuple[float, float]]
 CURVES = {"loss": "train/loss", "dev_mrr": "dev/mrr"}
 """Training metrics that the pipeline's run repeats, so that charts compare runs and not their steps."""
+ADJUSTED = ("amr", "amri")  # they compare datasets rather than runs
 NOTE = "mlflow.note.content"  # MLflow shows this tag as the description
 
 
-def log(run: Run, results: Mapping[str, Any], bundle: Bundle, curves: Mapping[str, Points]) -> None:
+def log(
+    run: Run, results: Mapping[str, Any], tracked: Mapping[str, float], bundle: Bundle, curves: Mapping[str, Points]
+) -> None:
     """Log test metrics, the development MRR and the curves, and describe the run in a sentence.
 
     Baselines and slices stay with the run of the evaluate step: in the charts of all runs they hide the models.
     """
-    run.log_metrics(metrics(results))
+    run.log_metrics(metrics(results, tracked))
     for name, points in curves.items():
         for epoch, value in points if name in CURVES else ():
             run.log_metrics({CURVES[name]: value}, step=int(epoch))
@@ -28,19 +31,21 @@ def log(run: Run, results: Mapping[str, Any], bundle: Bundle, curves: Mapping[st
     run.set_tags({NOTE: sentence(results, bundle), "protocol": results["protocol"]["label"]})
 
 
-def metrics(results: Mapping[str, Any]) -> dict[str, float]:
-    """Test metrics under the names of the evaluate step, with the bounds of the MRR."""
-    counted = results["protocol"]["ties"]
-    prefix = "test" if counted == "realistic" else results["protocol"]["name"]
-    sides, (low, high) = results["metrics"][counted], results["intervals"]["mrr"]
-    named = {f"{prefix}/{name}": value for name, value in sides["both"].items() if name not in ("amr", "amri")}
-    named |= {f"{prefix}/{side}/mrr": sides[side]["mrr"] for side in ("head", "tail") if side in sides}
-    named |= {f"{prefix}/mrr_low": low, f"{prefix}/mrr_high": high, "baseline/mrr": results["baseline"]["both"]["mrr"]}
-    if results["without_self"]:
-        named[f"{prefix}/without_self/mrr"] = results["without_self"]["both"]["mrr"]
-    if results["reliability"]:
-        named["calibration/expected_error"] = results["reliability"]["expected_error"]
-    return named
+def metrics(results: Mapping[str, Any], tracked: Mapping[str, float]) -> dict[str, float]:
+    """Those of the metrics ``tracked`` in the evaluate step by which runs are compared, and the bounds of the MRR."""
+    prefix = prefix_of(results)
+    both = (name for name in results["metrics"][results["protocol"]["ties"]]["both"] if name not in ADJUSTED)
+    names = [*both, "head/mrr", "tail/mrr", "without_self/mrr"]
+    chosen = [*(f"{prefix}/{name}" for name in names), "baseline/mrr", "calibration/expected_error"]
+    low, high = results["intervals"]["mrr"]
+    shown = {name: tracked[name] for name in chosen if name in tracked}
+    return shown | {f"{prefix}/mrr_low": low, f"{prefix}/mrr_high": high}
+
+
+def prefix_of(results: Mapping[str, Any]) -> str:
+    """Beginning of the names of test metrics; those of the OpenKE protocol have another than the standard ones."""
+    protocol = results["protocol"]
+    return "test" if protocol["ties"] == "realistic" else str(protocol["name"])
 
 
 def sentence(results: Mapping[str, Any], bundle: Bundle) -> str:

@@ -108,7 +108,10 @@ class _Positions:
         self._position = torch.where(used, used.cumsum(0) - 1, -1)
 
     def of(self, ids: Tensor) -> Tensor:
-        return self._position[ids]
+        rows = self._position[ids]
+        if rows.device.type == "cpu" and not torch.compiler.is_compiling() and rows.numel() and rows.amin() < 0:
+            raise lookup.lost(ids[rows < 0].unique().tolist())
+        return rows
 
 
 def _positions(tensors: list[Tensor], n_entities: int) -> lookup.Positions | _Positions | None:

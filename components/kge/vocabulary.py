@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 HEAD, RELATION, TAIL = 0, 1, 2
+PARTS = ("head", "relation", "tail")
+"""Names of the parts of a triple, in their order."""
 LONGEST_KEY = 500
 """Largest number of characters of a key, and of a label in a query."""
 

@@ -51,7 +51,7 @@ def version(name: str, number: str | int) -> Version:
     is_number = given.isascii() and given.isdecimal() and len(given) < 10  # MLflow fails on others
     if is_number and (found := _or_none(lambda: api.get_model_version(name, given))):
         return Version(name, str(found.version), found.tags)
-    versions = _pages(partial(api.search_model_versions, f"name = {mlflow_literal(name)}"))
+    versions = tracking.pages(partial(api.search_model_versions, f"name = {mlflow_literal(name)}"))
     exist = sorted(int(version.version) for version in versions)
     mend = f"there are: {', '.join(map(str, exist))}" if exist else _models()
     raise UserError(f"{name} version {number}", "not in the registry", mend)
@@ -60,7 +60,7 @@ def version(name: str, number: str | int) -> Version:
 def models() -> Iterator[Any]:
     """All registered models, but for the locks of promotions."""
     api = tracking.client()
-    yield from (model for model in _pages(api.search_registered_models) if not model.name.endswith(LOCK_SUFFIX))
+    yield from (model for model in tracking.pages(api.search_registered_models) if not model.name.endswith(LOCK_SUFFIX))
 
 
 def with_alias(alias: str) -> list[str]:
@@ -217,17 +217,6 @@ def _patiently(call: Callable[[], Any], attempts: int = 50) -> Any:
 def _models() -> str:
     names = [model.name for model in models()]
     return f"registered models: {', '.join(sorted(names))}" if names else "run `mmkgc run countries` first"
-
-
-def _pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """All results of an MLflow search, page by page."""
-    token: str | None = None
-    while True:
-        page = search(page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _or_none(call: Callable[[], Any]) -> Any:

@@ -6,7 +6,7 @@ environment, not from its parameters: a run id in a cache key would prevent cach
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -59,6 +59,17 @@ def _prepare(path: Path, home: Path) -> None:
     database.ensure(path)
     if moved.follow(path, home):
         log.warning("%s was moved: the places of its artifacts in MLflow are corrected", home)
+
+
+def pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """All results of an MLflow search, page by page."""
+    token: str | None = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def experiment_id(name: str) -> str:

@@ -49,11 +49,12 @@ def export(model: str | None, alias: str, bundle: Path | None, to: Path, pyfunc:
 
 def _fetch(name: str, version: str, target: Path) -> None:
     """Download the whole MLflow model of a version."""
+    from tempfile import TemporaryDirectory
+
     import mlflow
 
     from mmkgc.components.runtime import tracking
 
     location = tracking.client().get_model_version_download_uri(name, version)
-    folder = target.parent / f"{target.name}-download"
-    folder.mkdir()
-    Path(mlflow.artifacts.download_artifacts(location, dst_path=str(folder))).rename(target)
+    with TemporaryDirectory(dir=target.parent) as folder:
+        Path(mlflow.artifacts.download_artifacts(location, dst_path=folder)).rename(target)

@@ -7,6 +7,7 @@ import torch
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
+from mmkgc.components.kge.vocabulary import PARTS
 from mmkgc.serving.engine.descriptions import Descriptions
 from mmkgc.serving.engine.index import IndexInfo
 from mmkgc.serving.engine.resolve import Resolver
@@ -64,10 +65,7 @@ class Catalog:
         found = torch.cat([as_head, as_tail[as_tail[:, HEAD] != index]])
         parts = self.resolver.entities, self.resolver.relations, self.resolver.entities
         facts = [
-            {
-                part: labels.item(one)
-                for part, labels, one in zip(("head", "relation", "tail"), parts, triple, strict=True)
-            }
+            {part: labels.item(one) for part, labels, one in zip(PARTS, parts, triple, strict=True)}
             for triple in found[:limit].tolist()
         ]
         details = {"description": self.descriptions.get(index), "facts": facts, "total": len(found)}

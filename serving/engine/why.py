@@ -12,6 +12,7 @@ from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddi
 from mmkgc.components.kge.evaluation.calibration import probability
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Side, slot_of
 from mmkgc.components.kge.rules import Rules
+from mmkgc.components.kge.vocabulary import PARTS
 from mmkgc.serving.api.protocol import Direction, ErrorCode, QueryError
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.engine.topk import top_k
@@ -21,7 +22,6 @@ LEAST_SUPPORT, LEAST_CONFIDENCE = 3, 0.1
 MOST_PATHS = 1_000_000  # along a rule's body; more go through hubs such as a gender, which explain nothing
 SHOWN = 3  # answers without a modality
 DECIMALS = 6
-PARTS = ("head", "relation", "tail")
 Json = dict[str, Any]
 
 

@@ -16,14 +16,8 @@ from mmkgc.components.runtime.in_use import in_use
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import housekeeping
 from mmkgc.pipeline.cli.gc import gc
+from tests.components.register.conftest import METRICS
 from tests.serving.conftest import make_graph, random_bundle
-
-METRICS = {
-    "protocol": {"ties": "realistic", "label": "filtered"},
-    "metrics": {"realistic": {"both": {"mrr": 0.5}}},
-    "baseline": {"both": {"mrr": 0.1}},
-    "dataset": {"name": "toy"},
-}
 
 
 @pytest.fixture

@@ -45,6 +45,15 @@ def parse(text: str) -> float:
     raise ValueError(f"'{text[:60]}' is no number and no date")
 
 
+def is_number(text: str) -> bool:
+    """Whether ``parse`` takes it."""
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _decimal_year(year: int, month: int, day: int) -> float:
     leap = isleap(year)
     if not 1 <= month <= 12 or not 1 <= day <= DAYS[month - 1] + (leap and month == 2):

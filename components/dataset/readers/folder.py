@@ -23,7 +23,7 @@ from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.dataset.modalities.files import FileModality
 from mmkgc.components.dataset.raw import Card, RawGraph, Split
 from mmkgc.components.dataset.stream import read_ids
-from mmkgc.components.kge.vocabulary import Vocabulary
+from mmkgc.components.kge.vocabulary import PARTS, Vocabulary
 from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, looks_like, shown
 from mmkgc.components.runtime.faults import Faults
 
@@ -33,7 +33,7 @@ VALID = ("valid.tsv", "dev.tsv", "val.tsv", "validation.tsv")
 NEEDS = "train.tsv, test.tsv, entities.tsv and relations.tsv (valid.tsv if there is a development split)"
 NEGATIVES = "negatives.tsv"
 ENDINGS = (".tsv", "2id.txt")  # of tables like ours, and of OpenKE's files
-TRIPLE = ["head", "relation", "tail"]
+TRIPLE = list(PARTS)
 CONFIDENCE = "confidence"
 NUMBER = r"^\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 KEYED = ["key", "name"]

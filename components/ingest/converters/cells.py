@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -51,6 +51,12 @@ def suffix_of(path: Path) -> str:
     """The suffix in lower case, without one of packing: ``.csv`` of ``films.CSV.gz``."""
     name = path.name.lower()
     return Path(name.removesuffix(next((end for end in PACKED if name.endswith(end)), ""))).suffix
+
+
+def files_of(source: Path, suffixes: Collection[str]) -> list[Path]:
+    """The file itself, or the files of the folder in alphabetical order, with one of the suffixes, packed or not."""
+    paths = sorted(source.iterdir()) if source.is_dir() else [source]
+    return [path for path in paths if path.is_file() and suffix_of(path) in suffixes]
 
 
 def stem_of(path: Path) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from mmkgc.components.ingest.converters.cells import Row, Sheet, sheets
-from mmkgc.components.ingest.converters.draft import Draft, Keys, one_line
-from mmkgc.components.kge.vocabulary import LONGEST_KEY
+from mmkgc.components.ingest.converters.draft import Draft, Keys, check_key, one_line
+from mmkgc.components.kge.vocabulary import LONGEST_KEY, PARTS
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
 from mmkgc.components.runtime.progress import Meter
 
-ROLES = ("head", "relation", "tail")
+ROLES = PARTS
 WORDS = {
     "head": {"head", "h", "subject", "subj", "s", "source", "src", "from", "start", "entity1", "head_entity"},
     "relation": {"relation", "rel", "r", "predicate", "pred", "p", "property", "edge", "link", "relationship"},
@@ -82,7 +82,8 @@ class TripleColumns:
                     not (first.strip() and second.strip() and third.strip())
                     or len(first) + len(second) + len(third) > LONGEST_KEY
                 ):
-                    self._check(sheet, row)
+                    for cell in row.cells:
+                        check_key(cell, sheet.at(row), "a cell of the triple")
                 codes.append(a.setdefault(first, len(a)))
                 codes.append(b.setdefault(second, len(b)))
                 codes.append(c.setdefault(third, len(c)))
@@ -92,14 +93,6 @@ class TripleColumns:
     def _wrong_width(self, sheet: Sheet, row: Row) -> UserError:
         what = f"the row has {len(row.cells)} cells where 3 belong: '{shown(' | '.join(row.cells))}'"
         return UserError(sheet.at(row), what, "write head, relation and tail, separated as in the other lines")
-
-    def _check(self, sheet: Sheet, row: Row) -> None:
-        for cell in row.cells:
-            if not cell.strip():
-                raise UserError(sheet.at(row), "a cell of the triple is empty", "fill it, or delete the line")
-            if len(cell) > LONGEST_KEY:
-                what = f"'{shown(cell)}' has {len(cell)} characters, and a key has {LONGEST_KEY} at most"
-                raise UserError(sheet.at(row), what, "give it a shorter key")
 
     def _header(self, sheet: Sheet, start: Sequence[Row]) -> list[str]:
         """The names of the columns, if the first row is a header; else none."""

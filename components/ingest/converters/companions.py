@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from mmkgc.components.dataset.modalities.numeric import parse
+from mmkgc.components.dataset.modalities.numeric import is_number
 from mmkgc.components.ingest.converters.cells import DELIMITED, Row, opened, sheets, suffix_of
 from mmkgc.components.ingest.converters.draft import Draft, one_line
 from mmkgc.components.ingest.converters.words import role_of
@@ -64,20 +64,12 @@ def _guessed(rows: Sequence[Sequence[str]], file: str) -> list[str]:
     width = min(map(len, rows), default=0)
     if width == 0 or (width == 1 and all(row[0].strip().isdecimal() for row in rows)):
         return []
-    if width == 2 and all(map(_is_value, [row[1] for row in rows[:1000]])):
+    if width == 2 and all(map(is_number, [row[1] for row in rows[:1000]])):
         return ["attribute", "value"]
     if width == 1:
         is_text = any(word in file for word in TEXTS) or fmean(len(row[0]) for row in rows) >= LONG
         return ["description" if is_text else "name"]
     return ["name", "description"]
-
-
-def _is_value(text: str) -> bool:
-    try:
-        parse(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _put_entity(draft: Draft, entity: int, cells: dict[str, str], path: Path, row: Row) -> None:

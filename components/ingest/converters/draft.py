@@ -21,6 +21,15 @@ def one_line(text: str) -> str:
     return BLANKS.sub(" ", text).strip()
 
 
+def check_key(key: str, where: object, kind: str) -> None:
+    """Raise UserError for an empty or overlong key of ``kind``, such as "an entity", which was found at ``where``."""
+    if not key.strip():
+        raise UserError(where, f"{kind} is empty", "fill the cell, or delete the line")
+    if len(key) > LONGEST_KEY:
+        what = f"'{shown(key)}' has {len(key)} characters, and a key has {LONGEST_KEY} at most"
+        raise UserError(where, what, "give it a shorter key, or leave the column out")
+
+
 class Keys:
     """Keys of entities or relations; the id is the position in which a key was first met."""
 
@@ -73,11 +82,7 @@ class Draft:
 
     def _checked(self, key: str, where: object, kind: str) -> str:
         key = one_line(key)
-        if not key:
-            raise UserError(where or self.source, f"{kind} is empty", "fill the cell")
-        if len(key) > LONGEST_KEY:
-            what = f"'{shown(key)}' has {len(key)} characters, and a key has {LONGEST_KEY} at most"
-            raise UserError(where or self.source, what, "give it a shorter key, or leave the column out")
+        check_key(key, where or self.source, kind)
         return key
 
     def add(self, split: str, head: int, relation: int, tail: int) -> None:

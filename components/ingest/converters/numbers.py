@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from mmkgc.components.dataset.modalities.numeric import parse
+from mmkgc.components.dataset.modalities import numeric
 
 ENOUGH = 0.95  # share of a column's filled cells that are numbers, at least
 AFFIXED = re.compile(
@@ -44,11 +44,7 @@ def _plainly(cells: Sequence[str]) -> tuple[list[str], str]:
 def _number(cell: str) -> str:
     if THOUSANDS.fullmatch(cell):
         cell = re.sub(r"[,'\u00a0\u202f ]", "", cell)
-    try:
-        parse(cell)
-    except ValueError:
-        return ""
-    return cell
+    return cell if numeric.is_number(cell) else ""
 
 
 def _truth(cells: Sequence[str]) -> tuple[list[str], str]:

@@ -13,6 +13,7 @@ from mmkgc.components.dataset.modalities.files import BadFile, FileModality
 from mmkgc.components.dataset.raw import CARD
 from mmkgc.components.dataset.readers.openke import readable
 from mmkgc.components.ingest.converters.draft import Draft, one_line
+from mmkgc.components.kge.vocabulary import PARTS
 from mmkgc.components.runtime.progress import track
 
 IMAGES, LINKS, README = "images", "image_links.txt", "README.md"
@@ -43,7 +44,7 @@ def write(draft: Draft, splits: Mapping[str, np.ndarray], folder: Path, card: st
     _table(folder / "relations.tsv", ["key", "name"], named)
     for split, triples in splits.items():
         lines = ([keys[head], relations[relation], keys[tail]] for head, relation, tail in triples.tolist())
-        _table(folder / f"{split}.tsv", ["head", "relation", "tail"], lines)
+        _table(folder / f"{split}.tsv", PARTS, lines)
     if draft.literals:
         literals = ([keys[entity], attribute, value] for entity, attribute, value in draft.literals)
         _table(folder / "literals.tsv", ["key", "attribute", "value"], literals)

@@ -24,6 +24,11 @@ def collisions(queries: Tensor, known: Tensor, offsets: Tensor, answers: Tensor,
     return torch.from_numpy(places[: loops.collisions(*arrays, places)].copy())
 
 
+def lost(ids: list[int]) -> IndexError:
+    """The error for entities that a batch did not encode."""
+    return IndexError(f"entities {ids[:5]} were not encoded; a sampler names them in `further_ids`")
+
+
 class Positions:
     """The distinct ids of a batch in ascending order, and the place of each; the cost does not depend on N."""
 
@@ -45,6 +50,5 @@ class Positions:
 
         flat, rows = ids.reshape(-1).numpy(), np.empty(ids.numel(), np.int64)
         if loops.places(flat, self._position, self._found, rows) >= 0:
-            lost = np.setdiff1d(flat, self._found)[:5].tolist()
-            raise IndexError(f"entities {lost} were not encoded; a sampler names them in `further_ids`")
+            raise lost(np.setdiff1d(flat, self._found).tolist())
         return torch.from_numpy(rows).view(ids.shape)

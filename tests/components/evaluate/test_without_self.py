@@ -43,7 +43,7 @@ def test_the_own_entity_is_no_candidate_of_a_symmetric_relation():
     toy, config = graph(), EvaluateConfig(bootstrap=100)
     known = KnownTriples(toy.all_triples, N, 3)
     before = QueryRanks.of(rank(OwnFirst(), toy.test, known))
-    after = without_self(OwnFirst(), toy, before, config)
+    after = without_self(OwnFirst(), toy, before, symmetric(toy), config)
     assert after is not None
     own = before.triple == 0
     np.testing.assert_array_equal(after.optimistic[own], before.optimistic[own] - 1)

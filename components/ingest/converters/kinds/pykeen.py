@@ -6,6 +6,7 @@ from pathlib import Path
 from mmkgc.components.ingest.converters.base import Converter, Wishes
 from mmkgc.components.ingest.converters.cells import delimited
 from mmkgc.components.ingest.converters.draft import Draft
+from mmkgc.components.kge.vocabulary import PARTS
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.components.runtime.extras import required
 
@@ -63,7 +64,7 @@ def _folder(draft: Draft, source: Path) -> None:
     for folder, split in SPLITS.items():
         path = source / folder / TRIPLES
         for row in delimited(path) if path.is_file() else ():
-            if row.cells[:3] == ["head", "relation", "tail"]:
+            if row.cells[:3] == list(PARTS):
                 continue
             ids = [int(cell) if cell.isdecimal() else -1 for cell in row.cells]
             if len(ids) != 3 or not all(0 <= one < size for one, size in zip(ids, sizes, strict=True)):

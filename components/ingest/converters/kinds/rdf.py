@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-from mmkgc.components.dataset.modalities.numeric import parse
+from mmkgc.components.dataset.modalities.numeric import is_number
 from mmkgc.components.ingest.converters.base import Converter, Wishes
-from mmkgc.components.ingest.converters.cells import opened, suffix_of
+from mmkgc.components.ingest.converters.cells import files_of, opened, suffix_of
 from mmkgc.components.ingest.converters.draft import UNSPLIT, Draft
 from mmkgc.components.ingest.converters.pictures import is_picture
 from mmkgc.components.runtime.errors import UserError
@@ -63,12 +63,12 @@ class RDF(Converter):
 
     def recognises(self, source: Path, wishes: Wishes) -> bool:
         """Whether there is a file with a suffix of RDF."""
-        return bool(_files(source))
+        return bool(files_of(source, SUFFIXES))
 
     def read(self, source: Path, wishes: Wishes, name: str) -> Draft:
         """Read every file once; memory grows with the vocabulary, and by 12 bytes a triple."""
         reading = _Reading(source if source.is_dir() else source.parent, wishes.language)
-        for path in _files(source):
+        for path in files_of(source, SUFFIXES):
             reading.file(path)
         draft = reading.draft(Draft(name, str(source)))
         if not len(draft.triples(UNSPLIT)):
@@ -76,11 +76,6 @@ class RDF(Converter):
                 source, "no statement of it relates two resources", "give a graph of facts, not a vocabulary"
             )
         return draft
-
-
-def _files(source: Path) -> list[Path]:
-    paths = sorted(source.iterdir()) if source.is_dir() else [source]
-    return [path for path in paths if path.is_file() and suffix_of(path) in SUFFIXES]
 
 
 class _Labels:
@@ -226,11 +221,7 @@ class _Reading:
 def _number(text: str) -> str:
     """A number, date or truth value as ``literals.tsv`` takes it; empty for one that it does not take, such as NaN."""
     text = {"true": "1", "false": "0"}.get(text, text.removesuffix("Z"))
-    try:
-        parse(text)
-    except ValueError:
-        return ""
-    return text
+    return text if is_number(text) else ""
 
 
 def _short(iri: str) -> str:

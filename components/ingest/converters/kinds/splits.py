@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mmkgc.components.ingest.converters.base import Converter, Wishes
-from mmkgc.components.ingest.converters.cells import TABLES, stem_of, suffix_of
+from mmkgc.components.ingest.converters.cells import TABLES, files_of, stem_of
 from mmkgc.components.ingest.converters.columns import ROLES, TripleColumns
 from mmkgc.components.ingest.converters.companions import add_companions
 from mmkgc.components.ingest.converters.draft import Draft
@@ -42,7 +42,7 @@ class Splits(Converter):
 def _files(folder: Path) -> dict[str, Path]:
     """The table of each split that is there; names may have a prefix, such as ``wn18-train.txt``."""
     found = {}
-    tables = sorted(path for path in folder.iterdir() if path.is_file() and suffix_of(path) in TABLES)
+    tables = files_of(folder, TABLES)
     for split, names in NAMES.items():
         fitting = [path for path in tables if re.search(rf"(?:^|[-_. ])(?:{names})$", stem_of(path).lower())]
         if fitting:

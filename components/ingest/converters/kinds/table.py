@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmkgc.components.ingest.converters.base import Converter, Wishes
-from mmkgc.components.ingest.converters.cells import TABLES, Row, Sheet, sheets, suffix_of
+from mmkgc.components.ingest.converters.cells import TABLES, Row, Sheet, files_of, sheets
 from mmkgc.components.ingest.converters.draft import UNSPLIT, Draft, one_line
 from mmkgc.components.ingest.converters.guessing import ROLES, Column, guess, guesses, labels
 from mmkgc.components.ingest.converters.numbers import is_number
@@ -46,11 +46,11 @@ class Table(Converter):
 
     def recognises(self, source: Path, wishes: Wishes) -> bool:
         """Whether it is a table, or a folder with one."""
-        return bool(_files(source))
+        return bool(files_of(source, TABLES))
 
     def read(self, source: Path, wishes: Wishes, name: str) -> Draft:
         """Guess the columns, ask about them, and make the entities of rows and of the values of relations."""
-        tables = [_load(sheet, wishes) for path in _files(source) for sheet in sheets(path)]
+        tables = [_load(sheet, wishes) for path in files_of(source, TABLES) for sheet in sheets(path)]
         _refuse_unknown(tables, wishes.columns)
         for table in tables:
             _settle(table, tables, wishes)
@@ -60,11 +60,6 @@ class Table(Converter):
             mend = "say which columns relate entities, such as --columns relation=COLUMN"
             raise UserError(source, "no column relates the rows to anything: every value differs", mend)
         return draft
-
-
-def _files(source: Path) -> list[Path]:
-    paths = sorted(source.iterdir()) if source.is_dir() else [source]
-    return [path for path in paths if path.is_file() and suffix_of(path) in TABLES]
 
 
 def _load(sheet: Sheet, wishes: Wishes) -> Entities:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mmkgc.components.ingest.converters.base import Converter, Wishes
-from mmkgc.components.ingest.converters.cells import TABLES, suffix_of
+from mmkgc.components.ingest.converters.cells import TABLES, files_of
 from mmkgc.components.ingest.converters.columns import ROLES, TripleColumns, holds_triples
 from mmkgc.components.ingest.converters.companions import add_companions
 from mmkgc.components.ingest.converters.draft import UNSPLIT, Draft
@@ -38,6 +38,5 @@ class Triples(Converter):
 
 def _tables(source: Path, wishes: Wishes) -> list[Path]:
     """The tables of triples; every table is one if the user says which of its columns is the relation."""
-    paths = sorted(source.iterdir()) if source.is_dir() else [source]
-    tables = [path for path in paths if path.is_file() and suffix_of(path) in TABLES]
+    tables = files_of(source, TABLES)
     return tables if {*ROLES} <= {*wishes.columns.values()} else [path for path in tables if holds_triples(path)]
