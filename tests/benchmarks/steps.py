@@ -45,6 +45,7 @@ def row(graph: Graph, rank: int, settings: dict[str, str]) -> str:
     features = {"textual": Features(torch.randn(len(graph.entities), 384), torch.ones(len(graph.entities)).bool())}
     model = COMPLEX["model"] | {"dimension": rank, "fusion": "sum"}
     trainer = Trainer(graph, features, TrainConfig(**COMPLEX | settings | {"model": model}))
+    trainer.dtype = getattr(torch, settings["precision"])  # also where the processor emulates it
     batches = iter(trainer.shuffled())
     queries = trainer.config.batch_size * (1 if trainer.queries else 2)
     step = seconds(lambda: trainer.step(next(batches)))
