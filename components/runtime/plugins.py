@@ -122,7 +122,8 @@ def hyper_parameters(found: type) -> type[BaseModel]:
 
 def _leaves(base: type) -> Iterator[type]:
     """Subclasses of ``base`` that have no subclasses themselves: a base class may be abstract, these may not."""
-    for found in base.__subclasses__():
+    subclasses: list[type] = base.__subclasses__()
+    for found in subclasses:
         if found.__subclasses__():
             yield from _leaves(found)
         else:
