@@ -14,7 +14,7 @@ from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.model import ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
-from mmkgc.components.runtime.names import Seed
+from mmkgc.components.runtime.names import Place, Seed
 from mmkgc.components.train.compilation import Wanted
 from mmkgc.components.train.precision import Precision
 
@@ -42,6 +42,10 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     seed: Seed = Field(0, description="of weights, sampler, order of batches, dropout")
+    start: Place | None = Field(
+        None,
+        description="warm start from a model of an earlier graph: models:/NAME@ALIAS, models:/NAME/VERSION, or a bundle",
+    )
     model: ModelConfig = ModelConfig()
     loss: Annotated[dict[str, Any], *LOSSES.annotate()] = Field(LOSSES.resolve("self-adversarial"), description="loss")
     negatives: Annotated[dict[str, Any], *SAMPLERS.annotate()] | None = Field(
@@ -102,6 +106,8 @@ class TrainConfig(BaseModel):
         given = self.model.modalities
         if reason := self.incompatibility(tuple(MODALITIES) if given is None else given):
             raise ValueError(reason)
+        if self.start is not None and self.refit:
+            raise ValueError("refit trains from new initial values, so it does not go with start; leave out one of them")
         return self
 
     def incompatibility(self, modalities: tuple[str, ...]) -> str | None:

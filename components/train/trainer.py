@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.batch_loss import BatchLosses, batch_losses
+from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.ranks import mrr, rank
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
@@ -26,6 +27,7 @@ from mmkgc.components.kge.negatives.inspection import hardness, inspect
 from mmkgc.components.kge.negatives.samples import Batch, ScoredBlock
 from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.kge.tensors import total
+from mmkgc.components.kge.warm_start import begin_from
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.progress import Meter
 from mmkgc.components.train import checkpoint, precision
@@ -49,8 +51,9 @@ class Trainer:
 
     Triples, sampler and filter are on the device. With ``checkpoint_path``, a killed run that is started again
     continues after its last checkpoint; on the CPU its result is bitwise the same. ``last_epoch`` ends the training
-    earlier than ``config.epochs``, for which the learning rate is scheduled. Under ``torchrun`` each process
-    takes its share of every batch; a continued run then draws other negatives.
+    earlier than ``config.epochs``, for which the learning rate is scheduled. ``start``: an earlier model, with whose
+    values this one begins; it counts as epoch 0, so that the training is never worse than it. Under ``torchrun`` each
+    process takes its share of every batch; a continued run then draws other negatives.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Trainer:
         checkpoint_path: Path | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         last_epoch: int | None = None,
+        start: Bundle | None = None,
     ) -> None:
         self.graph, self.config, self.last_epoch = graph, config, last_epoch or config.epochs
         self.checkpoint_path, self.checkpoint_seconds = checkpoint_path, checkpoint_seconds
@@ -71,7 +75,7 @@ class Trainer:
         self.draws = torch.Generator(self.device).manual_seed(config.seed + self.group.rank)
         torch.manual_seed(config.seed)
         self._place_graph()
-        self._build(features)
+        self._build(features, start)
         torch.manual_seed(config.seed + self.group.rank)
 
     def _place_graph(self) -> None:
@@ -92,12 +96,14 @@ class Trainer:
         self.queries = QueryGroups(self.triples, sizes[1], loss.answers) if isinstance(loss, GroupedLoss) else None
         self.batches = ceil(len(self.queries or self.triples) / self.config.batch_size)
 
-    def _build(self, features: Mapping[str, Features]) -> None:
+    def _build(self, features: Mapping[str, Features], start: Bundle | None) -> None:
         config, graph = self.config, self.graph
         used = {m: table for m, table in features.items() if config.uses(m)}
         seen = torch.zeros(len(graph.entities), dtype=torch.bool)
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
-        self.model = Model(config.model, len(graph.relations), used, seen, graph.train).to(self.device)
+        model = Model(config.model, len(graph.relations), used, seen, graph.train)
+        self.growth = begin_from(model, graph, start) if start else None
+        self.model = model.to(self.device)
         self.losses = compiled(batch_losses, config.compile, self.device)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
         context = Context(self.model, graph, self.train_known, self.draws, self.loss, used)
@@ -119,6 +125,8 @@ class Trainer:
         meter = Meter("train", self.last_epoch * self.batches, "batch", self.selection.epoch * self.batches)
         self.forecast = Forecast(self.batches, self.last_epoch - self.selection.epoch)
         saved = time.monotonic()
+        if self.growth and not self.selection.epoch:
+            on_epoch(0, self._measure())
         while self.selection.epoch < self.last_epoch and not self.selection.gives_up:
             metrics = self._run_epoch(meter)
             on_epoch(self.selection.epoch, metrics)
