@@ -77,7 +77,9 @@ class Recipe(BaseModel):
     def _searches_from_the_beginning(self) -> "Recipe":
         """Trials have other models than the one that a training would start from."""
         if self.search.trials and self.train.start is not None:
-            raise ValueError("trials begin with new values, so search.trials does not go with train.start; leave out one")
+            raise ValueError(
+                "trials begin with new values, so search.trials does not go with train.start; leave out one"
+            )
         return self
 
     @property

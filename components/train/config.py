@@ -17,6 +17,7 @@ from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.runtime.names import Place, Seed
 from mmkgc.components.train.compilation import Wanted
 from mmkgc.components.train.precision import Precision
+from mmkgc.components.train.shards import refusal
 
 
 class OptimizerConfig(BaseModel):
@@ -44,7 +45,7 @@ class TrainConfig(BaseModel):
     seed: Seed = Field(0, description="of weights, sampler, order of batches, dropout")
     start: Place | None = Field(
         None,
-        description="warm start from a model of an earlier graph: models:/NAME@ALIAS, models:/NAME/VERSION, or a bundle",
+        description="warm start from the model of an earlier graph: models:/NAME@ALIAS, models:/NAME/VERSION, a bundle",
     )
     model: ModelConfig = ModelConfig()
     loss: Annotated[dict[str, Any], *LOSSES.annotate()] = Field(LOSSES.resolve("self-adversarial"), description="loss")
@@ -107,12 +108,16 @@ class TrainConfig(BaseModel):
         if reason := self.incompatibility(tuple(MODALITIES) if given is None else given):
             raise ValueError(reason)
         if self.start is not None and self.refit:
-            raise ValueError("refit trains from new initial values, so it does not go with start; leave out one of them")
+            raise ValueError(
+                "refit trains from new initial values, so it does not go with start; leave out one of them"
+            )
         return self
 
     def incompatibility(self, modalities: tuple[str, ...]) -> str | None:
         """Why this cannot be trained on a graph with features of ``modalities``; None if it can."""
-        return incompatibility(self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0)
+        return refusal(self) or incompatibility(
+            self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0
+        )
 
     @property
     def label(self) -> str:

@@ -52,11 +52,15 @@ class Start:
         tested = int(trained_on(graph.test, graph, bundle).sum())
         if tested:
             what = f"it was trained on {tested:,} of the {len(graph.test):,} test triples of this graph"
-            raise UserError(f"{KEY} {found}", what, "keep the test split of the earlier graph, or leave out train.start")
+            raise UserError(
+                f"{KEY} {found}", what, "keep the test split of the earlier graph, or leave out train.start"
+            )
         known = trained_on(graph.valid, graph, bundle)
         if len(known) and known.all():
             what = "it was trained on every development triple of this graph, so no epoch could be chosen"
-            raise UserError(f"{KEY} {found}", what, "keep the splits, start from a model without train.refit, or leave it out")
+            raise UserError(
+                f"{KEY} {found}", what, "keep the splits, start from a model without train.refit, or leave it out"
+            )
         taken = graph.valid[known]
         selecting = replace(graph, valid=graph.valid[~known], known=torch.cat([graph.known, taken]))
         return cls(found, digests.of_folder(folder), bundle, selecting, taken)
@@ -102,6 +106,6 @@ def _other_encoder(encoders: Mapping[str, dict[str, Any]], bundle: Bundle) -> st
     for modality, spec in encoders.items():
         earlier = bundle.encoders.get(modality, spec)
         if any(spec.get(key) != earlier.get(key) for key in ALIKE):
-            words = (f"{each.get('encoder')} ({each.get('weights')})" for each in (earlier, spec))
-            return "its {0} features are of the encoder {1}, and these are of {2}".format(modality, *words)
+            before, now = (f"{each.get('encoder')} ({each.get('weights')})" for each in (earlier, spec))
+            return f"its {modality} features are of the encoder {before}, and these are of {now}"
     return None

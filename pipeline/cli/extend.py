@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the model with more entities.")
 @click.option("--name", help="Model in the registry (default: the one promoted last).")
 @click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
-@click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Extend this bundle folder.")
+@click.option(
+    "--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Extend this bundle folder."
+)
 def extend(folder: Path, to: Path, name: str | None, alias: str, bundle: Path | None) -> None:
     """Add the entities of FOLDER to a trained model, as candidates that are ranked by their features alone.
 

@@ -71,7 +71,9 @@ def extended(bundle: Bundle, new: NewEntities) -> Bundle:
         if m != STRUCTURE
     }
     old = len(bundle.entities)
-    described = torch.stack([each.mask[old:] for each in features.values()]).any(0) if features else torch.zeros(len(new))
+    described = (
+        torch.stack([each.mask[old:] for each in features.values()]).any(0) if features else torch.zeros(len(new))
+    )
     if not described.all():
         key = new.vocabulary.keys[int((~described.bool()).nonzero()[0, 0])]
         wanted = " or ".join(MODALITIES[m].source for m in features if m in MODALITIES)

@@ -1,12 +1,12 @@
 """Daily growth: a warm start on a graph with 1 % more entities, beside a full training. Prints a Markdown table.
 
-    python tests/benchmarks/growth.py RECIPE_OR_FOLDER [--seeds N] [--share S] [--epochs E] [--set KEY=VALUE …] [--warm KEY=VALUE …]
+    python tests/benchmarks/growth.py RECIPE [--seeds N] [--share S] [--epochs E] [--set KEY=VALUE] [--warm KEY=VALUE] …
 
 For each seed, a share of the entities, drawn at random, is taken out with all their triples. A model of the rest is
 trained by the recipe; it is the served one. Then all entities are there, and the recipe is trained from zero, and from
-the served model for E epochs with the values of ``--warm``. Development MRR over all triples of the whole graph, and over
-those with a new entity; before the first epoch, new entities have what their features tell. Seconds of a training
-include its measurements of the development MRR, not the extraction of features.
+the served model for E epochs with the values of ``--warm``. Development MRR over all triples of the whole graph, and
+over those with a new entity; before the first epoch, new entities have what their features tell. Seconds of a
+training include its measurements of the development MRR, not the extraction of features.
 """
 
 import argparse
@@ -33,7 +33,10 @@ from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.reader import load_features
 from mmkgc.pipeline import config
 
-COLUMNS = ("full", "warm", "served", "full_new", "warm_new", "served_new")
+HEADER = (
+    "| seed | new entities | new triples | full: dev MRR | s | warm: dev MRR | s | share | difference, points "
+    "| before the first epoch | new entities: full | warm | before |"
+)
 
 
 class Trained(NamedTuple):
@@ -54,8 +57,7 @@ def main() -> None:
     parser.add_argument("--warm", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     recipe = config.load(asked.recipe, asked.settings)
-    print("| seed | new entities | new train triples | full: dev MRR | its seconds | warm: dev MRR | its seconds | share | difference, points "
-          "| before the first epoch | new entities: full | warm | before |\n" + "|---" * 13 + "|")
+    print(HEADER + "\n" + "|---" * HEADER.count(" |") + "|", flush=True)
     found = []
     for seed in range(asked.seeds):
         warm = [f"train.epochs={asked.epochs}", f"train.evaluate_every={asked.epochs}", *asked.warm]
@@ -72,11 +74,12 @@ def main() -> None:
 
 def print_row(title: str, row: dict[str, float]) -> None:
     """One line of the table."""
-    full, warm, served, full_new, warm_new, served_new = (f"{row[name]:.4f}" for name in COLUMNS)
-    share, gap = row["warm_seconds"] / row["full_seconds"], 100 * (row["warm"] - row["full"])
-    seconds = [f"{row[name]:.1f}" for name in ("full_seconds", "warm_seconds")]
-    print(f"| {title} | {row['entities']:.0f} | {row['triples']:.0f} | {full} | {seconds[0]} | {warm} | {seconds[1]} | {share:.1%} | {gap:+.2f} "
-          f"| {served} | {full_new} | {warm_new} | {served_new} |", flush=True)
+    seconds = [row["full_seconds"], row["warm_seconds"]]
+    cells = [title, *(f"{row[name]:.0f}" for name in ("entities", "triples"))]
+    cells += [f"{row['full']:.4f}", f"{seconds[0]:.1f}", f"{row['warm']:.4f}", f"{seconds[1]:.1f}"]
+    cells += [f"{seconds[1] / seconds[0]:.1%}", f"{100 * (row['warm'] - row['full']):+.2f}"]
+    cells += [f"{row[name]:.4f}" for name in ("served", "full_new", "warm_new", "served_new")]
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def measure(recipe: config.Recipe, warm: TrainConfig, seed: int, share: float) -> dict[str, float]:
@@ -135,11 +138,15 @@ def without(mmkg: MMKG, kept: Tensor) -> MMKG:
         mine = triples[kept[triples[:, [0, 2]]].all(1)]
         return torch.stack([place[mine[:, 0]], mine[:, 1], place[mine[:, 2]]], dim=1)
 
-    entities = Vocabulary(*(tuple(column[row] for row in rows) for column in (graph.entities.keys, graph.entities.names)))
+    entities = Vocabulary(
+        *(tuple(column[row] for row in rows) for column in (graph.entities.keys, graph.entities.names))
+    )
     splits: dict[str, Any] = {name: rest(getattr(graph, name)) for name in ("train", "valid", "test", "known", "false")}
     types = graph.types and tuple(graph.types[row] for row in rows)
     contents = {m: tuple(content[row] for row in rows) for m, content in mmkg.contents.items()}
-    return replace(mmkg, graph=replace(graph, entities=entities, types=types, confidence=None, **splits), contents=contents)
+    return replace(
+        mmkg, graph=replace(graph, entities=entities, types=types, confidence=None, **splits), contents=contents
+    )
 
 
 def dev_mrr(model: Model, graph: Graph, triples: Tensor) -> float:

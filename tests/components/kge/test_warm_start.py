@@ -171,7 +171,9 @@ def test_structure_that_is_linear_in_the_features_is_predicted_exactly() -> None
     assert (found - truth[asked]).abs().max() < 0.02 * truth.std()
 
 
-def test_what_cannot_be_gone_on_from_is_said(make_model: MakeModel, graph: Graph, features: dict[str, Features]) -> None:
+def test_what_cannot_be_gone_on_from_is_said(
+    make_model: MakeModel, graph: Graph, features: dict[str, Features]
+) -> None:
     bundle = Bundle.of(make_model(interaction="complex", structure_dropout=0.1), graph)
     same = bundle.model.config
     assert difference(same, bundle) is None

@@ -101,7 +101,9 @@ def test_development_triples_that_it_was_trained_on_choose_no_epoch(
     start = Start.of(config(start=first.uri), moved, {}, storage)
     assert torch.equal(start.selecting.valid, graph.valid[10:])
     assert torch.equal(start.taken, graph.train[:20])
-    assert set(map(tuple, start.selecting.selection_triples.tolist())) == set(map(tuple, moved.selection_triples.tolist()))
+    assert set(map(tuple, start.selecting.selection_triples.tolist())) == set(
+        map(tuple, moved.selection_triples.tolist())
+    )
     after = published(replace(toy_mmkg, graph=moved), storage, tmp_path / "two")
     second = train(after.uri, {}, config(start=first.uri, epochs=1), storage, tmp_path / "scratch")
     bundle = Bundle.load(storage.fetch(second.uri))
@@ -113,7 +115,10 @@ def test_development_triples_that_it_was_trained_on_choose_no_epoch(
     ("change", "sentence"),
     [
         ({"model": {"dimension": 9}}, "train.model.dimension = 8, and this recipe 9"),
-        ({"model": {"interaction": "distmult"}}, r"train.model.interaction = complex \(init .*, and this recipe distmult"),
+        (
+            {"model": {"interaction": "distmult"}},
+            r"interaction = complex \(init .*, and this recipe distmult",
+        ),
     ],
 )
 def test_another_kind_of_model_is_refused(
@@ -130,7 +135,9 @@ def test_what_was_trained_on_test_is_refused(
     toy_mmkg: MMKG, storage: Storage, mmkgc_home: Path, tmp_path: Path
 ) -> None:
     graph = toy_mmkg.graph
-    first = train(published(toy_mmkg, storage, tmp_path / "one").uri, {}, config(epochs=1), storage, tmp_path / "scratch")
+    first = train(
+        published(toy_mmkg, storage, tmp_path / "one").uri, {}, config(epochs=1), storage, tmp_path / "scratch"
+    )
     swapped = replace(graph, train=graph.train[3:], test=torch.cat([graph.test, graph.train[:3]]))
     after = published(replace(toy_mmkg, graph=swapped), storage, tmp_path / "two")
     with pytest.raises(UserError, match="it was trained on 3 of the 63 test triples of this graph"):
