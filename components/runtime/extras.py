@@ -20,6 +20,8 @@ MODULES = {
     "sources": ("pyoxigraph", "python_calamine"),
 }
 """Import names of the modules of each extra."""
+APART = {"torchrec": "pip install --no-deps torchrec==1.8.0"}
+"""Commands for modules that an extra cannot name: TorchRec asks for FBGEMM's GPU build, whatever the machine."""
 
 
 def extra_of(module: str) -> str | None:
@@ -45,4 +47,5 @@ def required() -> Iterator[None]:
         extra = extra_of(error.name or "")
         if extra is None:
             raise
-        raise UserError(f"module '{error.name}'", "not installed", f"pip install 'mmkgc[{extra}]'") from error
+        commands = [f"pip install 'mmkgc[{extra}]'", *filter(None, [APART.get(str(error.name).partition(".")[0])])]
+        raise UserError(f"module '{error.name}'", "not installed", " && ".join(commands)) from error

@@ -17,7 +17,11 @@ from mmkgc.components.kge.regularizers import REGULARIZERS
 from mmkgc.components.runtime.names import Place, Seed
 from mmkgc.components.train.compilation import Wanted
 from mmkgc.components.train.precision import Precision
-from mmkgc.components.train.shards import refusal
+
+SHARDED = "sharded"
+"""The entity encoder whose table is divided among processes."""
+LEARNING_NOTHING = ("uniform", "bernoulli", "shared")
+"""Samplers that read no vectors, which each process would have to ask the others for."""
 
 
 class OptimizerConfig(BaseModel):
@@ -115,9 +119,28 @@ class TrainConfig(BaseModel):
 
     def incompatibility(self, modalities: tuple[str, ...]) -> str | None:
         """Why this cannot be trained on a graph with features of ``modalities``; None if it can."""
-        return refusal(self) or incompatibility(
+        return self._not_divisible() or incompatibility(
             self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0
         )
+
+    def _not_divisible(self) -> str | None:
+        """Why this cannot be trained with the encoder ``sharded``; None if it can, or uses another encoder."""
+        if self.model.encoder["name"] != SHARDED:
+            return None
+        sampler, begin = self.negatives["name"] if self.negatives else None, f"with model.encoder: {SHARDED},"
+        if not issubclass(LOSSES.lookup(self.loss["name"]), NegativeLoss):
+            return f"{begin} a loss compares with negatives, and '{self.loss['name']}' does not"
+        if sampler not in LEARNING_NOTHING:
+            return f"{begin} the negatives are {', '.join(LEARNING_NOTHING)}, and not '{sampler}'"
+        if self.optimizer.name != "row-adagrad":
+            return f"{begin} the optimizer is row-adagrad, and not '{self.optimizer.name}'"
+        if self.regularizer is not None and self.regularizer["name"] == "l3":
+            return f"{begin} the regularizer l3 cannot read the whole table; take n3"
+        late = {"optimizer.clip": self.optimizer.clip, "optimizer.weight_decay": self.optimizer.weight_decay}
+        for key, value in (late | {"ema": self.ema}).items():
+            if value:
+                return f"{begin} rows change as gradients arrive, so train.{key} cannot work"
+        return None
 
     @property
     def label(self) -> str:

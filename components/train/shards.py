@@ -1,52 +1,22 @@
-"""Training with a table of entities that is divided among processes: what it cannot do, and its checkpoints.
+"""Checkpoints of a training whose table of entities is divided among processes.
 
 A checkpoint has one file a process. The file that names them is written last, so that all are of the same epoch.
 Another number of processes can go on from them.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.losses import LOSSES
-from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.sharded_rows import slice_of
 from mmkgc.components.runtime.files import read_json, write_json
 from mmkgc.components.train import checkpoint
 from mmkgc.components.train.distributed import Group
 
-if TYPE_CHECKING:
-    from mmkgc.components.train.config import TrainConfig
-
-ENCODER = "sharded"
-SAMPLERS = ("uniform", "bernoulli", "shared")
 TABLE = "entities.structure"
 """Name of the divided tensor in the model's state."""
-
-
-def refusal(config: "TrainConfig") -> str | None:
-    """Why a training cannot use the encoder ``sharded``; None if it can, or uses another one."""
-    if config.model.encoder["name"] != ENCODER:
-        return None
-    sampler = config.negatives["name"] if config.negatives else None
-    if not issubclass(LOSSES.lookup(config.loss["name"]), NegativeLoss):
-        return f"with model.encoder: {ENCODER}, a loss compares with negatives, and '{config.loss['name']}' does not"
-    if sampler not in SAMPLERS:
-        return f"with model.encoder: {ENCODER}, the negatives are {', '.join(SAMPLERS)}, and not '{sampler}'"
-    if config.optimizer.name != "row-adagrad":
-        return f"with model.encoder: {ENCODER}, the optimizer is row-adagrad, and not '{config.optimizer.name}'"
-    if config.regularizer is not None and config.regularizer["name"] == "l3":
-        return f"with model.encoder: {ENCODER}, the regularizer l3 cannot read the whole table; take n3"
-    for key, set_ in {
-        "optimizer.clip": config.optimizer.clip,
-        "optimizer.weight_decay": config.optimizer.weight_decay,
-        "ema": config.ema,
-    }.items():
-        if set_:
-            return f"with model.encoder: {ENCODER}, rows change as gradients arrive, so train.{key} cannot work"
-    return None
 
 
 def save(path: Path, state: dict[str, Any], epoch: int, group: Group) -> None:
