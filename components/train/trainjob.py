@@ -97,8 +97,8 @@ def pod_settings() -> Any:
     return RuntimePatch(TrainingRuntimeSpecPatch(JobSetTemplatePatch(spec=JobSetSpecPatch([job]))))
 
 
-def work(given: dict[str, Any] | None = None, **parameters: Any) -> None:
-    """What each process of the job does; Kubeflow copies this function's text. Parameters: those of ``take_part``."""
+def work(given: dict | None = None, **parameters: object) -> None:
+    """What each process of the job does, by ``take_part``; Kubeflow copies this function's text alone."""
     from mmkgc.components.train.trainjob_process import take_part
 
     take_part(**(given or parameters))
