@@ -271,13 +271,14 @@ def predicted_structure(raw: list[Features], known: Tensor, structure: Tensor, a
     """
     held_out = torch.arange(len(known)) % HELD_OUT == 0
     fitted, tried = known[~held_out], known[held_out]
-    gram, products = 0.0, 0.0
+    width = sum(features.dimension + 1 for features in raw) + 1
+    gram = torch.zeros(width, width, dtype=torch.double)
+    products = torch.zeros(width, structure.shape[1], dtype=torch.double)
     for rows, vectors in zip(*(_blocks(each) for each in (fitted, structure[~held_out])), strict=True):
         design = _design(raw, rows)
         gram, products = gram + design.T @ design, products + design.T @ vectors.double()
-    assert isinstance(gram, Tensor)
     unit = gram.diagonal().mean()
-    weights = [torch.linalg.solve(gram + penalty * unit * torch.eye(len(gram)), products) for penalty in PENALTIES]
+    weights = [torch.linalg.solve(gram + penalty * unit * torch.eye(width), products) for penalty in PENALTIES]
     checked = _design(raw, tried[:ROWS_AT_ONCE])
     truth = structure[held_out][:ROWS_AT_ONCE].double()
     best = min(weights, key=lambda each: float((checked @ each - truth).square().sum()))
