@@ -33,6 +33,7 @@ VERBS = {
     "rollback": "promote",
     "features": "features",
     "weights": "weights",
+    "extend": "extend",
     "export": "export",
     "gc": "gc",
     "ui": "ui",
