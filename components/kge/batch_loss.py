@@ -10,7 +10,7 @@ from torch import Tensor
 from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.fusions.base import Term
 from mmkgc.components.kge.graph import RELATION, KnownTriples
-from mmkgc.components.kge.grouped import grouped_loss
+from mmkgc.components.kge.grouped import Candidates, grouped_loss
 from mmkgc.components.kge.grouping import group_consecutive
 from mmkgc.components.kge.interactions.base import Side
 from mmkgc.components.kge.kernels.rows import take
@@ -56,8 +56,11 @@ def batch_losses(
         encoded = model.encode(without=batch.triples)
         losses = {"all_entities": all_entity_loss(model, encoded, batch, loss, train)}
     elif isinstance(loss, GroupedLoss):
-        encoded = model.encode(without=batch.triples)
-        losses = {"all_entities": grouped_loss(model, encoded, batch, loss, groups(model))}
+        own = ids_of(batch.triples, refuted)
+        some = Candidates.draw(own, train.n_entities, loss.candidates) if loss.candidates else None
+        encoded = model.encode([some.own, some.drawn] if some else None, without=batch.triples)
+        offset = some.offset(encoded) if some else None
+        losses = {"all_entities": grouped_loss(model, encoded, batch, loss, groups(model), offset)}
     elif isinstance(loss, WholeGraphLoss):
         encoded = model.encode(without=batch.triples)
         losses = {"whole_graph": whole_graph_loss(model, encoded, batch, loss, len(train))}
