@@ -12,7 +12,7 @@ from mmkgc.components.kge.fusions.base import Term
 from mmkgc.components.kge.graph import RELATION, KnownTriples
 from mmkgc.components.kge.grouped import Candidates, grouped_loss
 from mmkgc.components.kge.grouping import group_consecutive
-from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.kge.interactions.base import Interaction, Side
 from mmkgc.components.kge.kernels.rows import take
 from mmkgc.components.kge.known_false import RANKED, known_false_blocks
 from mmkgc.components.kge.losses.base import AllEntityLoss, GroupedLoss, Loss, NegativeLoss, WholeGraphLoss
@@ -168,10 +168,16 @@ def groups(model: Model) -> list[tuple[Term, ...]]:
 
 
 def auxiliary(model: Model, encoded: EncodedEntities, triples: Tensor) -> dict[str, Tensor]:
-    """Weighted auxiliary losses of the interaction and the fusion, by name."""
-    names = dict.fromkeys(t.relation for t in model.fusion.terms if model.interaction_of(t) is model.interaction)
-    relations = (take(model.relations[name], triples[:, RELATION]) for name in sorted(names))
-    return model.fusion.auxiliary(encoded.modal) | model.interaction.auxiliary(relations)
+    """Weighted auxiliary losses of the fusion and, summed over them, of the interactions, by name."""
+    losses = dict(model.fusion.auxiliary(encoded.modal))
+    tables: dict[Interaction, dict[str, None]] = {}
+    for term in model.fusion.terms:
+        tables.setdefault(model.interaction_of(term), {})[term.relation] = None
+    for interaction, names in tables.items():
+        relations = (take(model.relations[name], triples[:, RELATION]) for name in sorted(names))
+        for name, loss in interaction.auxiliary(relations).items():
+            losses[name] = losses[name] + loss if name in losses else loss
+    return losses
 
 
 def factors(model: Model, encoded: EncodedEntities, triples: Tensor) -> list[Tensor]:
