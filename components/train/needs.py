@@ -25,7 +25,6 @@ PROGRAM = 700 << 20  # Python, PyTorch and the compiled kernels
 OPTIMIZER_STATE = {"adam": 2, "adamw": 2, "lazy-adam": 2, "adagrad": 1, "row-adagrad": 0, "sgd": 0}  # copies of a table
 FILTER = 7 * INTEGER  # of a triple: its code, and per side the query, its offset and the answer
 PASSES = 6  # copies of a batch's vectors: own, fused, gathered, and their gradients
-GIGABYTE = 1e9
 
 
 class Needs(NamedTuple):
@@ -129,4 +128,4 @@ def _listed(sizes: Mapping[str, int]) -> str:
 
 
 def _size(number: int) -> str:
-    return f"{number / GIGABYTE:.1f} GB"
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"

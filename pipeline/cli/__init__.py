@@ -1,5 +1,6 @@
 """The ``mmkgc`` command. Each module contains a group of related verbs and is imported on first use."""
 
+import sys
 from importlib import import_module
 
 import click
@@ -87,5 +88,6 @@ with_debug(mmkgc)
 def main() -> None:
     """Run the command line. Errors are reported as one sentence on stderr; exit code 2 for invalid input, else 1."""
     exempt_loopback()
+    sys.modules["kubernetes_validate"] = None  # type: ignore[assignment]  # kfp's import of kubernetes would load it for seconds
     with command("mmkgc"):
         mmkgc()

@@ -71,8 +71,9 @@ def _environment(task: PipelineTask, pod: Pod) -> None:
         kubernetes.use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
     threads = str(max(1, ceil(pod.cpu)))
     own = WRITABLE | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads} | pod.env
-    for key, value in own.items():
-        task.set_env_variable(key, value)
+    spec = task.container_spec
+    assert spec
+    spec.env = {**(spec.env or {}), **own}  # set_env_variable reads the source of every caller, for each variable
 
 
 def _resources(task: PipelineTask, pod: Pod) -> None:
