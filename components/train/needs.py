@@ -67,7 +67,10 @@ def _batch(config: TrainConfig, n_entities: int, width: int) -> int:
     """Bytes of the vectors and scores of one batch."""
     size, sampler = config.batch_size, config.negatives or {}
     if not issubclass(LOSSES.lookup(config.loss["name"]), NegativeLoss):
-        return FLOAT * (PASSES * n_entities * width + 4 * size * n_entities)
+        scored = n_entities
+        if candidates := config.loss.get("candidates"):
+            scored = min(n_entities, candidates + size * (1 + config.loss["answers"]))
+        return FLOAT * (PASSES * scored * width + 4 * size * scored)
     count = sampler.get("count", 1)
     negatives = 2 * ceil(size / sampler["group"]) * count if "group" in sampler else size * count
     return FLOAT * (PASSES * min(n_entities, 2 * size + negatives) * width + 6 * size * count)
