@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -32,7 +32,7 @@ pytest.importorskip("torchrec")
 
 
 def launched(processes: int, *command: str, **environment: str) -> subprocess.Popen[str]:
-    """The command under torchrun, in a group of processes of its own."""
+    """The command under torchrun."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     paths = os.pathsep.join([str(Path.cwd()), *sys.path])
     return subprocess.Popen(
@@ -41,7 +41,6 @@ def launched(processes: int, *command: str, **environment: str) -> subprocess.Po
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
     )
 
 
@@ -145,7 +144,9 @@ def test_a_killed_run_of_two_is_finished_by_three_and_serves_what_the_undivided_
     try:
         until(lambda: epoch_of(tmp_path) > 3, first)
     finally:
-        os.killpg(first.pid, signal.SIGKILL)
+        killed = psutil.Process(first.pid)
+        for process in (*killed.children(recursive=True), killed):  # torchrun's workers have sessions of their own
+            process.kill()
     first.communicate()
     told = finished(launched(3, *command, **where))
     assert "train resumes after epoch" in told
