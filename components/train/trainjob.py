@@ -25,7 +25,7 @@ POD, CONTAINER = "node", "node"
 PASSED_ON = ("MMKGC_PIPELINE_RUN", "MMKGC_RUN", "MLFLOW_RUN_ID", "MMKGC_PATIENCE_SECONDS", "OMP_NUM_THREADS")
 """Variables of the step's pod that the job's pods get too; none is secret."""
 LONGEST_DAYS = 30
-LAST_LINES = 20
+LAST_LINES = 100  # torchrun ends with many of its own
 
 
 class Trainer(NamedTuple):
