@@ -1,6 +1,6 @@
 """Several small models in one."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
 from mmkgc.components.kge.fusions.base import Space, Term
 from mmkgc.components.kge.fusions.sum import Sum
+from mmkgc.components.kge.interactions.base import Interaction
 
 
 class Ensemble(Sum):
@@ -31,9 +32,10 @@ class Ensemble(Sum):
         dimension, rest = divmod(space.interaction.dimension, count)
         if rest:
             raise ValueError(f"{count} models cannot share dimension {space.interaction.dimension}; take a multiple")
-        self.parts = nn.ModuleList(space.make_interaction(dimension) for _ in range(count))
-        if sum(part.entity_width for part in self.parts) != space.width:
+        parts = [space.make_interaction(dimension) for _ in range(count)]
+        if sum(part.entity_width for part in parts) != space.width:
             raise ValueError("this interaction's vectors cannot be divided into those of smaller ones")
+        self.parts = nn.ModuleList(parts)
         if space.contexts:
             raise ValueError("this entity encoder needs the relation vectors of one model; take fusion 'sum'")
 
@@ -41,7 +43,7 @@ class Ensemble(Sum):
     def terms(self) -> tuple[Term, ...]:
         weight = 1 / len(self.parts)
         return tuple(
-            Term(name, name, relation=name, weight=weight, tag="fused", interaction=part)
+            Term(name, name, relation=name, weight=weight, tag="fused", interaction=cast(Interaction, part))
             for name, part in zip(self._names(), self.parts, strict=True)
         )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE
-from mmkgc.components.kge.fusions.base import Fusion
+from mmkgc.components.kge.fusions.base import Fusion, views_of
 from mmkgc.components.kge.interactions.base import Interaction
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.base import Context, NegativeSampler
@@ -41,7 +41,7 @@ class MansV(NegativeSampler):
             return "it keeps the positive's structure; set model.structure: true"
         if fusion.modalities == (STRUCTURE,):
             return "the fusion uses structure alone, so a negative with the positive's structure is the positive"
-        if fusion.separate:
+        if fusion.separate and STRUCTURE in views_of(fusion.terms):
             return "the fusion scores structure apart, where a negative with the positive's structure is the positive"
         return None
 

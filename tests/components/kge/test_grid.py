@@ -32,10 +32,12 @@ REFUSED = {
     **{("mat", fusion): "generate" for fusion in ALONE},
     **{(name, fusion): "no features" for name in ("twins", "perturbation") for fusion in ALONE},
     **{(name, fusion): "raw features" for name in ("mat", "dhns") for fusion in RAW},
+    ("dhns", "ensemble"): "interactions of its own",
     **{(name, "transae"): "structure: true" for name in ("mans-v", "mans-t", "mans-h", "twins", "mat")},
 }
 MOVED = {("dhns", name): "space of the entities" for name in ("transh", "transd", "pairre", "ote")}  # by interaction
 RECIPROCAL = ("conve", "tucker", "vista")  # interactions that cannot work without reciprocal relations
+INDIVISIBLE = {("conve", "ensemble"): "cannot share dimension"}
 DIMENSIONS = {"conve": 5}  # whose entities have a coordinate more, and halves must be possible
 MakeModel, MakeContext = Callable[..., Model], Callable[..., Context]
 
@@ -47,6 +49,7 @@ def test_a_step_lowers_the_loss_or_the_pair_is_refused(
 ) -> None:
     for fusion in FUSIONS.classes():
         reason = MOVED.get((sampler, interaction)) or REFUSED.get((sampler, fusion))
+        reason = INDIVISIBLE.get((interaction, fusion)) or reason
         settings = {"interaction": {"name": interaction, "init": 0.5}, "fusion": fusion}
         settings |= {"dimension": DIMENSIONS.get(interaction, 6), "reciprocal": interaction in RECIPROCAL}
         if fusion == "gc-ote":
@@ -97,6 +100,8 @@ def test_all_entity_losses_fall_too(
     interaction: str, name: str, make_model: MakeModel, make_context: MakeContext, batch: Batch
 ) -> None:
     for fusion in (fusion for fusion in FUSIONS.classes() if fusion != "gc-ote" or interaction == "ote"):
+        if (interaction, fusion) in INDIVISIBLE:
+            continue
         reciprocal = name == "cross-entropy" or interaction in RECIPROCAL
         settings = {"interaction": {"name": interaction, "init": 0.5}, "fusion": fusion, "reciprocal": reciprocal}
         model = make_model(**settings, dimension=DIMENSIONS.get(interaction, 6)).double().eval()
