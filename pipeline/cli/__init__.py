@@ -19,6 +19,7 @@ VERBS = {
     "retry": "submit",
     "schedule": "schedule",
     "serve": "serve",
+    "webhook": "webhook",
     "complete": "complete",
     "mcp": "mcp",
     "why": "why",
