@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.evaluation.calibration import expected_error
+from mmkgc.components.kge.evaluation.calibration import error_by_chance, expected_error
 from mmkgc.components.kge.evaluation.logistic import fit_logistic, smoothed
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.propose.best import Best
@@ -118,7 +118,7 @@ class Chances:
 def reliability(candidates: Candidates, right: Tensor, degrees: Tensor, n_relations: int) -> dict[str, Any]:
     """Expected calibration error of probabilities of facts that were left out of the fit, and what ten groups show.
 
-    The groups have equal sizes and ascending probabilities; each states its mean probability and its share of facts.
+    Beside it, the error of probabilities that are exactly right, which so few candidates have by chance. The groups have equal sizes and ascending probabilities; each states its mean probability and its share of facts.
     """
     chances = left_out(candidates, right, degrees, n_relations)
     groups = [group for group in torch.argsort(chances, stable=True).tensor_split(BINS) if len(group)]
@@ -126,6 +126,7 @@ def reliability(candidates: Candidates, right: Tensor, degrees: Tensor, n_relati
         "candidates": len(candidates),
         "right": int(right.sum()),
         "expected_error": expected_error(chances, right, BINS),
+        "error_by_chance": error_by_chance(chances, BINS),
         "groups": [_group(chances[group], right[group]) for group in groups],
     }
 

@@ -38,6 +38,7 @@ def ui(port: int, shown: bool | None) -> None:
     found = list(experiments(page))
     os.environ["MLFLOW_BACKEND_STORE_URI"] = settings.tracking_uri  # not an argument, which all users here can read
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # seven processes, for evaluations of language models
     server = [sys.executable, "-m", "mlflow", "server"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with supervised(), log.open("wb") as file:

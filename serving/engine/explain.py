@@ -1,12 +1,9 @@
 """Explains a prediction by the most similar training triples."""
 
-from collections import OrderedDict
-from threading import Lock
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
@@ -14,36 +11,14 @@ from mmkgc.serving.engine.topk import top_k
 
 MOST_COMPARED = 20_000
 FLOATS_AT_ONCE = 1 << 22  # 16 MB of similarities
-KEPT_BYTES = 128 << 20  # of unit vectors
-
-
-class Side(NamedTuple):
-    """The distinct heads, or tails, of a relation's training triples.
-
-    ``vectors`` ``[U, d]`` have norm 1; triple i has the entity ``places[i]`` of them.
-    """
-
-    vectors: Tensor
-    places: Tensor
-
-
-class Peers(NamedTuple):
-    """A relation's training triples ``[P, 3]``, with their heads and tails."""
-
-    triples: Tensor
-    sides: tuple[Side, Side]
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the vectors."""
-        return sum(side.vectors.numel() * side.vectors.element_size() for side in self.sides)
+SMALLEST = 1e-12  # norm, as in torch's normalize
+MOST_COPIED = 0.25  # of all entities: comparing with more of them takes longer to copy than to compare with all
 
 
 class Evidence:
     """Finds the training triples whose entities are most similar to those of a predicted triple.
 
-    Freeze the bundle's model first, so that the vectors of all entities are computed only once. The unit vectors of the
-    relations that were asked for last are kept, up to 128 MB: normalising them takes longer than comparing them.
+    Freeze the bundle's model first, so that the vectors of all entities are computed only once.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -53,9 +28,6 @@ class Evidence:
         counts = torch.bincount(self.train[:, RELATION], minlength=len(bundle.relations))
         self.ends = counts.cumsum(0)
         self.starts = self.ends - counts
-        self.kept: OrderedDict[int, Peers] = OrderedDict()
-        self.kept_bytes = 0
-        self.lock = Lock()
 
     def nearest(self, triples: Tensor, count: int = 3) -> list[Tensor]:
         """``nearest_all`` for ``triples`` ``[B, 3]`` of any relations, in the same order."""
@@ -73,49 +45,54 @@ class Evidence:
         Similarity is cos(h, h′) + cos(t, t′) over the concatenated modality vectors; the triple itself is excluded. If
         the relation has more than 20,000 training triples, only the first 20,000 are compared.
         """
-        peers = self._peers(int(triples[0, RELATION]))
-        if not len(peers.triples):
-            return [peers.triples] * len(triples)
-        at_once = max(1, FLOATS_AT_ONCE // len(peers.triples))
+        relation = triples[0, RELATION]
+        peers = self.train[self.starts[relation] : self.ends[relation]][:MOST_COMPARED]
+        if not len(peers):
+            return [peers] * len(triples)
+        at_once = max(1, FLOATS_AT_ONCE // max(len(self.scales), len(peers)))
         return [
-            peers.triples[row[row >= 0]]
+            peers[row[row >= 0]]
             for part in triples[:, [HEAD, TAIL]].split(at_once)
-            for row in self._best(part, peers, count)
+            for row in self._best(part, peers[:, [HEAD, TAIL]], count)
         ]
 
-    def _best(self, ends: Tensor, peers: Peers, count: int) -> Tensor:
+    def _best(self, ends: Tensor, peers: Tensor, count: int) -> Tensor:
         """Indices ``[B, count]`` of the peers most similar to the triples with heads and tails ``ends`` ``[B, 2]``.
 
-        −1 fills rows with fewer peers.
+        −1 fills rows with fewer peers. ``peers``: heads and tails ``[P, 2]``.
         """
-        similarity = torch.zeros(len(ends), len(peers.triples))
+        similarity = torch.zeros(len(ends), len(peers))
         same = torch.ones_like(similarity, dtype=torch.bool)
-        for own, side, theirs in zip(ends.T, peers.sides, peers.triples.T[[HEAD, TAIL]], strict=True):
-            distinct, places = torch.unique(own, return_inverse=True)  # of a query, all have the same head or tail
-            similarity += (self._vectors(distinct) @ side.vectors.T)[places][:, side.places]
+        for own, theirs in zip(ends.T, peers.T, strict=True):
+            distinct, places = torch.unique(own, return_inverse=True)  # the triples of a query share their head or tail
+            similarity += self._cosines(distinct, theirs)[places]
             same &= own[:, None] == theirs
         return torch.from_numpy(top_k(similarity.masked_fill(same, -torch.inf).numpy(), count))
 
-    def _peers(self, relation: int) -> Peers:
-        """The training triples of a relation, at most the first 20,000."""
-        with self.lock:
-            if relation in self.kept:
-                self.kept.move_to_end(relation)
-                return self.kept[relation]
-            peers = self._read(relation)
-            if peers.bytes <= KEPT_BYTES:
-                self.kept[relation] = peers
-                self.kept_bytes += peers.bytes
-                while self.kept_bytes > KEPT_BYTES:
-                    self.kept_bytes -= self.kept.popitem(last=False)[1].bytes
-            return peers
+    def _cosines(self, own: Tensor, theirs: Tensor) -> Tensor:
+        """Cosines ``[U, P]`` of entities ``own`` ``[U]`` with ``theirs`` ``[P]``, of their concatenated unit vectors.
 
-    def _read(self, relation: int) -> Peers:
-        triples = self.train[self.starts[relation] : self.ends[relation]][:MOST_COMPARED]
-        distinct = (torch.unique(triples[:, column], return_inverse=True) for column in (HEAD, TAIL))
-        heads, tails = (Side(self._vectors(ids), places) for ids, places in distinct)
-        return Peers(triples, (heads, tails))
+        Compares with the stored vectors, which are neither copied nor normalised if they are many.
+        """
+        distinct, places = torch.unique(theirs, return_inverse=True)
+        if len(distinct) > MOST_COPIED * len(self.scales):
+            distinct, places = torch.arange(len(self.scales)), theirs
+        whole = len(distinct) == len(self.scales)
+        products = torch.zeros(len(own), len(distinct))
+        for name, vectors in self.model.everyone().modal.vectors.items():
+            scale = self.lengths[name]
+            mine = vectors[own] * scale[own, None]
+            products += (mine @ (vectors if whole else vectors[distinct]).T) * scale[distinct]
+        return (products * self.scales[own, None] * self.scales[distinct])[:, places]
 
-    def _vectors(self, ids: Tensor) -> Tensor:
-        modal = self.model.everyone().modal.rows(ids)
-        return normalize(torch.cat([normalize(vectors, dim=-1) for vectors in modal.vectors.values()], dim=-1), dim=-1)
+    @cached_property
+    def lengths(self) -> dict[str, Tensor]:
+        """For each modality, 1 / norm ``[N]`` of every entity's vector; 0 for a vector of zeros."""
+        norms = {name: vectors.norm(dim=-1) for name, vectors in self.model.everyone().modal.vectors.items()}
+        return {name: torch.where(norm > 0, 1 / norm.clamp(min=SMALLEST), 0.0) for name, norm in norms.items()}
+
+    @cached_property
+    def scales(self) -> Tensor:
+        """1 / norm ``[N]`` of the concatenated unit vectors, which are as many as the entity has modalities."""
+        present = torch.stack([(length > 0).float() for length in self.lengths.values()]).sum(0)
+        return present.clamp(min=1).rsqrt()

@@ -39,6 +39,7 @@ def server(tmp_path_factory):
         "MLFLOW_WEBHOOK_CACHE_TTL": "0",
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     options = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port), "--workers", "1"]
     with (folder / "log").open("wb") as log:
