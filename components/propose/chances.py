@@ -118,7 +118,8 @@ class Chances:
 def reliability(candidates: Candidates, right: Tensor, degrees: Tensor, n_relations: int) -> dict[str, Any]:
     """Expected calibration error of probabilities of facts that were left out of the fit, and what ten groups show.
 
-    Beside it, the error of probabilities that are exactly right, which so few candidates have by chance. The groups have equal sizes and ascending probabilities; each states its mean probability and its share of facts.
+    Beside it, the error that probabilities would have by chance if each were exactly right. The groups have equal sizes
+    and ascending probabilities; each states its mean probability and its share of facts.
     """
     chances = left_out(candidates, right, degrees, n_relations)
     groups = [group for group in torch.argsort(chances, stable=True).tensor_split(BINS) if len(group)]

@@ -49,7 +49,12 @@ def add(url: str, name: str) -> None:
         raise UserError(url, "this is not the URL of a server", "write https://HOST[:PORT], as `mmkgc serve` prints it")
     target = url if urlsplit(url).path.strip("/") else url.rstrip("/") + PATH
     api, secret = _client(), own_webhook_secret()
-    told = {"url": target, "events": [EVENT], "secret": secret, "description": "mmkgc serve looks at the registry"}
+    told: dict[str, Any] = {
+        "url": target,
+        "events": [EVENT],
+        "secret": secret,
+        "description": "mmkgc serve looks at the registry",
+    }
     try:
         found = _named(api, name)
         made = api.update_webhook(found.webhook_id, **told) if found else api.create_webhook(name, **told)

@@ -34,7 +34,7 @@ from mmkgc.serving.api.protocol import (
 )
 from mmkgc.serving.api.wire import Name, join
 
-EXAMPLE = {"head": "Norway", "relation": "borders"}
+EXAMPLE: dict[str, Any] = {"head": "Norway", "relation": "borders"}
 
 
 class CompleteRequest(Strict):

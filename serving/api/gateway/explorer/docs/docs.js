@@ -5,6 +5,8 @@ import { $, el, session } from "../common.js";
 const LONGEST = 20_000; // characters of an answer that are shown
 let description = null;
 
+/** Text with its `code` in elements of its own. */
+const spoken = (text) => text.split("`").map((part, index) => (index % 2 ? code(part) : part));
 const code = (text) => el("code", { textContent: text });
 const resolved = (schema) => (schema?.$ref ? description.components.schemas[schema.$ref.split("/").pop()] : schema) ?? {};
 
@@ -14,12 +16,15 @@ function typed(schema) {
   if (schema.$ref) return schema.$ref.split("/").pop();
   if (schema.anyOf || schema.oneOf) return (schema.anyOf ?? schema.oneOf).map(typed).filter((one) => one !== "null").join(" or ");
   if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" | ");
+  if (schema.properties && schema.title) return schema.title;
   return schema.type === "array" ? `list of ${typed(schema.items)}` : schema.type ?? "any";
 }
 
 function limits(schema) {
-  const words = { default: "default", minimum: "at least", maximum: "at most", minLength: "characters, at least", maxLength: "characters, at most", minItems: "items, at least", maxItems: "items, at most" };
-  return Object.entries(words).filter(([name]) => schema[name] !== undefined && schema[name] !== null).map(([name, word]) => `${word} ${JSON.stringify(schema[name])}`).join(", ");
+  const given = (name) => schema[name] !== undefined && schema[name] !== null;
+  const between = (least, most, unit) => [given(least) ? `at least ${schema[least].toLocaleString()}${unit}` : "", given(most) ? `at most ${schema[most].toLocaleString()}${unit}` : ""];
+  const found = [given("default") ? `default ${JSON.stringify(schema.default)}` : "", ...between("minimum", "maximum", ""), ...between("minLength", "maxLength", " characters"), ...between("minItems", "maxItems", " entries")];
+  return found.filter(Boolean).join(", ");
 }
 
 /** A table of fields or parameters: name, type, what it says. */
@@ -27,15 +32,17 @@ function table(rows) {
   return el("table", {}, el("tbody", {}, ...rows.map(({ name, schema, required, description: text }) => el("tr", {},
     el("th", { scope: "row" }, code(name), required ? el("small", { textContent: " required" }) : null),
     el("td", { textContent: typed(schema) }),
-    el("td", { textContent: [text ?? schema.description, limits(schema)].filter(Boolean).join("; ") })))));
+    el("td", {}, ...spoken([text ?? schema.description, limits(schema)].filter(Boolean).join("; ")))))));
 }
 
 /** The fields of an object, and below them those of the objects in it. */
 function fields(schema, seen = new Set()) {
   const { properties = {}, required = [] } = resolved(schema);
-  const inner = [...JSON.stringify(properties).matchAll(/schemas\/(\w+)/g)].map(([, name]) => name).filter((name) => !seen.has(name) && seen.add(name));
+  const inner = [...JSON.stringify(Object.values(properties).filter((one) => !(one.items ?? one).properties)).matchAll(/schemas\/(\w+)/g)].map(([, name]) => name).filter((name) => !seen.has(name) && seen.add(name));
+  const inline = Object.values(properties).map((one) => one.items ?? one).filter((one) => one.properties);
   return [
     table(Object.entries(properties).map(([name, one]) => ({ name, schema: one, required: required.includes(name) }))),
+    ...inline.flatMap((one) => [el("h4", { textContent: one.title ?? "" }), ...fields(one, seen)]),
     ...inner.filter((name) => description.components.schemas[name].properties).flatMap((name) => [el("h4", { textContent: name }), ...fields(description.components.schemas[name], seen)]),
   ];
 }
@@ -86,10 +93,10 @@ function route(path, method, operation) {
   const deep = answers.map(([, { schema }]) => schema).find((schema) => schema?.$ref);
   return el("section", { id: `${method}-${path}` },
     el("h2", {}, code(`${method.toUpperCase()} ${path}`)),
-    ...(operation.description ?? "").split("\n\n").map((text) => el("p", { textContent: text })),
+    ...(operation.description ?? "").split("\n\n").map((text) => el("p", {}, ...spoken(text))),
     ...parameters,
     ...(body ? [el("details", {}, el("summary", { textContent: "Body" }), ...fields(body))] : []),
-    ...(said ? [el("details", {}, el("summary", { textContent: `Answer: ${said}` }), ...(deep ? fields(deep) : []))] : []),
+    ...(said ? [el("details", {}, el("summary", {}, ...spoken(`Answer: ${said}`)), ...(deep ? fields(deep) : []))] : []),
     ...[tryIt(path, method, operation)].filter(Boolean));
 }
 
