@@ -61,29 +61,26 @@ class Evidence:
 
         −1 fills rows with fewer peers. ``peers``: heads and tails ``[P, 2]``.
         """
-        similarity = torch.zeros(len(ends), len(peers))
-        same = torch.ones_like(similarity, dtype=torch.bool)
-        for own, theirs in zip(ends.T, peers.T, strict=True):
-            distinct, places = torch.unique(own, return_inverse=True)  # the triples of a query share their head or tail
-            similarity += self._cosines(distinct, theirs)[places]
-            same &= own[:, None] == theirs
+        own, rows = torch.unique(ends, return_inverse=True)  # the triples of a query share their head or tail
+        ids, places = torch.unique(peers, return_inverse=True)
+        if len(ids) > MOST_COPIED * len(self.scales):
+            ids, places = torch.arange(len(self.scales)), peers
+        cosines = self._cosines(own, ids)
+        similarity = sum((cosines[rows[:, end]][:, places[:, end]] for end in (0, 1)), start=torch.zeros(1))
+        same = (ends[:, None, 0] == peers[:, 0]) & (ends[:, None, 1] == peers[:, 1])
         return torch.from_numpy(top_k(similarity.masked_fill(same, -torch.inf).numpy(), count))
 
     def _cosines(self, own: Tensor, theirs: Tensor) -> Tensor:
-        """Cosines ``[U, P]`` of entities ``own`` ``[U]`` with ``theirs`` ``[P]``, of their concatenated unit vectors.
+        """Cosines ``[U, V]`` of entities ``own`` ``[U]`` with ``theirs`` ``[V]``, of their concatenated unit vectors.
 
-        Compares with the stored vectors, which are neither copied nor normalised if they are many.
+        If ``theirs`` are all entities, their stored vectors are neither copied nor normalised.
         """
-        distinct, places = torch.unique(theirs, return_inverse=True)
-        if len(distinct) > MOST_COPIED * len(self.scales):
-            distinct, places = torch.arange(len(self.scales)), theirs
-        whole = len(distinct) == len(self.scales)
-        products = torch.zeros(len(own), len(distinct))
+        whole = len(theirs) == len(self.scales)
+        products = torch.zeros(len(own), len(theirs))
         for name, vectors in self.model.everyone().modal.vectors.items():
-            scale = self.lengths[name]
-            mine = vectors[own] * scale[own, None]
-            products += (mine @ (vectors if whole else vectors[distinct]).T) * scale[distinct]
-        return (products * self.scales[own, None] * self.scales[distinct])[:, places]
+            mine = vectors[own] * self.lengths[name][own, None]
+            products += (mine @ (vectors if whole else vectors[theirs]).T) * self.lengths[name][theirs]
+        return products * self.scales[own, None] * self.scales[theirs]
 
     @cached_property
     def lengths(self) -> dict[str, Tensor]:
