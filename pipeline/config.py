@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from mmkgc.components.dataset.modalities import MODALITIES
@@ -72,6 +72,15 @@ class Recipe(BaseModel):
         if separator and scheme not in SCHEMES:
             raise ValueError(f"datasets are not read from {printable(scheme)}:// — {SUPPORTED}")
         return dataset
+
+    @model_validator(mode="after")
+    def _searches_from_the_beginning(self) -> "Recipe":
+        """Trials have other models than the one that a training would start from."""
+        if self.search.trials and self.train.start is not None:
+            raise ValueError(
+                "trials begin with new values, so search.trials does not go with train.start; leave out one"
+            )
+        return self
 
     @property
     def compared(self) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def build(
 
     The recipe's values are constants of the pipeline, so the compiled file describes a run completely. Steps whose
     output depends only on their inputs are cached. Search, evaluation, registration and proposals are not, because they
-    write to MLflow; nor is the import of vectors, which reads a file that is not an input.
+    write to MLflow; nor is the import of vectors, which reads a file that is not an input, nor a training that starts
+    from a model, since an alias may point to another one tomorrow.
     """
     config = {name: part.model_dump_json() for name, part in _parts(recipe).items()}
     keeps = {"workspace": dsl.WORKSPACE_PATH_PLACEHOLDER} if pipeline_config and pipeline_config.workspace else {}
@@ -65,7 +66,8 @@ def build(
             for modality in recipe.extract.modalities()
         }
         best = _best(recipe, {"graph": graph, "train": config["train"], **features})
-        bundle = train(graph=graph, config=config["train"], code=code, **features, **best, **keeps).outputs["bundle"]
+        trained = train(graph=graph, config=config["train"], code=code, **features, **best, **keeps)
+        bundle = trained.set_caching_options(recipe.train.start is None).outputs["bundle"]
         evaluated = evaluate(graph=graph, bundle=bundle, config=config["evaluate"]).set_caching_options(False)
         evaluation = evaluated.outputs["evaluation"]
         registered = register(graph=graph, bundle=bundle, evaluation=evaluation, config=config["register_"])

@@ -7,6 +7,7 @@ from mmkgc.components.encoders.weights import find_local
 from mmkgc.components.extract.config import ImportedConfig
 from mmkgc.components.ingest import increments, source
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.names import REGISTERED
 from mmkgc.feature_store.inputs import publish_input
 from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline.config import Recipe
@@ -30,6 +31,12 @@ def local_inputs(recipe: Recipe) -> list[LocalInput]:
         if "://" not in place:
             increments.fingerprint([place])  # raises UserError for a folder without triples
             found.append(LocalInput(f"ingest.increments.{index}", Path(place)))
+    start = recipe.train.start
+    if start is not None and "://" not in start and not start.startswith(REGISTERED):
+        if not (Path(start) / "bundle.json").is_file():
+            mend = "give models:/NAME@ALIAS, or the folder of a model"
+            raise UserError(f"train.start {start}", "there is no model bundle", mend)
+        found.append(LocalInput("train.start", Path(start)))
     for modality, encoder in recipe.extract:
         for field in ("source", "weights"):
             named, key = getattr(encoder, field, None), f"extract.{modality}.{field}"
@@ -53,8 +60,9 @@ def publish(recipe: Recipe, storage: Storage) -> Recipe:
         )
     values = recipe.model_dump(mode="json", by_alias=True)
     for key, path in found:
-        whole = key == "dataset" or key.startswith("ingest.")
-        uri = storage.publish(path, "datasets").uri if whole else publish_input(path, storage)
+        kind = "bundles" if key == "train.start" else "datasets"
+        whole = key in ("dataset", "train.start") or key.startswith("ingest.")
+        uri = storage.publish(path, kind).uri if whole else publish_input(path, storage)
         _put(values, key.split("."), uri)
     return Recipe.model_validate(values)
 

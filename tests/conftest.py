@@ -8,14 +8,24 @@ from collections.abc import Generator
 
 import pytest
 
+LONGEST = (
+    "tests/pipeline/test_run.py",
+    "tests/test_installed.py",
+    "tests/stress/test_short_forms.py",
+    "tests/services/test_production.py",
+    "tests/pipeline/test_cluster_run.py",
+    "tests/pipeline/test_dag.py",
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="record the golden losses anew")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs come first: they take minutes, which at the end one worker would spend while the others rest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(("tests/pipeline/test_run.py", "tests/test_installed.py")))
+    """The longest files come first: at the end, one worker would spend minutes on them while the others rest."""
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.hookimpl(tryfirst=True)

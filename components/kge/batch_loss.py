@@ -10,9 +10,9 @@ from torch import Tensor
 from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.fusions.base import Term
 from mmkgc.components.kge.graph import RELATION, KnownTriples
-from mmkgc.components.kge.grouped import grouped_loss
+from mmkgc.components.kge.grouped import Candidates, grouped_loss
 from mmkgc.components.kge.grouping import group_consecutive
-from mmkgc.components.kge.interactions.base import Side
+from mmkgc.components.kge.interactions.base import Interaction, Side
 from mmkgc.components.kge.kernels.rows import take
 from mmkgc.components.kge.known_false import RANKED, known_false_blocks
 from mmkgc.components.kge.losses.base import AllEntityLoss, GroupedLoss, Loss, NegativeLoss, WholeGraphLoss
@@ -56,8 +56,11 @@ def batch_losses(
         encoded = model.encode(without=batch.triples)
         losses = {"all_entities": all_entity_loss(model, encoded, batch, loss, train)}
     elif isinstance(loss, GroupedLoss):
-        encoded = model.encode(without=batch.triples)
-        losses = {"all_entities": grouped_loss(model, encoded, batch, loss, groups(model))}
+        own = ids_of(batch.triples, refuted)
+        some = Candidates.draw(own, train.n_entities, loss.candidates) if loss.candidates else None
+        encoded = model.encode([some.own, some.drawn] if some else None, without=batch.triples)
+        offset = some.offset(encoded) if some else None
+        losses = {"all_entities": grouped_loss(model, encoded, batch, loss, groups(model), offset)}
     elif isinstance(loss, WholeGraphLoss):
         encoded = model.encode(without=batch.triples)
         losses = {"whole_graph": whole_graph_loss(model, encoded, batch, loss, len(train))}
@@ -165,10 +168,16 @@ def groups(model: Model) -> list[tuple[Term, ...]]:
 
 
 def auxiliary(model: Model, encoded: EncodedEntities, triples: Tensor) -> dict[str, Tensor]:
-    """Weighted auxiliary losses of the interaction and the fusion, by name."""
-    names = dict.fromkeys(t.relation for t in model.fusion.terms if model.interaction_of(t) is model.interaction)
-    relations = (take(model.relations[name], triples[:, RELATION]) for name in sorted(names))
-    return model.fusion.auxiliary(encoded.modal) | model.interaction.auxiliary(relations)
+    """Weighted auxiliary losses of the fusion and, summed over them, of the interactions, by name."""
+    losses = dict(model.fusion.auxiliary(encoded.modal))
+    tables: dict[Interaction, dict[str, None]] = {}
+    for term in model.fusion.terms:
+        tables.setdefault(model.interaction_of(term), {})[term.relation] = None
+    for interaction, names in tables.items():
+        relations = (take(model.relations[name], triples[:, RELATION]) for name in sorted(names))
+        for name, loss in interaction.auxiliary(relations).items():
+            losses[name] = losses[name] + loss if name in losses else loss
+    return losses
 
 
 def factors(model: Model, encoded: EncodedEntities, triples: Tensor) -> list[Tensor]:

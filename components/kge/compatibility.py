@@ -1,6 +1,7 @@
 """Compatibility of the parts of a recipe, checked before anything runs."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,7 +48,13 @@ def _space(config: ModelConfig, modalities: Sequence[str], interaction: Interact
     widths = dict.fromkeys(modalities, 1)
     contexts = ENTITY_ENCODERS.lookup(config.encoder["name"]).contexts
     return Space(
-        (*structure, *modalities), interaction.entity_width, 1, widths, interaction=interaction, contexts=contexts
+        (*structure, *modalities),
+        interaction.entity_width,
+        1,
+        widths,
+        interaction=interaction,
+        contexts=contexts,
+        make_interaction=partial(INTERACTIONS.create, config.interaction),
     )
 
 

@@ -1,11 +1,12 @@
 """Batches of distinct queries with all their answers, and their loss.
 
 T train triples; 2T directed triples: row i < T asks for the tail of triple i, row T + i for its head. P directed
-triples of a batch, Q distinct queries, N entities.
+triples of a batch, Q distinct queries, N entities, C of them candidates.
 """
 
-from collections.abc import Iterator
-from typing import TypeGuard
+from collections.abc import Iterable, Iterator
+from math import log
+from typing import NamedTuple, Self, TypeGuard
 
 import torch
 from torch import Tensor
@@ -53,17 +54,56 @@ class QueryGroups:
             yield rows[first.repeat_interleave(counts) + torch.arange(int(counts.sum()), device=device)]
 
 
+class Candidates(NamedTuple):
+    """The entities that a batch is scored against: its own, and some of the others, which stand for all others."""
+
+    own: Tensor
+    drawn: Tensor
+    n_entities: int
+
+    @classmethod
+    def draw(cls, ids: Iterable[Tensor], n_entities: int, count: int) -> Self | None:
+        """``count`` of the entities that are not among ``ids``; None if there are no more than that."""
+        own = torch.cat([some.flatten() for some in ids]).unique()
+        others = torch.ones(n_entities, dtype=torch.bool, device=own.device)
+        others[own] = False
+        left = others.nonzero().squeeze(1)
+        if len(left) <= count:
+            return None
+        return cls(own, left[torch.randperm(len(left), device=left.device)[:count]], n_entities)
+
+    def offset(self, encoded: EncodedEntities) -> Tensor:
+        """log of the number of entities for which each encoded one stands, ``[C]``: 0 for the batch's own."""
+        others = (self.n_entities - len(self.own)) / len(self.drawn)
+        offset = torch.zeros(len(encoded), device=self.drawn.device)
+        return offset.index_fill(0, encoded.index(self.drawn), log(others))
+
+
 def grouped_loss(
-    model: Model, encoded: EncodedEntities, batch: Batch, loss: GroupedLoss, groups: list[tuple[Term, ...]]
+    model: Model,
+    encoded: EncodedEntities,
+    batch: Batch,
+    loss: GroupedLoss,
+    groups: list[tuple[Term, ...]],
+    offset: Tensor | None = None,
 ) -> Tensor:
-    """Scalar loss of a batch of directed triples: the weighted mean over them, summed over groups of terms."""
+    """Scalar loss of a batch of directed triples: the weighted mean over them, summed over groups of terms.
+
+    ``offset`` ``[C]``: added to the scores of the encoded entities.
+    """
     sides: tuple[Side, Side] = ("tail", "head")
-    sums = [_side_sum(model, encoded, batch, loss, side, terms) for terms in groups for side in sides]
+    sums = [_side_sum(model, encoded, batch, loss, side, terms, offset) for terms in groups for side in sides]
     return total(sums) / batch.weight.sum()
 
 
 def _side_sum(
-    model: Model, encoded: EncodedEntities, batch: Batch, loss: GroupedLoss, side: Side, terms: tuple[Term, ...]
+    model: Model,
+    encoded: EncodedEntities,
+    batch: Batch,
+    loss: GroupedLoss,
+    side: Side,
+    terms: tuple[Term, ...],
+    offset: Tensor | None,
 ) -> Tensor:
     """Weighted sum of the losses of the triples that ask for this side."""
     assert batch.asks_head is not None
@@ -74,16 +114,18 @@ def _side_sum(
     known, gold = (triples[:, HEAD], triples[:, TAIL]) if side == "tail" else (triples[:, TAIL], triples[:, HEAD])
     queries, row = torch.unique(known * model.n_relations + triples[:, RELATION], return_inverse=True)
     entities, relations = queries // model.n_relations, queries % model.n_relations
+    gold = encoded.index(gold)
     if products := _dot_products(model, encoded, entities, relations, side, terms):
-        return loss.of_products(*products, row, gold, weight)
+        return loss.of_products(*products, row, gold, weight, offset)
     scores = at_least_float32(model.score_all(encoded, entities, relations, side, terms))
+    scores = scores if offset is None else scores + offset
     return (weight * loss(scores, row, gold)).sum()
 
 
 def _dot_products(
     model: Model, encoded: EncodedEntities, known: Tensor, relations: Tensor, side: Side, terms: tuple[Term, ...]
 ) -> tuple[Tensor, Tensor] | None:
-    """Query points ``[Q, d]`` and vectors ``[N, d]`` whose dot products are the scores; None if scores are no such.
+    """Query points ``[Q, d]`` and vectors ``[C, d]`` whose dot products are the scores; None if scores are no such.
 
     A sum of dot products is the dot product of the concatenated vectors.
     """

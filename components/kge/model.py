@@ -49,7 +49,8 @@ class Model(nn.Module):
         modalities = ((STRUCTURE,) if config.structure else ()) + tuple(features)
         triples = no_triples() if triples is None else triples
         contexts = ENTITY_ENCODERS.lookup(config.encoder["name"]).contexts
-        space = Space(modalities, width, n_relations, raw_widths, features, triples, self.interaction, contexts)
+        make = partial(INTERACTIONS.create, config.interaction)
+        space = Space(modalities, width, n_relations, raw_widths, features, triples, self.interaction, contexts, make)
         self.fusion = FUSIONS.create(config.fusion, space)
         data = EntityData(
             width,

@@ -1,5 +1,6 @@
 """Model → the archive that TorchServe loads."""
 
+from collections.abc import Container
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from mmkgc.serving.engine.build_index import build_index
 from mmkgc.serving.engine.build_thumbnails import write_thumbnails
 from mmkgc.serving.engine.descriptions import FILE as DESCRIPTIONS
 from mmkgc.serving.engine.descriptions import write_descriptions
+from mmkgc.serving.engine.index import FILE as INDEX
 from mmkgc.serving.engine.tables import FILE as TABLES
 from mmkgc.serving.engine.tables import write_tables
 from mmkgc.serving.engine.thumbnails import FILE as THUMBNAILS
@@ -59,7 +61,7 @@ def build(
     }
     with TemporaryDirectory() as scratch:
         extras = Path(scratch)
-        write_extras(extras, Bundle.load(bundle), config)
+        write_extras(extras, Bundle.load(bundle), config, files)
         if mmkg is not None and config.thumbnail_pixels:
             write_thumbnails(extras / THUMBNAILS, mmkg, storage, config.thumbnail_pixels)
         if mmkg is not None:
@@ -68,10 +70,14 @@ def build(
         write_archive(archive, files, config.name, version, settings)
 
 
-def write_extras(folder: Path, bundle: Bundle, config: PackageConfig) -> None:
-    """Write data shared by all workers: the encoded entities and, for a large graph, their index."""
-    write_tables(folder / TABLES, bundle)
-    if len(bundle.entities) >= config.index_from:
+def write_extras(folder: Path, bundle: Bundle, config: PackageConfig, present: Container[str] = ()) -> None:
+    """Write data shared by all workers: the encoded entities and, for a large graph, their index.
+
+    Files that are ``present`` stay as they are: `mmkgc extend` has added rows to those of an earlier package.
+    """
+    if TABLES not in present:
+        write_tables(folder / TABLES, bundle)
+    if len(bundle.entities) >= config.index_from and INDEX not in present:
         built = build_index(bundle, config.index_recall, config.index_queries)
         if built is not None:
             index, info = built

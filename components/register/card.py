@@ -65,6 +65,11 @@ def _use(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
         f"Interaction {config.interaction['name']}, fusion {config.fusion['name']}, {config.dimension} dimensions, "
         f"modalities {', '.join(modalities)}; seed {bundle.config.get('seed')}."
     )
+    if start := bundle.provenance.get("start"):
+        yield (
+            f"Its training began with {plain(start['model'])}: {start['entities']:,} entities kept their vectors, "
+            f"{start['new_entities']:,} are new, {start['removed_entities']:,} are gone."
+        )
     yield "**Intended use**"
     yield (
         "Ranking the missing part of a triple of this graph, and proposing triples for review by a person. A high rank "

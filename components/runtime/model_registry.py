@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from mmkgc.components.runtime import digests, embedded_registry, tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path
+from mmkgc.components.runtime.names import REGISTERED
 from mmkgc.components.runtime.quoting import mlflow_literal, sqlite_file
 from mmkgc.components.runtime.settings import Settings
 
@@ -92,15 +93,29 @@ def _embedded() -> Path | None:
     return file if file and file.is_file() else None
 
 
+def version_of(uri: str) -> Version:
+    """The version that ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` names. Raises UserError if there is none."""
+    name, _, alias = uri.removeprefix(REGISTERED).partition("@")
+    name, _, number = name.partition("/")
+    if not name or bool(alias) == bool(number):
+        raise UserError(uri, "this names no registered model", "write models:/NAME@ALIAS or models:/NAME/VERSION")
+    return _at(name, alias) if alias else version(name, number)
+
+
 def champion_bundle(name: str, alias: str = "champion") -> Path:
     """Folder of the bundle that ``alias`` of model ``name`` points to, downloaded once and checked against its digest.
 
     Raises UserError if there is no such model, alias or artifact.
     """
+    return bundle_of(_at(name, alias))
+
+
+def _at(name: str, alias: str) -> Version:
+    """The version that ``alias`` of model ``name`` points to. Raises UserError if there is none."""
     found = version_at(name, alias)
     if found is None:
         raise UserError(f"model '{name}'", f"no version has the alias '{alias}'", _models())
-    return bundle_of(found)
+    return found
 
 
 def bundle_of(version: Version) -> Path:

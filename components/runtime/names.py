@@ -18,6 +18,8 @@ from mmkgc.components.runtime.settings import SCHEME
 LONGEST = 100
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SEEDS = 2**32
+REGISTERED = "models:/"
+"""Beginning of the address of a registered model: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``."""
 
 
 def _name(value: str) -> str:

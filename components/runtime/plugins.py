@@ -2,10 +2,10 @@
 
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_origin
 
 from class_resolver import ClassResolver
 from class_resolver.base import RegistrationNameConflict
@@ -39,6 +39,8 @@ class Registry(Generic[Base]):
     def _resolver(self) -> ClassResolver[Base]:
         for module in pkgutil.iter_modules(import_module(self.package).__path__):
             import_module(f"{self.package}.{module.name}")
+        for choice in filter(self._is_own, _leaves(self.base)):
+            _refuse_unfinished(choice)
         try:
             found = ClassResolver.from_subclasses(self.base, exclude_predicate=self._is_no_choice)
         except RegistrationNameConflict as error:
@@ -62,7 +64,11 @@ class Registry(Generic[Base]):
 
     def _is_no_choice(self, found: type) -> bool:
         """Whether a class is abstract or defined in another package."""
-        return inspect.isabstract(found) or found.__module__.rpartition(".")[0] != self.package
+        return inspect.isabstract(found) or not self._is_own(found)
+
+    def _is_own(self, found: type) -> bool:
+        """Whether a class is defined in a module of the package."""
+        return found.__module__.rpartition(".")[0] == self.package
 
     def classes(self) -> dict[str, type[Base]]:
         """Every class by its name, in alphabetical order."""
@@ -72,19 +78,8 @@ class Registry(Generic[Base]):
         """The class called ``name``; ``ValueError`` with the nearest name if there is none."""
         found = self._resolver.lookup_dict.get(self._resolver.normalize(name))
         if found is None:
-            raise ValueError(f"unknown {self.kind} '{name}' — {self._unfinished(name) or self._nearest(name)}")
+            raise ValueError(f"unknown {self.kind} '{name}' — {did_you_mean(name, self.classes())}")
         return found
-
-    def _nearest(self, name: str) -> str:
-        return did_you_mean(name, self.classes())
-
-    def _unfinished(self, name: str) -> str:
-        """What the class of this name lacks, if it is abstract; empty if there is none."""
-        for found in self.base.__subclasses__():
-            if self._resolver.normalize(found.__name__) == self._resolver.normalize(name) and inspect.isabstract(found):
-                missing = sorted(getattr(found, "__abstractmethods__", ()))
-                return f"{found.__name__} does not define {' and '.join(missing)}"
-        return ""
 
     def resolve(self, choice: str | Mapping[str, Any]) -> dict[str, Any]:
         """Check a recipe's choice, ``name`` or ``{name: …, hyper-parameter: …}``, and fill in the defaults."""
@@ -123,6 +118,26 @@ def hyper_parameters(found: type) -> type[BaseModel]:
         parameter.name: (parameter.annotation, parameter.default) for parameter in _hyper_parameters(found)
     }
     return create_model(found.__name__, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+
+
+def _leaves(base: type) -> Iterator[type]:
+    """Subclasses of ``base`` that have no subclasses themselves: a base class may be abstract, these may not."""
+    subclasses: list[type] = base.__subclasses__()
+    for found in subclasses:
+        if found.__subclasses__():
+            yield from _leaves(found)
+        else:
+            yield found
+
+
+def _refuse_unfinished(found: type) -> None:
+    """Raise UserError for a class that lacks a method or a class attribute which its base classes ask for."""
+    declared = [item for parent in found.__mro__ for item in inspect.get_annotations(parent).items()]
+    missing = {name for name, annotation in declared if get_origin(annotation) is ClassVar and not hasattr(found, name)}
+    missing |= getattr(found, "__abstractmethods__", frozenset())
+    if missing:
+        what = f"{found.__name__} does not define {' and '.join(sorted(missing))}"
+        raise UserError(f"{found.__module__.rpartition('.')[2]}.py", what, "its base class says what they are")
 
 
 def _hyper_parameters(found: type) -> list[inspect.Parameter]:

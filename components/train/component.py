@@ -22,10 +22,14 @@ def train(
 
     from mmkgc.components.runtime.artifacts import stored_uri, stored_uris
     from mmkgc.components.train.train import TrainConfig, train
+    from mmkgc.components.train.trainjob import train_on_nodes
     from mmkgc.feature_store.opening import open_storage
 
     settings = TrainConfig.model_validate_json(config)
     features = stored_uris(visual=visual, textual=textual, numeric=numeric)
     searched = stored_uris(best=best).get("best")
     kept = Path(workspace) if workspace else None
-    train(stored_uri(graph), features, settings, open_storage(), kept, searched).describe(bundle)
+    if settings.nodes > 1:
+        train_on_nodes(stored_uri(graph), features, settings, open_storage(), searched).describe(bundle)
+    else:
+        train(stored_uri(graph), features, settings, open_storage(), kept, searched).describe(bundle)

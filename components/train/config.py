@@ -14,9 +14,14 @@ from mmkgc.components.kge.losses.base import NegativeLoss
 from mmkgc.components.kge.model import ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
 from mmkgc.components.kge.regularizers import REGULARIZERS
-from mmkgc.components.runtime.names import Seed
+from mmkgc.components.runtime.names import Place, Seed
 from mmkgc.components.train.compilation import Wanted
 from mmkgc.components.train.precision import Precision
+
+SHARDED = "sharded"
+"""The entity encoder whose table is divided among processes."""
+LEARNING_NOTHING = ("uniform", "bernoulli", "shared")
+"""Samplers that read no vectors, which each process would have to ask the others for."""
 
 
 class OptimizerConfig(BaseModel):
@@ -42,6 +47,10 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     seed: Seed = Field(0, description="of weights, sampler, order of batches, dropout")
+    start: Place | None = Field(
+        None,
+        description="warm start from the model of an earlier graph: models:/NAME@ALIAS, models:/NAME/VERSION, a bundle",
+    )
     model: ModelConfig = ModelConfig()
     loss: Annotated[dict[str, Any], *LOSSES.annotate()] = Field(LOSSES.resolve("self-adversarial"), description="loss")
     negatives: Annotated[dict[str, Any], *SAMPLERS.annotate()] | None = Field(
@@ -61,6 +70,10 @@ class TrainConfig(BaseModel):
         {}, description="share of entities whose features of a modality are dropped, to study missing modalities"
     )
     optimizer: OptimizerConfig = OptimizerConfig()
+    nodes: int = Field(1, gt=0, le=10_000, description="machines; several: the step submits a Kubeflow TrainJob")
+    node_resources: dict[str, str] = Field(
+        {}, description="of each of several machines: cpu, memory, gpu; default: the training runtime's"
+    )
     batch_size: int = Field(1024, gt=0, le=2**24, description="positives per step, over all devices")
     epochs: int = Field(100, gt=0, le=1_000_000, description="at most")
     evaluate_every: int = Field(5, gt=0, le=1_000_000, description="epochs between measurements of the development MRR")
@@ -102,11 +115,36 @@ class TrainConfig(BaseModel):
         given = self.model.modalities
         if reason := self.incompatibility(tuple(MODALITIES) if given is None else given):
             raise ValueError(reason)
+        if self.start is not None and self.refit:
+            raise ValueError(
+                "refit trains from new initial values, so it does not go with start; leave out one of them"
+            )
         return self
 
     def incompatibility(self, modalities: tuple[str, ...]) -> str | None:
         """Why this cannot be trained on a graph with features of ``modalities``; None if it can."""
-        return incompatibility(self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0)
+        return self._not_divisible() or incompatibility(
+            self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0
+        )
+
+    def _not_divisible(self) -> str | None:
+        """Why this cannot be trained with the encoder ``sharded``; None if it can, or uses another encoder."""
+        if self.model.encoder["name"] != SHARDED:
+            return None
+        sampler, begin = self.negatives["name"] if self.negatives else None, f"with model.encoder: {SHARDED},"
+        if not issubclass(LOSSES.lookup(self.loss["name"]), NegativeLoss):
+            return f"{begin} a loss compares with negatives, and '{self.loss['name']}' does not"
+        if sampler not in LEARNING_NOTHING:
+            return f"{begin} the negatives are {', '.join(LEARNING_NOTHING)}, and not '{sampler}'"
+        if self.optimizer.name != "row-adagrad":
+            return f"{begin} the optimizer is row-adagrad, and not '{self.optimizer.name}'"
+        if self.regularizer is not None and self.regularizer["name"] == "l3":
+            return f"{begin} the regularizer l3 cannot read the whole table; take n3"
+        late = {"optimizer.clip": self.optimizer.clip, "optimizer.weight_decay": self.optimizer.weight_decay}
+        for key, value in (late | {"ema": self.ema}).items():
+            if value:
+                return f"{begin} rows change as gradients arrive, so train.{key} cannot work"
+        return None
 
     @property
     def label(self) -> str:

@@ -25,7 +25,6 @@ PROGRAM = 700 << 20  # Python, PyTorch and the compiled kernels
 OPTIMIZER_STATE = {"adam": 2, "adamw": 2, "lazy-adam": 2, "adagrad": 1, "row-adagrad": 0, "sgd": 0}  # copies of a table
 FILTER = 7 * INTEGER  # of a triple: its code, and per side the query, its offset and the answer
 PASSES = 6  # copies of a batch's vectors: own, fused, gathered, and their gradients
-GIGABYTE = 1e9
 
 
 class Needs(NamedTuple):
@@ -68,7 +67,10 @@ def _batch(config: TrainConfig, n_entities: int, width: int) -> int:
     """Bytes of the vectors and scores of one batch."""
     size, sampler = config.batch_size, config.negatives or {}
     if not issubclass(LOSSES.lookup(config.loss["name"]), NegativeLoss):
-        return FLOAT * (PASSES * n_entities * width + 4 * size * n_entities)
+        scored = n_entities
+        if candidates := config.loss.get("candidates"):
+            scored = min(n_entities, candidates + size * (1 + config.loss["answers"]))
+        return FLOAT * (PASSES * scored * width + 4 * size * scored)
     count = sampler.get("count", 1)
     negatives = 2 * ceil(size / sampler["group"]) * count if "group" in sampler else size * count
     return FLOAT * (PASSES * min(n_entities, 2 * size + negatives) * width + 6 * size * count)
@@ -126,4 +128,4 @@ def _listed(sizes: Mapping[str, int]) -> str:
 
 
 def _size(number: int) -> str:
-    return f"{number / GIGABYTE:.1f} GB"
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"

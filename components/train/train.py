@@ -22,6 +22,7 @@ from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.features import training_features
 from mmkgc.components.train.needs import needs, refuse_if_too_large
 from mmkgc.components.train.refit import refit, with_development
+from mmkgc.components.train.start import Start
 from mmkgc.components.train.trainer import OnEpoch, Trainer
 from mmkgc.feature_store.manifest import Manifest
 from mmkgc.feature_store.storage import Storage, Stored
@@ -43,7 +44,7 @@ def train(
     ``scratch`` (default: the environment's) holds checkpoints; after a kill, the same call continues from the last one.
     Progress and metrics go to an MLflow run. Under ``torchrun`` every process makes this call. Only the main process
     logs, writes checkpoints and publishes; all return what it published. Raises ``UserError`` if the graph lacks what
-    the config needs, or if the loss becomes NaN.
+    the config needs, if the model of ``config.start`` cannot be gone on from, or if the loss becomes NaN.
     """
     from mmkgc.components.runtime.tracking import step_run
 
@@ -56,13 +57,22 @@ def train(
         raise UserError("train", reason)
     feature_digests = {m: digest_in(uri) for m, uri in feature_uris.items()}
     made_from: dict[str, Any] = {"graph": digest_in(graph_uri), "features": feature_digests}
+    encoders = {m: Manifest.read(uri, storage).encoder for m, uri in feature_uris.items()}
+    start = Start.of(config, mmkg.graph, encoders, storage) if config.start else None
+    if start:
+        made_from["start"] = start.digest
+    selecting = start.selecting if start else mmkg.graph
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
     features = training_features(feature_uris, mmkg.graph.entities.keys, config, storage)
     widths = {m: table.dimension for m, table in features.items()}
     found = needs(config, len(mmkg.graph.entities), len(mmkg.graph.train), widths)
     refuse_if_too_large(found, folder)
     print(f"train {found}", flush=True)
-    trainer = Trainer(mmkg.graph, features, config, folder / "checkpoint.pt", config.checkpoint_seconds)
+    begins_with = start.bundle if start else None
+    checkpoint = folder / "checkpoint.pt"
+    trainer = Trainer(selecting, features, config, checkpoint, config.checkpoint_seconds, start=begins_with)
+    if start:
+        print(f"train {start.told(trainer)}", flush=True)
     if not trainer.group.is_main:
         _fit(trainer, features, folder)
         return trainer.group.told()
@@ -72,21 +82,27 @@ def train(
         model = _fit(trainer, features, folder, lambda epoch, metrics: run.log_metrics(metrics, step=epoch))
         bundle = Bundle.of(
             model,
-            with_development(mmkg.graph) if config.refit else mmkg.graph,
-            encoders={
-                m: Manifest.read(uri, storage).encoder
-                for m, uri in feature_uris.items()
-                if m in model.entities.modalities  # not those that only the sampler uses
-            },
-            calibration=_calibration(trainer.model, mmkg.graph, config),
+            _fitted_on(mmkg.graph, start, config),
+            encoders={m: spec for m, spec in encoders.items() if m in model.entities.modalities},  # not the sampler's
+            calibration=_calibration(trainer.model, selecting, config),
             config=config.model_dump(),
-            provenance={"made_from": made_from} | trainer.selection.summary() | _looked(trainer),
+            provenance={"made_from": made_from}
+            | trainer.selection.summary()
+            | _looked(trainer)
+            | (start.record(trainer) if start else {}),
         )
         bundle.save(folder / "bundle")
         stored = storage.publish(folder / "bundle", "bundles")
         run.set_tags({"bundle": stored.uri})
         shutil.rmtree(folder)
     return trainer.group.told(stored)
+
+
+def _fitted_on(graph: Graph, start: Start | None, config: TrainConfig) -> Graph:
+    """The graph with all triples in train that the model was fitted on, by itself or by the one that it began with."""
+    if config.refit:
+        return with_development(graph)
+    return start.fitted_on(graph) if start else graph
 
 
 def _looked(trainer: Trainer) -> dict[str, Any]:

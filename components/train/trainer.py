@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.batch_loss import BatchLosses, batch_losses
+from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.entity_encoders.sharded import Sharded
 from mmkgc.components.kge.evaluation.ranks import mrr, rank
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
@@ -25,10 +27,12 @@ from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.negatives.inspection import hardness, inspect
 from mmkgc.components.kge.negatives.samples import Batch, ScoredBlock
 from mmkgc.components.kge.regularizers import REGULARIZERS
+from mmkgc.components.kge.sharded_rows import ShardedRows
 from mmkgc.components.kge.tensors import total
+from mmkgc.components.kge.warm_start import begin_from
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.progress import Meter
-from mmkgc.components.train import checkpoint, precision
+from mmkgc.components.train import checkpoint, precision, shards
 from mmkgc.components.train.averaging import Average
 from mmkgc.components.train.compilation import compiled
 from mmkgc.components.train.config import TrainConfig
@@ -36,6 +40,7 @@ from mmkgc.components.train.distributed import Group, own_device
 from mmkgc.components.train.forecast import Forecast
 from mmkgc.components.train.optimizers import make_optimizer, make_schedule
 from mmkgc.components.train.optimizers.clipping import clip_gradients
+from mmkgc.components.train.optimizers.row_adagrad import EPSILON
 from mmkgc.components.train.optimizers.row_sparse import RowSparse
 from mmkgc.components.train.selection import Selection
 
@@ -49,8 +54,9 @@ class Trainer:
 
     Triples, sampler and filter are on the device. With ``checkpoint_path``, a killed run that is started again
     continues after its last checkpoint; on the CPU its result is bitwise the same. ``last_epoch`` ends the training
-    earlier than ``config.epochs``, for which the learning rate is scheduled. Under ``torchrun`` each process
-    takes its share of every batch; a continued run then draws other negatives.
+    earlier than ``config.epochs``, for which the learning rate is scheduled. ``start``: an earlier model, with whose
+    values this one begins; it counts as epoch 0, so that the training is never worse than it. Under ``torchrun`` each
+    process takes its share of every batch; a continued run then draws other negatives.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class Trainer:
         checkpoint_path: Path | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         last_epoch: int | None = None,
+        start: Bundle | None = None,
     ) -> None:
         self.graph, self.config, self.last_epoch = graph, config, last_epoch or config.epochs
         self.checkpoint_path, self.checkpoint_seconds = checkpoint_path, checkpoint_seconds
@@ -71,7 +78,7 @@ class Trainer:
         self.draws = torch.Generator(self.device).manual_seed(config.seed + self.group.rank)
         torch.manual_seed(config.seed)
         self._place_graph()
-        self._build(features)
+        self._build(features, start)
         torch.manual_seed(config.seed + self.group.rank)
 
     def _place_graph(self) -> None:
@@ -92,26 +99,36 @@ class Trainer:
         self.queries = QueryGroups(self.triples, sizes[1], loss.answers) if isinstance(loss, GroupedLoss) else None
         self.batches = ceil(len(self.queries or self.triples) / self.config.batch_size)
 
-    def _build(self, features: Mapping[str, Features]) -> None:
+    def _build(self, features: Mapping[str, Features], start: Bundle | None) -> None:
         config, graph = self.config, self.graph
         used = {m: table for m, table in features.items() if config.uses(m)}
         seen = torch.zeros(len(graph.entities), dtype=torch.bool)
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
-        self.model = Model(config.model, len(graph.relations), used, seen, graph.train).to(self.device)
+        model = Model(config.model, len(graph.relations), used, seen, graph.train)
+        self.growth = begin_from(model, graph, start) if start else None
+        self.model = model.to(self.device)
         self.losses = compiled(batch_losses, config.compile, self.device)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
         context = Context(self.model, graph, self.train_known, self.draws, self.loss, used)
         self.sampler = SAMPLERS.create(config.negatives, context).to(self.device) if config.negatives else None
+        self.shards = self._divided()
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, self.parameters)
-        self.model.entities.sparse = isinstance(self.optimizer, RowSparse)
+        self.model.entities.sparse = isinstance(self.optimizer, RowSparse) and self.shards is None
         if self.model.entities.sparse and self.group.size > 1:
             what = f"'{config.optimizer.name}' works in one process, and there are {self.group.size}"
-            raise UserError("train.optimizer.name", what, "start one process, or choose adagrad or adam")
+            mend = "start one process, set model.encoder: sharded, or choose adagrad or adam"
+            raise UserError("train.optimizer.name", what, mend)
         self.schedule = make_schedule(config.optimizer, self.optimizer, self.batches * config.epochs)
         self.scored: list[ScoredBlock] = []  # of the last batch
         self.average = Average(self.model, config.ema) if config.ema else None
         self.selection = Selection(config.patience if config.keep == "best" else None)
+
+    def _divided(self) -> ShardedRows | None:
+        """The table of entities divided among several processes; None if it is not."""
+        if self.group.size == 1 or not isinstance(self.model.entities, Sharded):
+            return None
+        return self.model.entities.distribute(self.config.optimizer.lr, EPSILON)
 
     def fit(self, on_epoch: OnEpoch = lambda epoch, metrics: None) -> Model:
         """Train to the end; ``on_epoch`` gets the metrics of each epoch (from 1). Raises ``UserError`` on NaN."""
@@ -119,16 +136,21 @@ class Trainer:
         meter = Meter("train", self.last_epoch * self.batches, "batch", self.selection.epoch * self.batches)
         self.forecast = Forecast(self.batches, self.last_epoch - self.selection.epoch)
         saved = time.monotonic()
+        if self.growth and not self.selection.epoch:
+            on_epoch(0, self._measure())
         while self.selection.epoch < self.last_epoch and not self.selection.gives_up:
             metrics = self._run_epoch(meter)
             on_epoch(self.selection.epoch, metrics)
-            if time.monotonic() - saved >= self.checkpoint_seconds:
+            due = time.monotonic() - saved >= self.checkpoint_seconds
+            if self.group.told(due) if self.shards else due:
                 self._save()
                 saved = time.monotonic()
         meter.finish()
         final = self.average.weights if self.average else {}
         best = self.selection.best_state if self.config.keep == "best" else None
         self.model.load_state_dict(best or final, strict=False)
+        if isinstance(self.model.entities, Sharded):
+            self.model.entities.collect()
         if len(self.dev):
             self.model.freeze().fusion.fit(self._score_terms, self.dev)
         return self.model.freeze()
@@ -174,6 +196,8 @@ class Trainer:
         mine = self.group.share(rows)
         batch = self._batch(mine)
         self.optimizer.zero_grad()
+        if self.shards:
+            self.shards.set_learning_rate(self.optimizer.param_groups[0]["lr"])
         losses, scored = BatchLosses({"empty": torch.zeros((), device=self.device)}, [])
         if len(mine):
             blocks = self.sampler.sample(batch, self.model) if self.sampler else []
@@ -191,6 +215,8 @@ class Trainer:
                     self.config.known_false,
                 )
             (total(losses.values()) * (batch.weight.sum() / self._batch(rows).weight.sum())).backward()
+        elif self.shards:  # the others exchange vectors with this process
+            self.shards.read(mine).sum().backward()
         self.group.sum_gradients(self.parameters)
         if self.config.optimizer.clip:
             clip_gradients(self.parameters, self.config.optimizer.clip)
@@ -248,13 +274,20 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        if self.checkpoint_path and self.group.is_main:
-            state = {name: part.state_dict() for name, part in self._parts().items()}
-            state |= {"selection": vars(self.selection), "random": checkpoint.random_state(self.draws, self.shuffler)}
+        if not self.checkpoint_path or not (self.group.is_main or self.shards):
+            return
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {"selection": vars(self.selection), "random": checkpoint.random_state(self.draws, self.shuffler)}
+        if self.shards:
+            shards.save(self.checkpoint_path, state, self.selection.epoch, self.group)
+        else:
             checkpoint.save(self.checkpoint_path, state)
 
     def _resume(self) -> None:
-        state = checkpoint.load(self.checkpoint_path, self.device) if self.checkpoint_path else None
+        if self.checkpoint_path and self.shards:
+            state = shards.load(self.checkpoint_path, self.device, len(self.graph.entities), self.group)
+        else:
+            state = checkpoint.load(self.checkpoint_path, self.device) if self.checkpoint_path else None
         if state is None:
             return
         for name, part in self._parts().items():
@@ -268,6 +301,7 @@ class Trainer:
     def _parts(self) -> dict[str, Any]:
         """All parts with a state, by name."""
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "average": self.average}
+        parts |= {"rows": self.shards}
         if self.sampler:
             parts |= {"sampler": self.sampler}
             parts |= {f"sampler_{name}": optimizer for name, optimizer in self.sampler.optimizers.items()}

@@ -15,13 +15,13 @@ from mmkgc.components.kge.evaluation.ranks import rank
 from mmkgc.components.kge.graph import Graph, KnownTriples, no_triples
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.components.runtime.extras import required
+from mmkgc.components.runtime.names import REGISTERED
 from mmkgc.pipeline.cli.complete import PARTS, refuse_failed
 from mmkgc.serving.api.protocol import QueryError
 from mmkgc.serving.engine import engine as serving
 
 Entity = str | Mapping[str, Any]
 """A key or a name of the graph, or ``{"text": …, "image": …}`` of a new entity."""
-REGISTERED = "models:/"
 HITS = (1, 3, 10)
 POPULARITY = "relation popularity"
 
@@ -173,26 +173,13 @@ def load(model: str | Path) -> Engine:
     with required():
         from mmkgc.components.runtime import model_registry as registry
 
-        name, alias, version = _registered(str(model))
-        if alias:
-            folder, found = registry.champion_bundle(name, alias), registry.version_at(name, alias)
-            return Engine.load(folder, name, found.version if found else alias)
-        return Engine.load(registry.bundle_of(registry.version(name, version)), name, version)
+        found = registry.version_of(str(model))
+        return Engine.load(registry.bundle_of(found), found.name, found.version)
 
 
 def evaluate(model: str | Path | Engine, triples: pd.DataFrame | Iterable[Sequence[str]]) -> pd.DataFrame:
     """Filtered metrics of true triples by a model, as ``Engine.evaluate``; ``model`` as ``load`` takes it."""
     return (model if isinstance(model, Engine) else load(model)).evaluate(triples)
-
-
-def _registered(uri: str) -> tuple[str, str, str]:
-    """Name, alias and version in a URI of the registry; one of the last two is empty."""
-    text = uri.removeprefix(REGISTERED)
-    name, _, alias = text.partition("@")
-    name, _, version = name.partition("/")
-    if not name or bool(alias) == bool(version):
-        raise UserError(uri, "this names no registered model", "write models:/NAME@ALIAS or models:/NAME/VERSION")
-    return name, alias, version
 
 
 def _json(entity: Entity | None) -> str | dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """The ``mmkgc`` command. Each module contains a group of related verbs and is imported on first use."""
 
+import sys
 from importlib import import_module
 
 import click
@@ -33,6 +34,7 @@ VERBS = {
     "rollback": "promote",
     "features": "features",
     "weights": "weights",
+    "extend": "extend",
     "export": "export",
     "gc": "gc",
     "ui": "ui",
@@ -88,5 +90,6 @@ with_debug(mmkgc)
 def main() -> None:
     """Run the command line. Errors are reported as one sentence on stderr; exit code 2 for invalid input, else 1."""
     exempt_loopback()
+    sys.modules["kubernetes_validate"] = None  # type: ignore[assignment]  # kfp's import of kubernetes would load it for seconds
     with command("mmkgc"):
         mmkgc()

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import httpx
 
+from mmkgc.components.runtime import pod_settings as pods
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline.cli.findings import Finding
-from mmkgc.pipeline.runners import cluster as pods
 from mmkgc.pipeline.runners.clusters import Cluster
 from mmkgc.pipeline.runners.kubeflow import Kubeflow, Unavailable
 from mmkgc.pipeline.runners.submission import image_of

@@ -1,7 +1,5 @@
 """``mmkgc search``: tunes hyper-parameters without the rest of the pipeline."""
 
-import os
-
 import click
 
 from mmkgc.pipeline.cli.program import program
@@ -25,6 +23,7 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     """
     from mmkgc.components.extract.extract import extract
     from mmkgc.components.ingest.ingest import ingest
+    from mmkgc.components.runtime.environment import environment
     from mmkgc.components.runtime.errors import UserError
     from mmkgc.components.runtime.files import read_json
     from mmkgc.components.runtime.processes import supervised
@@ -40,8 +39,11 @@ def search(recipe: str, trials: int | None, workers: int | None, settings: tuple
     if not loaded.search.trials:
         raise UserError(recipe, "the recipe has no search", "give it `search: {trials: 40, space: {…}}`")
     storage = open_storage()
-    with supervised(), start_run(loaded.name, f"search {loaded.train.label}") as run:
-        os.environ["MLFLOW_RUN_ID"] = run.id  # the steps' runs find their parent there
+    with (
+        supervised(),
+        start_run(loaded.name, f"search {loaded.train.label}") as run,
+        environment({"MLFLOW_RUN_ID": run.id}),  # the steps' runs find their parent there
+    ):
         graph = ingest(loaded.dataset, loaded.ingest, storage)
         features: dict[str, str] = {
             m: extract(graph.uri, m, loaded.extract, storage).uri for m in loaded.extract.modalities()

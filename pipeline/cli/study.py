@@ -36,6 +36,7 @@ def study(
       mmkgc study adamf-missing --dataset mkg-y --seeds 1
       mmkgc study my-question.yaml --out results
     """
+    from mmkgc.components.runtime.environment import environment
     from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
     from mmkgc.components.runtime.tracking import start_run
@@ -49,9 +50,13 @@ def study(
     folder = (out or Settings.from_env().home / "studies") / label
     folder.mkdir(parents=True, exist_ok=True)
     alone = any(measure.startswith("memory/") for measure in asked.measure)
-    with supervised(), start_run(f"study-{called}", label) as parent:
+    with (
+        supervised(),
+        start_run(f"study-{called}", label) as parent,
+        environment({"MLFLOW_RUN_ID": parent.id}),  # the trainings' runs find their parent there
+    ):
         parent.log_params({"study": called, "dataset": data, "cells": len(cells)})
-        rows = run(cells, folder / "cells.jsonl", parent, asked.ranks_test, workers, alone)
+        rows = run(cells, folder / "cells.jsonl", asked.ranks_test, workers, alone)
         graph = rows[0]["graph"]
         baseline = popularity(graph, cells[0].recipe) if asked.ranks_test else {}
         results.write(called, asked, data, rows, graph, baseline, folder)

@@ -7,23 +7,14 @@ from math import ceil
 from kfp import dsl, kubernetes
 from kfp.dsl import PipelineTask
 
+from mmkgc.components.runtime.pod_settings import CONFIG, CONFIG_KEYS, OPTIONAL_CONFIG_KEYS, OPTIONAL_SECRETS, WRITABLE
 from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.pods import Pod
 
-CONFIG = "mmkgc"
-CONFIG_KEYS = ("MMKGC_STORAGE", "MLFLOW_TRACKING_URI")
-OPTIONAL_CONFIG_KEYS = ("AWS_ENDPOINT_URL", "AWS_REGION", "MMKGC_S3_PATH_STYLE")
-OPTIONAL_SECRETS = {
-    "mmkgc-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # not needed if a service account grants access
-    "mmkgc-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
-    "mmkgc-postgresql": ("PGPASSWORD",),  # of ``search.storage``
-}
 RUN_LABEL = "metadata.labels['pipeline/runid']"
 ANNOTATION = "mmkgc/run"
 LOGS_RECIPE = "evaluate"
 """The step that logs the recipe to MLflow; it always runs and is never cached."""
-WRITABLE = {"MMKGC_HOME": "/tmp/mmkgc", "NUMBA_CACHE_DIR": "/tmp/numba", "HOME": "/tmp"}
-"""A pod may have any UID and a read-only root file system, so all files are written to the volume /tmp."""
 
 
 def prepare(recipe: Recipe, image: str | None = None) -> Callable[[PipelineTask], None]:
@@ -71,8 +62,9 @@ def _environment(task: PipelineTask, pod: Pod) -> None:
         kubernetes.use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
     threads = str(max(1, ceil(pod.cpu)))
     own = WRITABLE | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads} | pod.env
-    for key, value in own.items():
-        task.set_env_variable(key, value)
+    spec = task.container_spec
+    assert spec
+    spec.env = {**(spec.env or {}), **own}  # set_env_variable reads the source of every caller, for each variable
 
 
 def _resources(task: PipelineTask, pod: Pod) -> None:

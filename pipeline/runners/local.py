@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from mmkgc.components.ingest import increments
 from mmkgc.components.ingest.source import fingerprint
 from mmkgc.components.runtime import digests, tracking
+from mmkgc.components.runtime.environment import environment
 from mmkgc.components.runtime.files import set_aside
 from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import Settings
@@ -53,7 +54,7 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
             TemporaryDirectory() as folder,
             log.open("w", encoding="utf-8", buffering=1) as file,
             Display(dag.steps(recipe), Path(folder)) as display,
-            _environment(parent.id, display.progress_file),
+            environment(_inherited(parent.id, display.progress_file)),
             _quiet(Follower(file, display)),
         ):
             outputs = _run_kfp(recipe, data, code, settings.home, cache, process)
@@ -97,24 +98,16 @@ def _intact(stored: Path) -> bool:
     return stored.is_dir() and digests.of_folder(stored) == stored.name
 
 
-@contextmanager
-def _environment(run_id: str, progress_file: Path) -> Iterator[None]:
-    """Set the environment that the steps' processes inherit: the MLflow parent run and the progress file."""
+def _inherited(run_id: str, progress_file: Path) -> dict[str, str]:
+    """Variables of the steps' processes: the MLflow parent run and the progress file."""
     settings = Settings.from_env()
-    added = {
+    return {
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "MMKGC_HOME": str(settings.home),
         "MMKGC_PROGRESS": str(progress_file),
         "PYTHONUNBUFFERED": "1",
     }
-    before = {key: os.environ.get(key) for key in added}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Runs the cells of a study: in parallel, resumed after a kill, all under one MLflow run."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.evaluation.baseline import RelationPopularity
 from mmkgc.components.runtime.progress import Meter
-from mmkgc.components.runtime.tracking import Run
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import cells as library
 from mmkgc.pipeline.bench import append_row, key_of, read_rows
@@ -18,12 +16,11 @@ from mmkgc.pipeline.studies.config import Cell
 from mmkgc.pipeline.studies.measure import Job, measured, named
 
 
-def run(cells: Sequence[Cell], file: Path, parent: Run, test: bool, workers: int = 1, alone: bool = False) -> list[Row]:
+def run(cells: Sequence[Cell], file: Path, test: bool, workers: int = 1, alone: bool = False) -> list[Row]:
     """The rows of all cells, in their order; those in ``file`` of the same recipe, data and code are not run again.
 
-    ``parent``: the study's MLflow run. ``alone``: each cell has a process of its own, for a fair measure of memory.
+    ``alone``: each cell has a process of its own, for a fair measure of memory.
     """
-    os.environ["MLFLOW_RUN_ID"] = parent.id  # the trainings' runs find their parent there
     workers = min(workers, len(cells))
     jobs = [
         Job(key_of(cell.recipe, inputs, test), cell, inputs, test, threads_of(workers))

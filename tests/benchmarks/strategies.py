@@ -1,6 +1,6 @@
 """Seconds of an epoch with each sampling strategy, over uniform sampling; prints one table.
 
-    python -m tests.benchmarks.strategies [turns]
+    python -m tests.benchmarks.strategies [turns [strategy …]]
 
 A random graph of DB15K's size (12,842 entities, 279 relations) with random features of its widths: 4,096 for images,
 768 for text. "MANS Table V": IKRL over normalised TransE, d = 128, one negative, margin loss, 400 batches an epoch,
@@ -72,13 +72,16 @@ class Seconds(NamedTuple):
 
 def main() -> None:
     keep_freed_memory()  # as the train step does
-    turns = int(sys.argv[1]) if sys.argv[1:] else 30
+    turns, chosen = int(sys.argv[1]) if sys.argv[1:] else 30, sys.argv[2:]
     graph, features = random_graph(), random_features()
     print(f"Seconds an epoch, median of {turns} turns; {torch.get_num_threads()} threads\n")
     print("| system | strategy | s an epoch | over uniform (quartiles) | by processor time | goal |")
     print("|---|---|---|---|---|---|")
     for system, (settings, count, goals) in GROUPS.items():
-        for strategy, row in measured(graph, features, settings, count, ["uniform", *goals], turns).items():
+        names = [name for name in goals if name in chosen or not chosen]
+        if not names:
+            continue
+        for strategy, row in measured(graph, features, settings, count, ["uniform", *names], turns).items():
             goal = f"≤ {wanted:.2f}" if (wanted := goals.get(strategy)) else ""
             print(f"| {system} | {strategy} | {row} | {goal} |", flush=True)
 

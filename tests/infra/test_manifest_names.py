@@ -9,8 +9,8 @@ import pytest
 from mlflow.cli import cli as mlflow_cli
 from prometheus_client import Counter, Gauge, Histogram
 
+from mmkgc.components.runtime import pod_settings
 from mmkgc.pipeline.cli.serve import serve
-from mmkgc.pipeline.runners import cluster
 from mmkgc.serving.api.gateway.app import create_app
 from mmkgc.serving.api.gateway.observe import Metrics
 from mmkgc.serving.api.gateway.settings import PREFIX, Limits
@@ -60,11 +60,11 @@ def variables(manifests, container):
 
 @pytest.mark.parametrize("name", ["dev/steps", "prod/steps"])
 def test_every_variable_of_the_steps_has_a_source(overlay, name):
-    data = overlay(name).of("ConfigMap")[cluster.CONFIG]["data"]
-    assert set(cluster.CONFIG_KEYS) <= set(data) <= {*cluster.CONFIG_KEYS, *cluster.OPTIONAL_CONFIG_KEYS}
-    assert set(overlay(name).of("Secret", "ExternalSecret")) == set(cluster.OPTIONAL_SECRETS)
+    data = overlay(name).of("ConfigMap")[pod_settings.CONFIG]["data"]
+    assert set(pod_settings.CONFIG_KEYS) <= set(data) <= {*pod_settings.CONFIG_KEYS, *pod_settings.OPTIONAL_CONFIG_KEYS}
+    assert set(overlay(name).of("Secret", "ExternalSecret")) == set(pod_settings.OPTIONAL_SECRETS)
     for secret, each in overlay("dev/steps").of("Secret").items():
-        assert set(each["stringData"]) <= set(cluster.OPTIONAL_SECRETS[secret])
+        assert set(each["stringData"]) <= set(pod_settings.OPTIONAL_SECRETS[secret])
 
 
 def test_the_accounts_rights_name_what_is_there(overlay):
@@ -74,7 +74,7 @@ def test_the_accounts_rights_name_what_is_there(overlay):
         assert {subject["name"] for subject in binding["subjects"]} <= set(accounts)
         assert binding["roleRef"]["name"] in manifests.of("Role") or binding["roleRef"]["name"] == "kubeflow-edit"
     (rule,) = manifests.of("Role")["mmkgc-doctor"]["rules"]
-    assert rule["resourceNames"] == [cluster.CONFIG]
+    assert rule["resourceNames"] == [pod_settings.CONFIG]
 
 
 @SERVICES
@@ -105,7 +105,7 @@ def test_every_variable_is_one_that_the_program_reads(overlay, name):
         assert float(value) == getattr(defaults, key.removeprefix(PREFIX).lower()), "the comment calls them defaults"
     secrets = overlay("dev/services").of("Secret")
     assert set(secrets["mmkgc-s3"]["stringData"]) <= STORE
-    assert set(secrets["mmkgc-mlflow"]["stringData"]) <= set(cluster.OPTIONAL_SECRETS["mmkgc-mlflow"])
+    assert set(secrets["mmkgc-mlflow"]["stringData"]) <= set(pod_settings.OPTIONAL_SECRETS["mmkgc-mlflow"])
     assert set(secrets["mlflow-server"]["stringData"]) <= of_mlflow | FOREIGN
 
 

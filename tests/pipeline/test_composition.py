@@ -91,4 +91,4 @@ def test_a_preset_is_combined_with_a_dataset_and_uses_numbers_where_there_are_so
     assert numbers["mkg-w"] is numbers["mkg-y"] is None
     fast, best = (config.load(f"mkg-y-{preset}").train for preset in ("fast", "best"))
     assert best.model.dimension > fast.model.dimension
-    assert best.loss == fast.loss
+    assert best.loss["name"] == fast.loss["name"]

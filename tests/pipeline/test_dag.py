@@ -1,3 +1,4 @@
+import inspect
 import json
 import shlex
 from pathlib import Path
@@ -225,6 +226,9 @@ def test_every_modality_is_an_input_of_the_steps_that_learn():
         assert set(MODALITIES) <= set(step.component_spec.inputs), (
             f"components/{step.name}/component.py has no input for a modality"
         )
+        body = inspect.getsource(step.python_func)
+        for modality in MODALITIES:
+            assert f"{modality}={modality}" in body, f"components/{step.name}/component.py does not hand on {modality}"
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

@@ -1,6 +1,7 @@
 """What ``mmkgc gc`` frees, in a home with real MLflow runs, versions and artifacts."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from mmkgc.pipeline import housekeeping
 from mmkgc.pipeline.cli.gc import gc
 from tests.components.register.conftest import METRICS
 from tests.serving.conftest import make_graph, random_bundle
+
+ROOT = Path(housekeeping.__file__).parents[1]
 
 
 @pytest.fixture
@@ -48,6 +51,13 @@ def made(tmp_path: Path, number: int) -> tuple[str, str]:
             register_version(step, "toy", graph.uri, bundle.uri, METRICS, storage)
         del os.environ["MLFLOW_RUN_ID"]
     return graph.uri, bundle.uri
+
+
+def test_every_kind_of_folder_that_a_step_publishes_is_known():
+    sources = [path.read_text() for path in (ROOT / "components").rglob("*.py")]
+    kinds = {kind for text in sources for kind in re.findall(r'\.publish\(.+, "(\w+)"\)', text)}
+    assert {"graphs", "bundles", "archives"} <= kinds
+    assert kinds <= set(housekeeping.FOLDERS), "add it to FOLDERS in pipeline/housekeeping.py, else it is never freed"
 
 
 def test_what_an_alias_or_the_newest_run_needs_stays(home, tmp_path):

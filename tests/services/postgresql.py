@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,8 @@ USER = "mlflow"
 
 
 @contextmanager
-def postgresql(password: str = "", port: int = 0) -> Iterator[str]:
-    """Start a server and yield its URL; ``port`` 0: it listens on a Unix socket only, without a password."""
+def postgresql(password: str, port: int) -> Iterator[Callable[[], None]]:
+    """Start a server on a port of this machine; yields a function that ends it as a crash would and starts it again."""
     places = [Path("/usr/lib/postgresql"), *map(Path, os.environ["PATH"].split(":"))]
     binaries = next((path.parent for place in places for path in sorted(place.rglob("initdb"))), None)
     if binaries is None:
@@ -23,18 +23,21 @@ def postgresql(password: str = "", port: int = 0) -> Iterator[str]:
     user = {"user": "postgres"} if os.getuid() == 0 else {}
     with TemporaryDirectory() as folder:
         data, secret = Path(folder) / "data", Path(folder) / "password"
-        secret.write_text(password or "none")
+        secret.write_text(password)
         if user:
             shutil.chown(folder, "postgres")
             shutil.chown(secret, "postgres")
         quiet = {"check": True, "stdout": subprocess.DEVNULL, **user}
-        method = "scram-sha-256" if password else "trust"
-        made = [binaries / "initdb", "-D", data, "-U", USER, "-A", method, f"--pwfile={secret}"]
+        made = [binaries / "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret}"]
         subprocess.run(made, **quiet)
-        server = [binaries / "pg_ctl", "-D", data, "-w"]
-        listens = f"-h 127.0.0.1 -p {port}" if port else "-h ''"
-        subprocess.run([*server, "-o", f"-k {folder} {listens}", "-l", Path(folder) / "log", "start"], **quiet)
+        control = [binaries / "pg_ctl", "-D", data, "-w"]
+        options = ["-o", f"-k {folder} -h 127.0.0.1 -p {port}", "-l", Path(folder) / "log"]
+
+        def restart() -> None:
+            subprocess.run([*control, *options, "-m", "immediate", "restart"], **quiet)
+
+        subprocess.run([*control, *options, "start"], **quiet)
         try:
-            yield f"postgresql+psycopg://{USER}@/postgres?host={folder}" + (f"&port={port}" if port else "")
+            yield restart
         finally:
-            subprocess.run([*server, "-m", "immediate", "stop"], **quiet)
+            subprocess.run([*control, "-m", "immediate", "stop"], **quiet)

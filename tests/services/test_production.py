@@ -165,19 +165,20 @@ def test_a_browser_at_another_address_is_refused_by_mlflow(services):
     assert httpx.post(url, headers={"host": "elsewhere.example.org"}, **signed).status_code == 403
 
 
-def test_a_run_survives_a_killed_pod_and_each_service_away_for_a_while(services, kubeflow, submit):
+def test_a_run_survives_a_killed_pod_a_restarted_database_and_each_service_away_for_a_while(services, kubeflow, submit):
     def away(service: str) -> Callable[[object], None]:
         return lambda pod: services.interrupt(service, OUTAGE_SECONDS).join()
 
     actions = {
         ("ingest", begun): away("mlflow"),
+        ("train", begun): lambda pod: services.restart_database(),
         ("train", has_checkpoint): lambda pod: pod.kill(signal.SIGKILL),
         ("evaluate", begun): away("s3"),
         ("register", begun): away("database"),
     }
     with Sabotage(kubeflow, actions) as sabotage:
         result = submit("outages", *LONG_TRAINING)
-    assert sabotage.done == ["ingest", "train", "evaluate", "register"]
+    assert sabotage.done == ["ingest", "train", "train", "evaluate", "register"]
     assert result.exit_code == 0, result.output + logs(kubeflow)
     assert "registered outages version 1" in result.output
     attempts = {step: len(pods(kubeflow, step)) for step in ("ingest", "train", "evaluate", "package", "register")}

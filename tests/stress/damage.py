@@ -21,6 +21,7 @@ from bench import Bench, ended, untold
 from mmkgc.components.runtime import processes
 
 DAMAGES = ("emptied", "cut", "one bit changed")
+TRIALS = 2  # of a search: one of each worker
 LOGS = ("logs", "mlartifacts")  # no command reads these
 
 
@@ -48,7 +49,7 @@ def kinds(home: Path) -> dict[str, list[Path]]:
 def readers(bench: Bench, kind: str) -> Iterator[subprocess.Popen[str]]:
     """The next commands that read a file of this kind."""
     if "search" in kind:
-        yield bench.search()
+        yield bench.search(TRIALS)
         return
     yield bench.run()
     if kind.startswith("mlflow"):
@@ -82,7 +83,7 @@ def one_by_one(bench: Bench, whole: Path, models: set[str], tries: int, luck: ra
 
 def all_at_once(bench: Bench, luck: random.Random) -> None:
     """The short form: a file of every kind but the database, whose damage ends every command; then the database."""
-    process = bench.search(1)
+    process = bench.search(TRIALS)
     err = ended(process)
     assert process.returncode == 0, err
     for kind, paths in kinds(bench.home).items():
@@ -104,7 +105,7 @@ def main(tries: int = 1000, seed: int = 0, short: bool = False) -> int:
             all_at_once(bench, luck)
             return bench.report()
         models = bench.finish()
-        process = bench.search()
+        process = bench.search(TRIALS)
         assert "Traceback" not in ended(process)
         shutil.copytree(bench.home, whole, symlinks=True)
         one_by_one(bench, whole, models, tries, luck)

@@ -40,6 +40,7 @@ class Table(EntityEncoder):
         super().__init__()
         self.width, self.structure_dropout = data.width, data.structure_dropout if data.structure is not None else 0.0
         self.structure = nn.Parameter(data.structure) if data.structure is not None else None
+        self.has_table = data.structure is not None
         self.modality_dropout = data.modality_dropout
         features = {m: table.pooled() for m, table in data.features.items()}
         unit = data.feature_scale == "unit"
@@ -68,7 +69,7 @@ class Table(EntityEncoder):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        return (*((STRUCTURE,) if self.structure is not None else ()), *self.features.modalities)
+        return (*((STRUCTURE,) if self.has_table else ()), *self.features.modalities)
 
     def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
         vectors, present = self._structural(ids)
@@ -97,13 +98,18 @@ class Table(EntityEncoder):
 
     def _structural(self, ids: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Structural vectors and whether they count; without structure neither."""
-        if self.structure is None:
+        if not self.has_table:
             return {}, {}
         has_structure = self._kept(_rows(self.has_structure, ids), self.structure_dropout)
-        vectors, present = self._rows(self.structure, ids), torch.ones_like(has_structure)
+        vectors, present = self._structure(ids), torch.ones_like(has_structure)
         if self.structure_dropout:
             vectors, _ = self._stand_in(STRUCTURE, vectors, has_structure)
         return {STRUCTURE: vectors}, {STRUCTURE: present}
+
+    def _structure(self, ids: Tensor | None) -> Tensor:
+        """The structural vectors of ``ids`` ``[B]``, by default of all N."""
+        assert self.structure is not None
+        return self._rows(self.structure, ids)
 
     def _kept(self, mask: Tensor, dropout: float) -> Tensor:
         """The mask; in training without a share ``dropout`` of its entities, drawn anew for each batch."""

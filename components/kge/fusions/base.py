@@ -50,8 +50,9 @@ class Space:
     ``modalities``: the available ones, structure first if the model has it; ``width``: reals of one entity vector;
     ``n_relations``: R, also with reciprocal relations, because a fusion gets the ids of the triples' own relations;
     ``raw_widths``: reals of each modality's raw features; ``features``: the raw features; ``triples`` ``[T, 3]``: the
-    train triples; ``interaction``: the model's; ``contexts``: further vectors from the entity encoder. There are
-    no features and no triples if parts are only checked for compatibility.
+    train triples; ``interaction``: the model's; ``make_interaction``: makes another one of a given dimension;
+    ``contexts``: further vectors from the entity encoder. There are no features and no triples if parts are only
+    checked for compatibility.
     """
 
     modalities: tuple[str, ...]
@@ -62,6 +63,7 @@ class Space:
     triples: Tensor = field(default_factory=no_triples)
     interaction: Interaction | None = None
     contexts: tuple[str, ...] = ()
+    make_interaction: Callable[[int], Interaction] | None = None
 
 
 class Fusion(nn.Module, ABC):

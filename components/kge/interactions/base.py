@@ -20,6 +20,7 @@ from mmkgc.components.kge.kernels.rows import take
 
 Query = tuple[Tensor, Tensor, Side]  # queries: known entities [b, e], relations [b, r], the side that is asked for
 Init = Annotated[float, Field(gt=0, description="half width of the uniform initial values")]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="share of coordinates dropped")]
 
 
 class Interaction(nn.Module, ABC):

@@ -1,9 +1,9 @@
 """ComplEx."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
+from mmkgc.components.kge.interactions.base import Dropout, Init, QueryInteraction, Side
 from mmkgc.components.kge.interactions.geometry import EPSILON, Dot
 from mmkgc.components.kge.tensors import total, total_product
 
@@ -27,18 +27,22 @@ class ComplEx(QueryInteraction):
 
     Trouillon et al. 2016, eq. 9–11. ``dimension`` complex coordinates are twice as many reals. Re⟨h, r, t̄⟩ is the dot
     product of h∘r with t, and of t∘r̄ with h, over the reals.
+
+    ``dropout`` is not in the paper: in training, each query point h∘r or t∘r̄ loses that share of its 2d reals, so every
+    query is answered by some of the coordinates alone.
     """
 
-    def __init__(self, dimension: int, *, init: Init = 1e-3) -> None:
+    def __init__(self, dimension: int, *, init: Init = 1e-3, dropout: Dropout = 0.0) -> None:
         super().__init__(dimension, init, entity_width=2 * dimension, relation_width=2 * dimension)
         self.geometry = Dot()
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()  # which draws no random numbers
 
     def moduli(self, vectors: Tensor) -> Tensor:
         real, imaginary = vectors.chunk(2, dim=-1)
         return (real.square() + imaginary.square() + EPSILON).sqrt()
 
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
-        return complex_product(known, relation, conjugate=side == "head")
+        return self.dropout(complex_product(known, relation, conjugate=side == "head"))
 
     def score_relations(self, head: Tensor, tail: Tensor, table: Tensor) -> Tensor:
         return complex_product(tail, head, conjugate=True) @ table.T  # Re⟨h, r, t̄⟩ = r · (h̄∘t) over the reals

@@ -6,11 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmkgc.components.kge.interactions.base import Init, QueryInteraction, Side
+from mmkgc.components.kge.interactions.base import Dropout, Init, QueryInteraction, Side
 from mmkgc.components.kge.interactions.batch_norm import BatchNorm
 from mmkgc.components.kge.interactions.geometry import Dot
-
-Dropout = Annotated[float, Field(ge=0, lt=1, description="share of coordinates dropped")]
 
 
 class TuckER(QueryInteraction):

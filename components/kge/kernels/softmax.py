@@ -11,22 +11,30 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def dot_cross_entropy(query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor) -> Tensor:
-    """Σ_p weight[p] (log Σ_n exp(q·e_n) − q·e_gold[p]) with q = ``query[rows[p]]``; scalar.
+def dot_cross_entropy(
+    query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor, offset: Tensor | None = None
+) -> Tensor:
+    """Σ_p weight[p] (log Σ_n exp(q·e_n + o_n) − q·e_gold[p] − o_gold[p]) with q = ``query[rows[p]]``; scalar.
 
-    ``query`` ``[Q, d]``, ``table`` ``[N, d]``; ``rows``, ``gold`` and ``weight`` ``[P]``. Under autocast, scores,
-    probabilities and their products have its lower precision; the loss is summed in float32.
+    ``query`` ``[Q, d]``, ``table`` ``[N, d]``; ``rows``, ``gold`` and ``weight`` ``[P]``; ``offset`` o ``[N]``, without
+    a gradient, default 0. Under autocast, scores, probabilities and their products have its lower precision; the loss
+    is summed in float32.
     """
-    return _DotCrossEntropy.apply(query, table, rows, gold, weight)
+    return _DotCrossEntropy.apply(query, table, rows, gold, weight, offset)
 
 
 class _DotCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor, offset: Tensor | None
+    ) -> Tensor:
         lower = torch.is_autocast_enabled(query.device.type)
         dtype = torch.get_autocast_dtype(query.device.type) if lower else query.dtype
         queries, entities = query.to(dtype), table.to(dtype)
-        gradient = torch.softmax(queries @ entities.T, dim=1)
+        scores = queries @ entities.T
+        if offset is not None:
+            scores += offset.to(dtype)
+        gradient = torch.softmax(scores, dim=1)
         chosen = (
             gradient[rows, gold].float().clamp(min=torch.finfo(torch.float32).tiny)
         )  # one that is 0 has a finite loss
@@ -41,4 +49,4 @@ class _DotCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         of_query, of_table = ctx.saved_tensors
-        return of_query * scale, of_table * scale, None, None, None
+        return of_query * scale, of_table * scale, None, None, None, None

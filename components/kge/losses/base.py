@@ -36,17 +36,33 @@ class AllEntityLoss(Loss):
 
 
 class GroupedLoss(Loss):
-    """A loss of the scores of all entities for distinct queries, each with up to ``answers`` of its train answers."""
+    """A loss of the scores of all entities for distinct queries, each with up to ``answers`` of its train answers.
+
+    With ``candidates``, only the entities of the batch and that many others, drawn for each batch, are scored: C
+    entities instead of N.
+    """
 
     answers: int
+    candidates: int | None = None
 
     @abstractmethod
     def __call__(self, scores: Tensor, rows: Tensor, gold: Tensor) -> Tensor:
         """Loss ``[P]`` of answers: ``gold[P]`` answers the query of ``scores[rows[P]]``; ``scores`` ``[Q, N]``."""
 
     @abstractmethod
-    def of_products(self, query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor) -> Tensor:
-        """Sum over the answers, weighted by ``weight[P]``, where scores are ``query[Q, d] @ table[N, d].T``; scalar."""
+    def of_products(
+        self,
+        query: Tensor,
+        table: Tensor,
+        rows: Tensor,
+        gold: Tensor,
+        weight: Tensor,
+        offset: Tensor | None = None,
+    ) -> Tensor:
+        """Sum over the answers, weighted by ``weight[P]``; scalar.
+
+        Scores are ``query[Q, d] @ table[N, d].T``, plus ``offset[N]`` if there is one.
+        """
 
 
 class WholeGraphLoss(Loss):

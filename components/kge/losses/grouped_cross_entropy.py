@@ -16,17 +16,32 @@ class GroupedCrossEntropy(GroupedLoss):
     ``answers`` of its answers: on DB15K, MKG-W and MKG-Y half as many scores. The batches differ: ``batch_size`` counts
     these groups, and an epoch has fewer answers a step or fewer steps. Where scores are dot products,
     ``kernels/softmax.py`` computes loss and gradient.
+
+    With ``candidates``, the sum over all entities in the softmax is estimated without bias: that over the entities of
+    the batch is exact, and each of the others that are drawn (uniformly, without replacement) counts for
+    (N − those of the batch) / ``candidates`` of them.
     """
 
     def __init__(
         self,
         *,
         answers: Annotated[int, Field(gt=0, description="answers to a query in one batch, at most")] = 8,
+        candidates: Annotated[
+            int | None, Field(gt=0, description="entities scored besides those of the batch; null: all")
+        ] = None,
     ) -> None:
-        self.answers = answers
+        self.answers, self.candidates = answers, candidates
 
     def __call__(self, scores: Tensor, rows: Tensor, gold: Tensor) -> Tensor:
         return scores.logsumexp(1)[rows] - scores[rows, gold]
 
-    def of_products(self, query: Tensor, table: Tensor, rows: Tensor, gold: Tensor, weight: Tensor) -> Tensor:
-        return dot_cross_entropy(query, table, rows, gold, weight)
+    def of_products(
+        self,
+        query: Tensor,
+        table: Tensor,
+        rows: Tensor,
+        gold: Tensor,
+        weight: Tensor,
+        offset: Tensor | None = None,
+    ) -> Tensor:
+        return dot_cross_entropy(query, table, rows, gold, weight, offset)

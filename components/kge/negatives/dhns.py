@@ -154,10 +154,9 @@ class DHNS(NegativeSampler):
     @classmethod
     def incompatibility(cls, fusion: Fusion, interaction: Interaction) -> str | None:
         if not isinstance(interaction, QueryInteraction) or isinstance(interaction, ProjectionInteraction):
-            return (
-                "it asks for the point near which answers lie, but this interaction moves candidates by the relation, "
-                "so that point is not in the space of the entities"
-            )
+            return "it needs the point near which answers lie; this interaction has none in the space of the entities"
+        if all(term.interaction for term in fusion.terms):
+            return "it asks by the model's interaction, but this fusion has interactions of its own"
         if fusion.unprojected:
             return "it makes vectors of the entities' width, but this fusion takes raw features"
         return None

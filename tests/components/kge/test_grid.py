@@ -54,7 +54,10 @@ def test_a_step_lowers_the_loss_or_the_pair_is_refused(
             reason = "interaction 'ote'" if interaction != "ote" else reason
         choice, loss = SAMPLERS.resolve({"name": sampler, "count": 3}), LOSSES.resolve("self-adversarial")
         told = incompatibility(ModelConfig(**settings), MODALITIES, choice, loss)
-        assert (told is None) == (reason is None), (fusion, told)
+        assert (told is None) == (reason is None), (
+            f"{sampler}, {interaction}, {fusion}: it is {'allowed' if told is None else f'refused ({told})'}; "
+            "if that is right, change REFUSED or MOVED"
+        )
         if told is None:
             _step(make_model(**settings).eval(), choice, make_context, batch)  # dropout would hide the step's effect
         else:

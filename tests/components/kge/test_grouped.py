@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from mmkgc.components.kge.batch_loss import batch_losses
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from mmkgc.components.kge.grouped import QueryGroups
+from mmkgc.components.kge.grouped import Candidates, QueryGroups, grouped_loss
 from mmkgc.components.kge.kernels.softmax import dot_cross_entropy
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
@@ -74,21 +76,73 @@ def test_the_grouped_loss_is_cross_entropy(
             torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-6)
 
 
+@pytest.mark.parametrize("interaction", ["complex", "rotate"])
+def test_candidates_stand_for_all_other_entities(
+    interaction: str, make_model: Callable[..., Model], graph: Graph
+) -> None:
+    """The sum in the softmax, averaged over every entity that can be drawn, is that over all entities."""
+    model = make_model(interaction={"name": interaction, "init": 0.5}, fusion="sum", reciprocal=True).double().eval()
+    loss = LOSSES.create("grouped-cross-entropy")
+    batch = Batch(graph.train[:1], torch.ones(1).double(), torch.zeros(1, dtype=torch.bool))
+    head, relation, tail = batch.triples[0].tolist()
+    scores = model.score_tails(torch.tensor([head]), torch.tensor([relation]))[0]
+    others = [entity for entity in range(N) if entity not in (head, tail)]
+    sums = []
+    for entity in others:
+        some = Candidates(torch.tensor([head, tail]).unique(), torch.tensor([entity]), N)
+        encoded = model.encode([some.own, some.drawn])
+        value = grouped_loss(model, encoded, batch, loss, [model.fusion.terms], some.offset(encoded))
+        sums.append((value + scores[tail]).exp())
+    torch.testing.assert_close(torch.stack(sums).mean(), scores.exp().sum())
+
+
+def test_as_many_candidates_as_there_are_entities_are_all_of_them(
+    make_model: Callable[..., Model], graph: Graph
+) -> None:
+    model = make_model(interaction="complex", fusion="sum", reciprocal=True).double().eval()
+    batch, train = directed(graph, torch.arange(4)), KnownTriples(graph.train, N, R)
+    whole, all_drawn, few_drawn = (
+        batch_losses(model, batch, [], LOSSES.create(loss), train).losses["all_entities"]
+        for loss in (
+            "grouped-cross-entropy",
+            {"name": "grouped-cross-entropy", "candidates": N},
+            {"name": "grouped-cross-entropy", "candidates": 2},
+        )
+    )
+    assert torch.equal(all_drawn, whole)
+    assert not torch.equal(few_drawn, whole)
+
+
+@given(data=st.data())
+def test_candidates_are_drawn_once_each_and_outside_the_batch(data: st.DataObject) -> None:
+    entities = st.integers(0, N - 1)
+    ids, count = data.draw(st.lists(entities, min_size=1)), data.draw(st.integers(1, N))
+    some = Candidates.draw([torch.tensor(ids)], N, count)
+    if some is None:
+        assert N - len(set(ids)) <= count
+    else:
+        assert set(some.own.tolist()) == set(ids)
+        assert len(some.drawn) == len(some.drawn.unique()) == count
+        assert not set(some.drawn.tolist()) & set(ids)
+
+
 def test_cross_entropy_of_dot_products_is_that_of_their_scores() -> None:
     random = torch.Generator().manual_seed(0)
     query, table = (torch.randn(size, 6, generator=random, dtype=torch.float64) for size in (5, 40))
     rows, gold = torch.tensor([0, 0, 0, 1, 3, 4, 4]), torch.tensor([2, 2, 7, 39, 0, 1, 2])
     weight = torch.rand(7, generator=random, dtype=torch.float64)
     query.requires_grad_(), table.requires_grad_()
-    expected = (weight * torch.nn.functional.cross_entropy((query @ table.T)[rows], gold, reduction="none")).sum()
-    actual = 3 * dot_cross_entropy(query, table, rows, gold, weight)
+    offset = torch.randn(40, generator=random, dtype=torch.float64)
+    scores = query @ table.T + offset
+    expected = (weight * torch.nn.functional.cross_entropy(scores[rows], gold, reduction="none")).sum()
+    actual = 3 * dot_cross_entropy(query, table, rows, gold, weight, offset)
     torch.testing.assert_close(actual, 3 * expected)
     wanted = torch.autograd.grad(3 * expected, (query, table))
     for ours, theirs in zip(torch.autograd.grad(actual, (query, table)), wanted, strict=True):
         torch.testing.assert_close(ours, theirs)
     with torch.autocast("cpu", torch.bfloat16):
         query, table = query.float().detach().requires_grad_(), table.float().detach().requires_grad_()
-        rounded = 3 * dot_cross_entropy(query, table, rows, gold, weight.float())
+        rounded = 3 * dot_cross_entropy(query, table, rows, gold, weight.float(), offset)
     torch.testing.assert_close(rounded, 3 * expected.float(), rtol=0.02, atol=0)
     for ours, theirs in zip(torch.autograd.grad(rounded, (query, table)), wanted, strict=True):
         assert torch.linalg.vector_norm(ours - theirs) < 0.02 * torch.linalg.vector_norm(theirs)

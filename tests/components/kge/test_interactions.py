@@ -370,3 +370,18 @@ def test_the_gradient_of_a_rotation_is_its_derivative(side: Side) -> None:
     known = torch.randn(3, 1, 4, dtype=torch.float64, requires_grad=True)
     relation = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)  # broadcast to [3, 2, …]
     assert torch.autograd.gradcheck(lambda *vectors: interaction.query(*vectors, side), (known, relation))
+
+
+def test_complex_drops_coordinates_of_each_query_in_training_alone() -> None:
+    entities, relations, share = 2_000, 3, 0.3
+    whole, dropping = make({"name": "complex"}), make({"name": "complex", "dropout": share})
+    entity, relation = tables(whole, 0, entities, relations)
+    known, asked = entity, relation[torch.arange(entities) % relations]
+    for side in sides_of(whole):
+        query = whole.query(known, asked, side)
+        assert torch.equal(dropping.eval().query(known, asked, side), query)
+        dropped = dropping.train().query(known, asked, side)
+        kept = dropped != 0
+        assert torch.allclose(dropped[kept], query[kept] / (1 - share))
+        assert kept.double().mean().item() == pytest.approx(1 - share, abs=0.02)
+        assert len(kept.unique(dim=0)) > 2  # not the same coordinates of all queries

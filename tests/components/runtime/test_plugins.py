@@ -81,11 +81,13 @@ def test_every_class_is_found_by_the_name_that_lists_it(registry: Registry) -> N
 
 SHAPE = """
 from abc import ABC, abstractmethod
+from typing import ClassVar
 class Shape(ABC):
+    corners: ClassVar[int]
     @abstractmethod
     def area(self): ...
 """
-CIRCLE = "from {package} import Shape\nclass Circle(Shape):\n    def area(self): return 1\n"
+CIRCLE = "from {package} import Shape\nclass Circle(Shape):\n    corners = 0\n    def area(self): return 1\n"
 LACKING = "'radius' of Circle lacks a type or a default"
 
 
@@ -96,8 +98,13 @@ LACKING = "'radius' of Circle lacks a type or a default"
         ("circle", CIRCLE + "class Disc(Circle): ...\n", r"circle\.py: it defines Circle and Disc — make one file of"),
         ("circle", CIRCLE + "    def __init__(self, *, radius: float): ...\n", LACKING),
         ("circle", CIRCLE + "    def __init__(self, *, radius=1): ...\n", LACKING),
-        ("circle", CIRCLE + "class CIRCLE(Shape):\n    def area(self): return 1\n", "two classes have one name"),
-        ("circle", CIRCLE.replace("area", "volume"), "unknown shape 'circle' — Circle does not define area"),
+        (
+            "circle",
+            CIRCLE + "class CIRCLE(Shape):\n    corners = 0\n    def area(self): return 1\n",
+            "two classes have one name",
+        ),
+        ("circle", CIRCLE.replace("area", "volume"), r"circle\.py: Circle does not define area — its base class says"),
+        ("circle", CIRCLE.replace("    corners = 0\n", ""), r"circle\.py: Circle does not define corners"),
     ],
 )
 def test_a_class_that_a_recipe_could_not_name_is_told(

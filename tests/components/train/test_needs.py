@@ -41,6 +41,17 @@ def test_row_sparse_optimizers_and_shared_negatives_need_less() -> None:
     assert own.memory["batch"] > 10 * dense.memory["batch"]
 
 
+def test_a_loss_against_drawn_candidates_needs_less_than_against_all_entities() -> None:
+    whole, some, more = (
+        needs(config(loss={"name": "grouped-cross-entropy", "candidates": count}, negatives=None), N, T, {}).memory[
+            "batch"
+        ]
+        for count in (None, 1000, 2 * N)
+    )
+    assert some < whole / 5
+    assert more == whole
+
+
 def test_features_lie_on_disk() -> None:
     without, with_texts = needs(config(), N, T, {}), needs(config(), N, T, {"textual": 384})
     assert sum(with_texts.disk.values()) - sum(without.disk.values()) == 3 * N * 384 * 4
