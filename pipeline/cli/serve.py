@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmkgc.serving.torchserve.server import TorchServe
 
 WATCH_SECONDS = 5.0
+"""Pause between two looks at the registry, unless a webhook of MLflow ends it."""
 
 
 @click.command()
@@ -59,8 +60,11 @@ def serve(
     from mmkgc.components.runtime.ports import listener
     from mmkgc.components.runtime.processes import Stopped, supervised
     from mmkgc.pipeline.cli.champion import choose
-    from mmkgc.serving.api.gateway.settings import Limits, own_keys
+    from mmkgc.serving.api.gateway.hook import PATH as HOOK
+    from mmkgc.serving.api.gateway.settings import Limits, Public, own_keys, webhook_secret
 
+    Public.from_env()  # a bad one is refused before anything starts
+    hooked = webhook_secret() is not None
     with contextlib.suppress(Stopped), supervised(), listener(host, port) as gate:
         keys, limits = own_keys(), Limits.from_env()
         deployment = Deployment(choose(name, alias, bundle), workers, alias)
@@ -70,6 +74,8 @@ def serve(
             deployment.start()
             url = http_url(host, port)
             click.echo(invitation(url, keys[0], deployment.chosen))
+            if hooked:
+                click.echo(f"hook   {url}{HOOK}   (MLflow's webhooks, see `mmkgc webhook`)")
             if found:
                 page = f"{url}/#view=proposals&key={quote(keys[0], safe='')}"
                 click.echo(f"review {page}   ({len(found.triples)} proposed triples)")
@@ -101,13 +107,18 @@ class Deployment:
         if self.server is not None:
             self.server.stop()
 
-    async def follow(self, upstream: "Upstream") -> None:
-        """Switch ``upstream`` to every version that the alias moves to, once it is ready; runs forever."""
+    async def follow(self, upstream: "Upstream", moved: asyncio.Event) -> None:
+        """Switch ``upstream`` to every version that the alias moves to, once it is ready; runs forever.
+
+        Looks at the registry every five seconds, and when ``moved`` is set.
+        """
         from mmkgc.serving.api.gateway.observe import log
         from mmkgc.serving.api.gateway.upstream import TorchServeModel
 
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(moved.wait(), WATCH_SECONDS)
+            moved.clear()
             try:
                 newer = await asyncio.to_thread(self._newer)
                 if newer is not None:
@@ -185,19 +196,21 @@ async def _serve(
     limits: "Limits",
     proposals: "Proposals | None",
 ) -> None:
-    from mmkgc.serving.api.gateway.app import create_app
+    from mmkgc.serving.api.gateway.app import Hook, create_app
     from mmkgc.serving.api.gateway.connections import server
     from mmkgc.serving.api.gateway.observe import log_json
+    from mmkgc.serving.api.gateway.settings import Public, webhook_secret
     from mmkgc.serving.api.gateway.upstream import TorchServeModel
 
     log_json()
     assert deployment.server is not None
     limits = limits.model_copy(update={"workers": deployment.workers})
     model = TorchServeModel(deployment.server.predictions_url, deployment.server.token)
-    app: Any = create_app(model, keys, limits, proposals)
-    following = (
-        asyncio.create_task(deployment.follow(app.state.gateway.upstream)) if deployment.chosen.graph_uri else None
-    )
+    moved, secret = asyncio.Event(), webhook_secret()
+    hook = Hook(secret, moved.set) if secret else None
+    app: Any = create_app(model, keys, limits, proposals, hook, Public.from_env())
+    upstream = app.state.gateway.upstream
+    following = asyncio.create_task(deployment.follow(upstream, moved)) if deployment.chosen.graph_uri else None
     try:
         gateway = server(app, host, port, limits)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

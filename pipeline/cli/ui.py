@@ -38,6 +38,7 @@ def ui(port: int, shown: bool | None) -> None:
     found = list(experiments(page))
     os.environ["MLFLOW_BACKEND_STORE_URI"] = settings.tracking_uri  # not an argument, which all users here can read
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # seven processes, for evaluations of language models
     server = [sys.executable, "-m", "mlflow", "server"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with supervised(), log.open("wb") as file:
@@ -73,11 +74,16 @@ def is_desktop() -> bool:
 def experiments(page: str) -> Iterator[tuple[str, str]]:
     """Names of the newest experiments, and links to their runs.
 
-    By default MLflow shows traces of language models until one selects "Model training"; these links select it.
+    By default MLflow shows traces of language models until one selects "Model training"; these links select it, and the
+    prepared view of runs.
     """
     from mmkgc.components.runtime import tracking
+    from mmkgc.pipeline.shared_view import shared
 
-    found = tracking.client().search_experiments(order_by=["last_update_time DESC"], max_results=SHOWN + 1)
-    ours = [experiment for experiment in found if experiment.name != "Default"][:SHOWN]
-    for experiment in ours:
-        yield experiment.name, f"{page}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    api = tracking.client()
+    found = api.search_experiments(order_by=["last_update_time DESC"], max_results=SHOWN + 1)
+    for experiment in [experiment for experiment in found if experiment.name != "Default"][:SHOWN]:
+        key = shared(api, experiment)
+        view = f"&viewStateShareKey={key}" if key else ""
+        runs = f"{page}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning{view}"
+        yield experiment.name, runs

@@ -5,8 +5,9 @@ with Client("http://127.0.0.1:8080", key) as client:
 """
 
 import asyncio
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,15 +16,19 @@ from pydantic import TypeAdapter
 
 from mmkgc.components.runtime.loopback import is_loopback
 from mmkgc.components.runtime.quoting import is_http_url
-from mmkgc.serving.api.cost import batches
-from mmkgc.serving.api.protocol import Answers, Completion, Failed, Problem, Query, Scored
+from mmkgc.serving.api.cost import MAX_VALUES, batches, values
+from mmkgc.serving.api.protocol import Answer, Answers, Completion, Failed, Problem, Query, Scored
 
 RETRIED = (429, 502, 503, 504)
 """Statuses of a busy gateway, and of a proxy in front of one that is restarted."""
 UNREACHED = "mmkgc.unreached"
 """Extension of the response that stands for a gateway which did not answer."""
+STREAMED, STREAMED_BYTES = 10_000, 8_000_000
+"""Queries and bytes of one streamed request: well within the gateway's limits, and soon sent again if it breaks."""
+LINES = {"accept": "application/x-ndjson"}
 Asked = Query | Mapping[str, Any]
-_ANSWERS = TypeAdapter(Answers)
+_ANSWERS: TypeAdapter[Answers] = TypeAdapter(Answers)
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 
 
 class ClientError(Exception):
@@ -68,6 +73,54 @@ class _Shared:
         for batch in batches([_json(query) for query in queries]):
             yield {"queries": batch}
 
+    def portions(self, queries: Iterable[Asked]) -> "Iterator[_Unanswered]":
+        """The queries in portions for one streamed request each; they are drawn as they are needed."""
+        portion: list[dict[str, Any]] = []
+        size = number = 0
+        for query in map(_json, queries):
+            content = json.dumps(query).encode()
+            size, number = size + len(content) + 1, number + values(content) + 1
+            if portion and (len(portion) == STREAMED or size > STREAMED_BYTES or number > MAX_VALUES - 10):
+                yield _Unanswered(self.url, portion, self.delays)
+                portion, size, number = [], len(content) + 1, values(content) + 1
+            portion.append(query)
+        if portion:
+            yield _Unanswered(self.url, portion, self.delays)
+
+
+class _Unanswered:
+    """The queries of a streamed request that have no answer yet."""
+
+    def __init__(self, url: str, queries: list[dict[str, Any]], delays: Callable[[], Iterator[float]]) -> None:
+        self.url, self.queries, self.answered = url, queries, 0
+        self._all_delays, self._delays = delays, delays()
+
+    def __bool__(self) -> bool:
+        return self.answered < len(self.queries)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request for these queries."""
+        return {"queries": self.queries[self.answered :]}
+
+    def read(self, line: str) -> Answer:
+        """The answer to the first of them."""
+        answer = _ANSWER.validate_json(line)
+        self.answered, self._delays = self.answered + 1, self._all_delays()
+        return answer
+
+    def pause(self, response: httpx.Response) -> float:
+        """Seconds to wait before they are sent again, after a ``response`` that did not answer all of them.
+
+        Raises ``ClientError`` if that is of no use.
+        """
+        if response.is_success:
+            response = _unreachable(self.url, ConnectionError("the answer broke off"))
+        delay = next(self._delays, None)
+        if response.status_code not in RETRIED or delay is None:
+            _checked(response)
+        return _wait(response, delay or 0)
+
 
 class Client(_Shared):
     """Client of the gateway at ``url`` with an API ``key``; repeats a request up to ``retries`` times if it is busy."""
@@ -81,6 +134,25 @@ class Client(_Shared):
         return [
             answer for body in self.batches(queries) for answer in _read(self._send("POST", "/v1/complete", json=body))
         ]
+
+    def stream(self, queries: Iterable[Asked]) -> Iterator[Answer]:
+        """One answer a query, in order, each as soon as it is there; failed ones are ``Failed``.
+
+        For any number of queries, which are drawn as they are needed. If the connection breaks, the queries without an
+        answer are sent again.
+        """
+        for unanswered in self.portions(queries):
+            while unanswered:
+                try:
+                    with self._http.stream("POST", "/v1/complete", json=unanswered.body, headers=LINES) as response:
+                        if response.is_success:
+                            yield from map(unanswered.read, response.iter_lines())
+                        else:
+                            response.read()
+                except httpx.TransportError as error:
+                    response = _unreachable(self.url, error)
+                if unanswered:
+                    time.sleep(unanswered.pause(response))
 
     def complete(self, query: Asked) -> Completion:
         """The predictions of one query; raises ``QueryFailed``."""
@@ -137,6 +209,23 @@ class AsyncClient(_Shared):
             for body in self.batches(queries)
             for answer in _read(await self._send("POST", "/v1/complete", json=body))
         ]
+
+    async def stream(self, queries: Iterable[Asked]) -> AsyncIterator[Answer]:
+        """``Client.stream`` as an asynchronous iterator."""
+        for unanswered in self.portions(queries):
+            while unanswered:
+                try:
+                    request = self._http.stream("POST", "/v1/complete", json=unanswered.body, headers=LINES)
+                    async with request as response:
+                        if response.is_success:
+                            async for line in response.aiter_lines():
+                                yield unanswered.read(line)
+                        else:
+                            await response.aread()
+                except httpx.TransportError as error:
+                    response = _unreachable(self.url, error)
+                if unanswered:
+                    await asyncio.sleep(unanswered.pause(response))
 
     async def complete(self, query: Asked) -> Completion:
         """The predictions of one query; raises ``QueryFailed``."""

@@ -19,6 +19,8 @@ LISTED = 100  # predictions or candidates per unit of cost
 TEXT, CHARACTERS, LONGEST = 15, 9, 1_000  # cost of a text, characters per unit of cost, characters read
 PICTURE, MEGAPIXEL, LARGEST = 500, 20, 25  # cost of a picture, cost per megapixel, limit in megapixels
 LOOKUP = 10  # a search, a list of relations or of proposals
+MARKS = (b"[", b"{", b",", b":")
+MAX_VALUES = 250_000  # of a request: 0.1 s of parsing, which blocks the gateway's event loop
 HEADER = 1 << 16  # base64 characters that usually contain a picture's size
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 EXPLANATION = (
@@ -49,6 +51,11 @@ def cost(query: Any) -> int:
         k = 1
     explained = EXPLAINED * k if query.get("explain", False) is not False else 0
     return 1 + (k + _length(query.get("candidates"))) // LISTED + explained + _unseen(query)
+
+
+def values(content: bytes) -> int:
+    """How many JSON values ``content`` has at most."""
+    return sum(content.count(mark) for mark in MARKS)
 
 
 def batches(queries: Sequence[Any], limit: int = MAX_COST) -> Iterator[list[Any]]:

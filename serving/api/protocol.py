@@ -6,13 +6,25 @@ A query leaves out one of head, relation and tail, and asks for it; with all thr
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.kge.vocabulary import LONGEST_KEY
+from mmkgc.serving.api.words import sentence
 
 MAX_K = 1000
 MAX_BATCH = 1024
+MAX_STREAMED = 50_000
+"""Queries of a request whose answers are streamed."""
 Label = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)]
 
 
@@ -54,12 +66,22 @@ class Unseen(_Contents):
         return {name: value for name, value in given.items() if value is not None}
 
 
+def _kind(value: Any) -> str:
+    return "<unseen>" if isinstance(value, dict | Unseen) else "<label>"
+
+
+Entity = Annotated[
+    Annotated[Label, Tag("<label>")] | Annotated[Unseen, Tag("<unseen>")],
+    Discriminator(_kind),  # so that an error is told of the kind of value that was given
+]
+
+
 class Query(Strict):
     """One question to the model; entities and relations are given by key or by name."""
 
-    head: Label | Unseen | None = None
+    head: Entity | None = None
     relation: Label | None = None
-    tail: Label | Unseen | None = None
+    tail: Entity | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K, description="how many predictions")] = 10
     exclude_known: Annotated[
         bool, Field(description="leave out what the graph already holds; by default not of `candidates`")
@@ -164,6 +186,8 @@ class ErrorCode(StrEnum):
     NO_MODALITY = "no_modality"
     UNSUPPORTED = "unsupported"
     OUT_OF_TIME = "out_of_time"
+    TOO_COSTLY = "too_costly"
+    UNAVAILABLE = "unavailable"
 
 
 class Problem(BaseModel):
@@ -319,10 +343,4 @@ def parse_query(value: Any) -> Query:
 
 def describe(error: ValidationError) -> str:
     """What is wrong, and where, in one sentence without the value itself."""
-    return "; ".join(map(_sentence, error.errors(include_input=False, include_url=False)[:3]))
-
-
-def _sentence(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    what = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
+    return sentence(error.errors(include_input=False, include_url=False), [*Query.model_fields, *Unseen.model_fields])

@@ -18,6 +18,11 @@ def split(body: bytes) -> tuple[Name, list[bytes]]:
     return from_json(first + b"]}")["model"], [answer.removesuffix(b",") for answer in answers if answer]
 
 
+def line(answer: bytes, model: Name) -> bytes:
+    """An answer as a line of its own, with the model that gave it, if one did."""
+    return answer[:-1] + b',"model":' + to_json(model) + b"}\n" if model else answer + b"\n"
+
+
 def outcome(answer: bytes) -> tuple[str, str]:
     """Direction and status of one answer, read from its first key; the direction of a failed answer is unknown."""
     if answer.startswith(b'{"error":'):

@@ -1,6 +1,7 @@
 """Looks up the model's entities, relations and pictures, and describes the model."""
 
 from base64 import b64encode
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -29,13 +30,21 @@ class Catalog:
         self.descriptions = descriptions or Descriptions(None)
 
     def search(self, text: str, limit: int, kind: str | None = None) -> dict[str, Any]:
-        """Entities (of the type ``kind``) whose name or key matches ``text``, best match first."""
-        if kind is None:
-            found = self.resolver.entities.search(text, limit)
-        else:
+        """Entities (of the type ``kind``) whose name or key matches ``text``, best match first.
+
+        Without a text: those that are the head of most known triples, which are good to begin with.
+        """
+        most = limit if kind is None else len(self.bundle.entities)
+        found = self.resolver.entities.search(text, most) if text.strip() else self._by_facts
+        if kind is not None:
             allowed = set(self.resolver.ids_of_type(kind).tolist())
-            found = [i for i in self.resolver.entities.search(text, len(self.bundle.entities)) if i in allowed][:limit]
-        return {"entities": [self._entity(index) for index in found]}
+            found = [index for index in found if index in allowed]
+        return {"entities": [self._entity(index) for index in found[:limit]]}
+
+    @cached_property
+    def _by_facts(self) -> list[int]:
+        counts = torch.bincount(self.bundle.known.triples[:, HEAD], minlength=len(self.bundle.entities))
+        return torch.argsort(counts, descending=True, stable=True).tolist()
 
     def relations(self, entity: str | None = None) -> dict[str, Any]:
         """All relations with their number of known triples, and how many of these have ``entity`` as head and as tail.

@@ -74,7 +74,7 @@ def random_bundle() -> Bundle:
     seen = torch.ones(ENTITIES, dtype=torch.bool)
     features = {m: Features(torch.randn(ENTITIES, 384), seen) for m in ("visual", "textual")}
     config = ModelConfig(dimension=WIDTH, structure_dropout=0.2)
-    return Bundle.of(Model(config, ENTITIES, RELATIONS, features, seen).eval(), graph)
+    return Bundle.of(Model(config, RELATIONS, features, seen).eval(), graph)
 
 
 if __name__ == "__main__":

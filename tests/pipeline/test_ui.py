@@ -1,5 +1,6 @@
 """``mmkgc ui``: where it sends people."""
 
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline.cli.ui import SHOWN, experiments, is_desktop, ui, wait
+from mmkgc.pipeline.shared_view import KEY, TAG
 
 
 def test_links_lead_to_the_runs_of_the_newest_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +25,11 @@ def test_links_lead_to_the_runs_of_the_newest_experiments(tmp_path: Path, monkey
     ids = {name: tracking.experiment_id(name) for name in map(str, range(SHOWN + 2))}
     found = dict(experiments("http://here"))
     assert list(found) == [str(number) for number in reversed(range(2, SHOWN + 2))]
-    assert found["4"] == f"http://here/#/experiments/{ids['4']}/runs?workflowType=machine_learning"
+    runs = f"http://here/#/experiments/{ids['4']}/runs?workflowType=machine_learning"
+    assert found["4"] == f"{runs}&viewStateShareKey={KEY}"
+    assert list(experiments("http://here")) == list(found.items())  # the tags of views change no order
+    view = json.loads(tracking.client().get_experiment(ids["4"]).tags[TAG])
+    assert "metrics.`test/mrr`" in view["selectedColumns"]
 
 
 class Server:

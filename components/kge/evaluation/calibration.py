@@ -107,6 +107,15 @@ def expected_error(
     return float(sum(len(group) * abs(chances[group].mean() - truth[group].mean()) for group in groups) / len(chances))
 
 
+def error_by_chance(probabilities: Tensor | np.ndarray | Sequence[float], bins: int = 10, draws: int = 200) -> float:
+    """The expected calibration error that probabilities have on average if each of them is exactly right.
+
+    It comes from the few answers in each group. The mean over ``draws`` of right and wrong answers, always the same.
+    """
+    chances, random = np.asarray(probabilities, float), np.random.default_rng(0)
+    return float(np.mean([expected_error(chances, random.random(len(chances)) < chances, bins) for _ in range(draws)]))
+
+
 def _interpolated(scores: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """Piecewise linear between the knots, constant outside them."""
     if len(knots) == 1:

@@ -1,13 +1,14 @@
 """The gateway: HTTP API and explorer page in front of the model."""
 
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -17,26 +18,46 @@ from mmkgc.components.runtime.quoting import is_http_url, masked
 from mmkgc.components.runtime.settings import variable
 from mmkgc.serving.api.gateway.door import Door
 from mmkgc.serving.api.gateway.gateway import Gateway
+from mmkgc.serving.api.gateway.hook import MAX_BODY, add_hook
+from mmkgc.serving.api.gateway.hook import PATH as HOOK
 from mmkgc.serving.api.gateway.observe import Observer, log_json
 from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.gateway.review import add_review
-from mmkgc.serving.api.gateway.routes import add_catalog, add_questions, add_watch, secured
-from mmkgc.serving.api.gateway.settings import PREFIX, Limits, read_keys
+from mmkgc.serving.api.gateway.routes import add_catalog, add_description, add_questions, add_watch, secured
+from mmkgc.serving.api.gateway.settings import PREFIX, Limits, Public, read_keys
 from mmkgc.serving.api.gateway.upstream import Model, TorchServeModel
+from mmkgc.serving.api.words import sentence
 from mmkgc.serving.review.proposals import Proposals
 
 PAGE = Path(__file__).parent / "explorer"
 VERSION = "1"
+CROSS_SITE: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["authorization", "content-type", "x-request-id"],
+    "expose_headers": ["x-request-id", "retry-after"],
+}
+
+
+class Hook(NamedTuple):
+    """What to call when MLflow says, with a message that is signed with ``secret``, that an alias has moved."""
+
+    secret: str
+    moved: Callable[[], object]
 
 
 def create_app(
-    model: Model, keys: Sequence[str], limits: Limits | None = None, proposals: Proposals | None = None
+    model: Model,
+    keys: Sequence[str],
+    limits: Limits | None = None,
+    proposals: Proposals | None = None,
+    hook: Hook | None = None,
+    public: Public | None = None,
 ) -> FastAPI:
     """Create the gateway's application for ``model``; clients need one of the API ``keys``.
 
-    ``proposals``: triples to be reviewed.
+    ``proposals``: triples to be reviewed. ``hook``: takes MLflow's webhooks. ``public``: what needs no key.
     """
-    limits = limits or Limits()
+    limits, public = limits or Limits(), public or Public()
     gateway = Gateway(model, keys, limits)
 
     @asynccontextmanager
@@ -47,14 +68,22 @@ def create_app(
     documented: dict[str, Any] = {"title": "mmkgc gateway", "version": VERSION, "description": __doc__}
     app = FastAPI(**documented, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.gateway = gateway
-    app.add_middleware(Door, access=gateway.access, max_body=limits.max_body, seconds=limits.body_seconds)
-    app.add_middleware(Observer, metrics=gateway.metrics)  # the middleware that is added last is the outermost
+    keyless = {HOOK: MAX_BODY} if hook else {}
+    app.add_middleware(
+        Door, access=gateway.access, max_body=limits.max_body, seconds=limits.body_seconds, keyless=keyless
+    )
+    app.add_middleware(Observer, metrics=gateway.metrics)
+    if public.sites:  # the middleware that is added last is the outermost: refusals, too, must name the site
+        app.add_middleware(CORSMiddleware, allow_origins=public.sites, **CROSS_SITE)
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     for add in (add_questions, add_catalog, add_watch):
         add(app, gateway, secured(gateway))
+    add_description(app, [] if public.description else secured(gateway)["dependencies"])
     add_review(app, gateway, secured(gateway), proposals)
+    if hook:
+        add_hook(app, *hook)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 
@@ -71,7 +100,7 @@ def from_env() -> FastAPI:
     file = variable(f"{PREFIX}PROPOSALS")
     proposals = Proposals(Path(file).expanduser()) if file else None
     model = TorchServeModel(_upstream(), variable(f"{PREFIX}UPSTREAM_TOKEN") or "")
-    return create_app(model, read_keys(), Limits.from_env(), proposals)
+    return create_app(model, read_keys(), Limits.from_env(), proposals, public=Public.from_env())
 
 
 def _upstream() -> str:
@@ -92,9 +121,9 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return Refusal(422, "invalid_request", f"{where}: {first['msg']}").response()
+    where, named = error.errors()[0]["loc"], {"queries", "triples"}  # the fields of the first requests that one writes
+    fields = named if where[0] == "body" else [str(part) for part in where]
+    return Refusal(422, "invalid_request", sentence(error.errors(), fields)).response()
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -24,7 +24,9 @@ class Ticket:
         self.answers = [b""] * len(queries)
         self.missing = len(queries)
         self.model: Name = {}
+        self.models: list[Name] = [{}] * len(queries)  # a newer version may replace the model in between
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.arrived = asyncio.Event()  # set by each answer, and by a failure
 
     @property
     def left(self) -> Sequence[Priced]:
@@ -33,8 +35,9 @@ class Ticket:
 
     def fill(self, place: int, answer: bytes, model: Name) -> None:
         """Store the answer of the query at ``place``."""
-        self.answers[place], self.model = answer, model
+        self.answers[place], self.models[place], self.model = answer, model, model
         self.missing -= 1
+        self.arrived.set()
         if not self.missing and not self.done.done():
             self.done.set_result(None)
 
@@ -42,6 +45,17 @@ class Ticket:
         """Fail the request."""
         if not self.done.done():
             self.done.set_exception(error)
+            self.done.exception()  # read: a stream that ends before it comes to this request is no mistake
+            self.arrived.set()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the request has not failed."""
+        return not self.done.done() or self.done.cancelled() or self.done.exception() is None
+
+    def ready(self, place: int) -> int:
+        """The first place from ``place`` on whose answer is missing."""
+        return next((at for at in range(place, len(self.answers)) if not self.answers[at]), len(self.answers))
 
 
 Batch = list[tuple[Ticket, int]]  # a request, and the place of one of its queries
@@ -73,23 +87,30 @@ class Batcher:
 
         If the caller is cancelled, its unsent queries are removed, and calls that serve no other request are cancelled.
         """
-        ticket = Ticket(key, queries)
-        self._check_room(ticket)
         if not queries:  # all queries were invalid; the answer still names the model
+            ticket = Ticket(key, queries)
             ticket.model, _ = await self.ask([])
             return ticket
-        self.waiting.append(ticket)
-        self._count(ticket, 1)
-        self._start_calls()
+        ticket = self.enter(key, queries)
         try:
             await ticket.done
         finally:
-            self._leave(ticket)
+            self.leave(ticket)
         return ticket
 
-    def _check_room(self, ticket: Ticket) -> None:
-        cost = self.costs[ticket.key] + sum(query.cost for query in ticket.queries)
-        size = self.sizes[ticket.key] + sum(len(query.content) for query in ticket.queries)
+    def enter(self, key: int, queries: Sequence[Priced]) -> Ticket:
+        """Let queries wait for their answers, until ``leave``; raises as ``submit`` does."""
+        self.check_room(key, queries)
+        ticket = Ticket(key, queries)
+        self.waiting.append(ticket)
+        self._count(ticket, 1)
+        self._start_calls()
+        return ticket
+
+    def check_room(self, key: int, queries: Sequence[Priced]) -> None:
+        """Raise ``Refusal`` 429 if too many queries of this key are waiting to take these in addition."""
+        cost = self.costs[key] + sum(query.cost for query in queries)
+        size = self.sizes[key] + sum(len(query.content) for query in queries)
         if cost > self.max_waiting or size > WAITING_BYTES:
             raise Refusal(429, "busy", "too many queries of this key are waiting", retry_after=cost / PER_SECOND)
 
@@ -99,7 +120,10 @@ class Batcher:
         self.sizes[ticket.key] += sign * sum(len(query.content) for query in ticket.left)
         self.queries += sign * len(ticket.left)
 
-    def _leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: Ticket) -> None:
+        """Remove the unsent queries of a request, and cancel calls that serve no other one."""
+        if not ticket.done.done():
+            ticket.done.cancel()
         if ticket.left:
             self.waiting.remove(ticket)
             self._count(ticket, -1)

@@ -1,15 +1,15 @@
 """Checks a request before it is parsed: its API key, and the size, duration and complexity of its body."""
 
 import asyncio
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mmkgc.serving.api.cost import MAX_VALUES, values
 from mmkgc.serving.api.gateway.access import UNAUTHORIZED, Access
 from mmkgc.serving.api.gateway.refusal import Refusal
 
 WITHOUT_BODY = ("GET", "HEAD")
-MARKS = (b"[", b"{", b",", b":")
-MAX_MARKS = 250_000  # 0.1 s of parsing, which blocks the event loop
 
 
 class Door:
@@ -17,11 +17,15 @@ class Door:
 
     Requests other than GET and HEAD are refused without a key, before their body is read. A body is read completely
     before it is passed on: within ``seconds``, at most ``max_body`` bytes and 250,000 JSON values. Raises ``Refusal``
-    401, 408 or 413.
+    401, 408 or 413. Requests to the paths ``keyless``, each with its largest body, are let in without a key: their
+    routes check them.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, max_body: int, seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, max_body: int, seconds: float, keyless: Mapping[str, int] | None = None
+    ) -> None:
         self.app, self.access, self.max_body, self.seconds = app, access, max_body, seconds
+        self.keyless = keyless or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -30,40 +34,43 @@ class Door:
             key = self.access.find(headers.get(b"authorization", b""))
             scope.setdefault("state", {})["key"] = key
             if scope["method"] not in WITHOUT_BODY:
-                receive = await self._checked(key, headers, receive)
+                most = self.keyless.get(scope["path"])
+                if key is None and most is None:
+                    raise UNAUTHORIZED
+                receive = await self._checked(headers, receive, most or self.max_body)
         await self.app(scope, receive, send)
 
-    async def _checked(self, key: int | None, headers: dict[bytes, bytes], receive: Receive) -> Receive:
-        """Check the key and the body; returns the ``receive`` for the application."""
-        if key is None:
-            raise UNAUTHORIZED
-        if int(headers.get(b"content-length") or 0) > self.max_body:
-            raise self._too_large()
+    async def _checked(self, headers: dict[bytes, bytes], receive: Receive, most: int) -> Receive:
+        """Check the body, of at most ``most`` bytes; returns the ``receive`` for the application."""
+        if int(headers.get(b"content-length") or 0) > most:
+            raise _too_large(most)
         try:
             async with asyncio.timeout(self.seconds):
-                body = await self._read(receive)
+                body = await _read(receive, most)
         except TimeoutError:
             raise Refusal(408, "too_slow", f"the body did not come within {self.seconds:g} s") from None
         return _again(body, receive)
 
-    async def _read(self, receive: Receive) -> bytes:
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Refusal(400, "disconnected", "the client went away")
-            parts.append(message.get("body", b""))
-            size, more = size + len(parts[-1]), message.get("more_body", False)
-            if size > self.max_body:
-                raise self._too_large()
-        body = b"".join(parts)
-        if sum(body.count(mark) for mark in MARKS) > MAX_MARKS:
-            raise Refusal(413, "too_large", f"the body has more than {MAX_MARKS} values; send fewer at once")
-        return body
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, "too_large", f"the body has more than {self.max_body} bytes; send fewer queries at once")
+async def _read(receive: Receive, most: int) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "disconnected", "the client went away")
+        parts.append(message.get("body", b""))
+        size, more = size + len(parts[-1]), message.get("more_body", False)
+        if size > most:
+            raise _too_large(most)
+    body = b"".join(parts)
+    if values(body) > MAX_VALUES:
+        raise Refusal(413, "too_large", f"the body has more than {MAX_VALUES} values; send fewer at once")
+    return body
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, "too_large", f"the body has more than {most} bytes; send fewer queries at once")
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

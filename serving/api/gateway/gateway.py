@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ class Gateway:
         self.upstream = Upstream(model)
         self.metrics = Metrics()
         self.batcher = Batcher(self._call, limits.workers, limits.per_call, limits.call_cost, limits.max_waiting)
+        self.streams: Counter[int] = Counter()  # open ones, by API key
         self.readiness = Readiness(self.upstream)
 
     async def answer(self, request: Request, queries: Sequence[Any]) -> Ticket:

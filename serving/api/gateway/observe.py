@@ -45,8 +45,8 @@ class Metrics:
         self.model = Gauge("mmkgc_gateway_model", "The model that answered last", ["name", "version"], **make)
 
     def answered(self, model: Name, answers: list[bytes]) -> None:
-        """Count answers by direction and status."""
-        if model != self._model:
+        """Count answers by direction and status; ``model`` is empty if none answered."""
+        if model and model != self._model:
             self._model = model
             self.model.clear()
             self.model.labels(model["name"], model["version"]).set(1)

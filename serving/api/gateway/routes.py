@@ -9,13 +9,16 @@ from fastapi import Query as Parameter
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from prometheus_client import generate_latest
-from pydantic import Field, SkipValidation, ValidationError
+from pydantic import ConfigDict, Field, SkipValidation, ValidationError
 from pydantic_core import to_json
 
+from mmkgc.serving.api.gateway import stream
 from mmkgc.serving.api.gateway.access import UNAUTHORIZED
 from mmkgc.serving.api.gateway.gateway import Gateway
+from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.protocol import (
     MAX_BATCH,
+    MAX_STREAMED,
     Answers,
     Entities,
     EntityDetails,
@@ -31,17 +34,31 @@ from mmkgc.serving.api.protocol import (
 )
 from mmkgc.serving.api.wire import Name, join
 
+EXAMPLE: dict[str, Any] = {"head": "Norway", "relation": "borders"}
+
 
 class CompleteRequest(Strict):
     """Queries; each is checked on its own, so that a bad one fails alone."""
 
-    queries: Annotated[list[SkipValidation[Query]], Field(min_length=1, max_length=MAX_BATCH)]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"queries": [EXAMPLE | {"k": 5, "explain": True}]}]})
+
+    queries: Annotated[
+        list[SkipValidation[Query]],
+        Field(
+            min_length=1, max_length=MAX_STREAMED, description=f"at most {MAX_BATCH} if the answers are one document"
+        ),
+    ]
 
 
 class ScoreRequest(Strict):
     """Triples to score; each is checked on its own."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"triples": [EXAMPLE | {"tail": "Sweden"}]}]})
+
     triples: Annotated[list[SkipValidation[Triple]], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+LINES = "one answer (Completion, Scored or Failed) a line, in the order of the queries, each with its `model`"
 
 
 class Json(Response):
@@ -71,9 +88,19 @@ def secured(gateway: Gateway) -> dict[str, Any]:
 def add_questions(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
     """Add the routes that complete and score triples."""
 
-    @app.post("/v1/complete", response_model=None, **answers(secured, Answers))
+    @app.post("/v1/complete", response_model=None, **streamed(answers(secured, Answers)))
     async def complete(body: CompleteRequest, request: Request) -> Response:
-        """Complete triples, or score them where all three parts are given."""
+        """Complete triples, or score them where all three parts are given.
+
+        With the header `Accept: application/x-ndjson` each answer is a line, sent as soon as it and those before it
+        are there. A query that fails has a line with its error.
+        """
+        if stream.is_wanted(request):
+            return stream.Lines(stream.Stream(gateway, request.state.key), body.queries)
+        if len(body.queries) > MAX_BATCH:
+            raise Refusal(
+                422, "invalid_request", f"body.queries: more than {MAX_BATCH}; send fewer, or let them stream"
+            )
         answered = await gateway.answer(request, body.queries)
         return _answered(answered.model, answered.answers)
 
@@ -138,11 +165,6 @@ def add_watch(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
         """Prometheus metrics of the gateway."""
         return Response(generate_latest(gateway.metrics.registry), media_type="text/plain; version=0.0.4")
 
-    @app.get("/openapi.json", include_in_schema=False, dependencies=secured["dependencies"])
-    async def openapi() -> Json:
-        """This description."""
-        return Json(schema(app))
-
     @app.get("/healthz")
     async def alive() -> dict[str, str]:
         """Whether the gateway runs; tells nothing else and needs no key."""
@@ -153,6 +175,14 @@ def add_watch(app: FastAPI, gateway: Gateway, secured: dict[str, Any]) -> None:
         """Whether the model answers; tells nothing else and needs no key."""
         await gateway.readiness.check()
         return {"status": "ok"}
+
+
+def add_description(app: FastAPI, dependencies: Sequence[Any]) -> None:
+    """Add the route of the API's own description."""
+
+    @app.get("/openapi.json", include_in_schema=False, dependencies=dependencies)
+    async def openapi() -> Json:
+        return Json(schema(app))
 
 
 def schema(app: FastAPI) -> dict[str, Any]:
@@ -166,6 +196,16 @@ def answers(secured: dict[str, Any], model: Any, *further: int) -> dict[str, Any
     """Arguments of a secured route whose answer is a ``model`` or a refusal with one of the ``further`` statuses."""
     good = {200: {"model": model} if model else {"content": {"image/webp": {}}}}
     return secured | {"responses": good | secured["responses"] | {status: {"model": Refused} for status in further}}
+
+
+def streamed(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a route whose answers may also be lines."""
+    lines = {
+        "description": "Successful Response",
+        "content": {stream.MEDIA_TYPE: {"schema": {"type": "string", "description": LINES}}},
+    }
+    responses = arguments["responses"]
+    return arguments | {"responses": responses | {200: responses[200] | lines}}
 
 
 def _answered(model: Name, answers: Sequence[bytes]) -> Response:

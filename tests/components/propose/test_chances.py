@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmkgc.components.kge.evaluation.calibration import expected_error
+from mmkgc.components.kge.evaluation.calibration import error_by_chance, expected_error
 from mmkgc.components.kge.evaluation.logistic import fit_logistic
 from mmkgc.components.propose.chances import Candidates, Chances, reliability
 from mmkgc.pipeline.cli.chances import abstained, frequency
@@ -43,9 +43,16 @@ def test_reliability_predicts_what_was_left_out():
     candidates, right = world(4000, 0.3, 2)
     found = reliability(candidates, right, torch.zeros(N), R)
     assert found["expected_error"] < 0.03
+    assert 0.3 * found["expected_error"] < found["error_by_chance"] < 0.03  # there is little else: the model is true
     shuffled = right[torch.randperm(len(right), generator=torch.Generator().manual_seed(0))]
     flat = reliability(candidates, shuffled, torch.zeros(N), R)["groups"]
     assert flat[-1]["probability"] - flat[0]["probability"] < 0.15  # nothing to tell the facts by
+
+
+def test_fewer_answers_err_more_by_chance():
+    chances = torch.rand(4000, generator=torch.Generator().manual_seed(0)).double()
+    assert error_by_chance(chances[:400]) > 2 * error_by_chance(chances)
+    assert error_by_chance(torch.tensor([0.0, 1.0] * 50)) == 0
 
 
 def test_the_regression_is_where_the_gradient_vanishes():

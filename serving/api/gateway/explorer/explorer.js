@@ -4,7 +4,8 @@ import { $, api, current, el, frequency, gauge, get, legend, picture, session, t
 import { offerProposals, showProposals } from "./proposals.js";
 import { nothingGiven, offerUnseen, unseenEntity } from "./unseen.js";
 
-const state = { entity: null, relation: null, side: "tail", relations: [], walk: [] };
+const MOST_KNOWN = 200; // triples of an entity that are read
+const state = { entity: null, details: null, relation: null, side: "tail", relations: [], walk: [] };
 let asking = 0;
 
 // -- key -------------------------------------------------------------------------------------------------------------
@@ -81,8 +82,12 @@ async function choose(entity, keep = {}) {
   $("search").value = "";
   if (state.entity) state.walk = [...state.walk.slice(-7), state.entity];
   state.entity = entity;
-  const { relations } = await get("/v1/relations", entity.key ? { entity: entity.key } : {});
-  state.relations = relations;
+  const [{ relations }, details] = await Promise.all([
+    get("/v1/relations", entity.key ? { entity: entity.key } : {}),
+    entity.key ? get("/v1/entity", { entity: entity.key, limit: MOST_KNOWN }) : null,
+  ]);
+  if (state.entity !== entity) return; // another one was chosen meanwhile
+  Object.assign(state, { relations, details });
   if (keep.relation) Object.assign(state, keep);
   else if (!state.relation || entity.key) suggest(relations);
   showEntity();
@@ -103,7 +108,10 @@ async function showEntity() {
   const { entity } = state;
   $("entity").hidden = false;
   $("entity-name").textContent = entity.name;
-  $("entity-about").textContent = [entity.type, entity.key && entity.key !== entity.name ? entity.key : null].filter(Boolean).join(" · ");
+  const { type, description } = state.details ?? entity;
+  $("entity-about").textContent = [type, entity.key && entity.key !== entity.name ? entity.key : null].filter(Boolean).join(" · ");
+  $("entity-description").hidden = !description;
+  $("entity-description").textContent = description ?? "";
   $("entity-picture").removeAttribute("src");
   const source = entity.picture === false ? null : await picture(entity);
   if (source && state.entity === entity) $("entity-picture").src = source;
@@ -117,11 +125,10 @@ function showRelations() {
   const button = (relation, side, count) => el("button", {
     type: "button",
     className: count === 0 ? "idle" : "",
-    textContent: side === "tail" ? `${relation.name} →` : `← ${relation.name}`,
     title: side === "tail" ? `${state.entity.name} ${relation.name} ?` : `? ${relation.name} ${state.entity.name}`,
     ariaPressed: String(relation.key === state.relation && side === state.side),
     onclick: () => { Object.assign(state, { relation: relation.key, side }); showRelations(); ask(); },
-  });
+  }, side === "tail" ? `${relation.name} →` : `← ${relation.name}`, count ? el("span", { className: "count", textContent: ` ${count.toLocaleString()}` }) : null);
   const pairs = state.relations.flatMap((relation) => [["tail", relation.as_head], ["head", relation.as_tail]].map(([side, count]) => ({ relation, side, count })));
   pairs.sort((a, b) => ((b.count ?? 1) > 0) - ((a.count ?? 1) > 0));
   $("relations").replaceChildren(...pairs.map(({ relation, side, count }) => button(relation, side, count)));
@@ -136,7 +143,10 @@ async function ask() {
   const given = state.side === "tail" ? "head" : "tail";
   const query = { [given]: state.entity.key ?? state.entity.unseen, relation: state.relation, k: Number($("k").value), exclude_known: !$("known").checked, explain: true };
   if ($("type").value) query.type = $("type").value;
+  $("question").textContent = question(state.relations.find((relation) => relation.key === state.relation).name);
   $("status").textContent = "…";
+  $("predictions").replaceChildren(); // those of the question before
+  for (const id of ["known-answers", "legend", "modalities"]) $(id).hidden = true;
   try {
     const [answer] = (await (await api("/v1/complete", { queries: [query] })).json()).answers;
     if (turn !== asking) return;
@@ -144,14 +154,13 @@ async function ask() {
     showAnswer(answer);
   } catch (error) {
     if (turn !== asking) return;
-    $("predictions").replaceChildren();
     $("status").textContent = error.message;
   }
 }
 
 function showAnswer(answer) {
-  const name = state.entity.name;
-  $("question").textContent = state.side === "tail" ? `${name} — ${answer.relation.name} → ?` : `? — ${answer.relation.name} → ${name}`;
+  $("question").textContent = question(answer.relation.name);
+  showKnown();
   const least = Number($("sure").value);
   const shown = answer.predictions.filter((one) => one.known || !least || (one.probability ?? 0) >= least);
   const unsure = answer.predictions.length - shown.length;
@@ -160,6 +169,31 @@ function showAnswer(answer) {
   $("predictions").replaceChildren(...shown.map(prediction));
   $("legend").hidden = !answer.predictions.length;
   $("legend").textContent = legend(session.model.calibrated);
+  showModalities(shown);
+}
+
+function question(relation) {
+  const name = state.entity.name;
+  return state.side === "tail" ? `${name} — ${relation} → ?` : `? — ${relation} → ${name}`;
+}
+
+/** What the graph holds already; with "show what is known" the answers are marked in the list instead. */
+function showKnown() {
+  const [own, other] = state.side === "tail" ? ["head", "tail"] : ["tail", "head"];
+  const facts = (state.details?.facts ?? []).filter((fact) => fact.relation.key === state.relation && fact[own].key === state.entity.key);
+  const more = state.details && state.details.total > state.details.facts.length ? " …" : "";
+  $("known-answers").hidden = !facts.length || $("known").checked;
+  $("known-answers").replaceChildren("Known: ", ...facts.flatMap((fact, index) => [index ? ", " : "", el("button", {
+    type: "button", className: "link", textContent: fact[other].name, onclick: () => choose({ ...fact[other], type: null }),
+  })]), more);
+}
+
+/** The key to the bars of "why". */
+function showModalities(predictions) {
+  const shares = predictions.find((one) => one.shares)?.shares;
+  $("modalities").hidden = !shares;
+  $("modalities").replaceChildren("Bars beside “why”, how much each part of an entity counts: ",
+    ...Object.keys(shares ?? {}).flatMap((modality) => [el("span", { className: `dot ${modality}` }), `${modality} `]));
 }
 
 /** What is said where the model abstains. */

@@ -16,10 +16,13 @@ const state = {
 };
 let asking = 0;
 
+if (matchMedia("(max-width: 46rem)").matches) $("filter-box").open = false; // on a phone the proposals come first
+
 /** Show the way to the proposals if there are some. */
 export async function offerProposals() {
   const page = await get("/v1/proposals", { limit: 1 });
-  $("views").hidden = page.model === null;
+  $("views").hidden = false;
+  $("to-proposals").hidden = page.model === null;
 }
 
 /** Open the view as the address says it. */

@@ -14,7 +14,7 @@ from mmkgc.serving.api.cost import MAX_COST
 from mmkgc.serving.api.gateway import routes
 from mmkgc.serving.api.gateway.app import create_app
 from mmkgc.serving.api.gateway.routes import schema
-from mmkgc.serving.api.gateway.settings import Limits
+from mmkgc.serving.api.gateway.settings import Limits, Public
 from mmkgc.serving.api.protocol import Answers, Entities, ModelInfo, Relations
 
 KEY = "0123456789abcdef"
@@ -287,3 +287,53 @@ def test_metrics_count_what_happened(client):
 
 def test_the_committed_description_is_current(app):
     assert json.loads(COMMITTED.read_text()) == schema(app), "run `python -m mmkgc.serving.api.gateway.openapi`"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"queries": []}', "body.queries: must hold at least 1"),
+        ('{"query": [1]}', "body.query: there is no such field — did you mean 'queries'?"),
+        ('{"queries": [', "is not valid JSON"),
+        ("", "body: is missing"),
+    ],
+)
+def test_a_refusal_speaks_of_the_request(client, body, words):
+    answer = client.post("/v1/complete", content=body, headers={"content-type": "application/json"})
+    assert words in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"k": 0}, "k: must be at least 1"),
+        ({"K": 3}, "K: there is no such field — did you mean 'k'?"),
+        ({"head": {"txt": "a town"}}, "head.txt: there is no such field — did you mean 'text'?"),
+        ({"head": 7}, "head: must be a text"),
+        ({"explain": "perhaps"}, "explain: must be true or false"),
+    ],
+)
+def test_a_failed_query_is_told_in_the_words_of_the_api(client, query, words):
+    (answer,) = client.post("/v1/complete", json={"queries": [QUERY | query]}).json()["answers"]
+    assert answer["error"]["message"] == words
+
+
+def test_pages_of_named_sites_may_call_the_api(engine_model):
+    site, preflight = "https://app.example.org", {"access-control-request-method": "POST"}
+    app = create_app(engine_model, [KEY], public=Public(origins=f"{site}, https://other.example.org"))
+    with TestClient(app) as client:
+        allowed = client.options("/v1/complete", headers={"origin": site, **preflight})
+        assert allowed.headers["access-control-allow-origin"] == site
+        refused = client.post("/v1/complete", json={}, headers={"origin": site})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, site)
+        answer = client.get("/v1/model", headers=HEADERS | {"origin": "https://evil.example.org"})
+        assert "access-control-allow-origin" not in answer.headers
+    with TestClient(create_app(engine_model, [KEY])) as client:
+        assert "access-control-allow-origin" not in client.get("/healthz", headers={"origin": site}).headers
+
+
+def test_the_description_may_be_open_to_all(engine_model):
+    with TestClient(create_app(engine_model, [KEY], public=Public(description=True))) as client:
+        assert "/v1/complete" in client.get("/openapi.json").json()["paths"]
+        assert client.get("/v1/model").status_code == 401
+        assert client.get("/docs/").status_code == 200

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.serving.api.gateway.__main__ import main
 from mmkgc.serving.api.gateway.access import Access
+from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.gateway.settings import own_keys, read_keys
 
 KEY = "0123456789abcdef"
@@ -85,6 +86,30 @@ def test_what_is_no_key_is_not_found(header):
     access = Access([KEY, "another-key-of-16"], 1, 1)
     assert access.find(header) is None
     assert access.find(b"bearer another-key-of-16") == 1
+
+
+def test_keys_of_a_file_are_changed_while_the_gateway_runs(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("mmkgc.serving.api.gateway.access.REREAD_SECONDS", 0)
+    file = tmp_path / "keys"
+    monkeypatch.setenv("MMKGC_API_KEYS_FILE", str(file))
+    file.write_text(KEY)
+    access = Access(read_keys(), 0.001, 10)
+    access.spend(0, 10)
+    file.write_text(f"a-new-key-of-sixteen\n{KEY}\n")  # both hold while clients change over
+    assert access.find(f"Bearer {KEY}".encode()) == 0
+    new = access.find(b"Bearer a-new-key-of-sixteen")
+    assert new == 1
+    access.spend(new, 10)
+    with pytest.raises(Refusal, match="queries/s"):
+        access.spend(0, 1)  # its quota is used up, as before
+    file.write_text("short")
+    with caplog.at_level("WARNING", "mmkgc.gateway"):
+        assert access.find(b"Bearer short") is None
+    assert access.find(f"Bearer {KEY}".encode()) == 0
+    assert caplog.text.count("stay as they were") <= 1  # the log of the gateway may not propagate
+    file.write_text("a-new-key-of-sixteen")
+    assert access.find(f"Bearer {KEY}".encode()) is None
+    assert access.find(b"Bearer a-new-key-of-sixteen") == 1
 
 
 UPSTREAM = "MMKGC_GATEWAY_UPSTREAM"
