@@ -18,7 +18,7 @@ from mmkgc.components.runtime.extras import required
 ADDRESS = "RAY_ADDRESS"
 """Variable with the address of a running cluster, which Ray reads; without it, a cluster on this machine is started."""
 Result = tuple[np.ndarray | None, str]  # a vector, or None and the reason; a vector may carry a remark
-Batch = Callable[[Sequence[Any]], list[Result]]
+Batch = Callable[[Sequence[Any]], Sequence[Result]]
 
 
 def encoded_on_ray(
