@@ -204,6 +204,6 @@ def test_virtual_entities_are_harder_for_smaller_t(interaction: str) -> None:
 
 def test_projections_by_the_relation_are_refused() -> None:
     model = Model(ModelConfig(dimension=4, interaction="transd", fusion="structure"), 1, {}, torch.ones(5).bool())
-    assert "not in the space of the entities" in str(
+    assert "none in the space of the entities" in str(
         SAMPLERS.lookup("dhns").incompatibility(model.fusion, model.interaction)
     )
