@@ -42,7 +42,7 @@ class Production:
         database_port, self._mlflow_port = _free_ports(2)
         (folder / "swift").mkdir()
         s3 = stack.enter_context(swift(folder / "swift"))
-        self.restart_database = stack.enter_context(postgresql("the password", database_port))
+        self.restart_database = stack.enter_context(postgresql("the password", database_port)).restart
         ports = {"s3": int(s3.rpartition(":")[2]), "database": database_port, "mlflow": self._mlflow_port}
         self.links = {name: stack.enter_context(Link(port)) for name, port in ports.items()}
         self.config = self._data("mmkgc") | {

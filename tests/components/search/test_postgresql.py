@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.service("postgresql"), pytest.mark.slow]
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """URL of a server of its own."""
-    with server() as url:
-        yield url
+    with server() as started:
+        yield started.url
 
 
 def _search(toy, config, place, worker):
