@@ -23,6 +23,7 @@ from tests.components.elsewhere import DEVICE, elsewhere
 SETTINGS: dict[str, Any] = {"batch_size": 200, "epochs": 2, "evaluate_every": 1}
 NEEDS = {"mans-a": "ikrl"}
 NEEDED = {"graph-context": {"interaction": "ote"}, "gc-ote": {"interaction": "ote", "encoder": "graph-context"}}
+BESIDE = {"sharded": {"optimizer": {"name": "row-adagrad", "lr": 0.1}}}
 RECIPROCAL = ("conve", "tucker", "vista")
 RUNS: dict[str, dict[str, Any]] = {
     **{
@@ -37,7 +38,7 @@ RUNS: dict[str, dict[str, Any]] = {
         for name in INTERACTIONS.classes()
     },
     **{
-        f"encoder {name}": {"model": {"dimension": 8, "encoder": name} | NEEDED.get(name, {})}
+        f"encoder {name}": {"model": {"dimension": 8, "encoder": name} | NEEDED.get(name, {})} | BESIDE.get(name, {})
         for name in ENTITY_ENCODERS.classes()
     },
     "without structure": {"model": {"dimension": 8, "structure": False}},
