@@ -45,9 +45,12 @@ def sentence(errors: Sequence[Any], fields: Iterable[str]) -> str:
 
 
 def _one(error: Any, fields: Iterable[str]) -> str:
-    parts = [str(part) for part in error["loc"] if not str(part).startswith("<")]  # the kind of value, not a field
-    if error["type"] == "extra_forbidden":
-        what = f"there is no such field — {did_you_mean(parts[-1], fields)}"
+    *above, last = [str(part) for part in error["loc"]] or [""]
+    unknown = error["type"] == "extra_forbidden"  # then the last part is what the client wrote
+    parts = [part for part in above if not part.startswith("<")]  # the kind of value, not a field
+    parts += [last] if unknown or not last.startswith("<") else []
+    if unknown:
+        what = f"there is no such field — {did_you_mean(last, fields)}"
     else:
         words = WORDS.get(error["type"], "")
         what = words.format(**error.get("ctx", {})) or str(error["msg"]).removeprefix("Value error, ")
