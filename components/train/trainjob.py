@@ -6,6 +6,7 @@ passwords. Its main process publishes the bundle and writes the bundle's address
 
 import json
 import os
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -132,11 +133,11 @@ def _follow(client: Any, name: str) -> None:
     seconds = LONGEST_DAYS * 24 * 3600
     ended = {TRAINJOB_COMPLETE, TRAINJOB_FAILED}
     client.wait_for_job_status(name, {TRAINJOB_RUNNING, *ended}, timeout=seconds, polling_interval=1)
-    last: list[str] = []
+    last = deque[str](maxlen=LAST_LINES)
     for text in client.get_job_logs(name, follow=True):
         for line in text.splitlines():
             print(line, flush=True)
-            last = [*last[-LAST_LINES:], line]
+            last.append(line)
     if client.wait_for_job_status(name, ended, timeout=seconds, polling_interval=1).status == TRAINJOB_FAILED:
         raise RuntimeError(f"the TrainJob {name} failed; its last lines:\n" + "\n".join(last))
 

@@ -57,6 +57,20 @@ def test_runs_of_killed_processes_are_ended(home):
     assert called("--fix")[1][-1] == "nothing to mend"
 
 
+@pytest.mark.parametrize(
+    ("absent", "well", "said"),
+    [
+        ((), True, "all extras"),
+        (("kubeflow", "torchrec"), True, "all extras, but for training on several machines: distributed, trainjob"),
+        (("kubeflow", "faiss"), False, "extras missing: index"),
+    ],
+)
+def test_one_machine_lacks_no_extra_for_several(absent, well, said, monkeypatch):
+    monkeypatch.setattr(program, "find_spec", lambda module: None if module in absent else module)
+    *_, last = program._python()
+    assert (last.well, last.found) == (well, said)
+
+
 def test_a_key_that_others_can_read_is_hidden(home, monkeypatch):
     monkeypatch.setattr(program, "CHECKS", {"API key": program._keys})
     home.mkdir()

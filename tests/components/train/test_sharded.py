@@ -23,7 +23,7 @@ from mmkgc.components.kge.negatives.base import Context
 from mmkgc.components.kge.tensors import total
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
-from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.serving.engine.engine import Engine
 from tests.components.train import sharded_steps
 from tests.components.train.sharded_steps import SETTINGS, STEPS, N
@@ -124,11 +124,8 @@ def test_losses_and_table_are_those_of_one_process_and_three_go_on_where_two_end
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_run_of_two_is_finished_by_three_and_serves_what_the_undivided_model_says(
-    toy_mmkg: MMKG, mmkgc_home: Path, tmp_path: Path
+    toy_mmkg: MMKG, storage: Storage, graph: Stored, mmkgc_home: Path, tmp_path: Path
 ) -> None:
-    storage = open_storage(str(tmp_path / "store"))
-    toy_mmkg.save(tmp_path / "graph")
-    graph = storage.publish(tmp_path / "graph", "graphs")
     settings: dict[str, Any] = SETTINGS | {
         "model": {"dimension": 8, "interaction": "complex", "fusion": "structure", "encoder": "sharded"},
         "epochs": 60,

@@ -14,7 +14,6 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.start import Start, find
 from mmkgc.components.train.train import train
-from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.storage import Storage, Stored
 
 SETTINGS: dict[str, Any] = {
@@ -24,11 +23,6 @@ SETTINGS: dict[str, Any] = {
     "epochs": 12,
     "evaluate_every": 4,
 }
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return open_storage(str(tmp_path / "store"))
 
 
 def published(mmkg: MMKG, storage: Storage, folder: Path) -> Stored:
@@ -77,9 +71,8 @@ def test_a_grown_graph_goes_on_from_the_earlier_model(
 
 
 def test_a_training_that_only_makes_it_worse_keeps_what_it_began_with(
-    toy_mmkg: MMKG, storage: Storage, mmkgc_home: Path, tmp_path: Path
+    toy_mmkg: MMKG, storage: Storage, graph: Stored, mmkgc_home: Path, tmp_path: Path
 ) -> None:
-    graph = published(toy_mmkg, storage, tmp_path / "graph")
     first = train(graph.uri, {}, config(epochs=40), storage, tmp_path / "scratch")
     ruinous = config(start=first.uri, optimizer={"lr": 30.0}, epochs=1)
     second = train(graph.uri, {}, ruinous, storage, tmp_path / "scratch")
@@ -122,9 +115,8 @@ def test_development_triples_that_it_was_trained_on_choose_no_epoch(
     ],
 )
 def test_another_kind_of_model_is_refused(
-    change: dict[str, Any], sentence: str, toy_mmkg: MMKG, storage: Storage, mmkgc_home: Path, tmp_path: Path
+    change: dict[str, Any], sentence: str, storage: Storage, graph: Stored, mmkgc_home: Path, tmp_path: Path
 ) -> None:
-    graph = published(toy_mmkg, storage, tmp_path / "graph")
     first = train(graph.uri, {}, config(epochs=1), storage, tmp_path / "scratch")
     other = config(start=first.uri, model=SETTINGS["model"] | change["model"])
     with pytest.raises(UserError, match=sentence):

@@ -18,7 +18,6 @@ from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.refit import with_development
 from mmkgc.components.train.train import train
 from mmkgc.components.train.trainer import Trainer
-from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.storage import Storage, Stored
 
 SETTINGS: dict[str, Any] = {
@@ -29,17 +28,6 @@ SETTINGS: dict[str, Any] = {
     "evaluate_every": 2,
     "checkpoint_seconds": 0,
 }
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return open_storage(str(tmp_path / "store"))
-
-
-@pytest.fixture
-def graph(toy_mmkg: MMKG, storage: Storage, tmp_path: Path) -> Stored:
-    toy_mmkg.save(tmp_path / "graph")
-    return storage.publish(tmp_path / "graph", "graphs")
 
 
 def test_a_bundle_is_published_and_its_metrics_are_logged(

@@ -13,7 +13,7 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainjob import CONTAINER, POD, RUNTIME, Trainer, of_cluster, pod_settings, train_on_nodes
-from mmkgc.feature_store.opening import open_storage
+from mmkgc.feature_store.storage import Storage, Stored
 
 pytest.importorskip("kubeflow")
 
@@ -67,7 +67,9 @@ class Cluster:
         self.created.append(place[-1])
 
 
-def test_the_job_is_what_the_schema_allows_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_job_is_what_the_schema_allows_and_holds_no_secret(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from kubeflow.trainer.backends.kubernetes.backend import KubernetesBackend
     from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
@@ -79,7 +81,6 @@ def test_the_job_is_what_the_schema_allows_and_holds_no_secret(monkeypatch: pyte
         train=backend.train, list_jobs=list, delete_job=lambda name: deleted.append(name), wait_for_job_status=stop
     )
     deleted: list[str] = []
-    storage = open_storage(str(tmp_path / "store"))
     config, trainer = TrainConfig.model_validate(SETTINGS), Trainer(client, (pod_settings(),))
     with pytest.raises(KeyboardInterrupt):
         train_on_nodes("s3://b/graphs/1", {"textual": "s3://b/m.json"}, config, storage, None, trainer)
@@ -105,14 +106,17 @@ def stop(*_: Any, **__: Any) -> None:
 
 @pytest.mark.slow
 def test_the_local_backend_runs_the_same_job_as_processes(
-    toy_mmkg: MMKG, mmkgc_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    toy_mmkg: MMKG,
+    storage: Storage,
+    graph: Stored,
+    mmkgc_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     from kubeflow.trainer import LocalProcessBackendConfig, TrainerClient
     from kubeflow.trainer.backends.localprocess import constants
 
-    storage = open_storage(str(tmp_path / "store"))
-    toy_mmkg.save(tmp_path / "graph")
-    graph = storage.publish(tmp_path / "graph", "graphs")
     monkeypatch.setattr(constants, "TORCH_COMMAND", str(Path(sys.executable).with_name("torchrun")))  # installed here
     settings = {
         "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]),
