@@ -82,7 +82,8 @@ def run(kubeflow, client):
 
 
 def logs(kubeflow, run_id):
-    return "\n".join(pod.log.read_text() for pod in kubeflow.workflows[run_id].pods)
+    """What the run's pods have printed; a pod that is not started has no log yet."""
+    return "\n".join(pod.log.read_text() for pod in kubeflow.workflows[run_id].pods if pod.log.exists())
 
 
 def states(run):
