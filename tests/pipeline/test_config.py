@@ -13,6 +13,7 @@ def load(tmp_path, text, *settings):
 BASE = "name: mine\ndataset: countries\n"
 
 
+@pytest.mark.slow
 def test_every_bundled_recipe_is_valid_and_named_like_its_file():
     assert "countries" in config.names()
     for name in config.names():

@@ -58,6 +58,7 @@ def test_the_same_model_has_the_same_bytes_and_none_are_pickled(
     assert {path.suffix for path in (tmp_path / "one").iterdir()} == {".json", ".safetensors"}
 
 
+@pytest.mark.slow
 def test_loading_does_not_wait_for_the_compiler_of_pytorch(
     graph: Graph, make_model: Callable[..., Model], tmp_path: Path
 ) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import resource, torch
 from mmkgc.components.runtime.malloc import keep_freed_memory

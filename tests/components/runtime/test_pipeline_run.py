@@ -10,6 +10,8 @@ import pytest
 from mmkgc.components.runtime import pipeline_run, tracking
 from mmkgc.components.runtime.tracking import parent_run, step_run
 
+pytestmark = pytest.mark.slow
+
 ABOUT = {"experiment": "places", "name": "transe, sum", "tags": {"mmkgc.dataset": "places"}}
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from mmkgc.components.runtime import processes
 
+pytestmark = pytest.mark.slow
+
 COMMAND = """
 import subprocess, sys, tempfile, time
 from mmkgc.components.runtime.processes import supervised

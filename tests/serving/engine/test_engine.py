@@ -152,6 +152,7 @@ def test_ties_keep_the_graphs_order(make_bundle):
     assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in range(6)]
 
 
+@pytest.mark.slow
 def test_after_warming_up_no_user_waits_for_compilation(make_bundle, monkeypatch):
     monkeypatch.setattr(comparison, "SMALL", 1)  # or the kernels would be for larger graphs than this
     loops.grid.cache_clear()
@@ -183,6 +184,7 @@ queries = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(batch=st.lists(queries | anything, max_size=8))
 def test_any_json_gets_a_well_formed_answer(engine, batch):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -40,6 +41,7 @@ print(top_k(numpy.float32([[1, 3, 2]]), 2))
 """
 
 
+@pytest.mark.slow
 def test_it_works_where_no_folder_can_hold_machine_code():
     import subprocess
     import sys

@@ -97,6 +97,7 @@ def test_what_cannot_be_read_is_told(reading, unseen, code):
     assert answer["error"]["code"] == code
 
 
+@pytest.mark.slow
 def test_a_picture_is_read_by_the_bundles_visual_encoder(bundle):
     encoder = create(VGG16Config(weights="random"))
     n = len(bundle.entities)
