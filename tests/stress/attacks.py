@@ -18,7 +18,7 @@ PLAIN = {"head": "e1", "relation": "r1"}
 
 
 def explained(victim: Victim, short: bool) -> int:
-    """1,024 explained queries in a request; then as many as are permitted, by four clients"""
+    """1,024 explained queries in a request; then as many as permitted, by four clients"""
     query = PLAIN | {"explain": True}
     assert victim.post({"queries": [query] * 1024}) == 413
     return 1 + together(victim, 4, lambda _: {"queries": [query] * 390})
@@ -30,14 +30,14 @@ def explained_deeply(victim: Victim, short: bool) -> int:
 
 
 def texts(victim: Victim, short: bool) -> int:
-    """256 texts of 10,000 characters in a request; then as many as are permitted, by two clients"""
+    """256 texts of 10,000 characters in a request; then as many as permitted, by two clients"""
     query = {"head": {"text": "a town by a river " * 550}, "relation": "r1"}
     assert victim.post({"queries": [query] * 256}) == 413
     return 1 + together(victim, 2, lambda _: {"queries": [query] * 125})
 
 
 def pictures(victim: Victim, short: bool) -> int:
-    """64 pictures of 25 megapixels in a request; then as many as are permitted, by two clients"""
+    """64 pictures of 25 megapixels in a request; then as many as permitted, by two clients"""
     query = {"head": {"image": picture(5000)}, "relation": "r1"}
     assert victim.post({"queries": [query] * 64}) == 413
     return 1 + together(victim, 2, lambda _: {"queries": [query] * 15})
@@ -99,7 +99,7 @@ def slow_clients(victim: Victim, short: bool) -> int:
 
 
 def half_open(victim: Victim, short: bool) -> int:
-    """1,500 connections that say nothing, opened one after the other for ten seconds"""
+    """1,500 idle connections, opened one after the other for ten seconds"""
     clients: list[socket.socket] = []
     tried, end = 0, time.monotonic() + (4 if short else 10)
     while time.monotonic() < end:
@@ -123,7 +123,7 @@ def readiness(victim: Victim, short: bool) -> int:
 
 
 def guessed_keys(victim: Victim, short: bool) -> int:
-    """keys that an accident may leave: none, blanks, `{}`, NUL, pieces of a real one"""
+    """keys as an accident may produce them: none, blanks, `{}`, NUL, parts of a real one"""
     keys = ["", "{}", "[]", "null", "None", "x", ATTACKER[:-1], ATTACKER + "x", "0" * 16, ATTACKER.upper()]
     raws = [
         f"GET /v1/model HTTP/1.1\r\nhost: x\r\nauthorization: {form}\r\n\r\n"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Bench:
         self.temporary.mkdir(parents=True)
         self.tried: Counter[str] = Counter()
         self.held: Counter[str] = Counter()
+        self.killed: set[str] = set()
         write_dataset(self.data)
 
     def start(self, *arguments: object, home: Path | None = None) -> subprocess.Popen[str]:
@@ -81,16 +83,22 @@ class Bench:
                     found.append(f"still runs: {process.pid} {' '.join(process.cmdline())[:100]}")
         return found
 
-    def open_runs(self, home: Path | None = None) -> list[str]:
-        """Runs that MLflow takes for running."""
+    def open_runs(self, home: Path | None = None, but: Collection[str] = ()) -> list[str]:
+        """Runs that MLflow takes for running, without those that are known to have been left open before."""
+        return [f"the run '{name}' is open in MLflow" for run, name in self._open(home).items() if run not in but]
+
+    def note_killed(self) -> None:
+        """A killed command leaves its runs open; a later one closes them as soon as it opens its own."""
+        self.killed = set(self._open())
+
+    def _open(self, home: Path | None = None) -> dict[str, str]:
         import sqlite3
 
         file = (home or self.home) / "mlflow.db"
         if not file.exists():
-            return []
+            return {}
         with closing(sqlite3.connect(file, timeout=60)) as database:
-            rows = database.execute("SELECT name FROM runs WHERE status = 'RUNNING'").fetchall()
-        return [f"the run '{name}' is open in MLflow" for (name,) in rows]
+            return dict(database.execute("SELECT run_uuid, name FROM runs WHERE status = 'RUNNING'"))
 
     def report(self) -> int:
         """Print how often everything was tried and held; the exit code of a script."""

@@ -76,7 +76,7 @@ def tried(victim: Victim, attack: Callable[[Victim, bool], int], short: bool) ->
     answers = ", ".join(f"{number} × {status or 'ended'}" for status, number in sorted(victim.statuses.items())) or "—"
     wrong = ", ".join(f"{number} × {what}" for what, number in neighbour.wrong.items()) or "none"
     written = (victim.log.stat().st_size - log) / 1e6
-    waited = f"{neighbour.slowest:.1f} of {patience:.0f} s, {neighbour.asked} asked, wrong: {wrong}"
+    waited = f"{neighbour.slowest:.1f} of {patience:.0f} s, {neighbour.asked} asked, {wrong} wrong"
     grown = f"{peak - before:.0f} MB, log {written:.1f} MB"
     verdict = "held" if held else f"NOT HELD {failure}"
     print(f"| {attack.__doc__} | {count} | {answers} | {waited} | {grown} | {verdict} |", flush=True)

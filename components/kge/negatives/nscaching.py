@@ -94,15 +94,16 @@ class NSCaching(NegativeSampler):
 
     @torch.no_grad()
     def update(self, batch: Batch, scored: Sequence[ScoredBlock], model: Model) -> None:
-        """Renew the caches of the batch's queries."""
-        for block, places in self.competing:
+        """Renew the caches of the batch's queries; heads and tails are scored in one pass over the entities."""
+        if self.competing:
             assert self.encoded
-            _, scores = score_blocks(model, self.encoded, batch.triples, [block])
+            blocks, places = zip(*self.competing, strict=True)
+            _, scores = score_blocks(model, self.encoded, batch.triples, blocks)
             kept = self._importance_sample(scores, self.cache.shape[1])
-            entities = _entities(block).gather(1, kept).to(self.cache.dtype)
-            self.renewed += (kept >= self.cache.shape[1]).float().mean().item() * len(places)
-            self.seen += len(places)
-            self.cache[places] = entities
+            competing = torch.cat([_entities(block) for block in blocks])
+            self.cache[torch.cat(places)] = competing.gather(1, kept).to(self.cache.dtype)
+            self.renewed += (kept >= self.cache.shape[1]).float().sum().item() / self.cache.shape[1]
+            self.seen += len(kept)
         self.competing = []
 
     def _draw(self, triples: Tensor, side: Side, cached: Tensor, uniform: Tensor) -> Tensor:
