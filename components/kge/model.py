@@ -71,14 +71,13 @@ class Model(nn.Module):
 
     def _relation_tables(self, rows: int) -> dict[str, nn.Parameter]:
         """One table of relation vectors ``[rows, r]`` for each name among the terms."""
+
+        def table(interaction: Interaction) -> nn.Parameter:
+            vectors = interaction.initialise_relations(torch.empty(rows, interaction.relation_width))
+            return nn.Parameter(vectors, interaction.learns_relations)
+
         interactions = {term.relation: self.interaction_of(term) for term in self.fusion.terms}
-        return {
-            name: nn.Parameter(
-                interaction.initialise_relations(torch.empty(rows, interaction.relation_width)),
-                interaction.learns_relations,
-            )
-            for name, interaction in sorted(interactions.items())
-        }
+        return {name: table(interaction) for name, interaction in sorted(interactions.items())}
 
     def score_triples(self, triples: Tensor) -> Tensor:
         """Scores ``[B]`` of ``triples[B, 3]``; with reciprocal relations the mean of both directions."""

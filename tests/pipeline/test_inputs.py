@@ -11,6 +11,7 @@ from mmkgc.feature_store.inputs import local_input
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import config
 from mmkgc.pipeline.inputs import local_inputs, publish
+from mmkgc.pipeline.runners import submission
 
 
 @pytest.fixture
@@ -85,3 +86,17 @@ def test_a_store_on_this_machine_is_refused(recipe, tmp_path):
 def test_an_input_that_is_missing_is_told_before_anything_is_submitted(setting, message):
     with pytest.raises(UserError, match=message):
         local_inputs(config.load("countries", [setting]))
+
+
+def test_the_pipeline_of_a_folder_names_no_path_of_this_machine(tmp_path):
+    recipe = submission.Recipe.model_validate(
+        {"name": "places", "dataset": "s3://bucket/datasets/ab", "extract": {"visual": None, "textual": None}}
+        | {"train": {"model": {"fusion": "structure"}}}
+    )
+    document = submission.compiled(recipe, "registry.test/mmkgc:1")
+    executors = document["pipeline_spec"]["deploymentSpec"]["executors"].values()
+    assert {each["container"]["image"] for each in executors} == {"registry.test/mmkgc:1"}
+    submission.refuse_local_paths(document, [])
+    local = submission.compiled(recipe.model_copy(update={"dataset": str(tmp_path)}))
+    with pytest.raises(UserError, match="names a path of this machine"):
+        submission.refuse_local_paths(local, [submission.inputs.LocalInput("dataset", tmp_path)])

@@ -218,20 +218,6 @@ def test_an_image_that_nodes_cannot_pull_is_refused(call, told, monkeypatch, ima
     assert sentence in call("submit", "countries").message
 
 
-def test_the_pipeline_of_a_folder_names_no_path_of_this_machine(write_dataset, tmp_path):
-    recipe = submission.Recipe.model_validate(
-        {"name": "places", "dataset": "s3://bucket/datasets/ab", "extract": {"visual": None, "textual": None}}
-        | {"train": {"model": {"fusion": "structure"}}}
-    )
-    document = submission.compiled(recipe, "registry.test/mmkgc:1")
-    executors = document["pipeline_spec"]["deploymentSpec"]["executors"].values()
-    assert {each["container"]["image"] for each in executors} == {"registry.test/mmkgc:1"}
-    submission.refuse_local_paths(document, [])
-    local = submission.compiled(recipe.model_copy(update={"dataset": str(tmp_path)}))
-    with pytest.raises(UserError, match="names a path of this machine"):
-        submission.refuse_local_paths(local, [submission.inputs.LocalInput("dataset", tmp_path)])
-
-
 def test_the_line_beside_a_running_step_is_the_steps_own():
     log = '[KFP Executor 2026 INFO]: Got executor_input:\n{\n    "inputs": {}\n}\n'
     assert watch.last_line(log) == ""
