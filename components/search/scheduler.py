@@ -49,7 +49,7 @@ class Scheduler:
 
     def run(self) -> None:
         """Run until the study has all its trials; a worker that dies is replaced and its trial is run again."""
-        self._tend()
+        self._tend(starting=True)
         meter = Meter("search", self.trials, "trial", len(self._settled()))
         seats: list[Seat] = []
         try:
@@ -64,10 +64,10 @@ class Scheduler:
                 seat.process.terminate()
         meter.finish()
 
-    def _tend(self) -> None:
+    def _tend(self, starting: bool = False) -> None:
         """Record a heartbeat of this process, and take over the trials of processes that have ended."""
         if self.owner.beat():
-            for trial in studies.abandon_orphans(self.study, self.owner):
+            for trial in studies.abandon_orphans(self.study, self.owner, starting):
                 self._close_lost(trial)
 
     def _fill(self, seats: list[Seat]) -> bool:

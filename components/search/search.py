@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
 from mmkgc.components.evaluate import figures
 from mmkgc.components.runtime import digests
@@ -74,10 +75,7 @@ def _results(opened: optuna.Study) -> dict[str, Any]:
     trials = study.table(opened)
     done = [trial for trial in trials if trial["state"] == "complete"]
     if not done:
-        problems = {
-            str(trial.user_attrs[study.PROBLEM]) for trial in opened.trials if study.PROBLEM in trial.user_attrs
-        }
-        raise UserError("search", f"none of {len(trials)} trials finished", "; ".join(sorted(problems)[:3]))
+        raise UserError("search", f"none of {len(trials)} trials finished", _problems(opened))
     best = max(done, key=lambda trial: trial["dev_mrr"])
     return {
         "study": opened.study_name,
@@ -86,6 +84,15 @@ def _results(opened: optuna.Study) -> dict[str, Any]:
         "overrides": best["overrides"],
         "trials": trials,
     }
+
+
+def _problems(opened: optuna.Study) -> str:
+    """Why trials failed: at most three reasons."""
+    failed = opened.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    told = {str(trial.user_attrs[study.PROBLEM]) for trial in failed if study.PROBLEM in trial.user_attrs}
+    if dead := [trial for trial in failed if study.PROBLEM not in trial.user_attrs and not study.is_lost(trial)]:
+        told.add(f"{len(dead)} lost their process {study.ATTEMPTS} times, perhaps for want of memory")
+    return "; ".join(sorted(told)[:3])
 
 
 def _write(folder: Path, opened: optuna.Study, results: dict[str, Any]) -> None:

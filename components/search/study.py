@@ -20,8 +20,10 @@ from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.train.config import TrainConfig
 
 PROBLEM = "problem"
+INTERRUPTED = "interrupted"
+"""Mark of a trial that ended with the whole search: a signal, or a machine that was switched off."""
 ATTEMPTS = 3
-"""Maximum number of attempts of a trial whose process dies; the trial itself may need too much memory."""
+"""Maximum number of attempts of a trial whose process alone dies; the trial itself may need too much memory."""
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 20.0
 SILENT_SECONDS = 120.0
@@ -138,6 +140,10 @@ class Owner:
             return int(pid) == self.pid or not _is_alive(int(pid))
         return time.time() - self.study.user_attrs.get(f"alive {trial.user_attrs['owner']}", 0.0) > SILENT_SECONDS
 
+    def is_neighbour(self, trial: FrozenTrial) -> bool:
+        """Whether a process of this machine ran the trial, as far as is known."""
+        return str(trial.user_attrs.get("owner", self.key)).split("/")[0] == self.host
+
 
 def _is_alive(pid: int) -> bool:
     try:
@@ -150,9 +156,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial failed because its process died; after the third such failure it counts as failed."""
-    by_itself = PROBLEM in trial.user_attrs or trial.user_attrs.get("attempt", 1) >= ATTEMPTS
-    return trial.state == TrialState.FAIL and not by_itself
+    """Whether a trial failed because its process ended; the third time counts as failed, unless interrupted."""
+    if trial.state != TrialState.FAIL or PROBLEM in trial.user_attrs:
+        return False
+    return INTERRUPTED in trial.user_attrs or trial.user_attrs.get("attempt", 1) < ATTEMPTS
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:
@@ -166,10 +173,17 @@ def is_open(study: optuna.Study, trials: int) -> bool:
     return bool(waiting) or len(counted(study)) < trials
 
 
-def abandon_orphans(study: optuna.Study, owner: Owner) -> list[FrozenTrial]:
-    """Mark running trials whose process has ended as failed, and queue the parameters of lost trials again."""
+def abandon_orphans(study: optuna.Study, owner: Owner, starting: bool = False) -> list[FrozenTrial]:
+    """Mark running trials whose process has ended as failed, and queue the parameters of lost trials again.
+
+    ``starting``: this process begins, so orphans of its machine ended with an earlier search as a whole.
+    """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    found = [trial for trial in running if owner.is_orphan(trial) and _fail(study, trial)]
+    orphans = [trial for trial in running if owner.is_orphan(trial)]
+    if starting:
+        for trial in filter(owner.is_neighbour, orphans):
+            optuna.Trial(study, trial._trial_id).set_user_attr(INTERRUPTED, True)
+    found = [trial for trial in orphans if _fail(study, trial)]
     again = {trial.user_attrs.get("retry_of") for trial in study.get_trials(deepcopy=False)}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
         if is_lost(trial) and trial.number not in again:
@@ -179,8 +193,8 @@ def abandon_orphans(study: optuna.Study, owner: Owner) -> list[FrozenTrial]:
 
 def run_again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue the parameters of a lost trial."""
-    attempt = trial.user_attrs.get("attempt", 1)
-    study.enqueue_trial(trial.params, user_attrs={"attempt": attempt + 1, "retry_of": trial.number})
+    attempt = trial.user_attrs.get("attempt", 1) + (INTERRUPTED not in trial.user_attrs)
+    study.enqueue_trial(trial.params, user_attrs={"attempt": attempt, "retry_of": trial.number})
 
 
 def _fail(study: optuna.Study, trial: FrozenTrial) -> bool:
