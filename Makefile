@@ -64,7 +64,7 @@ image:  ## the images of the pipeline's steps, of serving and of MLflow; ENGINE=
 	$(ENGINE) build -f infra/Containerfile --target mlflow $(IMAGE_ARGS) -t mmkgc-mlflow:$(VERSION) .
 
 test-outages: $(READY)  ## a run on a cluster's services, each of which is away for a minute (`make test` has seconds)
-	OUTAGE_SECONDS=60 $(BIN)/pytest -v -n0 tests/services/test_production.py -k 'away or outage'
+	CI=true OUTAGE_SECONDS=60 $(BIN)/pytest -v -n0 tests/services/test_production.py -k 'away or outage'
 
 test-containers: $(READY)  ## the images under a cluster's rules, after `make image`; BUNDLE=FOLDER of a model that a run has made
 	ENGINE=$(ENGINE) VERSION=$(VERSION) $(BIN)/pytest -v tests/infra/containers.py
