@@ -27,7 +27,7 @@ WHOLE = "tags.`mmkgc.step` IS NULL"  # runs of pipelines; steps, trials and prom
 
 
 def state() -> dict[str, Any]:
-    """The table of the pipelines' runs: the best test MRR first, its bounds, and the parameters that tell runs apart."""
+    """The table of the pipelines' runs: best test MRR first, its bounds, and parameters that tell runs apart."""
     columns = [f"attributes.`{name}`" for name in ATTRIBUTES]
     columns += [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in PARAMETERS]
     return {
