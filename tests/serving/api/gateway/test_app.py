@@ -294,7 +294,7 @@ def test_the_committed_description_is_current(app):
     [
         ('{"queries": []}', "body.queries: must hold at least 1"),
         ('{"query": [1]}', "body.query: there is no such field — did you mean 'queries'?"),
-        ('{"queries": [', "is not valid JSON"),
+        ('{"queries": [', "body after 13 characters: is not valid JSON"),
         ("", "body: is missing"),
     ],
 )
