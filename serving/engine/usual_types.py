@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Side, slot_of
+from mmkgc.components.kge.graph import RELATION, SIDES, Side, slot_of
 
 
 class UsualTypes:
@@ -17,7 +17,7 @@ class UsualTypes:
         self._types = np.array([*kinds, 0], dtype=np.int32)  # the last is of id N, which is no entity
         self._usual = np.zeros((2 * len(bundle.relations), len(numbers) + 1), dtype=bool)
         triples = bundle.known.triples
-        for side, column in (("head", HEAD), ("tail", TAIL)) if numbers else ():
+        for column, side in SIDES.items() if numbers else ():
             self._usual[slot_of(triples[:, RELATION], side).numpy(), self._types[triples[:, column].numpy()]] = True
         self._usual[~self._usual[:, 1:].any(axis=1)] = True  # no triple, or none with a type: anything fits
         self._usual[:, 0] = True
