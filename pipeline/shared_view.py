@@ -22,17 +22,18 @@ PARAMETERS = (
     "train.epochs",
     "train.seed",
 )
-ATTRIBUTES = ("Dataset", "Models")
+ATTRIBUTES = ("Dataset",)
+WHOLE = "tags.`mmkgc.step` IS NULL"  # runs of pipelines; steps, trials and promotions have runs of their own
 
 
 def state() -> dict[str, Any]:
-    """The table of runs: the best test MRR first, its bounds, and the parameters that tell runs apart."""
+    """The table of the pipelines' runs: best test MRR first, its bounds, and parameters that tell runs apart."""
     columns = [f"attributes.`{name}`" for name in ATTRIBUTES]
     columns += [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in PARAMETERS]
     return {
         "orderByKey": "metrics.`test/mrr`",
         "orderByAsc": False,
-        "searchFilter": "",
+        "searchFilter": WHOLE,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],

@@ -57,6 +57,7 @@ class Engine(serving.Engine):
         k: int = 10,
         exclude_known: bool = True,
         exclude_self: bool = True,
+        exclude_other_types: bool = True,
         candidates: Sequence[str] | None = None,
         type: str | None = None,
     ) -> pd.DataFrame:
@@ -64,13 +65,18 @@ class Engine(serving.Engine):
 
         At most one of ``head`` and ``tail`` may be a new entity, described by a ``text``, an ``image`` (a path, or the
         bytes of a PNG, JPEG, WebP or GIF), or both. ``exclude_known`` leaves out known answers, ``exclude_self`` the
-        given entity. ``candidates`` (keys or names) and ``type`` restrict the entities that are ranked.
+        given entity, ``exclude_other_types`` entities of types that the relation never has on this side in the graph.
+        ``candidates`` (keys or names) and ``type`` restrict the entities that are ranked.
         Returns columns ``key name score probability known``, best first; scores are logits, higher is more plausible.
         Raises UserError for unknown labels.
         """
         query = {"head": _json(head), "relation": relation, "tail": _json(tail), "k": k, "type": type}
-        options = {"exclude_known": exclude_known, "exclude_self": exclude_self, "candidates": candidates}
-        answer = self._ask(query | options)
+        left_out = {
+            "exclude_known": exclude_known,
+            "exclude_self": exclude_self,
+            "exclude_other_types": exclude_other_types,
+        }
+        answer = self._ask(query | left_out | {"candidates": candidates})
         if "predictions" not in answer:
             raise UserError("complete", "nothing is asked for", "leave out one of head, relation and tail")
         columns = ["key", "name", "score", "probability", "known"]

@@ -38,7 +38,8 @@ def _content_options(command: Callable[..., None]) -> Callable[..., None]:
     metavar="P",
     help="Only answers of at least this probability (0.3: about 3 in 10 are right), and what is known.",
 )
-@click.option("--type", "type_", help="Only entities of this type.")
+@click.option("--type", "type_", help="Only entities of this type (default: of types that the relation has there).")
+@click.option("--any-type", is_flag=True, help="Entities of any type.")
 @click.option("--explain", is_flag=True, help="Show modality weights and the most similar training triples.")
 @_content_options
 @click.option("--name", help="Model in the registry (default: the one promoted last).")
@@ -55,6 +56,7 @@ def complete(
     new: bool,
     at_least: float,
     type_: str | None,
+    any_type: bool,
     explain: bool,
     name: str | None,
     alias: str,
@@ -77,7 +79,8 @@ def complete(
     Entities and relations are given by key or by name, in any case.
     """
     given = dict(zip(PARTS, (head, relation, tail), strict=True))
-    query = query_of(given, contents) | {"k": k, "exclude_known": new, "explain": explain}
+    options = {"k": k, "exclude_known": new, "exclude_other_types": not any_type, "explain": explain}
+    query = query_of(given, contents) | options
     if type_ is not None:
         query["type"] = type_
     answer = _ask_gateway(query, url, key) if url else _ask_here(query, name, alias, bundle, json)

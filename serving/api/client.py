@@ -167,6 +167,10 @@ class Client(_Shared):
         """Entities whose name matches ``text``: key, name, type, and whether there is a picture."""
         return self._send("GET", "/v1/entities", params={"q": text, "limit": limit}).json()["entities"]
 
+    def entity(self, entity: str, limit: int = 50) -> dict[str, Any]:
+        """An entity, given by key or name: its type, description, and ``limit`` of its known triples."""
+        return self._send("GET", "/v1/entity", params={"entity": entity, "limit": limit}).json()
+
     def relations(self) -> list[dict[str, Any]]:
         """All relations: key, name and number of triples."""
         return self._send("GET", "/v1/relations").json()["relations"]
@@ -239,6 +243,10 @@ class AsyncClient(_Shared):
     async def entities(self, text: str = "", limit: int = 10) -> list[dict[str, Any]]:
         """Entities whose name matches ``text``: key, name, type, and whether there is a picture."""
         return (await self._send("GET", "/v1/entities", params={"q": text, "limit": limit})).json()["entities"]
+
+    async def entity(self, entity: str, limit: int = 50) -> dict[str, Any]:
+        """An entity, given by key or name: its type, description, and ``limit`` of its known triples."""
+        return (await self._send("GET", "/v1/entity", params={"entity": entity, "limit": limit})).json()
 
     async def relations(self) -> list[dict[str, Any]]:
         """All relations: key, name and number of triples."""

@@ -93,6 +93,13 @@ class Query(Strict):
             "of `candidates`"
         ),
     ] = True
+    exclude_other_types: Annotated[
+        bool,
+        Field(
+            description="leave out entities of types that the relation never has on this side in the graph; by default "
+            "not of `candidates`, and not where `type` is given"
+        ),
+    ] = True
     candidates: Annotated[list[Label], Field(min_length=1, description="rank these entities only")] | None = None
     type: Annotated[Label, Field(description="rank entities of this type only")] | None = None
     explain: Annotated[bool, Field(description="add modality shares and supporting triples")] = False
@@ -106,7 +113,7 @@ class Query(Strict):
             return Direction.RELATION
         return Direction.TAIL if self.tail is None else Direction.TRIPLE
 
-    def leaves_out(self, option: Literal["exclude_known", "exclude_self"]) -> bool:
+    def leaves_out(self, option: Literal["exclude_known", "exclude_self", "exclude_other_types"]) -> bool:
         """Whether an option holds: candidates that are listed one by one are left out only where that is asked for."""
         return getattr(self, option) and (self.candidates is None or option in self.model_fields_set)
 

@@ -47,6 +47,8 @@ def sentence(errors: Sequence[Any], fields: Iterable[str]) -> str:
 def _one(error: Any, fields: Iterable[str]) -> str:
     *above, last = [str(part) for part in error["loc"]] or [""]
     unknown = error["type"] == "extra_forbidden"  # then the last part is what the client wrote
+    if error["type"] == "json_invalid":  # the last part is a number of characters
+        above, last = above[:-1], f"{'.'.join(above)} after {last} characters"
     parts = [part for part in above if not part.startswith("<")]  # the kind of value, not a field
     parts += [last] if unknown or not last.startswith("<") else []
     if unknown:

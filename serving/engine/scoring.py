@@ -15,6 +15,7 @@ from mmkgc.components.kge.graph import KnownTriples, Side, reflexive
 from mmkgc.serving.api.protocol import Direction
 from mmkgc.serving.engine.index import Index, places, width
 from mmkgc.serving.engine.resolve import Kind, Resolved
+from mmkgc.serving.engine.usual_types import UsualTypes
 
 FLOATS_AT_ONCE = 1 << 23  # 32 MB
 SEARCHED_AT_ONCE = 256
@@ -55,6 +56,7 @@ class Scorer:
         self.n_entities, self.n_relations = len(bundle.entities), len(bundle.relations)
         self.false = KnownTriples(bundle.false, self.n_entities, self.n_relations)
         self.reflexive = set(reflexive(bundle.known.triples).tolist())
+        self.usual_types = UsualTypes(bundle)
 
     def pieces(self, queries: Iterable[Resolved]) -> Iterator[Piece]:
         """Split the queries into batches of at most 32 MB of scores; head and tail queries share a batch."""
@@ -78,6 +80,7 @@ class Scorer:
         for kind, group in piece.items():
             self._exclude_selves(kind, group, found[kind])
             self._exclude_false(kind, group, found[kind])
+            self._exclude_other_types(kind, group, found[kind])
         return found
 
     def scores(self, piece: Piece, unseen: Mapping[Kind, ModalityEmbeddings]) -> dict[Kind, np.ndarray]:
@@ -188,6 +191,21 @@ class Scorer:
         wanted = np.array([query.query.candidates is None for query in group])[rows]
         pairs = rows[wanted], columns[wanted]
         found.scores[pairs if found.ids is None else places(found.ids, self.n_entities, *pairs)] = -np.inf
+
+    def _exclude_other_types(self, kind: Kind, group: Sequence[Resolved], found: Candidates) -> None:
+        """Set the scores of entities whose type the relation never has on the side that is asked for to −∞.
+
+        The vector of a described entity says little of its relations, and a trained one is not always sure of types.
+        """
+        if kind.direction not in SIDES:
+            return
+        for row, query in enumerate(group):
+            if query.query.type is not None or not query.query.leaves_out("exclude_other_types"):
+                continue
+            ids = None if found.ids is None else found.ids[row]
+            others = self.usual_types.others(query.relation or 0, SIDES[kind.direction], ids)
+            if others is not None:
+                found.scores[row, others] = -np.inf
 
     def _false_answers(self, kind: Kind, group: Sequence[Resolved]) -> Pairs:
         """Answers that are known to be false: pairs (row of the group, entity); none for queries with a new entity."""

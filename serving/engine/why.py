@@ -26,7 +26,10 @@ Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """A triple ``[3]``, the side whose entity was asked for, and the other known answers, which are left out."""
+    """A triple ``[3]``, the side whose entity was asked for, and the entities that are left out.
+
+    These are the other known answers, and those of types that the relation never has there.
+    """
 
     triple: Tensor
     side: Side
@@ -100,7 +103,10 @@ class Why:
         _, left_out = self.bundle.known.answers(asked.known, triple[RELATION][None], side)
         if int(triple[RELATION]) not in self.engine.scorer.reflexive:
             left_out = torch.cat([left_out, asked.known])
-        return asked._replace(left_out=left_out[left_out != asked.answer])
+        others = self.engine.scorer.usual_types.others(int(triple[RELATION]), side)
+        if others is not None:
+            left_out = torch.cat([left_out, torch.from_numpy(others).nonzero().flatten()])
+        return asked._replace(left_out=left_out[left_out != asked.answer].unique())
 
     def _ranked(self, encoded: EncodedEntities, asked: Asked) -> Json:
         """Score, probability and rank of the answer, and the first answers, where entities are ``encoded`` so."""

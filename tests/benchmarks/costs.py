@@ -72,9 +72,9 @@ def random_bundle() -> Bundle:
     entities, relations = (Vocabulary(names, names) for names in labels)
     graph = Graph(entities, relations, train=triples[20:], valid=triples[:10], test=triples[10:20], types=None)
     seen = torch.ones(ENTITIES, dtype=torch.bool)
-    features = {m: Features(torch.randn(ENTITIES, 384), seen) for m in ("visual", "textual")}
+    features = {m: Features(torch.randn(ENTITIES, 384), seen.clone()) for m in ("visual", "textual")}
     config = ModelConfig(dimension=WIDTH, structure_dropout=0.2)
-    return Bundle.of(Model(config, RELATIONS, features, seen).eval(), graph)
+    return Bundle.of(Model(config, RELATIONS, features, seen.clone()).eval(), graph)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline.cli.ui import SHOWN, experiments, is_desktop, ui, wait
-from mmkgc.pipeline.shared_view import KEY, TAG
+from mmkgc.pipeline.shared_view import KEY, TAG, state
 
 
 def test_links_lead_to_the_runs_of_the_newest_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +30,20 @@ def test_links_lead_to_the_runs_of_the_newest_experiments(tmp_path: Path, monkey
     assert list(experiments("http://here")) == list(found.items())  # the tags of views change no order
     view = json.loads(tracking.client().get_experiment(ids["4"]).tags[TAG])
     assert "metrics.`test/mrr`" in view["selectedColumns"]
+
+
+def test_the_view_shows_the_runs_of_pipelines_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with tracking.start_run("toy", "whole") as whole:
+        monkeypatch.setenv("MLFLOW_RUN_ID", whole.id)
+        with tracking.step_run("train"):
+            pass
+    with tracking.start_run("toy", "rollback", {"mmkgc.step": "rollback"}):
+        pass
+    api, here = tracking.client(), [tracking.experiment_id("toy")]
+    assert len(api.search_runs(here)) == 3
+    assert [run.info.run_name for run in api.search_runs(here, state()["searchFilter"])] == ["whole"]
 
 
 class Server:

@@ -101,6 +101,8 @@ def test_the_client_answers_like_the_engine(gateway, engine, near):
         assert client.score("e1", "r3", "e4").score == pytest.approx(engine.answer(QUERIES)[3]["score"], abs=1e-5)
         assert client.entities("twin")[0]["key"] == "e7"
         assert len(client.relations()) == 5
+        described = client.entity("e7", limit=1)
+        assert (described["name"], len(described["facts"])) == ("Twin", 1)
         assert client.model()["interaction"] == "rotate"
         with pytest.raises(QueryFailed, match="did you mean: Twin, Twin") as caught:
             client.complete(QUERIES[4])

@@ -12,7 +12,7 @@ from mmkgc.serving.api.gateway.refusal import Refusal
 SHORTEST_KEY = 16
 REREAD_SECONDS = 2.0
 log = logging.getLogger("mmkgc.gateway")
-UNAUTHORIZED = Refusal(401, "unauthorized", "send an API key as `Authorization: Bearer KEY`")
+UNAUTHORIZED = Refusal(401, "unauthorized", "no API key, or an unknown one; send it as `Authorization: Bearer KEY`")
 
 
 class KeyFile(list[str]):

@@ -121,8 +121,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    where, named = error.errors()[0]["loc"], {"queries", "triples"}  # the fields of the first requests that one writes
-    fields = named if where[0] == "body" else [str(part) for part in where]
+    body = getattr(request.scope.get("route"), "body_field", None)
+    fields = getattr(body and body.field_info.annotation, "model_fields", {})
     return Refusal(422, "invalid_request", sentence(error.errors(), fields)).response()
 
 

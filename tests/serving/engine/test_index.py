@@ -1,5 +1,6 @@
 """An index of a small model, against the scan that it stands in for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,14 @@ import pytest
 import torch
 
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.graph import Graph, Vocabulary
+from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.package.package import write_extras
 from mmkgc.serving.engine.build_index import build_index
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.engine.index import places, searchable
+from mmkgc.serving.engine.usual_types import UsualTypes
 
 N, R = 2000, 4
 
@@ -54,6 +56,23 @@ def test_the_model_says_how_its_answers_are_found(engines):
     assert exact.catalog.model()["search"] == "exact scan"
     assert indexed.catalog.model()["search"].startswith("index IVF")
     assert indexed.scorer.index.info.recall >= 0.97
+
+
+def test_types_that_the_relation_never_has_are_left_out_of_what_an_index_finds(engines):
+    exact, indexed = engines
+    triples = indexed.bundle.known.triples
+    kept = triples[(triples[:, 2] % 2 == 0) | (triples[:, 1] != 1)]
+    known = KnownTriples(kept, N, R)
+    usual = UsualTypes(replace(indexed.bundle, known=known))
+    query = {"head": indexed.bundle.entities.keys[3], "relation": "r1", "k": 10}
+    for engine in (exact, indexed):
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(engine.scorer, "usual_types", usual)
+            (answer,) = engine.answer([query])
+        assert len(answer["predictions"]) == 10
+        assert {engine.bundle.types[engine.bundle.entities.keys.index(p["key"])] for p in answer["predictions"]} == {
+            "even"
+        }
 
 
 def test_an_index_finds_nearly_all_and_scores_exactly(engines):

@@ -1,6 +1,7 @@
 """Entities that the graph does not hold, read by the real sentence encoder and by an untrained VGG-16."""
 
 from base64 import b64encode
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -14,6 +15,7 @@ from mmkgc.components.encoders.registry import create, recreate
 from mmkgc.components.encoders.vgg16 import VGG16Config
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import KnownTriples
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.serving.api.protocol import ErrorCode, Unseen
 from mmkgc.serving.engine.engine import Engine
@@ -43,6 +45,38 @@ def test_a_described_head_is_scored_through_the_projection(reading, reading_bund
     assert answer["head"] == {"key": None, "name": None}
     assert [p["key"] for p in answer["predictions"]] == [f"e{i}" for i in scores.topk(5).indices.tolist()]
     assert [p["score"] for p in answer["predictions"]] == pytest.approx(scores.topk(5).values.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("side", ["head", "tail"])
+def test_entities_of_types_that_the_relation_never_has_are_left_out(reading_bundle, side):
+    """A described country was proposed to border organisations. Here, relation 1 has towns (odd) alone on one side."""
+    graph = reading_bundle.known
+    town = graph.triples[:, 0 if side == "head" else 2] % 2 == 1
+    kept = graph.triples[town | (graph.triples[:, 1] != 1)]
+    engine = Engine(replace(reading_bundle, known=KnownTriples(kept, graph.n_entities, graph.n_relations)))
+    other = {"head": "tail", "tail": "head"}[side]
+    for given in ({"text": TEXT}, "e2"):
+        query = {other: given, "relation": "r1", "k": 40, "exclude_known": False}
+        usual, anything, rivers, listed, elsewhere = engine.answer(
+            [
+                query,
+                query | {"exclude_other_types": False},
+                query | {"type": "river"},
+                query | {"candidates": ["e1", "e4"]},
+                query | {"relation": "r2"},
+            ]
+        )
+        assert types_of(usual) == ["town"] * 20
+        assert {p["key"]: p["score"] for p in usual["predictions"]}.items() <= {
+            p["key"]: p["score"] for p in anything["predictions"]
+        }.items()
+        assert set(types_of(rivers)) == {"river"}
+        assert sorted(types_of(listed)) == ["river", "town"]
+        assert set(types_of(elsewhere)) == {"river", "town"}
+
+
+def types_of(answer):
+    return ["town" if int(p["key"][1:]) % 2 else "river" for p in answer["predictions"]]
 
 
 def test_every_direction_takes_an_unseen_entity(reading):

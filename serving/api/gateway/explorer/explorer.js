@@ -27,7 +27,7 @@ async function signIn(given) {
   $("model").textContent =
     `${model.model.name} ${model.model.version} · ${model.interaction} · ${model.fusion} · ${model.entities.toLocaleString()} entities, ${model.relations} relations`;
   $("type-label").hidden = !model.types.length;
-  $("type").replaceChildren(el("option", { value: "", textContent: "any" }), ...model.types.map((type) => el("option", { textContent: type })));
+  $("type").replaceChildren(el("option", { value: "", textContent: "fitting" }), ...model.types.map((type) => el("option", { textContent: type })));
   offerUnseen();
   await offerProposals();
   await restore();

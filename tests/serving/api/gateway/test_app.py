@@ -198,7 +198,7 @@ def test_log_lines_have_ids_and_no_payload(client, caplog):
 @pytest.mark.parametrize(
     ("query", "fits"),
     [
-        (QUERY | {"k": 10, "explain": True}, 390),
+        (QUERY | {"k": 20, "explain": True}, 761),
         ({"head": {"text": "x" * 2000}, "relation": "r1"}, 125),
         ({"head": {"image": "AAAA"}, "relation": "r1"}, 15),
     ],
@@ -215,7 +215,7 @@ def test_a_request_that_costs_too_much_is_refused_before_any_work(query, fits):
 
 
 def test_a_key_pays_by_cost(engine_model):
-    app = create_app(engine_model, [KEY], Limits(burst=50, queries_per_second=0.001))
+    app = create_app(engine_model, [KEY], Limits(burst=20, queries_per_second=0.001))
     with TestClient(app, headers=HEADERS) as client:
         explained = {"queries": [QUERY | {"k": 10, "explain": True}]}
         assert [client.post("/v1/complete", json=explained).status_code for _ in range(2)] == [200, 429]
@@ -294,7 +294,7 @@ def test_the_committed_description_is_current(app):
     [
         ('{"queries": []}', "body.queries: must hold at least 1"),
         ('{"query": [1]}', "body.query: there is no such field — did you mean 'queries'?"),
-        ('{"queries": [', "is not valid JSON"),
+        ('{"queries": [', "body after 13 characters: is not valid JSON"),
         ("", "body: is missing"),
     ],
 )

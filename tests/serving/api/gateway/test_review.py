@@ -205,6 +205,12 @@ def test_what_makes_no_sense_is_refused(open_client, parameters, body, status):
     assert answer.json()["error"]["message"]
 
 
+def test_a_field_that_a_route_does_not_have_is_told_with_those_that_it_has(open_client):
+    answer = open_client().post("/v1/facts", json={"head": "e1", "relation": "r1", "tail": "e2", "byy": "Ann"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == "body.byy: there is no such field — did you mean 'by'?"
+
+
 def test_a_decision_that_cannot_be_written_is_told_in_json(open_client, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
