@@ -94,12 +94,12 @@ def generate(job: tuple[Size, Path]) -> Row:
 
 def ingest(job: tuple[Size, Path]) -> Row:
     """Check the dataset and write the graph."""
-    from mmkgc.components.ingest.ingest import IngestConfig, build
+    from mmkgc.components.ingest.ingest import IngestConfig, read_checked
     from mmkgc.feature_store.opening import open_storage
 
     _, folder = job
     begun, meter = Meter().read()["peak"], Meter()
-    build(str(folder / "dataset"), IngestConfig(), open_storage()).save(folder / "graph")
+    read_checked(str(folder / "dataset"), IngestConfig(), open_storage()).save(folder / "graph")
     stored = sum(path.stat().st_size for path in (folder / "graph").iterdir()) / MEGABYTE
     return meter.read() | {"begun": begun, "stored": stored}
 

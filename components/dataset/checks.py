@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmkgc.components.dataset.findings import Findings
+from mmkgc.components.dataset.key_index import KeyIndex
 from mmkgc.components.dataset.lines import Lines
-from mmkgc.components.dataset.raw import RawGraph, Split
-from mmkgc.components.kge.vocabulary import LONGEST_KEY
+from mmkgc.components.dataset.raw import RawGraph, Split, blocks
+from mmkgc.components.kge.vocabulary import LONGEST_KEY, RELATION
 from mmkgc.components.runtime.errors import UserError, shown
 
 
@@ -28,6 +31,15 @@ def refuse_bad_keys(lines: Lines, keys: list[str]) -> None:
     )
 
 
+def good_keys(keys: pa.ChunkedArray) -> bool:
+    """Whether ``refuse_bad_keys`` has nothing to refuse; where it says no, that function is to decide."""
+    for chunk in keys.chunks:
+        blank = pc.any(pc.equal(pc.utf8_trim_whitespace(chunk), "")).as_py()
+        if blank or (pc.max(pc.utf8_length(chunk)).as_py() or 0) > LONGEST_KEY:
+            return False
+    return KeyIndex(keys).distinct
+
+
 def note_files(raw: RawGraph, findings: Findings) -> None:
     """Note a development split with an unusual file name, and files that are not read."""
     if raw.valid and raw.valid.lines.path.stem not in ("valid", "valid2id"):
@@ -40,8 +52,7 @@ def distinct(raw: RawGraph, split: Split, findings: Findings) -> np.ndarray:
     """The split's distinct triples in file order. Raises UserError if there are none."""
     if not len(split):
         raise UserError(split.lines.path, "this split is empty", _mend_empty(split, raw))
-    codes = raw.train_codes if split is raw.train else np.sort(raw.codes(split.triples))
-    if (codes[1:] != codes[:-1]).all():  # usual, and the order of the rows need not be computed
+    if not raw.repeats(split.triples):  # usual, and the order of the rows need not be computed
         return split.triples
     rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
     dropped = len(split) - len(rows)
@@ -148,6 +159,8 @@ def _row_of(codes: np.ndarray, code: int) -> int:
 
 def warn_of_unused(raw: RawGraph, findings: Findings) -> None:
     """Warn about relations without train triples, about which nothing can be learned."""
-    used = np.unique(raw.train.triples[:, 1])
-    unused = np.setdiff1d(np.arange(len(raw.relations)), used)
+    used = np.zeros(len(raw.relations), bool)
+    for triples in blocks(raw.train.triples):
+        used[triples[:, RELATION]] = True
+    unused = np.flatnonzero(~used)
     findings.warn_of("relations that are in no train triple", [f"'{raw.relations.keys[index]}'" for index in unused])

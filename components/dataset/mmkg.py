@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from mmkgc.components.dataset import tables
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.modalities.base import Contents, Modality
+from mmkgc.components.dataset.tables import CONFIDENCE, FALSE, SPLITS
 from mmkgc.components.kge.graph import Graph, Vocabulary
-from mmkgc.components.runtime.files import read_json, write_json
-
-SPLITS = ("train", "valid", "test", "known")
-FALSE, CONFIDENCE = "false.parquet", "confidence"
+from mmkgc.components.runtime.files import read_json
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,12 @@ class MMKG:
 
     def save(self, folder: Path) -> None:
         """Write the graph into ``folder``; the same graph gives the same bytes."""
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(self._entities(), folder / "entities.parquet")
-        pq.write_table(_vocabulary(self.graph.relations), folder / "relations.parquet")
-        for split in SPLITS:
-            table = _table(getattr(self.graph, split))
-            if split == "train" and self.graph.confidence is not None:
-                table = table.append_column(CONFIDENCE, pa.array(self.graph.confidence.numpy(), pa.float32()))
-            pq.write_table(table, folder / f"{split}.parquet")
-        if len(self.graph.false):
-            pq.write_table(_table(self.graph.false), folder / FALSE)
-        write_json(folder / "graph.json", self.info)
+        graph = self.graph
+        words, relations = (tables.terms(each.keys, each.names) for each in (graph.entities, graph.relations))
+        splits = {name: getattr(graph, name).numpy() for name in (*SPLITS, "false")}
+        confidence = None if graph.confidence is None else graph.confidence.numpy()
+        entities = tables.entities(words, graph.types, self.contents)
+        tables.write(folder, entities, relations, splits, confidence, self.info)
 
     @classmethod
     def load(cls, folder: Path) -> "MMKG":
@@ -78,13 +72,6 @@ class MMKG:
             info=read_json(folder / "graph.json"),
         )
 
-    def _entities(self) -> pa.Table:
-        types = self.graph.types or [None] * len(self.graph.entities)
-        table = _vocabulary(self.graph.entities).append_column("type", pa.array(types, pa.string()))
-        for name, modality in MODALITIES.items():
-            table = table.append_column(modality.stored, pa.array(self.content(name), modality.arrow))
-        return table
-
 
 def _feedback(folder: Path) -> dict[str, Tensor]:
     """Triples known to be false, and the confidence of train, as far as the graph has them."""
@@ -96,10 +83,6 @@ def _feedback(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def _vocabulary(vocabulary: Vocabulary) -> pa.Table:
-    return pa.table({"key": pa.array(vocabulary.keys, pa.string()), "name": pa.array(vocabulary.names, pa.string())})
-
-
 def _contents(table: pa.Table, modality: Modality) -> Contents:
     values = table[modality.stored].to_pylist()
     return tuple(tuple(value) if isinstance(value, list) else value for value in values)
@@ -107,13 +90,6 @@ def _contents(table: pa.Table, modality: Modality) -> Contents:
 
 def _strings(table: pa.Table, column: str) -> tuple:
     return tuple(table[column].to_pylist())
-
-
-def _table(triples: Tensor) -> pa.Table:
-    columns = triples.to(torch.int32).numpy().T
-    return pa.table(
-        {name: np.ascontiguousarray(ids) for name, ids in zip(("head", "relation", "tail"), columns, strict=True)}
-    )
 
 
 def _triples(table: pa.Table) -> Tensor:

@@ -1,18 +1,19 @@
 """Statistics of a graph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 
 from mmkgc.components.dataset.modalities import MODALITIES
-from mmkgc.components.kge.vocabulary import HEAD, TAIL, Vocabulary
+from mmkgc.components.dataset.raw import blocks
+from mmkgc.components.kge.vocabulary import HEAD, TAIL
 from mmkgc.components.runtime.errors import printable
 
 
 def counts(
-    entities: Vocabulary,
-    relations: Vocabulary,
+    entities: Sized,
+    relations: Sized,
     splits: Mapping[str, np.ndarray],
     contents: Mapping[str, Sequence[Any]],
 ) -> dict[str, int]:
@@ -32,7 +33,11 @@ def counts(
 def unseen(train: np.ndarray, test: np.ndarray) -> int:
     """Number of test triples with an entity without train triples, which only its modalities can rank."""
     ends = [HEAD, TAIL]
-    return int((~np.isin(test[:, ends], train[:, ends])).any(axis=1).sum())
+    asked = np.unique(test[:, ends])
+    seen = np.zeros(len(asked), bool)
+    for triples in blocks(train):
+        seen |= np.isin(asked, triples[:, ends])
+    return int((~seen[np.searchsorted(asked, test[:, ends])]).any(axis=1).sum())
 
 
 def summary(name: str, counts: Mapping[str, int], notes: Sequence[str], warnings: Sequence[str]) -> str:

@@ -1,9 +1,8 @@
 """A dataset as read: well-formed, but not yet checked for consistency between files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmkgc.components.dataset.lines import Rows, read_bytes
 from mmkgc.components.dataset.modalities.base import Contents
+from mmkgc.components.dataset.strings import Strings
 from mmkgc.components.kge.vocabulary import Vocabulary
 from mmkgc.components.runtime import yaml_text
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
@@ -20,7 +20,14 @@ from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
 CARD = "dataset.yaml"
 LONGEST_NAME, LONGEST_TEXT = 500, 5000  # characters; the first is MLflow's limit
 
+BLOCK, PART = 1 << 18, 1 << 20  # triples of which codes are made, and sorted, at once
+
 Columns = Literal["htr", "hrt"]  # order in a row of triples: head, tail, relation or head, relation, tail
+
+
+def blocks(triples: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of ``triples``, BLOCK at a time; at least one block, which may be empty."""
+    yield from (triples[start : start + BLOCK] for start in range(0, max(1, len(triples)), BLOCK))
 
 
 class Card(BaseModel):
@@ -69,6 +76,21 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Keys and names of entities or relations, in Arrow's memory; the id is the position."""
+
+    keys: Strings
+    names: Strings
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def vocabulary(self) -> Vocabulary:
+        """The same in Python's memory."""
+        return Vocabulary(tuple(self.keys), tuple(self.names))
+
+
+@dataclass(frozen=True)
 class RawGraph:
     """The result of a reader. ``contents`` of each modality, as read, and ``types`` have one value per entity.
 
@@ -79,13 +101,13 @@ class RawGraph:
     folder: Path
     card: Card
     files: tuple[str, ...]
-    entities: Vocabulary
-    relations: Vocabulary
+    entities: Terms
+    relations: Terms
     train: Split
     valid: Split | None
     test: Split
     contents: Mapping[str, Contents]
-    types: tuple[str, ...] | None
+    types: Strings | None
     unread: tuple[str, ...] = ()
     negatives: Split | None = None
 
@@ -97,16 +119,24 @@ class RawGraph:
             codes += triples[:, column]
         return codes
 
-    @cached_property
-    def train_codes(self) -> np.ndarray:
-        """Codes of the train triples in ascending order, int64 ``[T]``."""
-        codes = self.codes(self.train.triples)
-        codes.sort()
-        return codes
+    def repeats(self, triples: np.ndarray) -> bool:
+        """Whether a triple is twice among ``triples``. A part at a time is sorted, which bounds the memory."""
+        parts = 1 + len(triples) // PART
+        for part in range(parts):
+            codes = np.concatenate([some[some % parts == part] for some in map(self.codes, blocks(triples))])
+            codes.sort()
+            if (codes[1:] == codes[:-1]).any():
+                return True
+        return False
 
     def in_train(self, codes: np.ndarray) -> np.ndarray:
         """Which ``codes`` are those of train triples, bool of the same shape."""
-        if not len(self.train_codes):
+        asked = np.unique(codes)
+        if not len(asked):
             return np.zeros(codes.shape, bool)
-        places = np.searchsorted(self.train_codes, codes)
-        return self.train_codes[np.minimum(places, len(self.train_codes) - 1)] == codes
+        found = np.zeros(len(asked), bool)
+        for some in map(self.codes, blocks(self.train.triples)):
+            places = np.searchsorted(asked, some)
+            places[places == len(asked)] = 0
+            found[places[asked[places] == some]] = True
+        return found[np.searchsorted(asked, codes)]

@@ -1,26 +1,28 @@
-"""Raw graph → checked MMKG with a clean development split."""
+"""Dataset → checked graph with a clean development split."""
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from mmkgc.components.dataset import profile
+from mmkgc.components.dataset import profile, tables
 from mmkgc.components.dataset.findings import Findings
-from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.dataset.modalities import MODALITIES
-from mmkgc.components.dataset.raw import CARD, RawGraph
+from mmkgc.components.dataset.modalities.base import Contents
+from mmkgc.components.dataset.raw import CARD, RawGraph, Terms
 from mmkgc.components.dataset.readers import read
+from mmkgc.components.dataset.strings import Strings
 from mmkgc.components.ingest.check import Checked, check
 from mmkgc.components.ingest.config import IngestConfig
 from mmkgc.components.ingest.source import opened
-from mmkgc.components.kge.graph import Graph
 from mmkgc.components.runtime import digests, tracking
 from mmkgc.feature_store.storage import Storage, Stored
 
-__all__ = ["IngestConfig", "build", "ingest"]
+if TYPE_CHECKING:
+    from mmkgc.components.dataset.mmkg import MMKG
+
+__all__ = ["IngestConfig", "build", "ingest", "read_checked"]
 
 
 def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
@@ -28,18 +30,39 @@ def ingest(dataset: str, config: IngestConfig, storage: Storage) -> Stored:
 
     Raises UserError before anything is written if the dataset is invalid.
     """
-    mmkg = build(dataset, config, storage)
-    info = mmkg.info
+    checked = read_checked(dataset, config, storage)
+    info = checked.info
     print(profile.summary(info["name"], info["counts"], info["notes"], info["warnings"]), flush=True)
     with TemporaryDirectory() as scratch:
-        mmkg.save(Path(scratch) / "graph")
+        checked.save(Path(scratch) / "graph")
         stored = storage.publish(Path(scratch) / "graph", "graphs")
-    _track(dataset, config, mmkg, stored)
+    _track(dataset, config, info, stored)
     return stored
 
 
-def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
-    """Build the checked graph; only the bytes of images and other files are written to the store."""
+@dataclass(frozen=True)
+class CheckedGraph:
+    """A graph in the memory of Arrow and NumPy: 12 bytes a triple and the texts of its entities.
+
+    ``contents`` are by modality and, as ``types``, of each entity; ``info`` is that of ``MMKG``.
+    """
+
+    entities: Terms
+    relations: Terms
+    types: Strings | None
+    checked: Checked
+    contents: Mapping[str, Contents]
+    info: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write the files that ``MMKG.load`` reads; the same graph gives the same bytes."""
+        words, relations = (tables.terms(each.keys, each.names) for each in (self.entities, self.relations))
+        entities = tables.entities(words, self.types, self.contents)
+        tables.write(folder, entities, relations, self.checked.splits, self.checked.confidence, self.info)
+
+
+def read_checked(dataset: str, config: IngestConfig, storage: Storage) -> CheckedGraph:
+    """Read and check a dataset; only the bytes of images and other files are written to the store."""
     findings = Findings()
     with opened(dataset, storage) as folder:
         raw = read(folder, config.columns)
@@ -49,28 +72,32 @@ def build(dataset: str, config: IngestConfig, storage: Storage) -> MMKG:
             name: MODALITIES[name].accept(found, raw.entities.keys, raw.folder, storage.put_blob, findings, outside)
             for name, found in raw.contents.items()
         }
-        tensors = {name: torch.from_numpy(triples).long() for name, triples in checked.splits.items()}
-        certain = checked.confidence
-        confidence = None if certain is None else torch.from_numpy(certain)
-        graph = Graph(raw.entities, raw.relations, types=raw.types, confidence=confidence, **tensors)
-        mmkg = MMKG(graph, contents)
-        return replace(mmkg, info=_info(mmkg, raw, checked, findings) | checked.increments)
+        info = _info(raw, checked, contents, findings) | checked.increments
+        return CheckedGraph(raw.entities, raw.relations, raw.types, checked, contents, info)
 
 
-def _info(mmkg: MMKG, raw: RawGraph, checked: Checked, findings: Findings) -> dict[str, Any]:
+def build(dataset: str, config: IngestConfig, storage: Storage) -> "MMKG":
+    """The checked graph as training reads it, not stored."""
+    from mmkgc.components.dataset.mmkg import MMKG
+
+    with TemporaryDirectory() as scratch:
+        read_checked(dataset, config, storage).save(Path(scratch))
+        return MMKG.load(Path(scratch))
+
+
+def _info(raw: RawGraph, checked: Checked, contents: Mapping[str, Contents], findings: Findings) -> dict[str, Any]:
     files = [name for name in (CARD, *raw.files) if (raw.folder / name).is_file()]
     return {
         **raw.card.model_dump(include={"name", "source", "licence"}),
         **({"prefixes": raw.card.prefixes} if raw.card.prefixes else {}),
-        "counts": profile.counts(raw.entities, raw.relations, checked.splits, mmkg.contents),
+        "counts": profile.counts(raw.entities, raw.relations, checked.splits, contents),
         "leakage": checked.leaked,
         **asdict(findings),
         "made_from": {name: digests.of_file(raw.folder / name) for name in files},
     }
 
 
-def _track(dataset: str, config: IngestConfig, mmkg: MMKG, stored: Stored) -> None:
-    info = mmkg.info
+def _track(dataset: str, config: IngestConfig, info: Mapping[str, Any], stored: Stored) -> None:
     tags = {"leakage": info["leakage"]} if info["leakage"] else {}
     with tracking.step_run("ingest", {"dataset": dataset, **config.model_dump()}, tags) as run:
         run.log_metrics({f"graph/{name}": count for name, count in info["counts"].items()})

@@ -22,7 +22,7 @@ def read_keys(path: Path) -> list[str]:
     first = lines.text[0].as_py().lower() if len(lines) else ""
     header = [name.strip() for name in first.split("\t")]
     if header[:2] == tsv.KEYED:
-        return tsv.table(path, tsv.OPTIONAL)["key"]
+        return list(tsv.table(path, tsv.OPTIONAL)["key"])
     lines = lines.after(1) if header[0] == "key" else lines
     keys = pc.list_element(pc.split_pattern(lines.text, "\t", max_splits=1), 0).to_pylist()
     refuse_bad_keys(lines, keys)

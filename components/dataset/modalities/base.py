@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mmkgc.components.dataset.findings import Findings
 
-Contents = tuple[Any, ...]  # of each entity, in vocabulary order
+Contents = Sequence[Any]  # of each entity, in vocabulary order
 Widget = Literal["text", "picture", "file", "pairs"]  # input element on the page (`unseen.js`)
 
 

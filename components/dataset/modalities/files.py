@@ -54,7 +54,9 @@ class FileModality(Modality):
 
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
         """Paths of each entity's files."""
-        cells = columns.get(str(self.column)) or [""] * len(columns["key"])
+        if self.column not in columns:
+            return (self.nothing,) * len(columns["key"])
+        cells = columns[str(self.column)]
         return tuple(tuple(path.strip() for path in cell.split("|") if path.strip()) for cell in cells)
 
     def accept(
@@ -70,6 +72,8 @@ class FileModality(Modality):
 
         Raises UserError, before anything is stored, for a path outside the folder, unless ``allow_outside``.
         """
+        if not any(contents):
+            return contents
         if not allow_outside:
             self._refuse_outside(contents, folder)
         stored = self._store({path for paths in contents for path in paths}, folder, put_blob)

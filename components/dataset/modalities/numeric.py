@@ -102,11 +102,12 @@ class Numeric(Modality):
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
         """Pairs (attribute, value) of each entity, in alphabetical order; none without ``literals.tsv``."""
         path, keys = folder / str(self.file), columns["key"]
+        if not os.path.lexists(path):  # a link that leads nowhere is an error
+            return (self.nothing,) * len(keys)
         found: list[list[tuple[str, float]]] = [[] for _ in keys]
-        if os.path.lexists(path):  # a link that leads nowhere is an error
-            rows = {key: row for row, key in enumerate(keys)}
-            for key, attribute, value in _rows(path, rows):
-                found[rows[key]].append((attribute, value))
+        rows = {key: row for row, key in enumerate(keys)}
+        for key, attribute, value in _rows(path, rows):
+            found[rows[key]].append((attribute, value))
         return tuple(tuple(sorted(pairs)) for pairs in found)
 
     def items(self, name: str, content: Contents) -> Contents:

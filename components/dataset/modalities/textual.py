@@ -39,8 +39,11 @@ class Textual(Modality):
 
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
         """The description of each entity, or None."""
-        cells = columns.get("description") or [""] * len(columns["key"])
-        return tuple(text.strip() or None for text in cells)
+        from mmkgc.components.dataset.strings import Strings
+
+        if "description" not in columns:
+            return (self.nothing,) * len(columns["key"])
+        return Strings.of(columns["description"]).stripped().where_blank()
 
     def items(self, name: str, content: str | None) -> Contents:
         """One text, unless name and description are blank."""

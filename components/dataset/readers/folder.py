@@ -16,14 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rapidfuzz import process
 
-from mmkgc.components.dataset.checks import refuse_bad_keys
+from mmkgc.components.dataset.checks import good_keys, refuse_bad_keys
+from mmkgc.components.dataset.key_index import KeyIndex
 from mmkgc.components.dataset.lines import Lines, Rows
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
 from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.dataset.modalities.files import FileModality
-from mmkgc.components.dataset.raw import Card, RawGraph, Split
-from mmkgc.components.dataset.stream import read_ids
-from mmkgc.components.kge.vocabulary import PARTS, Vocabulary
+from mmkgc.components.dataset.raw import Card, RawGraph, Split, Terms
+from mmkgc.components.dataset.stream import first_line, read_columns, read_ids
+from mmkgc.components.dataset.strings import Strings
+from mmkgc.components.kge.vocabulary import PARTS
 from mmkgc.components.runtime.errors import LONGEST_VALUE, UserError, did_you_mean, looks_like, shown
 from mmkgc.components.runtime.faults import Faults
 
@@ -43,7 +45,7 @@ OPTIONAL = [*(modality.column for modality in MODALITIES.values() if modality.co
 def read(folder: Path) -> RawGraph:
     """The dataset in ``folder``. Raises UserError, with file and line, for anything malformed, all faults at once."""
     faults = Faults()
-    tables: dict[str, dict[str, list[str]]] = {}
+    tables: dict[str, dict[str, Strings]] = {}
     splits: dict[str, Split] = {}
     contents: dict[str, Contents] = {}
     files = files_of(folder)
@@ -65,18 +67,18 @@ def read(folder: Path) -> RawGraph:
         with faults:
             contents[name] = modality.read(folder, entity_columns)
     faults.refuse()
-    types = tuple(kind.strip() for kind in entity_columns.get("type", ()))
+    types = entity_columns["type"].stripped() if "type" in entity_columns else None
     return RawGraph(
         folder=folder,
         card=card,
         files=files,
-        entities=_vocabulary(entity_columns),
-        relations=_vocabulary(relation_columns),
+        entities=_terms(entity_columns),
+        relations=_terms(relation_columns),
         train=splits["train.tsv"],
         valid=splits[valid] if valid else None,
         test=splits["test.tsv"],
         contents=contents,
-        types=types if any(types) else None,
+        types=types if types and any(types) else None,
         unread=_unread(folder, files),
         negatives=splits[negatives] if negatives else None,
     )
@@ -104,8 +106,30 @@ def contents_of(folder: Path) -> list[str]:
     return sorted({path for kind in kinds for paths in kind.read(folder, columns) for path in paths})
 
 
-def table(path: Path, optional: list[str]) -> dict[str, list[str]]:
-    """Columns by name of a file whose header begins with ``key name``; keys are unique."""
+def table(path: Path, optional: list[str]) -> dict[str, Strings]:
+    """Columns by name of a file whose header begins with ``key name``; keys are unique.
+
+    Raises UserError, with file and line, for anything malformed.
+    """
+    return _streamed(path, optional) or _by_lines(path, optional)
+
+
+def _streamed(path: Path, optional: list[str]) -> dict[str, Strings] | None:
+    """The columns, read by blocks; None if there may be a fault, which ``_by_lines`` finds and reports."""
+    first = first_line(path) or ""
+    header = [name.strip().lower() for name in first.split("\t")]
+    if header[:2] != KEYED or not set(header[2:]) <= set(optional) or len(set(header)) < len(header):
+        return None
+    columns = read_columns(path, header)
+    if not columns or not len(columns[0]):
+        return None
+    keys, repeated = columns[0], pa.scalar(first.partition("\t")[0].lower())
+    if pc.any(pc.equal(pc.ascii_lower(keys), repeated)).as_py() or not good_keys(keys):
+        return None
+    return {name: Strings(column) for name, column in zip(header, columns, strict=True)}
+
+
+def _by_lines(path: Path, optional: list[str]) -> dict[str, Strings]:
     lines = Lines.read(path, f"the folder needs {NEEDS}")
     first = lines.text[0].as_py() if len(lines) else ""
     header = [name.strip().lower() for name in first.split("\t")]
@@ -123,12 +147,11 @@ def table(path: Path, optional: list[str]) -> dict[str, list[str]]:
         raise UserError(path, "no rows follow the header", "list every key of the triples, one a line")
     columns = dict(zip(header, (column.to_pylist() for column in rows.fields(header)), strict=True))
     refuse_bad_keys(rows, columns["key"])
-    return columns
+    return {name: Strings.of(values) for name, values in columns.items()}
 
 
-def _vocabulary(columns: dict[str, list[str]]) -> Vocabulary:
-    names = [name.strip() or key for key, name in zip(columns["key"], columns["name"], strict=True)]
-    return Vocabulary(tuple(columns["key"]), tuple(names))
+def _terms(columns: dict[str, Strings]) -> Terms:
+    return Terms(columns["key"], columns["name"].stripped().where_blank(columns["key"]))
 
 
 class SplitReader:
@@ -146,8 +169,10 @@ class SplitReader:
         files: tuple[str, str] = ("entities.tsv", "relations.tsv"),
     ) -> None:
         self.folder, self.needs, self.files = folder, needs, files
-        entity_keys, relation_keys = pa.array(entities, pa.large_string()), pa.array(relations, pa.large_string())
+        entity_keys, relation_keys = (Strings.of(keys).array for keys in (entities, relations))
         self.keys = {"head": entity_keys, "relation": relation_keys, "tail": entity_keys}
+        of_entities, of_relations = KeyIndex(entity_keys), KeyIndex(relation_keys)
+        self._indices = [of_entities, of_relations, of_entities]
 
     def read(self, name: str, weighted: bool = False) -> Split:
         """The triples of a file; ``weighted``: it may have the column of confidence.
@@ -155,7 +180,7 @@ class SplitReader:
         Raises UserError, with file and line, for anything malformed.
         """
         path = self.folder / name
-        if streamed := read_ids(path, [self.keys[side] for side in TRIPLE]):
+        if streamed := read_ids(path, self._indices):
             first, triples = streamed
             return Split(Rows(path, first), triples)
         lines = Lines.read(path, f"the folder needs {self.needs}")
@@ -164,7 +189,7 @@ class SplitReader:
         names = header or TRIPLE
         columns = dict(zip(names, lines.fields(names), strict=True))
         confidence = _confidence(lines, columns.pop(CONFIDENCE)) if CONFIDENCE in names else None
-        ids = {side: pc.index_in(keys, self.keys[side]) for side, keys in columns.items()}
+        ids = {side: pc.index_in(keys, self.keys[side].cast(keys.type)) for side, keys in columns.items()}
         missing = {side: found.is_null().to_numpy(zero_copy_only=False) for side, found in ids.items()}
         _refuse_headers(lines, np.logical_and.reduce(list(missing.values())))
 
@@ -196,7 +221,7 @@ class SplitReader:
 
     def _is_misplaced(self, side: str, key: str) -> bool:
         others = self.keys["head" if side == "relation" else "relation"]
-        return pc.index(others, pa.scalar(key, pa.large_string())).as_py() >= 0
+        return pc.index(others, pa.scalar(key, pa.string())).as_py() >= 0
 
     def _file_of(self, side: str) -> str:
         return self.files[side == "relation"]

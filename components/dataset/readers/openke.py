@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from mmkgc.components.dataset.checks import refuse_bad_keys
 from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.modalities import MODALITIES, MODALITY_FILES
-from mmkgc.components.dataset.raw import Card, Columns, RawGraph, Split
-from mmkgc.components.kge.vocabulary import Vocabulary
+from mmkgc.components.dataset.raw import Card, Columns, RawGraph, Split, Terms
+from mmkgc.components.dataset.strings import Strings
 from mmkgc.components.runtime.errors import UserError, shown
 from mmkgc.components.runtime.faults import Faults
 
@@ -36,7 +36,7 @@ DIGITS = 18  # fits into 64 bits
 def read(folder: Path, columns: Columns | None = None) -> RawGraph:
     """The dataset in ``folder``; ``columns`` overrides dataset.yaml. Raises UserError for anything malformed."""
     faults = Faults()
-    words: dict[str, Vocabulary] = {}
+    words: dict[str, Terms] = {}
     rows: dict[str, tuple[Lines, np.ndarray]] = {}
     splits: dict[str, Split] = {}
     files = files_of(folder)
@@ -95,7 +95,7 @@ def _counted(path: Path) -> Lines:
     return rows
 
 
-def vocabulary(path: Path) -> Vocabulary:
+def vocabulary(path: Path) -> Terms:
     """Keys in the order of their ids, with names made from them. Raises UserError for anything malformed."""
     lines = _counted(path)
     fields = pc.extract_regex(lines.text, r"^\s*(?P<key>.*\S)\s+(?P<id>\d{1,18})\s*$")
@@ -112,7 +112,7 @@ def vocabulary(path: Path) -> Vocabulary:
     lines.refuse_if(repeated, lambda row: f"id {ids[row]} is already taken", "give every key an id of its own")
     refuse_bad_keys(lines, keys)
     ordered = [keys[row] for row in np.argsort(ids)]
-    return Vocabulary(tuple(ordered), tuple(readable(key) for key in ordered))
+    return Terms(Strings.of(ordered), Strings.of(map(readable, ordered)))
 
 
 def readable(key: str) -> str:

@@ -64,3 +64,45 @@ def test_a_file_without_fault_is_not_read_line_by_line(tmp_path: Path, monkeypat
     assert split.lines.first == 2
     assert split.triples.dtype == np.int32
     assert split.triples.tolist() == [[i % 7, i % 2, i * 3 % 7] for i in range(500)]
+
+
+cells = st.sampled_from(["a", "é", "key", "KEY", "name", " ", "", "no\tn", "x" * 501, "\r", '"', "NULL", "\ufeff"])
+tables = st.builds(
+    lambda first, rows, end, last: (first + end + end.join(map("\t".join, rows)) + last).encode(),
+    st.sampled_from(
+        ["key\tname\tdescription", " Key\tNAME\ttype", "key\tname\tkey", "name\tkey\ttype", "\ufeffkey\tname\ttype"]
+    ),
+    st.lists(st.tuples(st.one_of(st.integers(0, 30).map(str), cells), cells, cells), max_size=6),
+    st.sampled_from(["\n", "\n", "\r\n", "\r"]),
+    st.sampled_from(["", "\n", "\n\n", "\xff"]),
+)
+
+
+def columns(folder: Path) -> Any:
+    """The columns of entities.tsv, or the error."""
+    try:
+        return {name: list(column) for name, column in reader.table(folder / "entities.tsv", reader.OPTIONAL).items()}
+    except UserError as error:
+        return str(error)
+
+
+@given(data=tables, block=st.sampled_from([64, 1 << 20]))
+@settings(deadline=None, max_examples=150)
+def test_a_table_by_blocks_is_the_table_by_lines(data: bytes, block: int) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        (Path(folder) / "entities.tsv").write_bytes(data)
+        patch.setattr(stream, "BLOCK_BYTES", block)
+        streamed = columns(Path(folder))
+        patch.setattr(reader, "_streamed", lambda path, optional: None)
+        assert streamed == columns(Path(folder))
+
+
+def test_a_table_without_fault_is_not_read_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"e{number}\tname {number}\t" for number in range(500)]
+    (tmp_path / "entities.tsv").write_text("key\tname\ttype\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    monkeypatch.setattr(reader, "Lines", None)
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 256)
+    found = columns(tmp_path)
+    assert found["key"] == [f"e{number}" for number in range(500)]
+    assert found["name"][499] == "name 499"
+    assert found["type"] == [""] * 500

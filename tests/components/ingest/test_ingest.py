@@ -1,6 +1,8 @@
 """The step as the pipeline calls it."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from mmkgc.components.dataset import profile
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.ingest.config import IngestConfig
-from mmkgc.components.ingest.ingest import ingest
+from mmkgc.components.ingest.ingest import build, ingest, read_checked
 from mmkgc.components.ingest.source import fingerprint
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.digests import of_folder
@@ -147,3 +149,22 @@ def test_the_fingerprint_of_an_openke_folder_is_that_of_its_files(write_openke: 
     assert fingerprint(str(folder)) == before
     (folder / "dataset.yaml").write_text("columns: htr")
     assert fingerprint(str(folder)) != before
+
+
+def test_the_graph_as_checked_is_saved_as_the_graph_in_memory(
+    write_tsv: Write, storage: Storage, tmp_path: Path
+) -> None:
+    """Both ways give the same bytes: ingest writes the one, everything else loads and may save the other."""
+    folder = write_tsv({"entities.tsv": "key\tname\ttype\nno\tNorway\tstate\nse\t\t\nfi\tFinland\t\nosl\tOslo\ttown\n"})
+    read_checked(str(folder), IngestConfig(), storage).save(tmp_path / "checked")
+    build(str(folder), IngestConfig(), storage).save(tmp_path / "loaded")
+    written = {path.name: path.read_bytes() for path in (tmp_path / "checked").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (tmp_path / "loaded").iterdir()}
+    assert len(written) == 7
+
+
+def test_ingest_needs_no_pytorch() -> None:
+    """PyTorch alone takes more memory than ingesting a million triples."""
+    program = "import sys, mmkgc.components.ingest.ingest; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "False"
