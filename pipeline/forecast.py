@@ -67,8 +67,8 @@ def forecast(folder: Path, recipe: Recipe) -> Forecast:
     raw = read(folder)
     splits = check(raw, recipe.ingest, open_storage(), Findings()).splits
     triples = {name: torch.from_numpy(part).long() for name, part in splits.items()}
-    words = (raw.entities.vocabulary(), raw.relations.vocabulary())
-    graph = Graph(*words, types=tuple(raw.types) if raw.types else None, **triples)
+    entities, relations = raw.entities.vocabulary(), raw.relations.vocabulary()
+    graph = Graph(entities, relations, types=tuple(raw.types) if raw.types else None, **triples)
     watch = Watch()
     seconds, widths = {}, {}
     for modality in recipe.extract.modalities():

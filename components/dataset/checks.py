@@ -162,5 +162,5 @@ def warn_of_unused(raw: RawGraph, findings: Findings) -> None:
     used = np.zeros(len(raw.relations), bool)
     for triples in blocks(raw.train.triples):
         used[triples[:, RELATION]] = True
-    unused = np.flatnonzero(~used)
+    unused = np.flatnonzero(~used).tolist()
     findings.warn_of("relations that are in no train triple", [f"'{raw.relations.keys[index]}'" for index in unused])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mmkgc.components.dataset.findings import Findings
 
 Contents = Sequence[Any]  # of each entity, in vocabulary order
+Items = tuple[Any, ...]  # to encode, of one entity
 Widget = Literal["text", "picture", "file", "pairs"]  # input element on the page (`unseen.js`)
 
 
@@ -83,7 +84,7 @@ class Modality(ABC):
         Raises UserError for a file outside the dataset's folder, unless ``allow_outside``.
         """
 
-    def items(self, name: str, content: Any) -> Contents:
+    def items(self, name: str, content: Any) -> Items:
         """Items to encode of an entity with this ``name``; empty if it has none. Items are hashable."""
         return content
 

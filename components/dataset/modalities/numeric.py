@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from mmkgc.components.dataset.modalities.base import Contents, Modality
+from mmkgc.components.dataset.modalities.base import Contents, Items, Modality
 from mmkgc.components.runtime.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Numeric(Modality):
             found[rows[key]].append((attribute, value))
         return tuple(tuple(sorted(pairs)) for pairs in found)
 
-    def items(self, name: str, content: Contents) -> Contents:
+    def items(self, name: str, content: Items) -> Items:
         """All pairs as one item."""
         return (content,) if content else ()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from mmkgc.components.dataset.modalities.base import Contents, Modality
+from mmkgc.components.dataset.modalities.base import Contents, Items, Modality
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ class Textual(Modality):
             return (self.nothing,) * len(columns["key"])
         return Strings.of(columns["description"]).stripped().where_blank()
 
-    def items(self, name: str, content: str | None) -> Contents:
+    def items(self, name: str, content: str | None) -> Items:
         """One text, unless name and description are blank."""
         text = ": ".join(part.strip() for part in (name, content or "") if part.strip())
         return (text,) if text else ()
