@@ -65,6 +65,8 @@ def _run(recipe: "Recipe", told: set[str], server: StepServer, cache: bool, serv
     outputs = finished.outputs
     archive = fetch(outputs["archive"])
     _print_data(_read(fetch(outputs["graph"]), "graph.json"), told)
+    for line in summary.start(_provenance(archive)):
+        click.echo(f"  {line}")
     for warning in unusable_items(archive):
         click.secho(f"  warning: {warning}", fg="yellow")
     metrics = _read(fetch(outputs["evaluation"]), "metrics.json")
@@ -104,11 +106,20 @@ def unusable_items(archive: Path) -> Iterator[str]:
     from mmkgc.feature_store.parts import FAILED, PARTIAL
 
     storage = open_storage()
-    bundle = storage.fetch(storage.uri(f"bundles/{_read(archive, 'archive.json')['bundle']}"))
-    for modality, digest in _read(bundle, "bundle.json")["provenance"]["made_from"]["features"].items():
+    for modality, digest in _provenance(archive)["made_from"]["features"].items():
         counts = Manifest.read(find(digest, storage), storage).counts
         if count := counts.get(FAILED, 0) + counts.get(PARTIAL, 0):
             yield f"{modality} features: items of {count} entities cannot be used (mmkgc features show {digest[:12]})"
+
+
+def _provenance(archive: Path) -> dict[str, Any]:
+    """What the bundle of an archive was made from, and how."""
+    from mmkgc.feature_store.opening import open_storage
+
+    storage = open_storage()
+    bundle = storage.fetch(storage.uri(f"bundles/{_read(archive, 'archive.json')['bundle']}"))
+    provenance: dict[str, Any] = _read(bundle, "bundle.json")["provenance"]
+    return provenance
 
 
 def _print_registration(registration: dict[str, Any]) -> None:

@@ -15,6 +15,19 @@ Answers = Sequence[Mapping[str, Any]]
 Ask = Callable[[Queries], Answers]
 
 
+def start(provenance: Mapping[str, Any]) -> Iterator[str]:
+    """What the training of a bundle began with, and whether it came to anything; nothing if it began from zero."""
+    if not (found := provenance.get("start")):
+        return
+    kept, new, gone = (f"{found[key]:,}" for key in ("entities", "new_entities", "removed_entities"))
+    yield printable(f"began with {found['model']}: {kept} entities keep their vectors, {new} are new, {gone} are gone")
+    if provenance.get("best_epoch") == 0:
+        yield (
+            "no epoch was better on the development split, so the model is kept as it began; a lower "
+            "train.optimizer.lr changes it less"
+        )
+
+
 def scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     """The metrics of the test split beside those of the baselines, one line each."""
     rows = {f"model, {side}": metrics["metrics"]["realistic"][side] for side in ("both", "head", "tail")}

@@ -47,12 +47,19 @@ def test_a_run_ends_with_its_metrics_whether_the_store_is_a_folder_or_a_bucket(s
         (tmp_path / name / file).write_text(json.dumps(content))
         uris[name] = storage.publish(tmp_path / name, name).uri
     monkeypatch.setattr(local, "run", lambda *_, **__: local.Finished(uris, "a1b2"))
-    monkeypatch.setattr(sys.modules["mmkgc.pipeline.cli.run"], "unusable_items", lambda archive: ())
+    provenance = {
+        "made_from": {"features": {}},
+        "best_epoch": 0,
+        "start": {"model": "models:/places/6", "entities": 1000, "new_entities": 2, "removed_entities": 0},
+    }
+    monkeypatch.setattr(sys.modules["mmkgc.pipeline.cli.run"], "_provenance", lambda archive: provenance)
     result = CliRunner().invoke(
         mmkgc, ["run", "countries", "--no-serve", "--set", "propose.enabled=false"], catch_exceptions=False
     )
     assert result.exit_code == 0
     assert "three triples were twice there" in result.output
+    assert "began with models:/places/6: 1,000 entities keep their vectors, 2 are new, 0 are gone" in result.output
+    assert "no epoch was better on the development split, so the model is kept as it began" in result.output
     assert "registered places version 7: now 'champion'" in result.output
     assert "verdict: not distinguishable from relation popularity" in result.output
     assert "MLflow run   a1b2" in result.output

@@ -1,0 +1,84 @@
+"""What of a training step grows with the number of entities: graphs of two sizes, their steps in turns.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/growing_steps.py 100000 1000000
+
+The settings are those of ``mmkgc bench scale``. Both trainings are in one process and step alternately, so that other
+programs slow down both. Beside each step, the least that a table of this size asks of the memory is measured: rows of
+the batch's distinct entities are read from the structural vectors and from the features, and added to the former.
+Prints processor time in ms (lowest, lower quartile, median). A million entities take 7 GB of memory and 2 GB of disk.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from mmkgc.components.kge.graph import HEAD, TAIL
+from mmkgc.components.runtime.malloc import keep_freed_memory
+from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainer import Trainer
+from mmkgc.pipeline import scale
+from mmkgc.pipeline.cells import in_processes
+
+STEPS, DEGREE, NEGATIVES = 40, 10, 1024  # negatives: 64 for each 1024 positives and side
+
+
+class Training:
+    """A training of one size, with the times of its steps."""
+
+    def __init__(self, n: int, folder: Path) -> None:
+        folder.mkdir()
+        job = scale.Size(n, n * DEGREE, STEPS), folder
+        for stage in (scale.generate, scale.ingest):
+            next(in_processes(stage, [job], 1, alone=True))
+        self.n, self.features = n, scale._features(folder)
+        config = TrainConfig.model_validate(scale.TRAINING)
+        self.trainer = Trainer(scale._graph(folder), {"textual": self.features}, config)
+        self.trainer.model.train()
+        self.batches: Iterator[torch.Tensor] = self.trainer.shuffled()
+        self.steps: list[float] = []
+        self.floors: list[float] = []
+        self.distinct: list[int] = []
+
+    def step(self) -> None:
+        """A step, and the floor of the same rows."""
+        rows = next(self.batches)
+        ends = self.trainer.triples[rows][:, [HEAD, TAIL]].flatten()
+        begun = time.process_time()
+        self.trainer.step(rows)
+        self.steps.append(time.process_time() - begun)
+        ids = torch.cat([ends, torch.randint(self.n, (NEGATIVES,))]).unique()
+        table = self.trainer.model.entities.structure.detach()
+        begun = time.process_time()
+        read, _ = table[ids], self.features.vectors[ids]
+        table.index_add_(0, ids, read, alpha=0.0)
+        self.floors.append(time.process_time() - begun)
+        self.distinct.append(len(ids))
+
+
+def main() -> None:
+    sizes = [int(size) for size in sys.argv[1:]] or [100_000, 1_000_000]
+    keep_freed_memory()
+    with TemporaryDirectory() as scratch:
+        trainings = [Training(n, Path(scratch) / str(n)) for n in sizes]
+        for _ in range(scale.WARM_UP + STEPS):
+            for training in trainings:
+                training.step()
+    print("| entities | distinct in a batch | step | rows read and added alone |\n|---|---|---|---|")
+    for each in trainings:
+        print(f"| {each.n:,} | {np.mean(each.distinct):,.0f} | {shown(each.steps)} | {shown(each.floors)} |")
+    first, last = (np.array(each.steps[scale.WARM_UP :]) for each in (trainings[0], trainings[-1]))
+    print(f"\nthe larger takes {np.median(last / first):.2f} × the time of the smaller: median of pairs of steps")
+
+
+def shown(seconds: list[float]) -> str:
+    """Lowest, lower quartile and median in ms, without the first steps."""
+    return ", ".join(f"{1000 * value:.1f}" for value in np.quantile(seconds[scale.WARM_UP :], (0, 0.25, 0.5)))
+
+
+if __name__ == "__main__":
+    main()
