@@ -167,8 +167,8 @@ def _metrics(home: Path) -> dict:
     return json.loads(metrics.read_text())
 
 
-def test_a_run_goes_on_from_the_champion_and_says_so(first_run, dataset, home):
-    start = ["--set", "train.start=models:/places@champion"]
+def test_a_run_goes_on_from_a_registered_model_and_says_so(first_run, dataset, home):
+    start = ["--set", "train.start=models:/places/1"]
     result = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, *start)
     assert result.returncode == 0, result.stderr
     assert states(result)["train"] == "✓"  # never from the cache: the alias may point elsewhere tomorrow
