@@ -114,7 +114,9 @@ def _at(name: str, alias: str) -> Version:
     """The version that ``alias`` of model ``name`` points to. Raises UserError if there is none."""
     found = version_at(name, alias)
     if found is None:
-        raise UserError(f"model '{name}'", f"no version has the alias '{alias}'", _models())
+        there = name in {model.name for model in models()}
+        mend = f"`mmkgc promote {name} VERSION` gives it to a version that passes the gate" if there else _models()
+        raise UserError(f"model '{name}'", f"no version has the alias '{alias}'", mend)
     return found
 
 

@@ -52,7 +52,9 @@ class Training:
         self.trainer.step(rows)
         self.steps.append(time.process_time() - begun)
         ids = torch.cat([ends, torch.randint(self.n, (NEGATIVES,))]).unique()
-        table = self.trainer.model.entities.structural_table().detach()
+        table = self.trainer.model.entities.structural_table()
+        assert table is not None
+        table = table.detach()
         begun = time.process_time()
         read, _ = table[ids], self.features.vectors[ids]
         table.index_add_(0, ids, read, alpha=0.0)

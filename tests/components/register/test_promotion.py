@@ -177,6 +177,8 @@ def test_unknown_versions_and_aliases_are_explained(submit, toy_mmkg, toy_bundle
         rollback("toy")
     with pytest.raises(UserError, match="registered models: toy"):
         registry.champion_bundle("tou")
+    with pytest.raises(UserError, match=r"`mmkgc promote toy VERSION` gives it to a version that passes the gate"):
+        registry.version_of("models:/toy@stable")
 
 
 def _promote(number, started, outcome):
