@@ -153,7 +153,7 @@ def test_splits_stay_and_files_beside_them_give_names_texts_and_numbers(tmp_path
     said = call("bench.tar.gz", "--to", "out")
     raw = read(tmp_path / "out")
     assert {name: len(getattr(raw, name)) for name in parts} == {name: len(part) for name, part in parts.items()}
-    assert raw.entities.names[raw.entities.ids["c0"]] == "The c0"
+    assert raw.entities.names[raw.entities.vocabulary().ids["c0"]] == "The c0"
     assert all(raw.contents["textual"])
     assert all(raw.contents["numeric"])
     assert "entities.dict" in said
@@ -195,12 +195,12 @@ def test_turtle_gives_labels_texts_types_numbers_pictures_and_prefixes(tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "oslo.png")
     said = call("towns.ttl")
     raw = read(tmp_path / "towns")
-    row = raw.entities.ids["http://ex.org/c0"]
+    row = raw.entities.vocabulary().ids["http://ex.org/c0"]
     assert (raw.entities.names[row], raw.types[row]) == ("Oslo city", "City")
     assert raw.contents["textual"][row] == "A town."
     assert raw.contents["numeric"][row] == (("people", 700000.0),)
     assert raw.contents["visual"][row] == ("images/Oslo_city.png",)
-    assert raw.relations.names == ("is near",)
+    assert tuple(raw.relations.names) == ("is near",)
     assert raw.card.prefixes["ex"] == "http://ex.org/"
     assert "1 statements have a blank node as subject" in said
     assert (tmp_path / "towns" / "image_links.txt").read_text().endswith("http://x.org/far.png\n")
@@ -319,5 +319,5 @@ def test_json_of_names_and_descriptions_beside_triples_is_read(tmp_path):
     (tmp_path / "g" / "names.json").write_text(json.dumps(about))
     call("g", "--to", "out")
     raw = read(tmp_path / "out")
-    assert [raw.entities.names[raw.entities.ids[key]] for key in ("c0", "c1")] == ["Norway", "Sweden"]
-    assert raw.contents["textual"][raw.entities.ids["c0"]] == "A country."
+    assert [raw.entities.names[raw.entities.vocabulary().ids[key]] for key in ("c0", "c1")] == ["Norway", "Sweden"]
+    assert raw.contents["textual"][raw.entities.vocabulary().ids["c0"]] == "A country."

@@ -165,14 +165,3 @@ def _kill_during_training(home: Path, arguments: list) -> None:
 def _metrics(home: Path) -> dict:
     (metrics,) = home.glob("store/evaluations/*/metrics.json")
     return json.loads(metrics.read_text())
-
-
-def test_a_run_goes_on_from_a_registered_model_and_says_so(first_run, dataset, home):
-    start = ["--set", "train.start=models:/places/1"]
-    result = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, *start)
-    assert result.returncode == 0, result.stderr
-    assert states(result)["train"] == "✓"  # never from the cache: the alias may point elsewhere tomorrow
-    assert re.search(
-        r"^  began with models:/places/\d+: 16 entities keep their vectors, 0 are new", result.stdout, re.M
-    )
-    assert re.search(r"^registered places version \d+: ", result.stdout, re.MULTILINE)
