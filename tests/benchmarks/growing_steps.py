@@ -11,6 +11,7 @@ Prints processor time in ms (lowest, lower quartile, median). A million entities
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +23,6 @@ from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.pipeline import scale
-from mmkgc.pipeline.cells import in_processes
 
 STEPS, DEGREE, NEGATIVES = 40, 10, 1024  # negatives: 64 for each 1024 positives and side
 
@@ -33,13 +33,13 @@ class Training:
     def __init__(self, n: int, folder: Path) -> None:
         folder.mkdir()
         job = scale.Size(n, n * DEGREE, STEPS), folder
-        for stage in (scale.generate, scale.ingest):
-            next(in_processes(stage, [job], 1, alone=True))
+        scale.generate(job)
+        scale.ingest(job)
         self.n, self.features = n, scale._features(folder)
         config = TrainConfig.model_validate(scale.TRAINING)
         self.trainer = Trainer(scale._graph(folder), {"textual": self.features}, config)
         self.trainer.model.train()
-        self.batches: Iterator[torch.Tensor] = self.trainer.shuffled()
+        self.batches: Iterator[torch.Tensor] = chain.from_iterable(self.trainer.shuffled() for _ in count())
         self.steps: list[float] = []
         self.floors: list[float] = []
         self.distinct: list[int] = []
