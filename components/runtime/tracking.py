@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkgc.components.runtime import database, moved, pipeline_run, processes
+from mmkgc.components.runtime import database, failures, moved, pipeline_run, processes
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.in_use import in_use
 from mmkgc.components.runtime.pipeline_run import PARENT_TAG, PIPELINE_TAG
@@ -213,7 +213,7 @@ def _ending(run: Run) -> Iterator[Run]:
         try:
             _close(run.api, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
         except Exception as second:  # a full disk, an unreachable server: report the first error
-            log.warning("the MLflow run %s could not be closed: %s", run.id, second)
+            log.warning("the MLflow run %s could not be closed: %s", run.id, failures.told(second)[0])
         raise
     _close(run.api, run.id, "FINISHED")
 

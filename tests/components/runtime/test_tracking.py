@@ -72,6 +72,19 @@ def test_an_exception_ends_the_run_as_failed():
     assert run.api.get_run(run.id).info.status == "FAILED"
 
 
+def test_a_run_that_cannot_be_closed_is_told_in_one_line(monkeypatch, caplog):
+    def close(*_):
+        raise RuntimeError("(raised by autoflush)\n(sqlite3.OperationalError) database or disk is full\n[SQL: UPDATE]")
+
+    monkeypatch.setattr(tracking, "close_dead_runs", lambda _: None)
+    monkeypatch.setattr(tracking, "_close", close)
+    with pytest.raises(ValueError, match="boom"), start_run("countries", "demo"):
+        raise ValueError("boom")
+    (told,) = [record.getMessage() for record in caplog.records if "could not be closed" in record.getMessage()]
+    assert "\n" not in told
+    assert "the database: database or disk is full — free some space" in told
+
+
 def test_what_a_killed_process_left_open_is_closed():
     api, open_before = tracking.client(), []
 
