@@ -135,13 +135,16 @@ def test_the_best_model_is_returned_not_the_last(toy_mmkg: MMKG, toy_features: T
 
 def test_the_last_model_is_returned_where_nothing_is_to_be_selected(toy_mmkg: MMKG, toy_features: Toy) -> None:
     settings = SETTINGS | {"optimizer": {"lr": 0.3}, "epochs": 12, "evaluate_every": 1, "patience": 2, "keep": "last"}
-    measured: list[float] = []
-    trainer = Trainer(toy_mmkg.graph, toy_features, TrainConfig(**settings))
-    model = trainer.fit(lambda epoch, metrics: measured.append(metrics["dev_mrr"]))
-    graph = toy_mmkg.graph
+    graph, fell = toy_mmkg.graph, []
     known = KnownTriples(graph.selection_triples, len(graph.entities), len(graph.relations))
-    assert mrr(rank(model, graph.valid, known)) == measured[-1] < max(measured)
-    assert len(measured) == 12
+    for seed in range(3):  # with one seed, the last epoch may be the best one on some processor
+        measured: list[float] = []
+        trainer = Trainer(graph, toy_features, TrainConfig(**settings, seed=seed))
+        model = trainer.fit(lambda epoch, metrics, to=measured: to.append(metrics["dev_mrr"]))
+        assert mrr(rank(model, graph.valid, known)) == measured[-1]
+        assert len(measured) == 12
+        fell.append(measured[-1] < max(measured))
+    assert any(fell)
 
 
 def test_nan_stops_the_run_and_names_the_batch(toy_mmkg: MMKG, toy_features: Toy) -> None:
