@@ -7,6 +7,8 @@ import pytest
 from mmkgc.components.runtime import database
 from mmkgc.components.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_database_that_was_left_half_made_is_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "mlflow.db"

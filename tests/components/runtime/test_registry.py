@@ -6,6 +6,8 @@ from mmkgc.components.runtime import model_registry as registry
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def versions(tmp_path, monkeypatch):

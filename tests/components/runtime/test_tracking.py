@@ -6,6 +6,8 @@ from mmkgc.components.runtime import moved, processes, tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.tracking import flatten, parent_run, start_run, step_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
