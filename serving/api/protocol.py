@@ -6,16 +6,7 @@ A query leaves out one of head, relation and tail, and asks for it; with all thr
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    create_model,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, model_validator
 
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.kge.vocabulary import LONGEST_KEY
