@@ -1,14 +1,12 @@
 """Which of a relation's train triples are worth comparing exactly with predicted ones."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmkgc.components.kge.kernels.loops.machine_code import njit
-from mmkgc.components.kge.kernels.threads import ranges, run
+from mmkgc.serving.engine.topk import top_pairs
 
 AXES = 64
 SAMPLE = 1024  # entities from which the axes are computed
@@ -46,10 +44,8 @@ def shortlist(sketches: Tensor, ends: Tensor, peers: Tensor, count: int) -> Tens
         cosines[torch.arange(len(own)), own] = 1.0
     else:
         cosines[own[:, None] == ids] = 1.0
-    best = np.full((len(ends), min(count, len(peers))), -1)
-    given = cosines.numpy(), rows.numpy(), places.numpy(), best
-    run([partial(_best, *given, *part) for part in ranges(len(ends))])
-    return torch.from_numpy(np.unique(best))
+    best = top_pairs(cosines.numpy(), rows.numpy(), places.numpy(), count)
+    return torch.from_numpy(np.unique(best[best >= 0]))
 
 
 def _numbered(peers: Tensor, n: int) -> tuple[Tensor | None, Tensor]:
@@ -63,22 +59,3 @@ def _numbered(peers: Tensor, n: int) -> tuple[Tensor | None, Tensor]:
     slots = torch.zeros(n, dtype=torch.long)
     slots[peers.flatten()] = 1
     return torch.nonzero(slots).flatten(), (slots.cumsum(0) - 1)[peers]
-
-
-@njit()
-def _best(cosines: np.ndarray, rows: np.ndarray, peers: np.ndarray, best: np.ndarray, first: int, last: int) -> None:
-    k = best.shape[1]
-    values = np.empty(k, dtype=np.float32)
-    for row in range(first, last):
-        values[:] = -np.inf
-        heads, tails = cosines[rows[row, 0]], cosines[rows[row, 1]]
-        for peer in range(peers.shape[0]):
-            likeness = heads[peers[peer, 0]] + tails[peers[peer, 1]]
-            if likeness > values[k - 1]:
-                place = k - 1
-                while place > 0 and likeness > values[place - 1]:
-                    values[place] = values[place - 1]
-                    best[row, place] = best[row, place - 1]
-                    place -= 1
-                values[place] = likeness
-                best[row, place] = peer

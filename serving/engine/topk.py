@@ -20,19 +20,43 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     return best
 
 
+def top_pairs(parts: np.ndarray, rows: np.ndarray, pairs: np.ndarray, k: int) -> np.ndarray:
+    """Indices ``[B, ≤ k]`` of the ``pairs`` ``[P, 2]`` with the highest sums of two scores, as ``top_k`` orders them.
+
+    The sum of pair (i, j) for row b is ``parts[rows[b, 0], i] + parts[rows[b, 1], j]``; no array ``[B, P]`` is made.
+    """
+    best = np.full((len(rows), min(k, len(pairs))), -1, dtype=np.int64)
+    run([partial(_top_pairs, parts, rows, pairs, best, *part) for part in ranges(len(rows))])
+    return best
+
+
 @njit()
 def _top_k(scores: np.ndarray, best: np.ndarray, first: int, last: int) -> None:
-    k = best.shape[1]
-    values = np.empty(k, dtype=np.float32)
+    values = np.empty(best.shape[1], dtype=np.float32)
     for row in range(first, last):
         values[:] = -np.inf
         for column in range(scores.shape[1]):
-            score = scores[row, column]
-            if score > values[k - 1]:  # strictly: an earlier column keeps its place in a tie
-                place = k - 1
-                while place > 0 and score > values[place - 1]:
-                    values[place] = values[place - 1]
-                    best[row, place] = best[row, place - 1]
-                    place -= 1
-                values[place] = score
-                best[row, place] = column
+            _insert(scores[row, column], column, values, best[row])
+
+
+@njit()
+def _top_pairs(parts: np.ndarray, rows: np.ndarray, pairs: np.ndarray, best: np.ndarray, first: int, last: int) -> None:
+    values = np.empty(best.shape[1], dtype=np.float32)
+    for row in range(first, last):
+        values[:] = -np.inf
+        heads, tails = parts[rows[row, 0]], parts[rows[row, 1]]
+        for pair in range(len(pairs)):
+            _insert(heads[pairs[pair, 0]] + tails[pairs[pair, 1]], pair, values, best[row])
+
+
+@njit()
+def _insert(score: float, number: int, values: np.ndarray, numbers: np.ndarray) -> None:
+    """Insert a score and its number among the best ones, which descend, if it is one of them."""
+    place = len(values) - 1
+    if score > values[place]:  # strictly: an earlier number keeps its place in a tie
+        while place > 0 and score > values[place - 1]:
+            values[place] = values[place - 1]
+            numbers[place] = numbers[place - 1]
+            place -= 1
+        values[place] = score
+        numbers[place] = number

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mmkgc.serving.engine.topk import top_k
+from mmkgc.serving.engine.topk import top_k, top_pairs
 
 scores = arrays(
     np.float32,
@@ -22,6 +22,16 @@ def test_equals_a_stable_sort(scores, k):
         finite = [column for column in range(len(row)) if np.isfinite(row[column])]
         expected = sorted(finite, key=lambda column: (-row[column], column))[:k]
         assert ids.tolist() == expected + [-1] * (len(ids) - len(expected))
+
+
+@settings(deadline=None)
+@given(scores=scores, k=st.integers(1, 40), seed=st.integers(0, 999))
+def test_pairs_are_chosen_as_from_the_array_of_all_sums(scores, k, seed):
+    random = np.random.default_rng(seed)
+    rows, pairs = random.integers(len(scores), size=(5, 2)), random.integers(scores.shape[1], size=(20, 2))
+    with np.errstate(invalid="ignore"):
+        sums = scores[rows[:, 0]][:, pairs[:, 0]] + scores[rows[:, 1]][:, pairs[:, 1]]
+    assert top_pairs(scores, rows, pairs, k).tolist() == top_k(sums, k).tolist()
 
 
 def test_many_rows_and_columns():
