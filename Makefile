@@ -72,8 +72,9 @@ test-containers: $(READY)  ## the images under a cluster's rules, after `make im
 clean:  ## delete the environment and everything that runs and builds made
 	rm -rf $(VENV) .mmkgc build
 
+# compat: the folder on Python's path. By the default, `import mmkgc` beside a clone of this name takes the clone's folder.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mmkgc needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[dev]'
 	@touch $@

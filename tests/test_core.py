@@ -99,3 +99,10 @@ def test_a_command_that_needs_an_extra_says_which_in_one_sentence(words, extra, 
     assert result.stderr.count("\n") == 1
     assert f"pip install 'mmkgc[{extra}]'" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_beside_a_clone_the_package_is_imported_and_not_the_clones_folder(tmp_path):
+    (tmp_path / "mmkgc").mkdir()
+    command = [sys.executable, "-c", "import mmkgc; print(mmkgc.__file__)"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("__init__.py")
