@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.graph import RELATION
 from mmkgc.components.kge.kernels import comparison
 from mmkgc.serving.api.protocol import Direction, ErrorCode, QueryError
 from mmkgc.serving.engine.answers import Writer
@@ -107,13 +108,18 @@ class Engine:
         return answers
 
     def warm_up(self) -> None:
-        """Answer queries of each direction, singly and batched, to compile all kernels before the first request."""
-        head, relation, tail = self.bundle.known.triples[0].tolist()
+        """Answer queries of each direction, singly and batched, before the first request.
+
+        That compiles all kernels, and makes what explanations compare the triples of a frequent relation by.
+        """
+        triples = self.bundle.known.triples
+        frequent = triples[:, RELATION] == triples[:, RELATION].mode().values
+        head, relation, tail = triples[frequent][0].tolist()
         entities, relations = self.bundle.entities.keys, self.bundle.relations.keys
         parts = {"head": entities[head], "relation": relations[relation], "tail": entities[tail]}
         queries = [parts, *({**parts, part: None} for part in parts)]
-        for times in (1, comparison.MANY):
-            self.answer(queries * times)
+        self.answer([{**query, "explain": True} for query in queries])
+        self.answer(queries * comparison.MANY)
 
     def _answered(self, piece: Piece, report: Report) -> Iterator[tuple[Resolved, dict[str, Any]]]:
         unseen = {}

@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 from pydantic import ConfigDict, Field, SkipValidation, ValidationError
 from pydantic_core import to_json
 
+from mmkgc.components.runtime.errors import did_you_mean, shown
 from mmkgc.serving.api.gateway import stream
 from mmkgc.serving.api.gateway.access import UNAUTHORIZED
 from mmkgc.serving.api.gateway.gateway import Gateway
@@ -77,6 +78,7 @@ def secured(gateway: Gateway) -> dict[str, Any]:
     async def admit(request: Request) -> None:  # async: FastAPI runs synchronous functions in another thread
         if request.state.key is None:
             raise UNAUTHORIZED
+        _refuse_unknown(request)
 
     return {
         "dependencies": [Depends(admit)],
@@ -206,6 +208,14 @@ def streamed(arguments: dict[str, Any]) -> dict[str, Any]:
     }
     responses = arguments["responses"]
     return arguments | {"responses": responses | {200: responses[200] | lines}}
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Raise ``Refusal`` if the address has a parameter that the route has not: a misspelt one would be ignored."""
+    parameters = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params.keys() - parameters:
+        mend = did_you_mean(name, parameters) if parameters else "this address takes none"
+        raise Refusal(422, "invalid_request", f"query.{shown(name)}: there is no such parameter — {mend}")
 
 
 def _answered(model: Name, answers: Sequence[bytes]) -> Response:

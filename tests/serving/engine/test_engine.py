@@ -13,6 +13,7 @@ from mmkgc.components.kge.evaluation.calibration import probability
 from mmkgc.components.kge.kernels import comparison
 from mmkgc.components.kge.kernels.loops import comparison as loops
 from mmkgc.serving.api.protocol import MAX_K, Answer, ErrorCode
+from mmkgc.serving.engine import explain
 from mmkgc.serving.engine.engine import Engine
 
 ANSWER = TypeAdapter(Answer)
@@ -166,6 +167,13 @@ def test_after_warming_up_no_user_waits_for_compilation(make_bundle, monkeypatch
     for times in (1, 40):
         engine.answer([{"head": "e1", "relation": "r1"}, {"relation": "r1", "tail": "e1"}] * times)
     assert [len(kernel.signatures) for kernel in kernels] == compiled
+
+
+def test_after_warming_up_no_user_waits_for_the_comparison_of_triples(make_bundle, monkeypatch):
+    monkeypatch.setattr(explain, "FEW", 1)  # or relations of this small graph would be compared in full
+    engine = Engine(make_bundle(interaction="rotate", fusion="sum"))
+    engine.warm_up()
+    assert "sketches" in vars(engine.writer.evidence)
 
 
 anything = st.recursive(

@@ -304,6 +304,20 @@ def test_a_refusal_speaks_of_the_request(client, body, words):
 
 
 @pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/v1/entities?Limit=3", "query.Limit: there is no such parameter — did you mean 'limit'?"),
+        ("/v1/entities?text=e1", "query.text: there is no such parameter — choose one of: limit, q, type"),
+        ("/v1/model?version=2", "query.version: there is no such parameter — this address takes none"),
+    ],
+)
+def test_an_unknown_parameter_is_not_ignored(client, address, words):
+    answer = client.get(address)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == words
+
+
+@pytest.mark.parametrize(
     ("query", "words"),
     [
         ({"k": 0}, "k: must be at least 1"),
