@@ -6,7 +6,9 @@ from typing import NamedTuple
 from mmkgc.components.runtime.quoting import json_line
 
 ENOUGH = 0.1  # share of entities with numbers or pictures, from which they are worth an encoder
-MANY = 200_000  # entities, above which a batch is not scored against all of them
+MANY = 10**10
+"""Entities × train triples, above which a batch is not scored against all entities: ten times those of DB15K. An epoch
+of the default then takes some minutes."""
 LARGE = {
     "loss": "self-adversarial",
     "regularizer": None,
@@ -35,10 +37,10 @@ def advise(counts: Mapping[str, int]) -> Advice:
     if not counts["with_image"]:
         settings.append("extract.visual=null")
         reasons.append("no entity has a picture: no image encoder")
-    if entities > MANY:
+    if entities * counts["train"] > MANY:
         settings += [f"train.{key}={json_line(value)}" for key, value in LARGE.items()]
         reasons.append(
-            f"{entities:,} entities: negatives and an optimiser whose step costs the batch, not the graph; what this "
+            f"{entities:,} entities and {counts['train']:,} triples: negatives and an optimiser whose step costs the batch, not the graph; what this "
             "does to accuracy was not measured"
         )
     return Advice(settings, reasons)

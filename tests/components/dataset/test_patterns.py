@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmkgc.components.dataset import proposed_split
 from mmkgc.components.dataset.patterns import FEWEST, SHARE, patterns, revealed
 from mmkgc.components.dataset.proposed_split import propose
 
@@ -81,3 +82,10 @@ def test_about_a_tenth_is_held_out_for_each_of_valid_and_test(symmetric):
 def test_without_a_spare_fact_nothing_is_held_out():
     train, valid, test = propose(array([(0, 0, 1), (2, 0, 3), (4, 1, 5)]), [])
     assert (len(train), len(valid), len(test)) == (3, 0, 0)
+
+
+def test_of_a_large_graph_no_more_is_held_out_than_is_worth_ranking(monkeypatch):
+    monkeypatch.setattr(proposed_split, "MOST", 7)
+    pairs = np.unique(np.random.default_rng(0).integers(0, 60, (600, 2)), axis=0)
+    _, valid, test = propose(np.insert(pairs, 1, 0, axis=1), [])
+    assert (len(valid), len(test)) == (7, 7)
