@@ -39,8 +39,7 @@ def advise(counts: Mapping[str, int]) -> Advice:
         reasons.append("no entity has a picture: no image encoder")
     if entities * counts["train"] > MANY:
         settings += [f"train.{key}={json_line(value)}" for key, value in LARGE.items()]
-        reasons.append(
-            f"{entities:,} entities and {counts['train']:,} triples: negatives and an optimiser whose step costs the batch, not the graph; what this "
-            "does to accuracy was not measured"
-        )
+        sizes = f"{entities:,} entities and {counts['train']:,} triples"
+        how = "negatives and an optimiser whose step costs the batch, not the graph"
+        reasons.append(f"{sizes}: {how}; what this does to accuracy was not measured")
     return Advice(settings, reasons)
