@@ -78,7 +78,6 @@ def write_extras(folder: Path, bundle: Bundle, config: PackageConfig, present: C
     if TABLES not in present:
         write_tables(folder / TABLES, bundle)
     if len(bundle.entities) >= config.index_from and INDEX not in present:
-        built = build_index(bundle, config.index_recall, config.index_queries)
-        if built is not None:
-            index, info = built
-            index.save(folder, info)
+        index = build_index(bundle, config.index_recall, config.index_queries)
+        if index is not None:
+            index.save(folder)

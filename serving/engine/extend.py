@@ -144,7 +144,7 @@ def _extend_tables(source: Path, target: Path, earlier: Bundle, bundle: Bundle, 
 
 
 def _extend_index(source: Path, target: Path, bundle: Bundle, count: int) -> None:
-    """Add the new entities to the index, if there is one; its cells stay those that were learnt from the others."""
+    """Add the new entities to the index, if there is one; its cells and codes stay as they were learnt."""
     vectors = searchable(bundle.model.freeze()) if (source / INDEX).exists() else None
     if vectors is None:
         return
@@ -153,7 +153,7 @@ def _extend_index(source: Path, target: Path, bundle: Bundle, count: int) -> Non
     info = IndexInfo(**read_json(source / SETTINGS))
     index = faiss.read_index(str(source / INDEX))  # not mapped: a mapped one takes no rows
     index.add(vectors[-count:].contiguous().numpy())
-    Index(bundle.model, index, info.probes).save(target, info)
+    Index(bundle.model, index, info).save(target)
 
 
 @torch.no_grad()

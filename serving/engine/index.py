@@ -20,31 +20,42 @@ from mmkgc.components.kge.model import Model
 from mmkgc.components.runtime.files import read_json, write_json
 
 FILE, SETTINGS = "index.faiss", "index.json"
-WIDER = 4  # candidates searched per answer, since the index compares compressed vectors
-LEAST = 64
+TOP = 10
+LEAST = 64  # candidates for the top 10
 
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """Settings of an index and its measured ``recall`` of the true top 10, on queries from the train triples."""
+    """Settings of an index and its measured ``recall`` of the true top 10, on queries from the train triples.
+
+    ``kind`` is FAISS's name, ``probes`` the number of cells that are searched (0 if it has none), and ``candidates``
+    how many entities are re-ranked for the top 10.
+    """
 
     kind: str
     probes: int
-    recall: float
-    queries: int
+    recall: float = 0.0
+    queries: int = 0
+    candidates: int = LEAST
 
     def __str__(self) -> str:
-        measured = f"recall@10 {self.recall:.4f} on {self.queries} queries"
-        return f"index {self.kind}, {self.probes} cells probed, re-ranked exactly: {measured}"
+        read = f"{self.probes} cells probed" if self.probes else "all codes read"
+        measured = f"recall@{TOP} {self.recall:.4f} on {self.queries} queries"
+        return f"index {self.kind}, {read}, {self.candidates} candidates re-ranked exactly: {measured}"
+
+    def width(self, k: int, known: int) -> int:
+        """Number of candidates to search for ``k`` answers when up to ``known`` of them may be filtered out."""
+        return self.candidates * max(TOP, k) // TOP + known
 
 
 class Index:
     """An index of all N entities of a model: ``search`` finds candidates, ``score`` computes the model's scores."""
 
-    def __init__(self, model: Model, index: Any, probes: int, info: IndexInfo | None = None) -> None:
+    def __init__(self, model: Model, index: Any, info: IndexInfo) -> None:
         self.model, self.index, self.info = model, index, info
         (self.term,) = model.fusion.terms
-        self.set_probes(probes)
+        if info.probes:
+            index.nprobe = info.probes
 
     @classmethod
     def load(cls, folder: Path, model: Model) -> "Index | None":
@@ -54,18 +65,14 @@ class Index:
         import faiss
 
         info = IndexInfo(**read_json(folder / SETTINGS))
-        return cls(model, faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP), info.probes, info)
+        return cls(model, faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP), info)
 
-    def save(self, folder: Path, info: IndexInfo) -> None:
-        """Write the index and its ``info``."""
+    def save(self, folder: Path) -> None:
+        """Write the index and its settings."""
         import faiss
 
         faiss.write_index(self.index, str(folder / FILE))
-        write_json(folder / SETTINGS, asdict(info))
-
-    def set_probes(self, probes: int) -> None:
-        """Set the number of cells that a search probes."""
-        self.index.nprobe = probes
+        write_json(folder / SETTINGS, asdict(self.info))
 
     def search(self, known: ModalityEmbeddings, relations: Tensor, side: Side, count: int) -> np.ndarray:
         """Ids int64 ``[B, ≤ count]`` of candidate entities, ascending in each row; N where there are fewer."""
@@ -99,11 +106,6 @@ def searchable(model: Model) -> Tensor | None:
     if terms[0].weight <= 0 or terms[0].head not in (views := model.everyone().views):
         return None
     return interaction.entity(views[terms[0].head]).detach()
-
-
-def width(k: int, known: int) -> int:
-    """Number of candidates to search for ``k`` answers when up to ``known`` candidates may be filtered out."""
-    return max(LEAST, WIDER * k) + known
 
 
 def places(ids: np.ndarray, n: int, rows: np.ndarray, entities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

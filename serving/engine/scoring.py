@@ -13,7 +13,7 @@ from mmkgc.components.kge.encoded_entities import EncodedEntities
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE, ModalityEmbeddings
 from mmkgc.components.kge.graph import KnownTriples, Side, reflexive
 from mmkgc.serving.api.protocol import Direction
-from mmkgc.serving.engine.index import Index, places, width
+from mmkgc.serving.engine.index import Index, places
 from mmkgc.serving.engine.resolve import Kind, Resolved
 from mmkgc.serving.engine.usual_types import UsualTypes
 
@@ -144,7 +144,7 @@ class Scorer:
         relations = _ids(query.relation for query in group)
         left_out = np.concatenate([known[0], self._false_answers(kind, group)[0]])
         held = np.bincount(left_out, minlength=len(group)).tolist()
-        count = max(width(query.query.k, more) for query, more in zip(group, held, strict=True))
+        count = max(self.index.info.width(query.query.k, more) for query, more in zip(group, held, strict=True))
         ids = self.index.search(given, relations, side, count)
         return Candidates(self.index.score(given, relations, side, ids), places(ids, self.n_entities, *known), ids)
 

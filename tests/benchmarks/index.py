@@ -5,8 +5,8 @@
 Two sets of vectors, the same engine, the same threads. *Trained*: ComplEx is trained on `countries` here, and each of
 its entities stands as often as needed, every coordinate moved by Gaussian noise of a tenth of the vectors' standard
 deviation. *Gaussian*: isotropic noise, which has no structure that any index could use. The index is the package
-step's; the exact scan is the engine's own. Prints recall@10 against the scan and queries per second by probed cells,
-one query at a time and 64 at once, and draws ``docs/index.svg``.
+step's: cells, and codes of all entities; the exact scan is the engine's own. Prints recall@10 against the scan and
+queries per second by setting, one query at a time and 64 at once, and draws ``docs/index.svg``.
 """
 
 import sys
@@ -26,7 +26,7 @@ from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import config
-from mmkgc.serving.engine.build_index import cells_of, kind_of, make
+from mmkgc.serving.engine.build_index import cells, codes, make
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.engine.index import Index, searchable
 
@@ -41,6 +41,7 @@ TRAINING = {
     "epochs": 30,
 }
 NOISE, TRIPLES, TOP, TOGETHER = 0.1, 500_000, 10, 64
+MOST = 5  # settings of codes
 
 
 def main() -> None:
@@ -48,7 +49,8 @@ def main() -> None:
     queries = int(sys.argv[2]) if len(sys.argv) > 2 else 256
     curves = {}
     for name, make_bundle in (("trained, tiled with noise", trained), ("isotropic Gaussian", gaussian)):
-        curves[name] = measure(name, make_bundle(n), queries)
+        for kind, points in measure(name, make_bundle(n), queries).items():
+            curves[f"{name}: {kind}"] = points
     draw(curves)
 
 
@@ -90,36 +92,37 @@ def bundle_of(vectors: torch.Tensor, relations: torch.Tensor, triples: torch.Ten
     return Bundle.of(model.requires_grad_(False).eval(), graph)
 
 
-def measure(name: str, bundle: Bundle, queries: int) -> list[tuple[float, float]]:
-    """Print one table; returns (recall, speed over the scan) by probed cells, 64 queries at once."""
+def measure(name: str, bundle: Bundle, queries: int) -> dict[str, list[tuple[float, float]]]:
+    """Print one table; returns (recall, speed over the scan) of each setting, 64 queries at once, by kind of index."""
     engine = Engine(bundle)
     asked = sample(bundle, queries)
     scanned, scan_alone, scan_together = timed(engine, asked)
-    vectors = searchable(engine.scorer.model)
+    model = engine.scorer.model
+    vectors = searchable(model)
     assert vectors is not None
-    cells = cells_of(len(vectors))
-    begun = time.monotonic()
-    index = Index(engine.scorer.model, make(engine.scorer.model, vectors.numpy(), cells), 1)
     print(
-        f"\n{name}: {len(vectors)} entities, {kind_of(cells)}, built in {time.monotonic() - begun:.0f} s, "
-        f"{torch.get_num_threads()} threads; queries/s\n\n"
-        f"| cells probed | recall@10 | one at a time | × the scan | {TOGETHER} at once | × the scan |\n"
+        f"\n{name}: {len(vectors)} entities, {torch.get_num_threads()} threads; queries/s\n\n"
+        f"| index | recall@10 | one at a time | × the scan | {TOGETHER} at once | × the scan |\n"
         "|---|---|---|---|---|---|\n"
         f"| exact scan | 1 | {scan_alone:.1f} | 1 | {scan_together:.1f} | 1 |",
         flush=True,
     )
-    engine.scorer.index, curve = index, []
-    for probes in (2**power for power in range(9)):
-        index.set_probes(probes)
-        found, alone, together = timed(engine, asked)
-        recall = float(np.mean([len(true & some) / len(true) for true, some in zip(scanned, found, strict=True)]))
-        curve.append((recall, together / scan_together))
-        print(
-            f"| {probes} | {recall:.4f} | {alone:.0f} | {alone / scan_alone:.1f} | {together:.0f} | "
-            f"{together / scan_together:.1f} |",
-            flush=True,
-        )
-    return curve
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for settings in (cells(len(vectors)), codes(*vectors.shape)[:MOST]):
+        begun, kind = time.monotonic(), settings[0].kind
+        made = make(model, vectors.numpy(), kind)
+        print(f"| {kind}, built in {time.monotonic() - begun:.0f} s | | | | | |", flush=True)
+        for info in settings:
+            engine.scorer.index = Index(model, made, info)
+            found, alone, together = timed(engine, asked)
+            recall = float(np.mean([len(true & some) / len(true) for true, some in zip(scanned, found, strict=True)]))
+            curves.setdefault(kind, []).append((recall, together / scan_together))
+            print(
+                f"| {f'{info.probes} cells' if info.probes else f'{info.candidates} candidates'} | {recall:.4f} | "
+                f"{alone:.0f} | {alone / scan_alone:.1f} | {together:.0f} | {together / scan_together:.1f} |",
+                flush=True,
+            )
+    return curves
 
 
 def sample(bundle: Bundle, queries: int) -> list[dict]:

@@ -86,7 +86,7 @@ def test_the_index_finds_new_entities_and_is_not_made_again(packaged: Path, tmp_
     index = engine.scorer.index
     assert index is not None
     assert index.index.ntotal == N + 2
-    index.set_probes(index.index.nlist)  # every cell, so that nothing but the row itself can be missing
+    index.index.nprobe = index.index.nlist  # every cell, so that nothing but the row itself can be missing
     best = 0
     model = bundle.model.freeze()
     for relation in range(R):

@@ -12,7 +12,7 @@ from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.package.package import write_extras
-from mmkgc.serving.engine.build_index import build_index
+from mmkgc.serving.engine import build_index
 from mmkgc.serving.engine.engine import Engine
 from mmkgc.serving.engine.index import places, searchable
 from mmkgc.serving.engine.usual_types import UsualTypes
@@ -136,13 +136,29 @@ def test_what_cannot_be_searched_is_scanned():
     assert searchable(make_bundle({"name": "transe", "p": 1}).model.freeze()) is None
     assert searchable(make_bundle("transh").model.freeze()) is None
     assert searchable(make_bundle("rescal").model.freeze()) is not None
-    assert build_index(make_bundle("rotate"), 0.9, 10) is None
+    assert build_index.build_index(make_bundle("rotate"), 0.9, 10) is None
+
+
+@pytest.mark.parametrize("interaction", ["complex", {"name": "transe", "p": 2}], ids=["inner product", "L2"])
+def test_where_answers_are_spread_over_all_cells_codes_are_read_instead(tmp_path, monkeypatch, interaction):
+    monkeypatch.setattr(build_index, "FEW_CELLS", N)  # few coordinates are near to one another all the same
+    monkeypatch.setattr(build_index, "FEW_ENTITIES", 4)  # or so small a graph would be scanned
+    bundle = make_bundle(interaction)
+    torch.nn.init.normal_(bundle.model.entities.structure)
+    bundle.save(tmp_path)
+    exact = Engine.load(tmp_path)
+    write_extras(tmp_path, Bundle.load(tmp_path), PackageConfig(index_from=N, index_recall=0.95, index_queries=100))
+    indexed = Engine.load(tmp_path)
+    assert indexed.scorer.index.info.kind.startswith("PQ")
+    assert "all codes read" in indexed.catalog.model()["search"]
+    queries = [{"head": f"e{i}", "relation": f"r{i % R}", "k": 20} for i in range(100)]
+    assert np.mean(shares(exact.answer(queries), indexed.answer(queries))) >= 0.9
 
 
 def test_an_index_that_would_have_to_look_everywhere_is_not_built():
     bundle = make_bundle()
     torch.nn.init.normal_(bundle.model.entities.structure)
-    assert build_index(bundle, 1.0, 50) is None
+    assert build_index.build_index(bundle, 1.0, 50) is None
 
 
 def test_places_of_pairs():
