@@ -67,7 +67,7 @@ test-outages: $(READY)  ## a run on a cluster's services, each of which is away 
 	CI=true OUTAGE_SECONDS=60 $(BIN)/pytest -v -n0 tests/services/test_production.py -k 'away or outage'
 
 test-containers: $(READY)  ## the images under a cluster's rules, after `make image`; BUNDLE=FOLDER of a model that a run has made
-	ENGINE=$(ENGINE) VERSION=$(VERSION) $(BIN)/pytest -v tests/infra/containers.py
+	CI=true ENGINE=$(ENGINE) VERSION=$(VERSION) $(BIN)/pytest -v -n0 tests/infra/containers.py
 
 clean:  ## delete the environment and everything that runs and builds made
 	rm -rf $(VENV) .mmkgc build

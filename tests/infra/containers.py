@@ -1,10 +1,10 @@
 """``make test-containers``: the images under the rules of a cautious cluster.
 
 ``steps`` runs every step of a submitted pipeline within the limits of its recipe, against MLflow in the image
-``mlflow``; ``serve`` answers with a model that exists. Not part of ``make test``: the images have to be built, which
-takes minutes and gigabytes. Containers run as a UID that no image knows, with a read-only root, without capabilities,
-and within the memory that the manifests state. ``ENGINE`` is podman (``kube play`` needs catatonit); containers use
-this machine's network.
+``mlflow`` with users, PostgreSQL and S3; ``serve`` answers with the model that came out. Not part of ``make test``: the
+images have to be built, which takes minutes and gigabytes. Containers run as a UID that no image knows, with a
+read-only root, without capabilities, and within the memory that the manifests state. ``ENGINE`` is podman (``kube
+play`` needs catatonit); containers use this machine's network.
 """
 
 import contextlib
@@ -20,14 +20,17 @@ import httpx
 import pytest
 import yaml
 from click.testing import CliRunner
+from typing_extensions import override
 
+from mmkgc.components.runtime import tracking
 from mmkgc.pipeline.cli import mmkgc
 from mmkgc.pipeline.runners import watch
 from tests.pipeline.conftest import write_dataset  # noqa: F401
 from tests.pipeline.test_cluster_run import RECIPE
 from tests.services.kubeflow.api import KubeflowPipelines
 from tests.services.kubeflow.container import ENGINE, HARDENED, ContainerPod
-from tests.services.kubeflow.fixtures import cluster, s3_endpoint  # noqa: F401
+from tests.services.kubeflow.pod import Cluster
+from tests.services.production import Production, user
 from tests.services.swift import _free_ports
 from tests.serving.conftest import random_bundle
 
@@ -142,66 +145,87 @@ def test_a_pod_with_too_little_memory_is_killed(bundle):
         assert running.returncode != 0, output.decode()
 
 
+class InContainers(Production):
+    """The same services; MLflow's server and serving run in their images, and the steps' pods in theirs. PostgreSQL and
+    Swift, of which the project makes no images, stay processes.
+    """
+
+    @override
+    def cluster(self, folder: Path) -> Cluster:
+        cluster = super().cluster(folder)
+        cluster.make_pod, cluster.image = ContainerPod, {}
+        return cluster
+
+    @override
+    def _started(self, name: str, command: list[str], given: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        pod = self.manifests.pods()["mmkgc-serve" if name == "serve" else "mlflow"]["spec"]
+        memory = pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("i").lower()
+        (self.folder / "serving").mkdir(exist_ok=True)
+        for path in (self.folder, *self.folder.iterdir()):
+            path.chmod(0o777)  # the container's user is another one
+        options = [*HARDENED, f"--memory={memory}", f"--memory-swap={memory}", "--tmpfs=/tmp:rw,mode=1777,size=2g"]
+        options += [f"--volume={self.folder}:{self.folder}", "--env=OMP_NUM_THREADS=1"]
+        options += [f"--env={variable}={value}" for variable, value in given.items()]
+        return [ENGINE, "run", "--rm", *options, SERVE if name == "serve" else MLFLOW, *command], dict(os.environ)
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory) -> Iterator[InContainers]:
+    with contextlib.ExitStack() as stack:
+        yield InContainers(tmp_path_factory.mktemp("services"), stack)
+
+
 @pytest.fixture
-def submit(cluster, write_dataset, tmp_path, monkeypatch):  # noqa: F811
-    """Submit the small graph to a stand-in whose pods are containers; MLflow is a container too."""
-    (port,) = _free_ports(1)
-    cluster.make_pod, cluster.image = ContainerPod, {}
-    store = cluster.config_maps["mmkgc"] | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    cluster.config_maps["mmkgc"] = store
-    for name, value in (store | cluster.secrets["mmkgc-s3"]).items():
+def submit(services, write_dataset, tmp_path, monkeypatch):  # noqa: F811
+    """Submit the small graph under a name, from a laptop that knows the addresses."""
+    for name, value in (services.config | services.keys | user("pipeline")).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "laptop"))
     monkeypatch.setenv("MMKGC_IMAGE", STEPS)
+    monkeypatch.setenv("KFP_TOKEN", "secret")
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.5)
-    recipe = tmp_path / "places.yaml"
-    recipe.write_text(RECIPE.format(name="places", dataset=write_dataset(tmp_path / "places")))
-    with mlflow(port), KubeflowPipelines(cluster) as standing:
+    dataset = write_dataset(tmp_path / "places")
+    with KubeflowPipelines(services.cluster(tmp_path), token="secret") as standing:
 
-        def submit(*options):
+        def submit(model, *options):
+            recipe = tmp_path / f"{model}.yaml"
+            recipe.write_text(RECIPE.format(name=model, dataset=dataset))
             result = CliRunner().invoke(mmkgc, ["submit", str(recipe), "--host", standing.host, *options])
             pods = [pod for workflow in standing.workflows.values() for pod in workflow.pods]
             logs = "\n".join(f"--- {pod.name}\n{pod.log.read_text()[-2000:]}" for pod in pods)
-            return result, logs
+            return result, logs, len(pods)
 
         yield submit
 
 
-@contextlib.contextmanager
-def mlflow(port: int) -> Iterator[None]:
-    """The image ``mlflow`` with an SQLite database; the Deployment names PostgreSQL, which needs no other image."""
-    name = f"mmkgc-test-{port}"
-    server = ["mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
-    server += ["--backend-store-uri=sqlite:////tmp/mlflow.db", "--artifacts-destination=/tmp/artifacts"]
-    started = subprocess.Popen(
-        [ENGINE, "run", "--rm", *HARDENED, f"--name={name}", "--tmpfs=/tmp:rw,mode=1777", MLFLOW, *server],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _healthy(f"http://127.0.0.1:{port}/health"):
-            assert started.poll() is None, "MLflow's container ended"
-            assert time.monotonic() < deadline, "MLflow does not answer"
-            time.sleep(0.5)
-        yield
-    finally:
-        subprocess.run([ENGINE, "rm", "--force", name], capture_output=True, check=False)
-        started.wait(60)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10).status_code == 200
-    except httpx.HTTPError:
-        return False
+@pytest.mark.timeout(3600)
+def test_a_submitted_model_answers_with_every_service_of_a_cluster(services, submit):
+    """MLflow with users on PostgreSQL, artifacts in S3: two recipes are two models, and no step is done again."""
+    result, logs, first = submit("places")
+    assert result.exit_code == 0, result.output + logs
+    assert "registered places version 1" in result.output
+    result, logs, second = submit("towns")
+    assert result.exit_code == 0, result.output + logs
+    assert "registered towns version 1" in result.output
+    assert second - first < first, "ingest and extract of the same data come from the cache"
+    result, logs, third = submit("places")
+    assert result.exit_code == 0, result.output + logs
+    assert third - second < second - first, "nothing has changed since the first submission"
+    # two epochs do not pass the gate; the pipeline's user owns the model and may decide so
+    tracking.client().set_registered_model_alias("towns", "champion", "1")
+    keys = services.folder / "keys"
+    keys.write_text(f"{KEY}\n")
+    query = {"queries": [{"head": "City 0", "relation": "lies in", "k": 3}]}
+    with services.served("towns", keys) as url:
+        assert httpx.post(f"{url}/v1/complete", json=query, timeout=30).status_code == 401
+        key = {"authorization": f"Bearer {KEY}"}
+        answered = httpx.post(f"{url}/v1/complete", json=query, headers=key, timeout=30).json()
+    assert answered["model"] == {"name": "towns", "version": "1"}
+    assert len(answered["answers"][0]["predictions"]) == 3
 
 
 @pytest.mark.timeout(1800)
-def test_every_step_runs_within_its_limits_and_one_beyond_them_is_told_with_its_limit(submit):
-    result, logs = submit()
-    assert result.exit_code == 0, result.output + logs
-    assert "registered places version 1" in result.output
-    result, logs = submit("--set", "cluster.train={memory: 100Mi, retries: 0}", "--param", "code=other")
+def test_a_step_beyond_its_limit_is_told_with_the_limit(submit):
+    result, logs, _ = submit("small", "--set", "cluster.train={memory: 100Mi, retries: 0}")
     assert result.exit_code == 1, result.output
     assert "memory limit of 100Mi — raise cluster.train.memory in the recipe" in result.output, result.output + logs

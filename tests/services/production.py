@@ -100,8 +100,9 @@ class Production:
         }
         del given["MLFLOW_TRACKING_URI"]
         (upgrade,) = pod["initContainers"]
+        command, environment = self._started("upgrade", upgrade["command"], given)
         with (self.folder / "upgrade.log").open("wb") as log:
-            subprocess.run(upgrade["command"], env=_environment(given), check=True, stdout=log, stderr=log)
+            subprocess.run(command, env=environment, check=True, stdout=log, stderr=log)
         server = pod["containers"][0]
         command = server["command"] + _local(server["args"], self._mlflow_port)
         self._stack.enter_context(self._process("mlflow", command, given))
@@ -118,9 +119,10 @@ class Production:
     @contextmanager
     def _process(self, name: str, command: list[str], given: dict[str, str]) -> Iterator[None]:
         expanded = [re.sub(r"\$\((\w+)\)", lambda found: given[found[1]], part) for part in command]
+        started, environment = self._started(name, expanded, given)
         log = (self.folder / f"{name}.log").open("wb")
         process = subprocess.Popen(
-            expanded, env=_environment(given), stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+            started, env=environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
         )
         try:
             yield
@@ -131,6 +133,10 @@ class Production:
             with contextlib.suppress(ProcessLookupError):  # its workers
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def _started(self, name: str, command: list[str], given: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        """What starts a container's command on this machine, and its environment."""
+        return command, _environment(given)
 
     def _data(self, name: str) -> dict[str, Any]:
         return dict(self.manifests.of("ConfigMap")[name]["data"])
