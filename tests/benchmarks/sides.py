@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -57,8 +57,8 @@ def random_graph() -> Graph:
     return Graph(entities, relations, random_triples(), no_triples(), no_triples())
 
 
-def main(title: str, unit: str, measures: dict[str, Measure]) -> None:
-    """Print the table of ``measures``, functions from a model's name to its rates, by side.
+def main(title: str, unit: str, measures: dict[str, Measure], models: Sequence[str] = MODELS) -> None:
+    """Print the table of ``measures``, functions from the name of one of the ``models`` to its rates, by side.
 
     ``python <script> [rounds]`` measures; each process is asked by ``--of <side> <model>``.
     """
@@ -72,7 +72,7 @@ def main(title: str, unit: str, measures: dict[str, Measure]) -> None:
     peaks = f"{OURS} peak MB | {PEER} peak MB"
     print(f"| model | malloc | {OURS} | {PEER} | ratio (lowest, highest) | by processor time | {peaks} |")
     print("|---|---|---|---|---|---|---|---|")
-    for malloc, model in product(ALLOCATORS, MODELS):
+    for malloc, model in product(ALLOCATORS, models):
         found = [{side: _measured(side, model, malloc) for side in measures} for _ in range(rounds)]
         print(_row(model, malloc, found), flush=True)
 
