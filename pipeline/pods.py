@@ -8,10 +8,10 @@ Quantity = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(\.[0-9]+)?[KM
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "ingest": {"hours": 2, "retries": 0},  # failures are due to invalid data, so retries are useless
-    "extract": {"cpu": 2, "memory": "8Gi", "hours": 24},
+    "extract": {"cpu": 2, "memory": "4Gi", "hours": 24},
     "search": {"cpu": 4, "memory": "8Gi", "hours": 72},
     "train": {"cpu": 4, "memory": "8Gi", "hours": 72},
-    "evaluate": {"cpu": 2, "memory": "8Gi"},
+    "evaluate": {"cpu": 2, "memory": "4Gi"},
     "register": {},
     "propose": {"cpu": 4, "memory": "8Gi", "hours": 24},
     "package": {"hours": 2},
@@ -36,7 +36,7 @@ class Pod(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: float = Field(1, gt=0, description="cores, and as many threads (at least one)")
-    memory: Quantity = Field("4Gi", description="of the pod, request and limit")
+    memory: Quantity = Field("2Gi", description="of the pod, request and limit")
     gpu: int = Field(0, ge=0, description="accelerators")
     gpu_type: str = Field("nvidia.com/gpu", description="resource name of the accelerators")
     shm: Quantity = Field(

@@ -6,7 +6,6 @@ passwords. Its main process publishes the bundle and writes the bundle's address
 
 import json
 import os
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +17,8 @@ from mmkgc.components.runtime.image import IMAGE
 from mmkgc.components.runtime.pod_settings import CONFIG, CONFIG_KEYS, OPTIONAL_CONFIG_KEYS, OPTIONAL_SECRETS, WRITABLE
 from mmkgc.components.runtime.processes import supervised
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.trainjob_api import created, delete, follow
+from mmkgc.components.train.trainjob_process import packed
 from mmkgc.feature_store.storage import Storage, Stored
 
 RUNTIME = "torch-distributed"
@@ -25,8 +26,6 @@ RUNTIME = "torch-distributed"
 POD, CONTAINER = "node", "node"
 PASSED_ON = ("MMKGC_PIPELINE_RUN", "MMKGC_RUN", "MLFLOW_RUN_ID", "MMKGC_PATIENCE_SECONDS", "OMP_NUM_THREADS")
 """Variables of the step's pod that the job's pods get too; none is secret."""
-LONGEST_DAYS = 30
-LAST_LINES = 100  # torchrun ends with many of its own
 
 
 class Trainer(NamedTuple):
@@ -47,8 +46,8 @@ def train_on_nodes(
     """As ``train``, in a TrainJob of ``config.nodes`` pods; returns what its main process published.
 
     The job's name is a digest of what it does, so that a step that is started again follows the job of the one before
-    it. The job's output is printed as it comes. If this process is stopped, the job is deleted. Raises UserError if no
-    cluster can be reached, RuntimeError if the job fails.
+    it. The job's output is printed as it comes. If this process is stopped, the job is deleted. Raises UserError if the
+    job fails, or if no cluster can be reached.
     """
     if best_uri:
         config = config.override(read_json(storage.fetch(best_uri) / "best.json")["overrides"])
@@ -59,9 +58,9 @@ def train_on_nodes(
     with supervised():
         _submit(trainer, name, task | {"result": result}, config)
         try:
-            _follow(trainer.client, name)
+            follow(trainer.client, name)
         except BaseException:
-            trainer.client.delete_job(name)
+            delete(trainer.client, name)
             raise
     return Stored(**json.loads(storage.read(result)))
 
@@ -98,7 +97,7 @@ def pod_settings() -> Any:
     return RuntimePatch(TrainingRuntimeSpecPatch(JobSetTemplatePatch(spec=JobSetSpecPatch([job]))))
 
 
-def work(given: dict | None = None, **parameters: object) -> None:
+def work(given: dict | None = None, **parameters: str) -> None:
     """What each process of the job does, by ``take_part``; Kubeflow copies this function's text alone."""
     from mmkgc.components.train.trainjob_process import take_part
 
@@ -110,36 +109,20 @@ def _submit(trainer: Trainer, name: str, task: Mapping[str, Any], config: TrainC
     from kubeflow.trainer import CustomTrainer
     from kubeflow.trainer.options.common import Name
 
-    if any(job.name == name for job in trainer.client.list_jobs()):
-        print(f"train follows {name}, which is there already", flush=True)
-        return
     passed = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
     custom = CustomTrainer(
         func=work,
-        func_args=dict(task),
+        func_args={"task": packed(task)},
         image=IMAGE,
         num_nodes=config.nodes,
         resources_per_node=dict(config.node_resources) or None,
         env=WRITABLE | passed,
     )
-    trainer.client.train(runtime=RUNTIME, trainer=custom, options=[Name(name), *trainer.options])
-    print(f"train submitted {name}: {config.nodes} nodes", flush=True)
-
-
-def _follow(client: Any, name: str) -> None:
-    """Print the job's output until it ends. Raises RuntimeError if it fails."""
-    from kubeflow.trainer.constants.constants import TRAINJOB_COMPLETE, TRAINJOB_FAILED, TRAINJOB_RUNNING
-
-    seconds = LONGEST_DAYS * 24 * 3600
-    ended = {TRAINJOB_COMPLETE, TRAINJOB_FAILED}
-    client.wait_for_job_status(name, {TRAINJOB_RUNNING, *ended}, timeout=seconds, polling_interval=1)
-    last = deque[str](maxlen=LAST_LINES)
-    for text in client.get_job_logs(name, follow=True):
-        for line in text.splitlines():
-            print(line, flush=True)
-            last.append(line)
-    if client.wait_for_job_status(name, ended, timeout=seconds, polling_interval=1).status == TRAINJOB_FAILED:
-        raise RuntimeError(f"the TrainJob {name} failed; its last lines:\n" + "\n".join(last))
+    options = [Name(name), *trainer.options]
+    if created(lambda: trainer.client.train(runtime=RUNTIME, trainer=custom, options=options)):
+        print(f"train submitted {name}: {config.nodes} nodes", flush=True)
+    else:
+        print(f"train follows {name}, which is there already", flush=True)
 
 
 def _environment() -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order of ``VERBS``."""
-        return list(VERBS)
+        return [*VERBS]  # the name `list` is the module of `mmkgc list` here, once that is imported
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the verb's module; the error for an unknown verb suggests the nearest one."""

@@ -1,13 +1,21 @@
 """The compose file starts the programs of the manifests, with the same variables."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())
+FILE = ROOT / "infra" / "compose.yaml"
+COMPOSE = yaml.safe_load(FILE.read_text())
 CONFIG = ROOT / "infra" / "kubernetes" / "base"
 
 
@@ -26,10 +34,7 @@ def test_mlflow_is_started_as_on_a_cluster():
     assert server["command"] == pod["containers"][0]["command"] + pod["containers"][0]["args"]
     upgrade = COMPOSE["services"]["prepare"]["command"][2].replace("$$", "$")
     assert upgrade.endswith(pod["initContainers"][0]["command"][2])
-    config, auth = documents("mlflow/config.yaml")
-    assert COMPOSE["configs"]["auth"]["content"].splitlines() == [
-        line for line in auth["data"]["auth.ini"].splitlines() if not line.startswith("#")
-    ]
+    (config,) = documents("mlflow/config.yaml")
     own = {key for key in server["environment"] if key.startswith("MLFLOW_")}
     secrets = {"MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"}
     assert own | {"MLFLOW_DISABLE_TELEMETRY"} == set(config["data"]) | secrets, "the image switches telemetry off"
@@ -56,3 +61,53 @@ def test_ports_are_open_to_this_machine_only():
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_every_variable_must_be_given_and_stands_in_the_instructions():
+    given = {"PASSWORD": "p", "SESSION_KEY": "s", "S3_KEY": "k", "S3_SECRET": "t", "API_KEY": "a"}
+    text = FILE.read_text()
+    used = re.findall(r"(?<!\$)\$\{(.+?)\}", text)
+    assert {each.removesuffix(":?") for each in used} == set(given)
+    assert all(each.endswith(":?") for each in used), "without it the service would start with an empty password"
+    instructions = re.search(r"write infra/\.env: (.+?), a line each", text, re.DOTALL)[1]
+    assert set(re.findall(r"\b[A-Z][A-Z_0-9]+\b", instructions)) == set(given)
+
+
+def test_files_are_mounted_where_podman_compose_and_docker_compose_mount_them():
+    assert "configs" not in COMPOSE, "podman-compose ignores them, and MLflow would start without its users' settings"
+    mounted = [volume for service in COMPOSE["services"].values() for volume in service.get("volumes", [])]
+    files = [volume.split(":") for volume in mounted if volume.startswith("./")]
+    assert [(FILE.parent / source).is_file() for source, *_ in files] == [True]
+    assert files[0][1] == COMPOSE["services"]["mlflow"]["environment"]["MLFLOW_AUTH_CONFIG_PATH"]
+
+
+def shell(command, **variables):
+    """Run a command of the file as compose hands it to a shell."""
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
+    return subprocess.run(["sh", "-c", command.replace("$$", "$")], env=environment, check=True, capture_output=True)
+
+
+def test_the_bucket_is_made_once_and_a_second_start_finds_it(monkeypatch):
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+    for key, value in keys.items():
+        monkeypatch.setenv(key, value)
+    s3 = boto3.client("s3", region_name="eu-west-1")
+    makes = COMPOSE["services"]["prepare"]["command"][2].partition(" && ")[0]
+    shell(makes, **keys)
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["mmkgc"]
+    s3.delete_bucket(Bucket="mmkgc")
+    s3.create_bucket(Bucket="mmkgc", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})  # not made again
+    shell(makes, **keys)
+    server.stop()
+
+
+def test_the_object_store_gets_its_keys_as_json(tmp_path):
+    store = COMPOSE["services"]["s3"]
+    identities = store["environment"]["IDENTITIES"].replace("${S3_KEY:?}", "k").replace("${S3_SECRET:?}", "t")
+    (command,) = store["command"]
+    shell(command.replace("/entrypoint.sh", "true").replace("/tmp/", f"{tmp_path}/"), IDENTITIES=identities)
+    (identity,) = json.loads((tmp_path / "s3.json").read_text())["identities"]
+    assert identity["credentials"] == [{"accessKey": "k", "secretKey": "t"}]

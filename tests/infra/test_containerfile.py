@@ -49,6 +49,11 @@ def test_there_is_a_target_for_the_steps_for_serving_and_for_mlflow(target):
     assert f"runtime AS {target}" in of("FROM")
 
 
+def test_the_steps_can_submit_a_training_on_several_machines():
+    (installed,) = re.findall(r'pip install "\.\[(pipeline\S*)\]"', TEXT)
+    assert set(installed.split(",")) == {"pipeline", "trainjob"}
+
+
 def test_the_base_can_be_named_by_digest():
     assert of("ARG")[0].startswith("BASE=")
     assert {text.split()[0] for text in of("FROM")} == {"${BASE}", "build", "runtime"}

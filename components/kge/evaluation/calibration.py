@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.evaluation.answers import COUNT, Answers, best_answers
-from mmkgc.components.kge.evaluation.logistic import fit_logistic, smoothed
+from mmkgc.components.kge.evaluation.logistic import fit_logistic_by_slot, smoothed
 from mmkgc.components.kge.evaluation.ranks import Scorer
 from mmkgc.components.kge.graph import KnownTriples
 
@@ -61,13 +61,12 @@ def fit_platt(answers: Answers, n_slots: int) -> dict[str, Any]:
     Platt 1999 with his smoothed targets. Scores are standardised inside, so that their scale does not matter.
     """
     mean, scale = answers.scores.mean(), answers.scores.std(correction=0).clamp(min=1e-12)
-    slots = torch.nn.functional.one_hot(answers.slots, n_slots).double()
-    shared = [(answers.scores - mean) / scale, answers.margins / scale, torch.ones_like(answers.scores)]
-    design = torch.cat([torch.stack(shared, dim=1), slots], dim=1)
-    precision = torch.full(design.shape[1:], SHRINKAGE, dtype=torch.float64).index_fill(0, torch.arange(3), 1e-6)
-    weights = fit_logistic(design, smoothed(answers.right), precision)
+    columns = [(answers.scores - mean) / scale, answers.margins / scale, torch.ones_like(answers.scores)]
+    precision, shrinkage = torch.full((3,), 1e-6, dtype=torch.float64), torch.full((n_slots,), SHRINKAGE).double()
+    shared = torch.stack(columns, dim=1)
+    weights, own = fit_logistic_by_slot(shared, answers.slots, smoothed(answers.right), precision, shrinkage)
     slope, margin = weights[:2] / scale
-    intercepts = weights[2] - slope * mean + weights[3:]
+    intercepts = weights[2] - slope * mean + own
     return {"slope": float(slope), "margin": float(margin), "intercepts": intercepts.tolist()}
 
 
