@@ -49,6 +49,10 @@ class ExtractConfig(_Encoders):
     workers: int | None = Field(
         default=None, ge=0, le=1024, description="processes that decode files; null: the spare cores"
     )
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="ray: actors of a Ray cluster ($RAY_ADDRESS) hold the encoder; same vectors"
+    )
+    actors: int = Field(default=2, ge=1, le=10_000, description="of Ray, each with an encoder and one processor")
 
     def encoder(self, modality: str) -> EncoderConfig | ImportedConfig:
         """The encoder of a modality. Raises UserError where the recipe has none."""

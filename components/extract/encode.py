@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from mmkgc.components.encoders.base import Encoder, EncoderConfig
 from mmkgc.components.encoders.registry import create
 from mmkgc.components.extract.config import ExtractConfig
 from mmkgc.components.extract.contents import Source
+from mmkgc.components.extract.on_ray import encoded_on_ray
 from mmkgc.components.runtime.errors import Unusable, UserError
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import FAILED, OK, PARTIAL, Row
@@ -29,14 +30,17 @@ class Encoded(NamedTuple):
     remark: str = ""
 
 
-def rows(sources: Sequence[Source], encoder: Encoder, config: ExtractConfig, storage: Storage) -> Iterator[Row]:
+def rows(sources: Sequence[Source], encoder: Encoder, config: ExtractConfig, storage: Storage) -> Generator[Row]:
     """Yield one row per source as soon as its items are encoded; items shared by sources are encoded once."""
     modality = MODALITIES[encoder.modality]
     sources = sorted(sources, key=lambda source: -sum(map(modality.effort, source.items)))
     uses = Counter(item for source in sources for item in source.items)
     items = list(uses)
     in_files = isinstance(modality, FileModality)
-    stream = _decoded(items, encoder, config, storage) if in_files else _direct(items, encoder, config)
+    if config.engine == "ray" and items:
+        stream = _on_ray(items, encoder, config, storage)
+    else:
+        stream = _decoded(items, encoder, config, storage) if in_files else _direct(items, encoder, config)
     encoded: dict[Any, Encoded] = {}
     for source in sources:
         while any(item not in encoded for item in source.items):
@@ -65,6 +69,37 @@ def _direct(items: Sequence[Any], encoder: Encoder, config: ExtractConfig) -> It
         yield from zip(batch, _encode(encoder, prepared), strict=True)
 
 
+def _on_ray(
+    items: Sequence[Any], encoder: Encoder, config: ExtractConfig, storage: Storage
+) -> Iterator[tuple[Any, Encoded]]:
+    batches = list(_batches(items, config.batch_size))
+    make = partial(_encoding, encoder.config, storage.root)
+    return ((item, Encoded(*result)) for item, result in encoded_on_ray(batches, make, config.actors))
+
+
+def _encoding(config: EncoderConfig, root: str) -> Callable[[Sequence[Any]], list[Encoded]]:
+    """What encodes a batch in another process: files are read from the store, other items are encoded as they are."""
+    encoder = create(config)
+    in_files = isinstance(MODALITIES[encoder.modality], FileModality)
+
+    def encode(batch: Sequence[Any]) -> list[Encoded]:
+        if not in_files:
+            return list(_encode(encoder, encoder.prepare(batch)))
+        decoding = _Decoding(batch, config, root)
+        return [encoded for _, encoded in _encode_decoded(encoder, [decoding[place] for place in range(len(batch))])]
+
+    return encode
+
+
+def _encode_decoded(encoder: Encoder, batch: Sequence[tuple]) -> Iterator[tuple[str, Encoded]]:
+    """Each decoded file's digest with its vector, or the reason why there is none. Raises what is a UserError."""
+    encoded = iter(_encode(encoder, [prepared for _, prepared, _ in batch if prepared is not None]))
+    for item, prepared, reason in batch:
+        if isinstance(reason, UserError):
+            raise reason
+        yield item, Encoded(None, reason) if prepared is None else next(encoded)
+
+
 def _decoded(
     items: Sequence[str], encoder: Encoder, config: ExtractConfig, storage: Storage
 ) -> Iterator[tuple[str, Encoded]]:
@@ -78,11 +113,7 @@ def _decoded(
         prefetch_factor=4 if workers else None,
     )
     for batch in loader:
-        encoded = iter(_encode(encoder, [prepared for _, prepared, _ in batch if prepared is not None]))
-        for item, prepared, reason in batch:
-            if isinstance(reason, UserError):
-                raise reason
-            yield item, Encoded(None, reason) if prepared is None else next(encoded)
+        yield from _encode_decoded(encoder, batch)
 
 
 class _Decoding(Dataset):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def _compute(graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Stor
     if stored is None:
         missing = _missing(wanted, writer)
         progress = step_name(encoder.modality)
-        writer.add(track(rows(missing, encoder, config, storage), progress, len(missing), "entities"))
+        with closing(rows(missing, encoder, config, storage)) as encoded:  # processes end, also after Ctrl-C
+            writer.add(track(encoded, progress, len(missing), "entities"))
         stored = writer.commit(entities)
     return stored
 

