@@ -7,11 +7,13 @@ for: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t).
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from mmkgc.components.kge import tensors
 from mmkgc.components.kge.graph import Side as Side
@@ -137,6 +139,26 @@ class QueryInteraction(Interaction):
         """Transformation of every entity vector that does not depend on the relation (a normalisation)."""
         return vectors
 
+    def everyone(self, table: Tensor) -> Tensor:
+        """``entity`` of a table of many entities. Of one that is not trained, as in ranking and serving, it is computed
+        once, and kept for as long as the table is there and stays as it is.
+        """
+        if torch.is_grad_enabled() or table.requires_grad or table.is_inference():
+            return self.entity(table)
+        version, points = self._kept.get(table, (None, table))
+        if version != table._version:
+            points = self.entity(table)
+            if points is not table:
+                self._kept[table] = table._version, points
+        return points
+
+    @cached_property
+    def _kept(self) -> WeakIdKeyDictionary:
+        return WeakIdKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}  # copies keep their own
+
     @abstractmethod
     def query(self, known: Tensor, relation: Tensor, side: Side) -> Tensor:
         """Point ``[..., e]`` near which the answers of the query lie; ``known`` has gone through ``entity``."""
@@ -152,15 +174,15 @@ class QueryInteraction(Interaction):
         return [self.geometry.aligned(queries[i], points[j]) for i, j in pairs]
 
     def score_candidates(self, asked: Sequence[Query], table: Tensor, index: Tensor) -> Tensor:
-        return self.geometry.candidates(self._queries(asked), self.entity(table), index)
+        return self.geometry.candidates(self._queries(asked), self.everyone(table), index)
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
-        return self.geometry.everyone(self.query(self.entity(known), relation, side), self.entity(table))
+        return self.geometry.everyone(self.query(self.entity(known), relation, side), self.everyone(table))
 
     def score_sides(self, asked: Sequence[Query], table: Tensor) -> list[Tensor]:
         if len(asked) == 1:  # avoids a split, whose gradient would copy the gradients of all scores in training
             return super().score_sides(asked, table)
-        scores = self.geometry.everyone(self._queries(asked), self.entity(table))
+        scores = self.geometry.everyone(self._queries(asked), self.everyone(table))
         return list(scores.split([len(known) for known, _, _ in asked]))
 
     def _queries(self, asked: Sequence[Query]) -> Tensor:
@@ -188,14 +210,14 @@ class ProjectionInteraction(QueryInteraction):
         def score(query: Tensor, relation: Tensor, table: Tensor, index: Tensor) -> Tensor:
             return self.geometry.pairs(query.unsqueeze(1), self.key(take(table, index), relation.unsqueeze(1), side))
 
-        query, table = self.query(self.entity(known), relation, side), self.entity(table)
+        query, table = self.query(self.entity(known), relation, side), self.everyone(table)
         size = tensors.rows_at_once(table.shape[1] * index.shape[1], table.device)
         blocks = [(query[i], relation[i], table, index[i]) for i in tensors.slices(len(query), size)]
         return torch.cat([tensors.recomputed(score, *block) for block in blocks])
 
     def score_all(self, known: Tensor, relation: Tensor, table: Tensor, side: Side) -> Tensor:
         """As in the base class; candidates are transformed once per distinct relation."""
-        query, table = self.query(self.entity(known), relation, side), self.entity(table)
+        query, table = self.query(self.entity(known), relation, side), self.everyone(table)
         distinct, group = torch.unique(relation.detach(), dim=0, return_inverse=True)
         groups = [(group == number).nonzero().squeeze(1) for number in range(len(distinct))]
         scores = torch.cat([self._score_group(query[rows], relation[rows[0]], table, side) for rows in groups])

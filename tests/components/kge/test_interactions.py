@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.interactions.base import Interaction, Query, Side
+from mmkgc.components.kge.interactions.transe import TransE
 from tests.components.kge.interactions import make, tables
 
 OWN_CASES = ("transe", "tucker")
@@ -183,3 +184,25 @@ def test_complex_drops_coordinates_of_each_query_in_training_alone() -> None:
         assert torch.allclose(dropped[kept], query[kept] / (1 - share))
         assert kept.double().mean().item() == pytest.approx(1 - share, abs=0.02)
         assert len(kept.unique(dim=0)) > 2  # not the same coordinates of all queries
+
+
+def test_unit_vectors_of_a_table_are_computed_once_and_again_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    interaction = TransE(4, normalize=True)
+    table, known, relation = torch.randn(5, 4), torch.randn(2, 4), torch.randn(2, 4)
+    lengths: list[int] = []
+    entity = interaction.entity
+    monkeypatch.setattr(interaction, "entity", lambda vectors: lengths.append(len(vectors)) or entity(vectors))
+
+    def scores() -> torch.Tensor:
+        with torch.no_grad():
+            return interaction.score_all(known, relation, table, "tail")
+
+    first = scores()
+    assert torch.equal(scores(), first)
+    assert lengths.count(len(table)) == 1
+    table[0] = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    expected = TransE(4, normalize=True).score_all(known, relation, table, "tail")
+    assert torch.equal(scores(), expected)
+    assert not torch.equal(expected, first)
+    interaction.score_all(known, relation, table.requires_grad_(), "tail").sum().backward()  # as in training
+    assert table.grad is not None
