@@ -1,11 +1,12 @@
 """Which recipe fits a dataset, and why; without PyTorch."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mmkgc.components.runtime.quoting import json_line
 
-ENOUGH = 0.1  # share of entities with numbers or pictures, from which they are worth an encoder
+ENOUGH = 0.1  # share of entities with numbers, pictures or words, from which they are worth an encoder
 MANY = 10**10
 """Entities × train triples, above which a batch is not scored against all entities: ten times those of DB15K. An epoch
 of the default then takes some minutes."""
@@ -27,8 +28,8 @@ class Advice(NamedTuple):
     reasons: list[str]
 
 
-def advise(counts: Mapping[str, int]) -> Advice:
-    """Advice from the sizes of a graph, as ``profile.counts`` gives them."""
+def advise(counts: Mapping[str, int], names: Iterable[str]) -> Advice:
+    """Advice from the sizes of a graph, as ``profile.counts`` gives them, and the names of its entities."""
     entities = counts["entities"]
     settings, reasons = [], ["default: accurate and fast on any graph; texts and pictures are added to the structure"]
     if counts["with_number"] >= ENOUGH * entities:
@@ -37,9 +38,20 @@ def advise(counts: Mapping[str, int]) -> Advice:
     if not counts["with_image"]:
         settings.append("extract.visual=null")
         reasons.append("no entity has a picture: no image encoder")
+    if not counts["with_description"] and sum(map(_has_word, names)) < ENOUGH * entities:
+        settings.append("extract.textual=null")
+        reasons.append("no entity has a description, and the names are ids: no text encoder")
     if entities * counts["train"] > MANY:
         settings += [f"train.{key}={json_line(value)}" for key, value in LARGE.items()]
         sizes = f"{entities:,} entities and {counts['train']:,} triples"
         how = "negatives and an optimiser whose step costs the batch, not the graph"
         reasons.append(f"{sizes}: {how}; what this does to accuracy was not measured")
     return Advice(settings, reasons)
+
+
+def _has_word(name: str) -> bool:
+    """Whether a text encoder can read something in a name: three letters or more without digits.
+
+    Ids such as ``/m/0h7_sc``, ``01245113`` and ``Q64`` have none.
+    """
+    return re.search(r"(?<!\w)[^\W\d]{3,}(?!\w)", name) is not None

@@ -126,7 +126,7 @@ def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
     if answers:
         yield Heading("Test queries")
     for answer in answers:
-        left_out = f"; {answer['known']} known ones are left out" if answer["known"] else ""
+        left_out = f"; known answers that are left out: {answer['known']}" if answer["known"] else ""
         yield Paragraph(f"{answer['query']} → {answer['gold']}, at rank {answer['rank']:g}{left_out}.")
         rows = [[row["label"], f"{row['score']:.3f}", "← answer" if row["gold"] else ""] for row in answer["answers"]]
         yield Table(["completion", "score", ""], rows)

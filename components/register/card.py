@@ -49,7 +49,7 @@ def _data(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     counts = metrics["dataset"]
     if "entities" not in counts:
         return
-    told = [f"{key} {plain(str(data[key]))}" for key in ("source", "licence") if data.get(key)]
+    told = [f"{key}: {plain(str(data[key]))}" for key in ("source", "licence") if data.get(key)]
     yield "**Data**"
     yield (
         f"{plain(str(counts['name']))}: {counts['entities']:,} entities, {counts['relations']:,} relations; "

@@ -63,7 +63,7 @@ class Decision:
         low, high = self.interval
         return (
             f"MRR {self.mrr_challenger:.4f} against {self.mrr_champion:.4f} of {self.champion} "
-            f"on {self.queries} queries: +{self.gain:.4f} [{low:.4f}, {high:.4f}]"
+            f"on {self.queries} development queries: +{self.gain:.4f} [{low:.4f}, {high:.4f}]"
         )
 
     def record(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _objections(
     if gain < config.min_gain or bounds.low <= 0:
         shown = f"{gain:+.4f} MRR [{bounds.low:+.4f}, {bounds.high:+.4f}]"
         least = f", the gain at least {config.min_gain:g}" if config.min_gain else ""
-        yield f"no sure gain over {champion.label}: {shown}; the low end must be above 0{least}"
+        yield f"no sure gain over {champion.label} on development queries: {shown}; the low end must be above 0{least}"
     for part in slices:
         if part["gain"] < -config.max_slice_loss:
             yield f"{part['kind']} '{part['value']}' loses {-part['gain']:.4f} MRR on {part['queries']} queries"

@@ -110,11 +110,13 @@ def query_of(given: dict[str, str], contents: Mapping[str, Sequence[str]]) -> di
 
 
 def refuse_failed(answer: dict[str, Any], advice: str = "") -> None:
-    """Raise the error of a failed answer as UserError, with further ``advice``."""
+    """Raise the error of a failed answer as UserError, named after the command that asked, with further ``advice``."""
     if "error" in answer:
         near = ", ".join(f"{item['name']} ({item['key']})" for item in answer["error"]["nearest"])
         mends = [f"did you mean: {near}?" if near else "", advice]
-        raise UserError("complete", answer["error"]["message"], "; ".join(filter(None, mends)))
+        command = click.get_current_context(silent=True)
+        where = (command and command.info_name) or "query"
+        raise UserError(where, answer["error"]["message"], "; ".join(filter(None, mends)))
 
 
 def confident(answer: dict[str, Any], at_least: float) -> tuple[dict[str, Any], str]:

@@ -20,7 +20,7 @@ from mmkgc.pipeline.cli.remedies import closes_runs, hides, installs
 
 GIGABYTE = 1 << 30
 DISK_NEEDED = 2 * GIGABYTE
-SEVERAL_MACHINES = ("distributed", "trainjob")
+SEVERAL_MACHINES = ("distributed", "ray", "trainjob")
 """Extras without which nothing is missing on one machine."""
 OTHER_SCHEMA = "out-of-date database schema"  # in MLflow's words; older databases it upgrades itself
 
@@ -63,7 +63,7 @@ def _python() -> Iterator[Finding]:
         wanted = f"mmkgc[{','.join(needed)}]"
         yield Finding(False, f"extras missing: {', '.join(needed)}", f"pip install {shell(wanted)}", installs(wanted))
         return
-    apart = f", but for training on several machines: {', '.join(missing)}" if missing else ""
+    apart = f", but for work on several machines: {', '.join(missing)}" if missing else ""
     yield Finding(True, f"all extras{apart}")
 
 

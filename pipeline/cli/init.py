@@ -85,7 +85,8 @@ def init(
             write(draft, splits, folder, _card(draft, picture, path))
             _, counts, findings = survey(str(folder), IngestConfig(), open_storage())
     _report(draft, replace(picture, pictured=counts["with_image"]), findings, target)
-    advice = advise(counts)
+    names = (draft.names.get(at) or readable(key) for at, key in enumerate(draft.entities))
+    advice = advise(counts, names)
     click.echo("\nrecipe")
     for reason in advice.reasons:
         click.echo(f"  {reason}")

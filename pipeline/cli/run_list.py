@@ -30,14 +30,14 @@ def lines() -> Iterator[str]:
     for group in seed_groups(runs):
         values = [value for run in group if (value := test_mrr(run)) is not None]
         spread = f"{mean(values):.4f} ± {stdev(values):.4f}"
-        yield f"{printable(_unseeded(group))}: test MRR {spread}, mean and standard deviation of {len(values)} seeds"
+        yield f"{printable(unseeded(group))}: test MRR {spread}, mean and standard deviation of {len(values)} seeds"
 
 
-def _unseeded(group: Sequence["Run"]) -> str:
-    """Common name of runs: the shortest of theirs, without the seed."""
-    name = min((run.info.run_name for run in group), key=len)
-    kept = [part for part in name.split(", ") if not part.startswith("seed=")]
-    return ", ".join(kept) or name
+def unseeded(group: Sequence["Run"]) -> str:
+    """Common name of runs: the shortest of theirs without the seed, in which a run of the recipe itself has none."""
+    names = (run.info.run_name.split(", ") for run in group)
+    unseeded = (", ".join(part for part in name if not part.startswith("seed=")) for name in names)
+    return min(filter(None, unseeded), key=len, default=group[0].data.tags.get("mmkgc.dataset", "seeds"))
 
 
 def seed_groups(runs: Sequence["Run"]) -> list[list["Run"]]:

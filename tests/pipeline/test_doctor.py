@@ -61,7 +61,11 @@ def test_runs_of_killed_processes_are_ended(home):
     ("absent", "well", "said"),
     [
         ((), True, "all extras"),
-        (("kubeflow", "torchrec"), True, "all extras, but for training on several machines: distributed, trainjob"),
+        (
+            ("kubeflow", "torchrec", "ray"),
+            True,
+            "all extras, but for work on several machines: distributed, ray, trainjob",
+        ),
         (("kubeflow", "faiss"), False, "extras missing: index"),
     ],
 )

@@ -6,6 +6,7 @@ order is therefore checked against the ranges of the ids; ``columns`` resolves a
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -118,8 +119,11 @@ def vocabulary(path: Path) -> Terms:
 def readable(key: str) -> str:
     """A name made from a key: the decoded last part of a URI, with spaces instead of underscores.
 
-    The names of DBpedia's resources may contain slashes (``…/resource/AC/DC``).
+    The names of DBpedia's resources may contain slashes (``…/resource/AC/DC``). Ids of Freebase (``/m/0h7_sc``) have
+    underscores of their own and stay.
     """
+    if re.fullmatch(r"/[mg]/\w+", key):
+        return key
     name = key.strip("<>")
     if "://" in name:
         _, is_resource, rest = name.partition("/resource/")

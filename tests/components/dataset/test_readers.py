@@ -130,6 +130,8 @@ def test_an_order_that_ids_leave_open_is_taken_as_said(write_openke: Write, buil
         ("50% off", "50% off"),
         ("100%25_cotton", "100%25 cotton"),
         ("/m/02mjmr", "/m/02mjmr"),
+        ("/m/0h7_sc", "/m/0h7_sc"),
+        ("/film/film/release_date", "/film/film/release date"),
         ("<Barack_Obama>", "Barack Obama"),
         ("<http://dbpedia.org/resource/AC/DC>", "AC/DC"),
         ("http://rdf.freebase.com/ns/m.02mjmr", "m.02mjmr"),

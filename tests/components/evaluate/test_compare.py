@@ -14,7 +14,7 @@ from mmkgc.components.evaluate.report import from_json, html, to_json
 from mmkgc.components.evaluate.run_report import run_report
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline.cli.compare import compare
-from mmkgc.pipeline.cli.run_list import seed_groups
+from mmkgc.pipeline.cli.run_list import seed_groups, unseeded
 
 CONFIG = EvaluateConfig(bootstrap=100, missing=())
 
@@ -113,3 +113,16 @@ def test_runs_that_differ_in_their_seed_alone_form_a_group():
     other = run("1", "5")
     groups = seed_groups([newest, run("0", "9"), other, older, run("2", "5", "another")])
     assert groups == [[newest, other]]
+
+
+@pytest.mark.parametrize(
+    ("names", "common"),
+    [
+        (["seed=1", "rotate, adamf, bernoulli"], "rotate, adamf, bernoulli"),
+        (["epochs=15, seed=1", "epochs=15, seed=2"], "epochs=15"),
+        (["seed=1", "seed=2"], "countries"),
+    ],
+)
+def test_a_group_of_seeds_is_not_named_after_one_of_them(names, common):
+    data = SimpleNamespace(tags={"mmkgc.dataset": "countries"})
+    assert unseeded([SimpleNamespace(data=data, info=SimpleNamespace(run_name=name)) for name in names]) == common

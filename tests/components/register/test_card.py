@@ -17,7 +17,7 @@ def metrics(toy_mmkg, toy_bundle, tmp_path_factory):
 def test_a_card_names_data_protocol_slices_use_and_limits(metrics, toy_bundle):
     text = card(metrics, toy_bundle, {"source": "by hand", "licence": "CC0"})
     assert text.startswith("Test MRR 0.")
-    for part in ("source by hand; licence CC0", "filtered, both directions", "**Intended use**", "**Limits**"):
+    for part in ("source: by hand; licence: CC0", "filtered, both directions", "**Intended use**", "**Limits**"):
         assert part in text
     assert "The test split is small (120 queries)" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
