@@ -25,9 +25,9 @@ def verdict(metrics: Mapping[str, Any], registration: Mapping[str, Any]) -> str:
     if least > 0:
         found = f"better than {baseline['name']}"
     elif most < 0:
-        found = f"worse than {baseline['name']}: something is wrong with the recipe or the data"
+        found = f"worse than {baseline['name']}: too short a training, or a fault in the recipe or the data"
     else:
-        found = f"not distinguishable from {baseline['name']}: more data or another recipe may help"
+        found = f"not distinguishable from {baseline['name']}: a longer training, more data or another recipe may help"
     few = ", a small test split" if queries < FEW_QUERIES else ""
     figures = f"test MRR {model:.3f} [{low:.3f}, {high:.3f}] against {bound:.3f}, {queries} queries{few}"
     return f"verdict: {found} ({figures})"

@@ -23,7 +23,11 @@ def metrics(low, high, queries=420):
 
 @pytest.mark.parametrize(
     ("interval", "said"),
-    [((0.3, 0.5), "better than relation"), ((0.1, 0.3), "not distinguishable from"), ((0.05, 0.1), "worse than")],
+    [
+        ((0.3, 0.5), "better than relation"),
+        ((0.1, 0.3), "not distinguishable from"),
+        ((0.05, 0.1), "worse than relation popularity: too short a training"),
+    ],
 )
 def test_the_verdict_is_what_the_interval_says(interval, said):
     assert verdict.verdict(metrics(*interval), {}).startswith(f"verdict: {said}")
