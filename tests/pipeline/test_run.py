@@ -20,9 +20,13 @@ SETTINGS = [part for setting in QUICK for part in ("--set", setting)]
 def mmkgc(home, *arguments, **environment):
     """Run the command line in a process of its own."""
     command = [sys.executable, "-c", "from mmkgc.pipeline.cli import main; main()", *map(str, arguments)]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    env |= {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment
+    env = _environment(home) | environment
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=500)
+
+
+def _environment(home):
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "MMKGC_"))}
+    return env | {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def test_a_second_run_takes_unchanged_steps_from_the_cache(first_run, home, data
 def test_a_run_may_take_an_increment_and_end_with_proposals(dataset, tmp_path):
     (tmp_path / "accepted").mkdir()
     (tmp_path / "accepted" / "triples.tsv").write_text("t0\tborders\tt1\n")
-    more = ["propose.enabled=true", "extract.visual=null", f"ingest.increments=[{tmp_path}/accepted]"]
+    more = ["propose.enabled=true", "extract={visual: null, textual: null}", f"ingest.increments=[{tmp_path}/accepted]"]
     settings = [*SETTINGS, *(part for setting in more for part in ("--set", setting))]
     result = mmkgc(tmp_path / "home", "run", dataset, "--no-serve", *settings)
     assert result.returncode == 0, result.stderr
@@ -79,13 +83,6 @@ def test_a_run_may_take_an_increment_and_end_with_proposals(dataset, tmp_path):
     assert states(result)["propose"] == "✓"
     (summary,) = (tmp_path / "home").glob("store/proposals/*/summary.json")
     assert json.loads(summary.read_text())["model"] == "places"
-
-
-def test_a_changed_setting_redoes_what_depends_on_it(first_run, home, dataset):
-    changed = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, "--set", "train.seed=1")
-    assert changed.returncode == 0, changed.stderr
-    redone = {step for step, mark in states(changed).items() if mark == "✓"}
-    assert redone == {"train", "evaluate", "register", "package"}
 
 
 def test_runs_nest_in_mlflow_and_the_champion_is_registered(first_run, home, monkeypatch):
@@ -126,20 +123,22 @@ def test_a_step_that_breaks_shows_its_cause_and_the_log(first_run, home, dataset
     assert re.search(r"the whole log: \S+\.log", result.stderr)
 
 
-def test_a_changed_artifact_is_made_anew(first_run, home, dataset):
+def test_a_changed_setting_redoes_what_depends_on_it_and_a_changed_artifact_is_made_anew(first_run, home, dataset):
     (archive,) = [path for path in (home / "store" / "graphs").iterdir() if path.is_dir()]
     (archive / "graph.json").write_text("{}")
-    repaired = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS)
-    assert repaired.returncode == 0, repaired.stderr
-    assert states(repaired)["ingest"] == "✓"
+    changed = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, "--set", "train.seed=1")
+    assert changed.returncode == 0, changed.stderr
+    marks = {"✓": {"ingest", "train", "evaluate", "register", "package"}, "=": {"extract textual", "extract visual"}}
+    assert states(changed) == {step: mark for mark, steps in marks.items() for step in steps}
 
 
 @pytest.mark.timeout(900)  # three pipelines, three minutes on a slow machine that does nothing else
 def test_a_run_killed_in_training_resumes_and_ends_with_the_same_metrics(write_dataset, tmp_path):
     folder = write_dataset(tmp_path / "places")
-    long = ["--set", "train.epochs=300", "--set", "train.patience=null", "--set", "train.evaluate_every=50"]
-    long += ["--set", "train.checkpoint_seconds=0"]
-    arguments = ["run", folder, "--no-serve", *SETTINGS, *long, "--set", "extract.visual=null"]
+    (folder / "literals.tsv").write_text("key\tattribute\tvalue\nc0\tarea\t1\nc1\tarea\t2\n")
+    long = ["train.epochs=100", "train.patience=null", "train.evaluate_every=50", "train.checkpoint_seconds=0"]
+    long += ["extract={visual: null, textual: null, numeric: {encoder: literals}}"]  # no encoder has to be loaded
+    arguments = ["run", folder, "--no-serve", *SETTINGS, *(part for setting in long for part in ("--set", setting))]
     undisturbed = mmkgc(tmp_path / "undisturbed", *arguments)
     assert undisturbed.returncode == 0, undisturbed.stderr
     home = tmp_path / "killed"
@@ -152,8 +151,8 @@ def test_a_run_killed_in_training_resumes_and_ends_with_the_same_metrics(write_d
 
 def _kill_during_training(home: Path, arguments: list) -> None:
     command = [sys.executable, "-c", "from mmkgc.pipeline.cli import main; main()", *map(str, arguments)]
-    env = os.environ | {"MMKGC_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+    quiet = {"start_new_session": True, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=_environment(home), **quiet) as process:
         deadline = time.monotonic() + 400
         while not list(home.glob("scratch/train/*/checkpoint.pt")):
             assert process.poll() is None, "the run ended before it was killed"

@@ -17,7 +17,8 @@ import psutil
 
 from mmkgc.components.runtime import processes
 
-QUICK = ("train.epochs=300", "train.evaluate_every=50", "train.patience=null", "train.checkpoint_seconds=0")
+EPOCHS, SHORT_EPOCHS = 300, 60  # a training of seconds, which a signal at a random moment may hit; of the short forms
+QUICK = ("train.patience=null", "train.checkpoint_seconds=0")
 SMALL = ("extract.visual=null", "extract.textual=null", "train.model.dimension=8", "evaluate.bootstrap=100")
 SPACE = ("search.space={optimizer.lr: {low: 0.001, high: 0.1, log: true}}",)
 SETTLE_SECONDS = 15.0
@@ -26,7 +27,9 @@ SETTLE_SECONDS = 15.0
 class Bench:
     """A home, a dataset and a temporary folder of their own, and the table of what was tried and what held."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, short: bool = False) -> None:
+        epochs = SHORT_EPOCHS if short else EPOCHS
+        self.quick = (f"train.epochs={epochs}", f"train.evaluate_every={epochs // 6}", *QUICK)
         self.home, self.data, self.temporary = folder / "home", folder / "places", folder / "tmp"
         self.temporary.mkdir(parents=True)
         self.tried: Counter[str] = Counter()
@@ -47,12 +50,12 @@ class Bench:
 
     def run(self, *options: str, home: Path | None = None) -> subprocess.Popen[str]:
         """``mmkgc run`` on the dataset."""
-        return self.start("run", self.data, "--no-serve", *options, *_settings(*QUICK, *SMALL), home=home)
+        return self.start("run", self.data, "--no-serve", *options, *_settings(*self.quick, *SMALL), home=home)
 
     def search(self, trials: int = 4, home: Path | None = None) -> subprocess.Popen[str]:
         """``mmkgc search`` on the dataset, by two workers."""
         options = ("--trials", str(trials), "--workers", "2")
-        return self.start("search", self.data, *options, *_settings(*QUICK, *SMALL, *SPACE), home=home)
+        return self.start("search", self.data, *options, *_settings(*self.quick, *SMALL, *SPACE), home=home)
 
     def finish(self, home: Path | None = None) -> set[str]:
         """Let a run end by itself; the digests of its bundles."""

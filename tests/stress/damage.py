@@ -100,7 +100,7 @@ def main(tries: int = 1000, seed: int = 0, short: bool = False) -> int:
     """Try everything, and print how often it held."""
     luck = random.Random(seed)
     with processes.supervised(), tempfile.TemporaryDirectory() as folder:
-        bench, whole = Bench(Path(folder)), Path(folder) / "whole"
+        bench, whole = Bench(Path(folder), short), Path(folder) / "whole"
         if short:
             all_at_once(bench, luck)
             return bench.report()

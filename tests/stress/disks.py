@@ -88,7 +88,7 @@ def forbid(bench: Bench, tries: int) -> None:
 def main(mounts: bool, short: bool) -> int:
     """Try everything, and print how often it held."""
     with processes.supervised(), tempfile.TemporaryDirectory() as folder:
-        bench, tries = Bench(Path(folder)), 1 if short else MOST
+        bench, tries = Bench(Path(folder), short), 1 if short else MOST
         if mounts:
             fill(bench, tries)
         else:

@@ -102,7 +102,7 @@ def main(moments: int = 4, seed: int = 0) -> int:
     """Try everything, and print how often it held."""
     luck = random.Random(seed)
     with processes.supervised(), tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
+        bench = Bench(Path(folder), short=not moments)
         if not moments:
             signal_working(bench)
             return bench.report()

@@ -27,22 +27,21 @@ from mmkgc.feature_store.storage import Storage
 
 ray = pytest.importorskip("ray", reason="pip install 'mmkgc[ray]' (240 MB), which is no part of [dev]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-LEAN = Path(__file__).parent / "lean"
 COUNT = 23
 Png = Callable[[int], bytes]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def lean() -> Iterator[None]:
-    """Ray's processes start in a fourth of the time (``lean/rfc3987_syntax.py``), and write no token to the home."""
+def surroundings() -> Iterator[None]:
+    """Ray's processes import what the tests import, and write no token to the home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(LEAN), *sys.path]))
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         yield
 
 
 @pytest.fixture(scope="module")
-def cluster(lean: None) -> Iterator[None]:
+def cluster(surroundings: None) -> Iterator[None]:
     """A cluster of two workers on this machine."""
     ray.init("local", num_cpus=2, object_store_memory=100 << 20, log_to_driver=False, include_dashboard=False)
     yield
