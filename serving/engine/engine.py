@@ -110,8 +110,12 @@ class Engine:
     def warm_up(self) -> None:
         """Answer queries of each direction, singly and batched, before the first request.
 
-        That compiles all kernels, and makes what explanations compare the triples of a frequent relation by.
+        That compiles all kernels, makes what explanations compare the triples of a frequent relation by, and reads the
+        vectors of all entities from their file, whose pages each query would otherwise wait for.
         """
+        encoded, terms = self.scorer.model.everyone(), self.scorer.model.fusion.terms
+        for name in {view for term in terms for view in (term.head, term.tail)} & encoded.views.keys():
+            encoded.views[name].sum()
         triples = self.bundle.known.triples
         frequent = triples[:, RELATION] == triples[:, RELATION].mode().values
         head, relation, tail = triples[frequent][0].tolist()

@@ -69,6 +69,7 @@ def queries(folder: Path) -> list[dict[str, Any]]:
 def beside_the_scan(bundle: Path, asked: list[dict[str, Any]]) -> None:
     """Recall of the index, and the speed of both."""
     engine = Engine.load(bundle)
+    engine.warm_up()  # as the server does
     index = engine.scorer.index
     if index is None:
         print("the package step found no index with the recall that is asked for: every query is a scan")
