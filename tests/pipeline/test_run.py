@@ -85,6 +85,13 @@ def test_a_run_may_take_an_increment_and_end_with_proposals(dataset, tmp_path):
     assert json.loads(summary.read_text())["model"] == "places"
 
 
+def test_a_changed_setting_redoes_what_depends_on_it(first_run, home, dataset):
+    changed = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, "--set", "train.seed=1")
+    assert changed.returncode == 0, changed.stderr
+    redone = {step for step, mark in states(changed).items() if mark == "✓"}
+    assert redone == {"train", "evaluate", "register", "package"}
+
+
 def test_runs_nest_in_mlflow_and_the_champion_is_registered(first_run, home, monkeypatch):
     monkeypatch.setenv("MMKGC_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -123,13 +130,12 @@ def test_a_step_that_breaks_shows_its_cause_and_the_log(first_run, home, dataset
     assert re.search(r"the whole log: \S+\.log", result.stderr)
 
 
-def test_a_changed_setting_redoes_what_depends_on_it_and_a_changed_artifact_is_made_anew(first_run, home, dataset):
+def test_a_changed_artifact_is_made_anew(first_run, home, dataset):
     (archive,) = [path for path in (home / "store" / "graphs").iterdir() if path.is_dir()]
     (archive / "graph.json").write_text("{}")
-    changed = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS, "--set", "train.seed=1")
-    assert changed.returncode == 0, changed.stderr
-    marks = {"✓": {"ingest", "train", "evaluate", "register", "package"}, "=": {"extract textual", "extract visual"}}
-    assert states(changed) == {step: mark for mark, steps in marks.items() for step in steps}
+    repaired = mmkgc(home, "run", dataset, "--no-serve", *SETTINGS)
+    assert repaired.returncode == 0, repaired.stderr
+    assert states(repaired)["ingest"] == "✓"
 
 
 @pytest.mark.timeout(900)  # three pipelines, three minutes on a slow machine that does nothing else
