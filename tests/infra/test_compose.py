@@ -5,13 +5,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
 import boto3
+import httpx
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
+
+from tests.services.swift import _free_ports
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "infra" / "compose.yaml"
@@ -87,11 +90,29 @@ def shell(command, **variables):
     return subprocess.run(["sh", "-c", command.replace("$$", "$")], env=environment, check=True, capture_output=True)
 
 
-def test_the_bucket_is_made_once_and_a_second_start_finds_it(monkeypatch):
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+@pytest.fixture
+def store():
+    """The address of an empty moto, in a process of its own: in this one it would have the buckets of other tests."""
+    (port,) = _free_ports(1)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+        while not _answers(url):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield url
+        server.terminate()
+
+
+def _answers(url):
+    try:
+        return httpx.get(f"{url}/moto-api/", timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def test_the_bucket_is_made_once_and_a_second_start_finds_it(store, monkeypatch):
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_ENDPOINT_URL": store}
     for key, value in keys.items():
         monkeypatch.setenv(key, value)
     s3 = boto3.client("s3", region_name="eu-west-1")
@@ -101,7 +122,6 @@ def test_the_bucket_is_made_once_and_a_second_start_finds_it(monkeypatch):
     s3.delete_bucket(Bucket="mmkgc")
     s3.create_bucket(Bucket="mmkgc", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})  # not made again
     shell(makes, **keys)
-    server.stop()
 
 
 def test_the_object_store_gets_its_keys_as_json(tmp_path):
