@@ -48,7 +48,7 @@ compiled: $(READY)  ## the committed pipelines and the API's description again, 
 docs: $(READY)  ## the documentation site in build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# A venv of its own: the tool brings rfc3987-syntax, for which every process that imports kfp or ray would take two seconds more.
+# A venv of its own: the tool brings rfc3987-syntax, whose grammar every process that imports kfp or ray would parse.
 sbom: $(READY)  ## which packages are installed, and their licences: build/sbom.cdx.json, build/licences.md
 	$(PYTHON) -m venv build/sbom
 	build/sbom/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt cyclonedx-bom

@@ -148,7 +148,7 @@ class Engine(serving.Engine):
     def _ask(self, query: Mapping[str, Any]) -> dict[str, Any]:
         with required():
             (answer,) = self.answer([query])
-        refuse_failed(answer)
+        refuse_failed(answer, "query")
         return answer
 
     def _ids(self, triples: pd.DataFrame | Iterable[Sequence[str]]) -> Tensor:

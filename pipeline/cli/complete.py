@@ -109,14 +109,12 @@ def query_of(given: dict[str, str], contents: Mapping[str, Sequence[str]]) -> di
     return {part: meanings.get(word, word) for part, word in given.items()}
 
 
-def refuse_failed(answer: dict[str, Any], advice: str = "") -> None:
+def refuse_failed(answer: dict[str, Any], asked_by: str = "complete", advice: str = "") -> None:
     """Raise the error of a failed answer as UserError, named after the command that asked, with further ``advice``."""
     if "error" in answer:
         near = ", ".join(f"{item['name']} ({item['key']})" for item in answer["error"]["nearest"])
         mends = [f"did you mean: {near}?" if near else "", advice]
-        command = click.get_current_context(silent=True)
-        where = (command and command.info_name) or "query"
-        raise UserError(where, answer["error"]["message"], "; ".join(filter(None, mends)))
+        raise UserError(asked_by, answer["error"]["message"], "; ".join(filter(None, mends)))
 
 
 def confident(answer: dict[str, Any], at_least: float) -> tuple[dict[str, Any], str]:
@@ -184,7 +182,7 @@ def _ask_here(
     chosen = choose(name, alias, bundle)
     (answer,) = Engine.load(chosen.bundle, chosen.name, chosen.version).answer([query])
     if "error" in answer and not as_json and not name and not bundle:
-        refuse_failed(answer, others(chosen.name, alias))
+        refuse_failed(answer, advice=others(chosen.name, alias))
     return answer
 
 

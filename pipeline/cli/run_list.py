@@ -35,9 +35,9 @@ def lines() -> Iterator[str]:
 
 def unseeded(group: Sequence["Run"]) -> str:
     """Common name of runs: the shortest of theirs without the seed, in which a run of the recipe itself has none."""
-    names = (run.info.run_name.split(", ") for run in group)
-    unseeded = (", ".join(part for part in name if not part.startswith("seed=")) for name in names)
-    return min(filter(None, unseeded), key=len, default=group[0].data.tags.get("mmkgc.dataset", "seeds"))
+    parts = (run.info.run_name.split(", ") for run in group)
+    names = (", ".join(part for part in name if not part.startswith("seed=")) for name in parts)
+    return min(filter(None, names), key=len, default=group[0].data.tags.get("mmkgc.dataset", "seeds"))
 
 
 def seed_groups(runs: Sequence["Run"]) -> list[list["Run"]]:

@@ -54,7 +54,7 @@ def _explained(query: dict[str, str | None], name: str | None, alias: str, bundl
     try:
         return Why(Engine.load(chosen.bundle, chosen.name, chosen.version)).explain(**query)
     except QueryError as error:
-        refuse_failed(error.as_answer(), "" if name or bundle else others(chosen.name, alias))
+        refuse_failed(error.as_answer(), "why", "" if name or bundle else others(chosen.name, alias))
         raise
 
 

@@ -12,14 +12,14 @@ from functools import partial
 
 import torch
 
-from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
 from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.pipeline.advice import LARGE
-from tests.benchmarks.sides import OURS, PEER, Clock, main
+from tests.benchmarks.sides import OURS, PEER, Clock, Size, main, random_graph, random_triples
 
-ENTITIES, RELATIONS, TRIPLES, BATCH, NEGATIVES, DIMENSION = 100_000, 50, 1_000_000, 8192, 64, 128
+SIZE = Size(entities=100_000, relations=50, triples=1_000_000)
+BATCH, NEGATIVES, DIMENSION = 8192, 64, 128
 WARM_UP, BATCHES = 3, {OURS: 40, PEER: 3}
 SETTINGS = {
     "shared, row-adagrad": LARGE,
@@ -27,20 +27,12 @@ SETTINGS = {
 }
 
 
-def triples() -> torch.Tensor:
-    """Uniform random triples, int64 ``[T, 3]``."""
-    generator = torch.Generator().manual_seed(0)
-    columns = (torch.randint(high, (TRIPLES,), generator=generator) for high in (ENTITIES, RELATIONS, ENTITIES))
-    return torch.stack(list(columns), dim=1)
-
-
 def ours(settings: str) -> dict[str, float]:
     """After a warm-up of three batches."""
     keep_freed_memory()  # as the train step does
-    entities, relations = (Vocabulary(names, names) for names in (_names(ENTITIES), _names(RELATIONS)))
     model = {"dimension": DIMENSION, "interaction": "complex", "fusion": "structure"}
     config = TrainConfig.model_validate({"model": model, "epochs": 1} | SETTINGS[settings])
-    trainer = Trainer(Graph(entities, relations, triples(), no_triples(), no_triples()), {}, config)
+    trainer = Trainer(random_graph(SIZE), {}, config)
     trainer.model.train()
     batches = iter(trainer.shuffled())
     for _ in range(WARM_UP):
@@ -58,8 +50,8 @@ def peer(settings: str) -> dict[str, float]:
     from pykeen.training import SLCWATrainingLoop
     from pykeen.triples import CoreTriplesFactory
 
-    sizes = {"num_entities": ENTITIES, "num_relations": RELATIONS}
-    parts = triples().split(BATCH)
+    sizes = {"num_entities": SIZE.entities, "num_relations": SIZE.relations}
+    parts = random_triples(SIZE).split(BATCH)
     warm_up, factory = (
         CoreTriplesFactory(torch.cat(part), **sizes) for part in (parts[:1], parts[1 : 1 + BATCHES[PEER]])
     )
@@ -80,10 +72,6 @@ def peer(settings: str) -> dict[str, float]:
     clock = Clock()
     train(factory)
     return clock.rates(BATCHES[PEER] * BATCH)
-
-
-def _names(count: int) -> tuple[str, ...]:
-    return tuple(map(str, range(count)))
 
 
 if __name__ == "__main__":

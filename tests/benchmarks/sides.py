@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,17 +45,27 @@ class Clock:
 Measure = Callable[[str], dict[str, float]]
 
 
-def random_triples(seed: int = 0) -> Tensor:
-    """Uniform random triples of DB15K's size, int64 ``[T, 3]``."""
-    generator = torch.Generator().manual_seed(seed)
-    columns = (torch.randint(high, (TRIPLES,), generator=generator) for high in (ENTITIES, RELATIONS, ENTITIES))
-    return torch.stack(list(columns), dim=1)
+class Size(NamedTuple):
+    """Of a random graph; by default DB15K's."""
+
+    entities: int = ENTITIES
+    relations: int = RELATIONS
+    triples: int = TRIPLES
 
 
-def random_graph() -> Graph:
+DB15K = Size()
+
+
+def random_triples(size: Size = DB15K, seed: int = 0) -> Tensor:
+    """Uniform random triples, int64 ``[T, 3]``."""
+    generator, highest = torch.Generator().manual_seed(seed), (size.entities, size.relations, size.entities)
+    return torch.stack([torch.randint(high, (size.triples,), generator=generator) for high in highest], dim=1)
+
+
+def random_graph(size: Size = DB15K) -> Graph:
     """The random triples as a graph whose splits but train are empty."""
-    entities, relations = (Vocabulary(names, names) for names in (_names(ENTITIES), _names(RELATIONS)))
-    return Graph(entities, relations, random_triples(), no_triples(), no_triples())
+    entities, relations = (Vocabulary(names, names) for names in (_names(size.entities), _names(size.relations)))
+    return Graph(entities, relations, random_triples(size), no_triples(), no_triples())
 
 
 def main(title: str, unit: str, measures: dict[str, Measure], models: Sequence[str] = MODELS) -> None:

@@ -3,14 +3,13 @@
 import json
 import shlex
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import write_json
 from mmkgc.pipeline.cli.champion import Chosen, choose
-from mmkgc.pipeline.cli.complete import complete, refuse_failed
+from mmkgc.pipeline.cli.complete import complete
 from mmkgc.pipeline.cli.serve import Deployment, invitation
 from mmkgc.serving.api.client import Client, ClientError
 
@@ -45,12 +44,6 @@ def test_the_table_ranks_names_with_probabilities_and_marks(run, engine):
 )
 def test_a_dash_stands_for_what_is_asked(run, words, title):
     assert run(*words).output.splitlines()[0] == title
-
-
-def test_a_refused_query_names_the_command_that_asked():
-    refused = {"error": {"message": "there is no entity 'nobody'", "nearest": []}}
-    with click.Context(click.Command("why"), info_name="why"), pytest.raises(UserError, match=r"^why: there is no"):
-        refuse_failed(refused)
 
 
 def test_explanations_and_json(run, engine):
