@@ -13,13 +13,17 @@ WAITING = 2048
 def listener(host: str, port: int) -> socket.socket:
     """A socket that listens on ``host`` and ``port``; it reserves the port while it is open.
 
-    Connections made before the server starts wait. Raises UserError if the port is in use or not permitted.
+    Connections made before the server starts wait. They send each part of an answer at once: the rest of an answer in
+    two parts would else wait for the client's acknowledgement, which takes 40 ms. Raises UserError if the port is in
+    use or not permitted.
     """
     try:
         if not 0 <= port < 1 << 16:
             raise OverflowError("ports are numbers from 0 to 65535")
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=WAITING)
+        gate = socket.create_server(address, family=family, backlog=WAITING)
+        gate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it for sockets of its own alone
+        return gate
     except (OSError, OverflowError) as error:
         number = getattr(error, "errno", None) or 0
         what = {

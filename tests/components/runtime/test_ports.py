@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from mmkgc.components.runtime.errors import UserError
@@ -15,3 +17,12 @@ def test_a_taken_port_is_refused_in_one_sentence() -> None:
 def test_an_impossible_address_is_refused(host: str, port: int) -> None:
     with pytest.raises(UserError, match=f"{host}, port {port}: "):
         listener(host, port)
+
+
+def test_parts_of_an_answer_do_not_wait_for_an_acknowledgement() -> None:
+    with (
+        listener("127.0.0.1", 0) as gate,
+        socket.create_connection(gate.getsockname()),
+        gate.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
