@@ -71,7 +71,10 @@ def serving(bundle: Path, port: int, memory: str) -> Iterator[subprocess.Popen]:
     options = [*HARDENED, f"--name={name}", f"--memory={memory}", f"--volume={bundle}:/bundle:ro"]
     options += ["--tmpfs=/tmp:rw,mode=1777,size=2g", f"--env=MMKGC_API_KEYS={KEY}", "--env=OMP_NUM_THREADS=1"]
     started = subprocess.Popen(
-        [ENGINE, "run", "--rm", *options, SERVE, *command(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [ENGINE, "run", "--rm", *options, SERVE, *command(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=bundle.parent,  # where podman's monitor leaves a file `oom` if the memory did not suffice
     )
     try:
         yield started
