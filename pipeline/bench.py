@@ -19,6 +19,7 @@ from mmkgc.components.kge.evaluation.ensemble import Ensemble
 from mmkgc.components.kge.evaluation.ranks import Scorer
 from mmkgc.components.kge.rules import Rules, RuleScores
 from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import locked
 from mmkgc.components.train.train import digest_in
 from mmkgc.feature_store.opening import open_storage
@@ -58,10 +59,10 @@ def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = 
 
 
 def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: bool = False) -> Row:
-    """The row of all these models together, each seed's ``row`` measured before; found in the file or ranked now.
+    """The row of all these models together, each measured before as one of ``rows``; found in the file or ranked now.
 
-    ``rules``: together with rules mined from the triples that the models were trained on. Development metrics are left
-    out where the models were refitted on the development triples.
+    The recipes are of one graph (``must_be_alike``). ``rules``: together with rules mined from the triples that the
+    models were trained on. Development metrics are left out where the models were refitted on the development triples.
     """
     recipe, first = recipes[0], rows[0]
     key = digests.of_json([sorted(row["key"] for row in rows), "rules" if rules else "ensemble"])[:16]
@@ -74,7 +75,10 @@ def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: 
     scorer = Ensemble(models, _guide(bundles[0]), RULE_WEIGHT) if rules else Ensemble(models)
     row = first | {"key": key, "digests": first["digests"] | {"ranking code": digests.of_code()}}
     if len(rows) > 1:
-        row |= {"seed": [row["seed"] for row in rows], "bundle": [row["bundle"] for row in rows]}
+        row |= {name: [row[name] for row in rows] for name in ("seed", "bundle")}
+    if len(kinds := {row["bench"]: row for row in rows}) > 1:
+        row |= {"bench": " + ".join(kinds), "recipe": [row["recipe"] for row in kinds.values()]}
+        row["epochs"] = [row["epochs"] for row in kinds.values()]
     row |= {"seconds": round(sum(row["seconds"] for row in rows), 1), "hardware": hardware(), "dev": {"mrr": None}}
     row |= {"parameters": sum(row["parameters"] for row in rows)}
     if not recipe.train.refit:
@@ -83,6 +87,21 @@ def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: 
         row["rules"] = {"weight": RULE_WEIGHT}
     append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if "test" in first else {}))
     return row
+
+
+def must_be_alike(recipes: Sequence[Recipe]) -> None:
+    """Raise UserError unless the recipes' models can be ranked together: one graph, and all refitted or none."""
+    for key, of in (("dataset", _graph_of), ("train.refit", lambda recipe: recipe.train.refit)):
+        if any(of(recipe) != of(recipes[0]) for recipe in recipes):
+            names = ", ".join(dict.fromkeys(recipe.name for recipe in recipes))
+            raise UserError(
+                names, f"{key} differs, so their models cannot be ranked together", f"set one {key} for all"
+            )
+
+
+def _graph_of(recipe: Recipe) -> tuple[str, str]:
+    """What the graph and its splits are made from."""
+    return recipe.dataset, recipe.ingest.model_dump_json()
 
 
 def _guide(bundle: Bundle) -> RuleScores:
@@ -135,6 +154,11 @@ def _ranked_test(model: Scorer, inputs: Inputs, recipe: Recipe, storage: Storage
     metrics = test_metrics(model, inputs, recipe, storage)
     sides = {side: _rounded(values) for side, values in metrics["realistic"].items()}
     return {"test": sides, "openke": _rounded(metrics["optimistic"]["both"])}
+
+
+def of_each(value: Any) -> list[Any]:
+    """``recipe`` or ``epochs`` of a row by recipe: a list where models of several recipes were ranked together."""
+    return value if isinstance(value, list) else [value]
 
 
 def read_rows(file: Path) -> list[Row]:

@@ -21,12 +21,12 @@ class RecipeOrScale(click.Command):
 
 
 @click.command(cls=RecipeOrScale)
-@click.argument("name", metavar="RECIPE")
+@click.argument("names", metavar="RECIPE...", nargs=-1, required=True)
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Seeds 0, 1, … of the training.")
 @click.option("--dataset", help="Folder of the dataset (default: the recipe's).")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Seeds trained at the same time.")
-@click.option("--ensemble", is_flag=True, help="Also rank the models of all seeds together.")
-@click.option("--rules", is_flag=True, help="Also rank the models of all seeds together with mined rules.")
+@click.option("--ensemble", is_flag=True, help="Also rank the models of all seeds and recipes together.")
+@click.option("--rules", is_flag=True, help="Also rank all models together with mined rules.")
 @click.option("--development", is_flag=True, help="Do not rank test: to compare recipes before one is chosen.")
 @click.option(
     "--rows",
@@ -35,7 +35,7 @@ class RecipeOrScale(click.Command):
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value.")
 def bench(
-    name: str,
+    names: tuple[str, ...],
     seeds: int,
     dataset: str | None,
     workers: int,
@@ -45,13 +45,14 @@ def bench(
     rows: Path | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Train RECIPE with several seeds and rank test once each: mean and deviation, and one line of JSON a seed.
+    """Train each RECIPE with several seeds and rank test once each: mean and deviation, and one line of JSON a seed.
 
     The epoch is chosen on the development split; no test triple is used before, not even in a filter. Run again after
     an interruption, it continues; seeds that were measured with the same recipe, data and code are not measured again.
 
     \b
       mmkgc bench db15k-best --seeds 3
+      mmkgc bench mkg-y-best mkg-y-fast-adamf --ensemble   two families of models, also ranked as one
       mmkgc bench scale                 no recipe: what graphs of 10,000 to 1,000,000 entities cost
       mmkgc bench mkg-y-fast --dataset path/to/MKG-Y --development --set train.model.dimension=200
     """
@@ -62,33 +63,44 @@ def bench(
     from mmkgc.pipeline import config
 
     changes = [f"dataset={dataset}"] if dataset else []
-    recipes = [config.load(name, [*changes, *settings, f"train.seed={seed}"]) for seed in range(seeds)]
+    groups = [
+        [config.load(name, [*changes, *settings, f"train.seed={seed}"]) for seed in range(seeds)] for name in names
+    ]
+    recipes = [recipe for group in groups for recipe in group]
+    if ensemble or rules:
+        library.must_be_alike(recipes)
     folder = rows or Settings.from_env().home / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    file, measured = folder / f"{recipes[0].name}.jsonl", []
+    measured: list[dict[str, Any]] = []
     with supervised(), in_use():
-        for row in library.bench(recipes, file, workers, test=not development):
-            measured.append(row)
-            click.echo(_line(row))
-        if len(measured) > 1:
-            click.echo(_summary(measured))
+        for group in groups:
+            found = []
+            for row in library.bench(group, folder / f"{group[0].name}.jsonl", workers, test=not development):
+                found.append(row)
+                click.echo(_line(row))
+            if len(found) > 1:
+                click.echo(_summary(found))
+            measured += found
+        together = folder / f"{'+'.join(dict.fromkeys(recipe.name for recipe in recipes))}.jsonl"
         if ensemble and len(measured) > 1:
-            click.echo(_line(library.ensemble(recipes, measured, file)))
+            click.echo(_line(library.ensemble(recipes, measured, together)))
         if rules:
-            click.echo(_line(library.ensemble(recipes, measured, file, rules=True)))
-    click.echo(f"rows: {file}")
+            click.echo(_line(library.ensemble(recipes, measured, together, rules=True)))
+    click.echo(f"rows: {folder}")
 
 
 def _line(row: dict[str, Any]) -> str:
     """One seed: metrics in percent."""
+    from mmkgc.pipeline.bench import of_each
+
     test = (
         f"; test MRR {_percent(row['test']['both'])}, OpenKE protocol {_percent(row['openke'])}" if _ranked(row) else ""
     )
-    epochs = f"{row['epochs']['best']} of {row['epochs']['run']} epochs in {row['seconds']:.0f} s"
+    epochs = " + ".join(f"{epochs['best']} of {epochs['run']}" for epochs in of_each(row["epochs"]))
     seed = row["seed"]
     seeds = f"ensemble of {len(seed)}" if isinstance(seed, list) else f"seed {seed}"
     seeds += " with rules" if "rules" in row else ""
-    return f"{row['bench']}, {seeds}: dev MRR {_percent(row['dev'])}{test}; {epochs}"
+    return f"{row['bench']}, {seeds}: dev MRR {_percent(row['dev'])}{test}; {epochs} epochs in {row['seconds']:.0f} s"
 
 
 def _summary(rows: list[dict[str, Any]]) -> str:

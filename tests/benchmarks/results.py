@@ -14,7 +14,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from mmkgc.components.runtime.files import write_text
-from mmkgc.pipeline.bench import read_rows
+from mmkgc.pipeline.bench import of_each, read_rows
 from tests.benchmarks.chart import Bar, bars
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -91,10 +91,11 @@ def rows() -> list[Row]:
 
 def kind(row: Row) -> tuple[str, ...]:
     """Rows of one line of the table: one recipe, on one state of the data and of the code."""
-    digests, train = row["digests"], {key: value for key, value in row["recipe"]["train"].items() if key != "seed"}
+    digests, recipes = row["digests"], of_each(row["recipe"])
+    unseeded = [{**recipe, "train": {**recipe["train"], "seed": None}} for recipe in recipes]
     return (
         row["bench"],
-        json.dumps(row["recipe"] | {"train": train}),
+        json.dumps(unseeded),
         digests["graph"],
         digests["code"],
         str(members(row)),
@@ -123,7 +124,10 @@ def ours(of_seeds: list[Row]) -> str:
     metrics = [
         spread([100 * row["test"]["both"][name] for row in of_seeds]) for name in ("mrr", "hits_at_1", "hits_at_10")
     ]
-    epochs = "/".join(dict.fromkeys(str(row["epochs"]["best"]) for row in of_seeds))
+    epochs = " + ".join(
+        "/".join(dict.fromkeys(str(each["best"]) for each in of_recipe))
+        for of_recipe in zip(*(of_each(row["epochs"]) for row in of_seeds), strict=True)
+    )
     hardware = first["hardware"]
     cells = [
         label(first),

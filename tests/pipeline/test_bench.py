@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline.bench import read_rows
 from mmkgc.pipeline.cli import mmkgc
 
@@ -80,3 +81,25 @@ def test_a_refitted_row_says_so(bench):
     _, (row,) = bench("--seeds", "1", "--set", "train.refit=true")
     assert row["refit"]
     assert row["dev"]["mrr"] > 0
+
+
+def test_two_recipes_are_measured_and_ranked_together(bench, tmp_path):
+    other = json.loads((tmp_path / "quick.yaml").read_text())
+    other["train"] = {**other["train"], "model": {**other["train"]["model"], "interaction": "distmult"}}
+    (tmp_path / "other.yaml").write_text(json.dumps(other))
+    output, rows = bench(str(tmp_path / "other.yaml"), "--seeds", "2", "--ensemble")
+    (together,) = read_rows(tmp_path / "rows" / "quick+other.jsonl")
+    assert "quick + other, ensemble of 4" in output
+    assert together["seed"] == [0, 1, 0, 1]
+    assert together["bundle"] == [row["bundle"] for row in [*rows, *read_rows(tmp_path / "rows" / "other.jsonl")]]
+    assert [recipe["train"]["model"]["interaction"]["name"] for recipe in together["recipe"]] == ["complex", "distmult"]
+    assert len(together["epochs"]) == 2
+
+
+def test_models_of_different_graphs_are_refused_before_any_is_trained(bench, write_dataset, tmp_path):
+    other = json.loads((tmp_path / "quick.yaml").read_text())
+    other["dataset"] = str(write_dataset(tmp_path / "another"))
+    (tmp_path / "other.yaml").write_text(json.dumps(other))
+    with pytest.raises(UserError, match="quick, other: dataset differs, so their models cannot be ranked together"):
+        bench(str(tmp_path / "other.yaml"), "--ensemble")
+    assert not (tmp_path / "rows").exists()
