@@ -32,10 +32,13 @@ def of_folder(folder: Path) -> str:
 
 
 @cache
-def of_code() -> str:
-    """Digest of the installed package's source: a parameter of cached steps, whose cache key does not include code."""
+def of_code(*packages: str) -> str:
+    """Digest of the source of ``packages``, by default of all that are installed.
+
+    A parameter of cached steps, whose cache key does not include code.
+    """
     root = Path(__file__).parents[2]
-    sources = sorted(path for package in PACKAGES for path in (root / package).rglob("*") if _is_source(path))
+    sources = sorted(path for package in packages or PACKAGES for path in (root / package).rglob("*") if _is_source(path))
     return of_json([[path.relative_to(root).as_posix(), of_file(path)] for path in sources])[:16]
 
 
