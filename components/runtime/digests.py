@@ -38,7 +38,8 @@ def of_code(*packages: str) -> str:
     A parameter of cached steps, whose cache key does not include code.
     """
     root = Path(__file__).parents[2]
-    sources = sorted(path for package in packages or PACKAGES for path in (root / package).rglob("*") if _is_source(path))
+    folders = [root / package for package in packages or PACKAGES]
+    sources = sorted(path for folder in folders for path in folder.rglob("*") if _is_source(path))
     return of_json([[path.relative_to(root).as_posix(), of_file(path)] for path in sources])[:16]
 
 

@@ -156,7 +156,7 @@ PEERS = {
 
 
 def _small(values: Tensor) -> Tensor:
-    """Our initial values (Lacroix et al. 2018); with PyKEEN's, of deviation 1, ComplEx hardly learns in this time."""
+    """Our initial values (Lacroix et al. 2018): with PyKEEN's, of deviation 1, ComplEx hardly learns in this time."""
     return nn.init.normal_(values, std=1e-3)
 
 
