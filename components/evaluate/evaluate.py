@@ -92,7 +92,7 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path, blo
         "missing": missing_curve(model, graph, config.missing, config.seed) if held_out else [],
         "dataset": _dataset(mmkg),
     }
-    answers = completions(model.freeze(), graph, config.completions, config.answers)
+    answers = completions(bundle, graph, config.completions, config.answers)
     looked = list(negatives(bundle, mmkg, blob, folder / "figures"))
     _write(folder, mmkg, bundle, prediction, labelled, reliability, results, answers, looked)
     return results

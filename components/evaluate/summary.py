@@ -128,8 +128,11 @@ def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
     for answer in answers:
         left_out = f"; known answers that are left out: {answer['known']}" if answer["known"] else ""
         yield Paragraph(f"{answer['query']} → {answer['gold']}, at rank {answer['rank']:g}{left_out}.")
-        rows = [[row["label"], f"{row['score']:.3f}", "← answer" if row["gold"] else ""] for row in answer["answers"]]
-        yield Table(["completion", "score", ""], rows)
+        rows = [
+            [row["label"], chance(row["probability"]), f"{row['score']:.3f}", "← answer" if row["gold"] else ""]
+            for row in answer["answers"]
+        ]
+        yield Table(["completion", "probability", "score", ""], rows)
 
 
 def _slices(results: dict[str, Any]) -> Iterator[Block]:
@@ -163,6 +166,11 @@ def _classification(results: dict[str, Any]) -> Iterator[Block]:
 def metric(name: str, value: float) -> str:
     """A metric as text: mean ranks with one decimal, other metrics with three."""
     return f"{value:.1f}" if name == "mr" else f"{value:.3f}"
+
+
+def chance(probability: float | None) -> str:
+    """A probability as text; a dash without one."""
+    return "–" if probability is None else f"{probability:.1%}"
 
 
 def title(name: str) -> str:

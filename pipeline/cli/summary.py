@@ -44,8 +44,9 @@ def scores(metrics: Mapping[str, Any]) -> Iterator[str]:
 def completions(asked: Queries, ask: Ask) -> Iterator[str]:
     """Test queries with the model's best answers, the gold answer, and the reasons of the first.
 
-    ``asked``: the content of ``completions.json``. ``ask`` sends queries to a model and returns its answers. Known
-    answers are left out, except the gold one of the test triple.
+    ``asked``: the content of ``completions.json``, whose probabilities are those that the model gives while the graph
+    lacks the gold answer of the test triple. ``ask`` sends queries to a model and returns its answers. Known answers are
+    left out, except the gold one.
     """
     parts = [{part: one[part] for part in ("head", "relation")} for one in asked]
     answers = ask([query | {"k": ASKED, "exclude_known": False} for query in parts])
@@ -64,14 +65,16 @@ def completions(asked: Queries, ask: Ask) -> Iterator[str]:
 
 def _answers(one: Mapping[str, Any], found: Answers, why: Mapping[str, Any]) -> Iterator[str]:
     gold = one["gold_key"]
+    chances = {answer["key"]: answer["probability"] for answer in one["answers"]} | {gold: one["probability"]}
     for place, prediction in enumerate(found, start=1):
         if place <= SHOWN or prediction["key"] == gold:
             mark = "  ✓ the fact that was held out" if prediction["key"] == gold else ""
-            yield f"  {place:>4}. {printable(prediction['name']):<32}{_chance(prediction['probability'])}{mark}"
+            chance = _chance(chances.get(prediction["key"], prediction["probability"]))
+            yield f"  {place:>4}. {printable(prediction['name']):<32}{chance}{mark}"
         if place == 1:
             yield from reasons(why)
     if gold not in [prediction["key"] for prediction in found]:
-        yield f"  {one['rank']:>4g}. {printable(one['gold']):<32}{'':>6}  ✓ the fact that was held out"
+        yield f"  {one['rank']:>4g}. {printable(one['gold']):<32}{_chance(one['probability'])}  ✓ the fact that was held out"
 
 
 def reasons(why: Mapping[str, Any]) -> Iterator[str]:

@@ -49,13 +49,13 @@ class Tools:
         """Predict the missing part of a triple (head, relation, tail): leave out exactly one of the three.
 
         Predictions are ranked, best first, with a calibrated probability if the model has one. They are guesses of a
-        model, not facts; `known` ones are in the graph.
+        model, not facts, except `known` ones: these are in the graph and have no probability (null).
         """
         query = {"head": head, "relation": relation, "tail": tail, "k": k, "type": type}
         return self._answer(query | {"exclude_known": not include_known})
 
     def score(self, head: Label, relation: Label, tail: Label) -> Json:
-        """Score a whole triple: its plausibility, its probability, and whether the graph holds it."""
+        """Score a whole triple: its plausibility, whether the graph holds it, and if not, its probability."""
         return self._answer({"head": head, "relation": relation, "tail": tail})
 
     def explain(self, relation: Label, head: Asked = None, tail: Asked = None) -> Json:
