@@ -32,6 +32,7 @@ def register(graph_uri: str, bundle_uri: str, evaluation_uri: str, config: Regis
             target.set_tags(
                 {"model": f"{name} version {number}", "promoted": record["promoted"], "gate": record["reason"]}
             )
+            target.log_model(registry.logged_model(run.api.get_model_version(name, number)))
         return storage.publish(Path(scratch), "registrations")
 
 

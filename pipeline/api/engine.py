@@ -30,8 +30,9 @@ class Explanation(NamedTuple):
     """Why a triple has its score.
 
     ``probability``: calibrated, None if the model is not calibrated or the triple is known. ``known``: whether the
-    triple is in any split of the graph. ``modality_weights``: weight of each modality, None if the fusion has no weights. ``similar``: the most
-    similar training triples of the relation, with names in the columns ``head``, ``relation``, ``tail``.
+    triple is in any split of the graph. ``modality_weights``: weight of each modality, None if the fusion has no
+    weights. ``similar``: the most similar training triples of the relation, with names in the columns ``head``,
+    ``relation``, ``tail``.
     """
 
     score: float

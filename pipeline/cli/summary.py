@@ -45,8 +45,8 @@ def completions(asked: Queries, ask: Ask) -> Iterator[str]:
     """Test queries with the model's best answers, the gold answer, and the reasons of the first.
 
     ``asked``: the content of ``completions.json``, whose probabilities are those that the model gives while the graph
-    lacks the gold answer of the test triple. ``ask`` sends queries to a model and returns its answers. Known answers are
-    left out, except the gold one.
+    lacks the gold answer of the test triple. ``ask`` sends queries to a model and returns its answers. Known answers
+    are left out, except the gold one.
     """
     parts = [{part: one[part] for part in ("head", "relation")} for one in asked]
     answers = ask([query | {"k": ASKED, "exclude_known": False} for query in parts])
@@ -74,7 +74,8 @@ def _answers(one: Mapping[str, Any], found: Answers, why: Mapping[str, Any]) -> 
         if place == 1:
             yield from reasons(why)
     if gold not in [prediction["key"] for prediction in found]:
-        yield f"  {one['rank']:>4g}. {printable(one['gold']):<32}{_chance(one['probability'])}  ✓ the fact that was held out"
+        chance = _chance(one["probability"])
+        yield f"  {one['rank']:>4g}. {printable(one['gold']):<32}{chance}  ✓ the fact that was held out"
 
 
 def reasons(why: Mapping[str, Any]) -> Iterator[str]:

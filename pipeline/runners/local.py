@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mmkgc.components.ingest import increments
 from mmkgc.components.ingest.source import fingerprint
-from mmkgc.components.runtime import digests, tracking
+from mmkgc.components.runtime import digests, pipeline_run, tracking
 from mmkgc.components.runtime.environment import environment
 from mmkgc.components.runtime.files import set_aside
 from mmkgc.components.runtime.quoting import masked
@@ -48,6 +48,7 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset, "mmkgc.seed_group": recipe.seed_group}
+    tags |= pipeline_run.source(f"mmkgc run {recipe.name}", "LOCAL") | pipeline_run.commit()
     with server or StepServer() as process, tracking.start_run(recipe.name, recipe.title, tags) as parent:
         parent.log_params(recipe.compared)
         with (

@@ -46,7 +46,8 @@ class Writer:
         asked = zip(group, ids.tolist(), strict=True)
         found = [[index for index in row if index >= 0][: query.query.k] for query, row in asked]
         rounded = np.round(scores.astype(float), DECIMALS)
-        chances = np.where(known, None, self._probabilities(kind, group, ids, scores, margins))
+        chances = self._probabilities(kind, group, ids, scores, margins).astype(object)
+        chances[known] = None
         columns = (column.tolist() for column in (rounded, chances, known))
         reasons = self._reasons(kind, group, found)
         return [self._answer(kind, *row) for row in zip(group, found, *columns, reasons, strict=True)]
