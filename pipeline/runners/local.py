@@ -19,6 +19,7 @@ from mmkgc.components.runtime.environment import environment
 from mmkgc.components.runtime.files import set_aside
 from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.train.forecast import MEASURED
 from mmkgc.feature_store.catalog import repair
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import dag
@@ -127,7 +128,10 @@ def _quiet(follower: "Follower") -> Iterator[None]:
 
 
 class Follower:
-    """A text stream that writes the log file and updates the display when a step begins, ends, or is cached."""
+    """A text stream that writes the log file and updates the display when a step begins, ends, or is cached.
+
+    The training says after its first batches how long it takes, which is displayed too.
+    """
 
     EVENTS = (
         (re.compile(r"Executing task .*?'([\w-]+)'"), "begin"),
@@ -148,6 +152,8 @@ class Follower:
             for pattern, event in self.EVENTS:
                 if found := pattern.search(line):
                     getattr(self.display, event)(self.steps.get(found[1], found[1]))
+            if (place := line.find(MEASURED)) >= 0:
+                self.display.tell(line[place:])
         return len(text)
 
     def flush(self) -> None:
