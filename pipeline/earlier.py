@@ -16,7 +16,7 @@ class Earlier(NamedTuple):
     begun: str
 
 
-def earlier(recipe: Recipe) -> Earlier | None:
+def run_like(recipe: Recipe) -> Earlier | None:
     """The newest run on this machine with the settings of ``recipe`` (but for the seed) that trained a model.
 
     A run whose model came from the cache says nothing of the time. None if there is no such run.

@@ -139,7 +139,7 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
     }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
     if results["without_self"]:
-        named[f"{prefix}/without_self/mrr"] = results["without_self"]["both"]["mrr"]
+        named |= {f"{prefix}/without_self/{name}": value for name, value in results["without_self"]["both"].items()}
     if results["reliability"]:
         named["calibration/expected_error"] = results["reliability"]["expected_error"]
     if results["nearest"]:

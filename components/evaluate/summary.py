@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkgc.components.evaluate.report import Block, Figure, Heading, Paragraph, Table
-from mmkgc.components.evaluate.slices import in_order
+from mmkgc.components.evaluate.slices import by_relation, in_order
 from mmkgc.components.kge.bundle import Bundle
 
 SLICE_ROWS = 12
@@ -140,6 +140,8 @@ def _slices(results: dict[str, Any]) -> Iterator[Block]:
         if len(rows) < 2:
             continue
         rows = in_order(kind, rows)
+        if kind == "relation":
+            rows = [*by_relation(rows, results["without_self"])]
         names = [name for name in rows[0]["both"] if name not in ("amr", "amri")]
         shown = [[row["value"], str(row["queries"]), *(metric(n, row["both"][n]) for n in names)] for row in rows]
         yield Heading("By unseen entities" if kind == "unseen" else f"By {kind}")

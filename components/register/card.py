@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmkgc.components.evaluate.slices import by_relation
 from mmkgc.components.evaluate.summary import metric, title
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime.files import read_json
@@ -102,7 +103,9 @@ def _limits(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
 
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """The slices with the lowest MRR of those with enough queries."""
+    """The slices with the lowest MRR of those with enough queries; below a symmetric relation, the one that counts its
+    queries without their own entity.
+    """
     rows = [
         (kind, row)
         for kind in SLICES
@@ -115,8 +118,9 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[str]:
     names = [name for name in SHOWN if name in rows[0][1]["both"]]
     header = ["weakest slices", "queries", *map(title, names)]
     cells = [
-        [f"{kind}: {plain(row['value'])}", str(row["queries"]), *(metric(n, row["both"][n]) for n in names)]
+        [f"{kind}: {plain(shown['value'])}", str(shown["queries"]), *(metric(n, shown["both"][n]) for n in names)]
         for kind, row in rows[:SLICE_ROWS]
+        for shown in (by_relation([row], metrics.get("without_self")) if kind == "relation" else [row])
     ]
     yield "**Slices**"
     yield "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *cells])

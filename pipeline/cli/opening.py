@@ -61,14 +61,14 @@ def recipe(chosen: "Recipe", asked: Request, given: str, counts: Mapping[str, in
 
     ``counts``: sizes of the dataset, if known. Raises UserError if the training does not fit into memory or disk.
     """
-    from mmkgc.pipeline.earlier import earlier, sentence
+    from mmkgc.pipeline import earlier
 
     named = given if given in composition.names() else "default" if asked.called and os.path.isdir(given) else None
     why = f": {composition.summary(named)}" if named else ""
     click.echo(f"recipe {printable(named or given)}{printable(why)}", err=True)
     train = chosen.train
     click.echo(f"  trains {printable(train.label)}, at most {train.epochs} epochs", err=True)
-    click.echo(f"  {sentence(earlier(chosen))}", err=True)
+    click.echo(f"  {earlier.sentence(earlier.run_like(chosen))}", err=True)
     if counts:
         _needs(chosen, counts)
     for sentence in chosen.extract.random():

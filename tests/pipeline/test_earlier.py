@@ -7,13 +7,15 @@ import pytest
 from mmkgc.components.runtime import processes, tracking
 from mmkgc.components.runtime.tracking import PARENT_TAG, PROCESS_TAG
 from mmkgc.pipeline import config
-from mmkgc.pipeline.earlier import earlier, sentence
+from mmkgc.pipeline.earlier import run_like, sentence
 
 SECOND = 1000
 
 
 @pytest.fixture
-def recipe(mmkgc_home):
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return config.load("countries")
 
 
@@ -30,18 +32,18 @@ def ended(recipe, seconds, ago, steps=("train",), status="FINISHED", here=True):
 
 
 def test_the_newest_run_here_that_trained_with_the_same_settings_tells_the_time(recipe):
-    assert earlier(recipe) is None
+    assert run_like(recipe) is None
     ended(recipe, 300, ago=9000)
     ended(recipe, 200, ago=8000)
     ended(recipe, 20, ago=7000, steps=("evaluate",))  # the model came from the cache
     ended(recipe, 30, ago=6000, here=False)
     ended(recipe, 40, ago=5000, status="KILLED")
     ended(config.load("countries", ["train.epochs=3"]), 50, ago=4000)
-    found = earlier(config.load("countries", ["train.seed=7"]))
+    found = run_like(config.load("countries", ["train.seed=7"]))
     assert found is not None
     assert found.seconds == 200
     assert sentence(found).startswith(f"takes about 3 min, as the run of {found.begun} did on this machine")
 
 
 def test_a_first_run_is_told_when_its_time_will_be_known(recipe):
-    assert "first batches of the training" in sentence(earlier(recipe))
+    assert "first batches of the training" in sentence(run_like(recipe))
