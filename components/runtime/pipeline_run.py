@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PARENT_TAG = "mlflow.parentRunId"
 PIPELINE_TAG = "mmkgc.pipeline_run"
+COMMAND_TAG = "mmkgc.command"
+"""The command that makes such a run; its name in MLflow, the source, is shorter."""
 PLUGIN_TAG = "kfp.pipeline_run_id"
 SETTLE_SECONDS = 1.0
 """Time after which simultaneously started steps see each other's runs."""

@@ -1,5 +1,6 @@
 """``mmkgc propose``: completes the whole graph, and exports accepted triples for the next run."""
 
+import shlex
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ import click
 
 from mmkgc.components.runtime.quoting import json_line, printable, shell
 from mmkgc.pipeline.cli.chances import abstained
+from mmkgc.pipeline.cli.program import program
 
 SHOWN = 3
+INCREMENTS = "ingest.increments="
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +59,7 @@ def propose(
     _print(folder)
     click.echo(f"\nproposals  {_written(folder, out)}")
     of_bundle = ["--bundle", str(bundle)] if bundle else []
-    click.echo(f"review     {shell('mmkgc', 'serve', *of_bundle)}, page Proposals")
+    click.echo(f"review     {shell(program(), 'serve', *of_bundle)}, page Proposals")
 
 
 @propose.command()
@@ -82,7 +85,8 @@ def export(decisions: Path | None, name: str | None, out: Path | None, as_: str 
     from mmkgc.pipeline.cli.champion import latest
     from mmkgc.serving.review.decisions import Decisions
 
-    log = Decisions(decisions) if decisions else Decisions.of_model(name or latest("champion"))
+    model = name or (decisions.stem if decisions else latest("champion"))
+    log = Decisions(decisions) if decisions else Decisions.of_model(model)
     if as_:
         count, path = export_facts(log, as_, out)
         click.echo(f"{count} accepted facts in {path}")
@@ -90,7 +94,34 @@ def export(decisions: Path | None, name: str | None, out: Path | None, as_: str 
     out = out or Path("accepted")
     card = write(log, out)
     click.echo(f"{card['accepted']} accepted and {card['rejected']} rejected triples in {out}")
-    click.echo(f"next run   mmkgc run RECIPE {shell('--set', f'ingest.increments={json_line([str(out)])}')}")
+    click.echo(f"next run   {_next_run(model, out)}")
+
+
+def _next_run(model: str, accepted: Path) -> str:
+    """The command that made the model, with what was accepted; in words if MLflow does not know it."""
+    addition = "--set", f"{INCREMENTS}{json_line([str(accepted)])}"
+    if not (command := _command_of(model)):
+        return printable(f"the command that trained {model}, with {shell(*addition)}")
+    _, *words = shlex.split(command)
+    earlier = {at for at, word in enumerate(words) if word.startswith(INCREMENTS)}
+    kept = [word for at, word in enumerate(words) if not {at, at + 1} & earlier]
+    return printable(shell(program(), *kept, *addition))
+
+
+def _command_of(model: str) -> str | None:
+    """The command of the run that made the champion of a model; None if it is not known."""
+    from mmkgc.components.runtime import model_registry, tracking
+    from mmkgc.components.runtime.errors import UserError
+    from mmkgc.components.runtime.pipeline_run import COMMAND_TAG
+
+    try:
+        champion, api = model_registry.version_at(model, "champion"), tracking.client()
+    except UserError:  # MLflow cannot be reached; what was asked for is written
+        return None
+    if not champion or not (step := api.get_model_version(model, champion.version).run_id):
+        return None
+    above = api.get_run(step).data.tags.get(tracking.PARENT_TAG)
+    return api.get_run(above).data.tags.get(COMMAND_TAG) if above else None
 
 
 def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> Path:

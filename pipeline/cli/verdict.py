@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmkgc.components.runtime.quoting import shell
+from mmkgc.components.runtime.quoting import printable, shell
 from mmkgc.pipeline.cli.program import program
 
 FEW_QUERIES = 200
@@ -33,11 +33,15 @@ def verdict(metrics: Mapping[str, Any], registration: Mapping[str, Any]) -> str:
     return f"verdict: {found} ({figures})"
 
 
-def next_commands(model: str, run_id: str, report: Path) -> Iterator[str]:
-    """What can be done with the model, as commands that work in this terminal."""
+def next_commands(model: str, run_id: str, report: Path, asked: Mapping[str, Any] | None) -> Iterator[str]:
+    """What can be done with the model, as commands that work in this terminal.
+
+    ``asked``: a query of ``completions.json`` as an example, if there is one.
+    """
     mmkgc, name = program(), ["--name", model]
     yield f"report       {report}"
     yield f"MLflow run   {run_id}"
     yield f"look at it   {shell(mmkgc, 'ui')}"
-    yield f"ask it       {shell(mmkgc, 'complete', *name)} HEAD RELATION"
+    if asked:
+        yield printable(f"ask it       {shell(mmkgc, 'complete', *name, asked['head'], asked['relation'])}")
     yield f"serve it     {shell(mmkgc, 'serve', *name)}"

@@ -36,11 +36,12 @@ class Finished(NamedTuple):
     run_id: str
 
 
-def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) -> Finished:
+def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None, command: str = "") -> Finished:
     """Run every step.
 
-    ``server`` starts the steps and is closed at their end; without one, it is started here. Raises UserError if the
-    input of a step is invalid, StepFailed for other errors.
+    ``server`` starts the steps and is closed at their end; without one, it is started here. ``command``: the one that
+    runs this recipe, if there is one, a tag of MLflow's run. Raises UserError if the input of a step is
+    invalid, StepFailed for other errors.
     """
     settings = Settings.from_env()
     open_storage().reach()
@@ -50,6 +51,7 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset, "mmkgc.seed_group": recipe.seed_group}
     tags |= pipeline_run.source(f"mmkgc run {recipe.name}", "LOCAL") | pipeline_run.commit()
+    tags |= {pipeline_run.COMMAND_TAG: command} if command else {}
     with server or StepServer() as process, tracking.start_run(recipe.name, recipe.title, tags) as parent:
         parent.log_params(recipe.compared)
         with (
