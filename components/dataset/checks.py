@@ -12,6 +12,7 @@ from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.raw import RawGraph, Split, blocks
 from mmkgc.components.kge.vocabulary import LONGEST_KEY, RELATION
 from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.nouns import counted
 
 
 def refuse_bad_keys(lines: Lines, keys: list[str]) -> None:
@@ -116,8 +117,10 @@ def false_triples(
         new = split.triples[np.sort(np.unique(codes, return_index=True)[1])]
         new = new[~np.isin(raw.codes(new), raw.codes(found))]
         dropped = len(split) - len(new)
-        repeats = f"; {dropped} repeated rows are dropped" if dropped else ""
-        findings.notes.append(f"{len(new)} triples of {split.lines.path.name} are known to be false{repeats}.")
+        repeats = f"; {counted(dropped, 'repeated row is', 'repeated rows are')} dropped" if dropped else ""
+        findings.notes.append(
+            f"{split.lines.path.name}: {counted(len(new), 'triple is', 'triples are')} known to be false{repeats}."
+        )
         found = np.concatenate([found, new])
     return found
 

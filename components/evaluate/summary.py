@@ -6,6 +6,7 @@ from typing import Any
 from mmkgc.components.evaluate.report import Block, Figure, Heading, Paragraph, Table
 from mmkgc.components.evaluate.slices import by_relation, in_order
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.runtime.nouns import counted
 
 SLICE_ROWS = 12
 
@@ -31,8 +32,9 @@ def blocks(
 def _head(results: dict[str, Any], bundle: Bundle) -> Iterator[Block]:
     data = results["dataset"]
     yield Paragraph(
-        f"{data['entities']} entities, {data['relations']} relations; {data['train']} training, {data['valid']} "
-        f"development and {data['test']} test triples. Protocol: {results['protocol']['label']}."
+        f"{counted(data['entities'], 'entity')}, {counted(data['relations'], 'relation')}; {data['train']:,} training, "
+        f"{data['valid']:,} development and {counted(data['test'], 'test triple')}. "
+        f"Protocol: {results['protocol']['label']}."
     )
     for warning in data["warnings"]:
         yield Paragraph(f"Warning: {warning}")
@@ -102,10 +104,11 @@ def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
     baselines = filter(None, (results["baseline"], results["nearest"]))
     rows += [[one["name"], *(metric(name, one["both"][name]) for name in names)] for one in baselines]
     yield Table(["", *map(title, names)], rows)
-    other = {counted: results["metrics"][counted]["both"]["mrr"] for counted in ("optimistic", "pessimistic")}
+    other = {how: results["metrics"][how]["both"]["mrr"] for how in ("optimistic", "pessimistic")}
     yield Paragraph(
-        f"{results['queries']} queries. Ties: optimistic MRR {metric('mrr', other['optimistic'])}, pessimistic "
-        f"{metric('mrr', other['pessimistic'])}; best and worst rank differ by {results['tie_gap']:.2f} on average. "
+        f"{counted(results['queries'], 'query')}. Ties: optimistic MRR {metric('mrr', other['optimistic'])}, "
+        f"pessimistic {metric('mrr', other['pessimistic'])}; best and worst rank differ by {results['tie_gap']:.2f} on "
+        "average. "
         "Intervals resample test triples."
     )
 

@@ -11,6 +11,7 @@ from mmkgc.components.evaluate.slices import by_relation
 from mmkgc.components.evaluate.summary import metric, title
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime.files import read_json
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import markdown as plain
 
 CARD = "model_card.md"
@@ -43,7 +44,8 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
     )
     if bounds := metrics.get("intervals", {}).get("mrr"):
         low, high = bounds
-        yield f"{metrics['confidence']:.0%} interval of the MRR: [{low:.4f}, {high:.4f}], {metrics['queries']} queries."
+        interval = f"{metrics['confidence']:.0%} interval of the MRR: [{low:.4f}, {high:.4f}]"
+        yield f"{interval}, {counted(metrics['queries'], 'query')}."
 
 
 def _data(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
@@ -53,9 +55,9 @@ def _data(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     told = [f"{key}: {plain(str(data[key]))}" for key in ("source", "licence") if data.get(key)]
     yield "**Data**"
     yield (
-        f"{plain(str(counts['name']))}: {counts['entities']:,} entities, {counts['relations']:,} relations; "
-        f"{counts['train']:,} training, {counts['valid']:,} development and {counts['test']:,} test triples. "
-        + "; ".join(told)
+        f"{plain(str(counts['name']))}: {counted(counts['entities'], 'entity')}, "
+        f"{counted(counts['relations'], 'relation')}; {counts['train']:,} training, {counts['valid']:,} "
+        f"development and {counted(counts['test'], 'test triple')}. " + "; ".join(told)
     ).strip()
 
 
@@ -68,8 +70,9 @@ def _use(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     )
     if start := bundle.provenance.get("start"):
         yield (
-            f"Its training began with {plain(start['model'])}: {start['entities']:,} entities kept their vectors, "
-            f"{start['new_entities']:,} are new, {start['removed_entities']:,} are gone."
+            f"Its training began with {plain(start['model'])}: "
+            f"{counted(start['entities'], 'entity kept its vector', 'entities kept their vectors')}; "
+            f"new: {start['new_entities']:,}, gone: {start['removed_entities']:,}."
         )
     yield "**Intended use**"
     yield (
@@ -82,7 +85,7 @@ def _use(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
 
 def _limits(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     if metrics.get("queries", FEW_QUERIES) < FEW_QUERIES:
-        yield f"The test split is small ({metrics['queries']} queries)."
+        yield f"The test split is small ({counted(metrics['queries'], 'query')})."
     yield "It answers about the entities and relations of this graph; other relations need a new training."
     if bundle.model.config.structure_dropout:
         yield "New entities are answered from their described content alone."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.pipeline.cli.table import aligned
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _verdict(before: "Judged", after: "Judged", tables: list[tuple[str, list["De
     what = "not distinguishable from"
     if delta.is_sure:
         what = "better than" if low > 0 else "worse than"
-    figures = f"MRR {change:+.4f} [{low:+.4f}, {high:+.4f}], {delta.queries} queries"
+    figures = f"MRR {change:+.4f} [{low:+.4f}, {high:+.4f}], {counted(delta.queries, 'query')}"
     return f"verdict: {after.label} is {what} {before.label} ({figures})"
 
 

@@ -12,6 +12,7 @@ from mmkgc.components.ingest.check import survey
 from mmkgc.components.ingest.config import IngestConfig
 from mmkgc.components.runtime.errors import UserError, printable
 from mmkgc.components.runtime.faults import UserErrors
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.settings import SCHEME, Settings
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import composition
@@ -67,7 +68,7 @@ def recipe(chosen: "Recipe", asked: Request, given: str, counts: Mapping[str, in
     why = f": {composition.summary(named)}" if named else ""
     click.echo(f"recipe {printable(named or given)}{printable(why)}", err=True)
     train = chosen.train
-    click.echo(f"  trains {printable(train.label)}, at most {train.epochs} epochs", err=True)
+    click.echo(f"  trains {printable(train.label)}, at most {counted(train.epochs, 'epoch')}", err=True)
     click.echo(f"  {earlier.sentence(earlier.run_like(chosen))}", err=True)
     if counts:
         _needs(chosen, counts)

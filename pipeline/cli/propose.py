@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import json_line, printable, shell
 from mmkgc.pipeline.cli.chances import abstained
 from mmkgc.pipeline.cli.program import program
@@ -89,11 +90,11 @@ def export(decisions: Path | None, name: str | None, out: Path | None, as_: str 
     log = Decisions(decisions) if decisions else Decisions.of_model(model)
     if as_:
         count, path = export_facts(log, as_, out)
-        click.echo(f"{count} accepted facts in {path}")
+        click.echo(f"{counted(count, 'accepted fact')} in {path}")
         return
     out = out or Path("accepted")
     card = write(log, out)
-    click.echo(f"{card['accepted']} accepted and {card['rejected']} rejected triples in {out}")
+    click.echo(f"{card['accepted']:,} accepted and {counted(card['rejected'], 'rejected triple')} in {out}")
     click.echo(f"next run   {_next_run(model, out)}")
 
 
@@ -142,8 +143,9 @@ def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path 
     chosen = choose(name, alias, bundle)
     storage, decided = open_storage(), Decided.of_model(chosen.name)
     if decided.accepted or decided.rejected:
-        told = f"{len(decided.rejected)} rejected triples are left out; probabilities follow these decisions"
-        click.echo(f"{told} and {len(decided.accepted)} acceptances", err=True)
+        told = counted(len(decided.rejected), "rejected triple is", "rejected triples are")
+        also = counted(len(decided.accepted), "accepted one")
+        click.echo(f"{told} left out; probabilities follow these decisions and {also}", err=True)
     model = ModelName(name=chosen.name, version=chosen.version)
     return storage.fetch(complete_graph(chosen.bundle, model, config, storage, decided).uri)
 
@@ -156,14 +158,14 @@ def _print(folder: Path) -> None:
     from mmkgc.serving.review.proposals import FILE, SUMMARY
 
     summary = read_json(folder / SUMMARY)
-    click.echo(f"{summary['proposals']:,} triples proposed, from {summary['questions']:,} questions")
+    click.echo(f"{counted(summary['proposals'], 'triple')} proposed, from {counted(summary['questions'], 'question')}")
     if summary["left_out"]:
         click.echo(f"  {abstained(summary['at_least'], None, summary['left_out'])}")
     if hidden := summary["hide_and_seek"]:
         model, popularity = hidden["precision"], hidden["popularity_precision"]
         click.echo(
-            f"  held-out precision: with dev and test hidden, {model:.0%} of {hidden['kept']:,} proposals are in "
-            f"these splits (relation popularity: {popularity:.0%})"
+            f"  held-out precision: with dev and test hidden, {model:.0%} of {counted(hidden['kept'], 'proposal')} are "
+            f"in these splits (relation popularity: {popularity:.0%})"
         )
     if found := summary["reliability"]:
         click.echo(

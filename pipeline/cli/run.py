@@ -10,6 +10,7 @@ import click
 
 from mmkgc.components.runtime import extras
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.processes import Stopped, supervised
 from mmkgc.components.runtime.quoting import shell
 from mmkgc.pipeline.cli import summary, verdict
@@ -111,7 +112,8 @@ def unusable_items(archive: Path) -> Iterator[str]:
     for modality, digest in _provenance(archive)["made_from"]["features"].items():
         counts = Manifest.read(find(digest, storage), storage).counts
         if count := counts.get(FAILED, 0) + counts.get(PARTIAL, 0):
-            yield f"{modality} features: items of {count} entities cannot be used (mmkgc features show {digest[:12]})"
+            items = f"items of {counted(count, 'entity')} cannot be used"
+            yield f"{modality} features: {items} (mmkgc features show {digest[:12]})"
 
 
 def _provenance(archive: Path) -> dict[str, Any]:

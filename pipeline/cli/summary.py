@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.pipeline.cli.chances import frequency
 
 ASKED, SHOWN = 100, 3
@@ -19,8 +20,10 @@ def start(provenance: Mapping[str, Any]) -> Iterator[str]:
     """What the training of a bundle began with, and whether it came to anything; nothing if it began from zero."""
     if not (found := provenance.get("start")):
         return
-    kept, new, gone = (f"{found[key]:,}" for key in ("entities", "new_entities", "removed_entities"))
-    yield printable(f"began with {found['model']}: {kept} entities keep their vectors, {new} are new, {gone} are gone")
+    kept = counted(found["entities"], "entity keeps its vector", "entities keep their vectors")
+    yield printable(
+        f"began with {found['model']}: {kept}; new: {found['new_entities']:,}, gone: {found['removed_entities']:,}"
+    )
     if provenance.get("best_epoch") == 0:
         yield (
             "no epoch was better on the development split, so the model is kept as it began; a lower "
@@ -109,7 +112,7 @@ def proposal(folder: Path) -> Iterator[str]:
         {"head": {"name": near["head_name"]}, "relation": relation, "tail": {"name": near["tail_name"]}}
         for near in best["support"]
     ]
-    yield f"{len(rows)} facts may be missing in the graph; the most probable one:"
+    yield f"{counted(len(rows), 'fact')} may be missing in the graph; the most probable one:"
     yield ""
     yield f"  {'  '.join(printable(best[f'{part}_name']) for part in ('head', 'relation', 'tail'))}"
     yield from reasons({"support": support, "shares": dict(best["shares"] or {})})

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import printable, shell
 from mmkgc.pipeline.cli.program import program
 
@@ -29,7 +30,7 @@ def verdict(metrics: Mapping[str, Any], registration: Mapping[str, Any]) -> str:
     else:
         found = f"not distinguishable from {baseline['name']}: a longer training, more data or another recipe may help"
     few = ", a small test split" if queries < FEW_QUERIES else ""
-    figures = f"test MRR {model:.3f} [{low:.3f}, {high:.3f}] against {bound:.3f}, {queries} queries{few}"
+    figures = f"test MRR {model:.3f} [{low:.3f}, {high:.3f}] against {bound:.3f}, {counted(queries, 'query')}{few}"
     return f"verdict: {found} ({figures})"
 
 

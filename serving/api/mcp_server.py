@@ -13,6 +13,7 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from mmkgc.components.kge.graph import HEAD, RELATION
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.serving.api.gateway.access import UNAUTHORIZED, Access
 from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.protocol import MAX_K, QueryError
@@ -131,9 +132,9 @@ def server(engine: Engine) -> MCPServer:
     """The server of a loaded model. Nothing that its tools do changes anything."""
     about = engine.catalog.model()
     instructions = (
-        f"A model that completes the knowledge graph '{engine.name}' ({about['entities']} entities, "
-        f"{about['relations']} relations). Find names with search_entities and relations, then ask complete; "
-        "explain says why an answer stands first."
+        f"A model that completes the knowledge graph '{engine.name}' ({counted(about['entities'], 'entity')}, "
+        f"{counted(about['relations'], 'relation')}). Find names with search_entities and relations, then ask "
+        "complete; explain says why an answer stands first."
     )
     made: MCPServer = MCPServer("mmkgc", instructions=instructions, version=str(engine.version), log_level="WARNING")
     tools = Tools(engine)

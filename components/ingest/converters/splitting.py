@@ -6,6 +6,7 @@ from mmkgc.components.dataset.patterns import Pattern, patterns
 from mmkgc.components.dataset.proposed_split import propose
 from mmkgc.components.ingest.converters.draft import Draft
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.nouns import counted
 
 SPLITS = ("train", "valid", "test")
 
@@ -26,7 +27,9 @@ def split(draft: Draft) -> tuple[dict[str, np.ndarray], list[Pattern]]:
     together = together[np.sort(np.unique(together, axis=0, return_index=True)[1])]
     parts = dict(zip(SPLITS, propose(together, found), strict=True))
     if not len(parts["test"]) or not len(parts["valid"]):
-        what = f"of its {len(together)} facts none can be held out: each is the only one of an entity or relation"
+        what = (
+            f"none of {counted(len(together), 'fact')} can be held out: each is the only one of an entity or relation"
+        )
         raise UserError(draft.source, what, "add facts: an entity needs two, to have one left for training")
     linked = "; facts that an inverse or symmetric relation repeats stay together" if found else ""
     draft.findings.notes.append(
