@@ -25,7 +25,10 @@ VERSIONS_TAG = "mlflow.modelVersions"
 def register_version(
     run: Run, name: str, graph_uri: str, bundle_uri: str, metrics: dict[str, Any], storage: Storage
 ) -> str:
-    """Number of the version of ``name`` that holds this bundle; created if there is none."""
+    """Number of the version of ``name`` that holds this bundle; created if there is none.
+
+    ``run`` is the one that MLflow's pages show as its source, and that they list with the model.
+    """
     graph, folder = storage.fetch(graph_uri), storage.fetch(bundle_uri)
     bundle = Bundle.load(folder)
     tags = lineage(bundle, graph_uri, bundle_uri, graph, folder)

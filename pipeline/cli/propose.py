@@ -119,10 +119,8 @@ def _command_of(model: str) -> str | None:
         champion, api = model_registry.version_at(model, "champion"), tracking.client()
     except UserError:  # MLflow cannot be reached; what was asked for is written
         return None
-    if not champion or not (step := api.get_model_version(model, champion.version).run_id):
-        return None
-    above = api.get_run(step).data.tags.get(tracking.PARENT_TAG)
-    return api.get_run(above).data.tags.get(COMMAND_TAG) if above else None
+    run = api.get_model_version(model, champion.version).run_id if champion else None
+    return api.get_run(run).data.tags.get(COMMAND_TAG) if run else None
 
 
 def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> Path:

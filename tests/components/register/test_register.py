@@ -42,5 +42,6 @@ def test_the_runs_link_the_model_and_the_model_its_version(submit, toy_mmkg, toy
     (step, *_) = api.search_runs([tracking.experiment_id("toy")], "tags.`mmkgc.step` = 'register'")
     for run in (api.get_run(pipeline.id), api.get_run(step.info.run_id)):
         assert [output.model_id for output in run.outputs.model_outputs] == [model]
-    tags = api.get_logged_model(model).tags
+    logged, tags = api.get_logged_model(model), api.get_logged_model(model).tags
+    assert logged.source_run_id == pipeline.id, "by which the table of runs finds its models"
     assert json.loads(tags["mlflow.modelVersions"]) == [{"name": "toy", "version": "1"}]
