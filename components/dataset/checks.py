@@ -59,7 +59,7 @@ def distinct(raw: RawGraph, split: Split, findings: Findings) -> np.ndarray:
     dropped = len(split) - len(rows)
     if dropped:
         findings.notes.append(
-            f"{split.lines.path.name}: {dropped} of {len(split)} rows repeat a triple and are dropped."
+            f"{split.lines.path.name}: repeated rows that are dropped: {dropped:,} of {len(split):,}."
         )
     return split.triples[rows]
 
@@ -85,7 +85,7 @@ def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
         of = len(np.unique(test))
         findings.warnings.insert(
             0,
-            f"LEAKAGE: {count} of {of} test triples are also in train; results on this test split prove nothing.",
+            f"LEAKAGE: of {counted(of, 'test triple')} {count:,} can be found in train, too; results on this test split prove nothing.",
         )
     return count
 

@@ -49,8 +49,9 @@ class Tools:
     ) -> Json:
         """Predict the missing part of a triple (head, relation, tail): leave out exactly one of the three.
 
-        Predictions are ranked, best first, with a calibrated probability if the model has one. They are guesses of a
-        model, not facts, except `known` ones: these are in the graph and have no probability (null).
+        Predictions are ranked, best first, with a calibrated probability if the model has one: how often such an answer
+        is right if the graph lacks one. They are guesses of a model, not facts, except `known` ones: these are in the
+        graph and have no probability (null).
         """
         query = {"head": head, "relation": relation, "tail": tail, "k": k, "type": type}
         return self._answer(query | {"exclude_known": not include_known})
@@ -85,8 +86,8 @@ class Tools:
     def propose(self, entity: Label, limit: Few = 10) -> Json:
         """Propose facts about an entity that may be missing from the graph, the most probable first.
 
-        Asks for the relations that the entity, or a fifth of the entities of its type, has as a head. A person should
-        review them: many are wrong.
+        Asks for the relations that the entity, or a fifth of the entities of its type, has as a head. The probability is
+        that of an answer if the graph lacks one, which it may not. A person should review them: many are wrong.
         """
         return self._checked(lambda: self._propose(entity, limit))
 

@@ -171,7 +171,7 @@ def test_a_split_that_an_inverse_reveals_is_warned_of_and_test_triples_leave_tra
     assert "LEAKAGE: 100% of the test triples" in said
     assert "inverse      " in said
     assert "owns" in said
-    assert "1 train triples are also in test" in said
+    assert "1 train triple is also in test" in said
     assert len(read(tmp_path / "out").train) == len(train) - 1
 
 

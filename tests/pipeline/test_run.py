@@ -81,7 +81,7 @@ def test_a_run_may_take_an_increment_and_end_with_proposals(dataset, tmp_path):
     settings = [*SETTINGS, *(part for setting in more for part in ("--set", setting))]
     result = mmkgc(tmp_path / "home", "run", dataset, "--no-serve", *settings)
     assert result.returncode == 0, result.stderr
-    assert "1 accepted triples join train" in result.stderr
+    assert "1 accepted triple joins train" in result.stderr
     assert states(result)["propose"] == "✓"
     (summary,) = (tmp_path / "home").glob("store/proposals/*/summary.json")
     assert json.loads(summary.read_text())["model"] == "places"

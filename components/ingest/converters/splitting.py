@@ -43,7 +43,7 @@ def _distinct(draft: Draft, name: str) -> np.ndarray:
     triples = draft.triples(name)
     rows = np.sort(np.unique(triples, axis=0, return_index=True)[1])
     if dropped := len(triples) - len(rows):
-        draft.findings.notes.append(f"{dropped:,} of {len(triples):,} {name} rows repeat a triple and are left out.")
+        draft.findings.notes.append(f"Repeated rows of {name} that are left out: {dropped:,} of {len(triples):,}.")
     return triples[rows]
 
 
@@ -51,5 +51,6 @@ def _without_test(draft: Draft, train: np.ndarray, test: np.ndarray) -> np.ndarr
     both = np.unique(np.concatenate([train, test]), axis=0, return_inverse=True)[1]
     in_test = np.isin(both[: len(train)], both[len(train) :])
     if in_test.any():
-        draft.findings.warnings.append(f"{in_test.sum():,} train triples are also in test, and are left out of train.")
+        found = counted(int(in_test.sum()), "train triple is", "train triples are")
+        draft.findings.warnings.append(f"{found} also in test: left out of train.")
     return train[~in_test]
