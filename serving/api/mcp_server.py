@@ -86,8 +86,8 @@ class Tools:
     def propose(self, entity: Label, limit: Few = 10) -> Json:
         """Propose facts about an entity that may be missing from the graph, the most probable first.
 
-        Asks for the relations that the entity, or a fifth of the entities of its type, has as a head. The probability is
-        that of an answer if the graph lacks one, which it may not. A person should review them: many are wrong.
+        Asks for the relations that the entity, or a fifth of the entities of its type, has as a head. The probability
+        is that of an answer if the graph lacks one, which it may not. A person should review them: many are wrong.
         """
         return self._checked(lambda: self._propose(entity, limit))
 
