@@ -39,7 +39,7 @@ def test_the_artifact_is_published_and_tracked(
     mmkg = MMKG.load(storage.fetch(stored.uri))
     assert of_folder(Path(stored.uri)) == stored.digest
     assert mmkg.info["leakage"] == 2
-    assert mmkg.info["warnings"][0].startswith("LEAKAGE: of 3 test triples 2 can be found in train, too")
+    assert mmkg.info["warnings"][0].startswith("LEAKAGE: 2 of 3 test triples in train, too")
     assert "WARNING: LEAKAGE: 2 of 3" in capsys.readouterr().out
 
     runs = {run.info.run_name: run for run in tracking.client().search_runs([tracking.experiment_id("nordic")])}
