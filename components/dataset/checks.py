@@ -85,7 +85,7 @@ def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
         of = len(np.unique(test))
         findings.warnings.insert(
             0,
-            f"LEAKAGE: {count:,} of {counted(of, 'test triple')} in train, too; results on this test split prove nothing.",
+            f"LEAKAGE: {count:,} of {counted(of, 'test triple')} in train, too; results on this split prove nothing.",
         )
     return count
 
