@@ -6,6 +6,7 @@ from mmkgc.components.evaluate.tracked import begun
 from mmkgc.components.runtime import processes, tracking
 from mmkgc.components.runtime.progress import duration
 from mmkgc.components.runtime.quoting import mlflow_literal
+from mmkgc.components.train.forecast import SECONDS
 from mmkgc.pipeline.config import Recipe
 
 
@@ -39,7 +40,7 @@ def run_like(recipe: Recipe) -> Earlier | None:
 def sentence(found: Earlier | None) -> str:
     """How long the run will take, and how that is known; where it is not, when it will be."""
     if found is None:
-        return "how long it takes is measured on the first batches of the training: no such run has ended here before"
+        return f"no such run has ended here before: after the first {SECONDS:.0f} s of training it is told how long it takes"
     return (
         f"takes about {duration(found.seconds)}, as the run of {found.begun} did on this machine; less where a step is "
         "unchanged and comes from the cache"

@@ -118,9 +118,9 @@ def false_triples(
         new = new[~np.isin(raw.codes(new), raw.codes(found))]
         dropped = len(split) - len(new)
         repeats = f"; {counted(dropped, 'repeated row is', 'repeated rows are')} dropped" if dropped else ""
-        findings.notes.append(
-            f"{split.lines.path.name}: {counted(len(new), 'triple is', 'triples are')} known to be false{repeats}."
-        )
+        if len(split):  # `mmkgc propose export` writes the file also where nothing was rejected
+            known = counted(len(new), "triple is", "triples are")
+            findings.notes.append(f"{split.lines.path.name}: {known} known to be false{repeats}.")
         found = np.concatenate([found, new])
     return found
 

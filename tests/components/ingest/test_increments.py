@@ -57,6 +57,12 @@ def test_what_was_rejected_is_false_and_the_next_run_says_so(write_tsv, built, i
     assert names(MMKG.load(folder.parent / "saved"), "false") == names(mmkg, "false")
 
 
+def test_nothing_is_said_of_an_export_without_rejections(write_tsv, built, increment):
+    place = Path(increment())
+    (place / "negatives.tsv").write_text("head\trelation\ttail\n")
+    assert not any("known to be false" in note for note in built(write_tsv(), increments=[str(place)]).info["notes"])
+
+
 def test_what_one_reviewer_accepts_and_another_rejects_is_refused(write_tsv, built, increment):
     place = Path(increment(name="other"))
     (place / "negatives.tsv").write_text("fi\tcapital\tosl\n")
