@@ -40,7 +40,7 @@ def run_like(recipe: Recipe) -> Earlier | None:
 def sentence(found: Earlier | None) -> str:
     """How long the run will take, and how that is known; where it is not, when it will be."""
     if found is None:
-        return f"no such run has ended here before: after the first {SECONDS:.0f} s of training it is told how long it takes"
+        return f"no such run has ended here before: how long it takes is told after {SECONDS:.0f} s of training"
     return (
         f"takes about {duration(found.seconds)}, as the run of {found.begun} did on this machine; less where a step is "
         "unchanged and comes from the cache"

@@ -46,4 +46,4 @@ def test_the_newest_run_here_that_trained_with_the_same_settings_tells_the_time(
 
 
 def test_a_first_run_is_told_when_its_time_will_be_known(recipe):
-    assert "after the first 5 s of training" in sentence(run_like(recipe))
+    assert "is told after 5 s of training" in sentence(run_like(recipe))
