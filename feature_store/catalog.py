@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.manifest import Manifest, digest_of, manifest_path
 from mmkgc.feature_store.parts import USABLE, check_digest, is_whole, read_table, sequences_of, usable, vectors_of
@@ -114,7 +115,7 @@ def _bad_vectors(table: pa.Table, manifest: Manifest, part: str) -> list[str]:
     rows = sequences_of(table) if manifest.spec.tokens else vectors_of(table)
     good = np.array([bool(np.isfinite(row).all() and row.any()) for row in rows], dtype=bool)
     count = int((usable(table) & ~good).sum())
-    return [f"{part}: {count} vectors are zero or not finite"] if count else []
+    return [f"{part}: {counted(count, 'vector is', 'vectors are')} zero or not finite"] if count else []
 
 
 def _name(path: str) -> str:

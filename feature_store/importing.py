@@ -8,6 +8,7 @@ import numpy as np
 
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError, looks_like, shown
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.feature_store.arrays import name_in, read_array
 from mmkgc.feature_store.parts import OK, Row
 from mmkgc.feature_store.spec import FeatureSpec
@@ -53,7 +54,7 @@ def _in_order(found: np.ndarray | dict[str, np.ndarray], keys: Sequence[str], pa
         raise UserError(path, f"the array is {found.dtype} {list(found.shape)}", "floats [entities, d] are needed")
     if len(found) != len(keys):
         raise UserError(
-            path, f"the array has {len(found)} rows, but there are {len(keys)} entities",
+            path, f"the array has {counted(len(found), 'row')}, and the graph {counted(len(keys), 'entity')}",
             "give the keys of its rows in order (--keys)",
         )  # fmt: skip
     with np.errstate(over="ignore"):  # values beyond float32 become infinite and are rejected below
@@ -67,7 +68,7 @@ def _in_order(found: np.ndarray | dict[str, np.ndarray], keys: Sequence[str], pa
 def _stack(found: dict[str, np.ndarray], keys: Sequence[str], path: Path) -> np.ndarray:
     names = [name_in(path, key) for key in keys]
     if unknown := sorted(set(found) - set(names)):
-        what = f"{len(unknown)} keys, such as '{shown(unknown[0])}', are no entities"
+        what = f"{counted(len(unknown), 'key is no entity', 'keys are no entities')}, such as '{shown(unknown[0])}'"
         raise UserError(path, what, looks_like(unknown[0], names) or "give the graph's keys")
     if shared := [name for name, count in Counter(names).items() if count > 1 and name in found]:
         what = f"'{shown(shared[0])}' is the vector of several entities, whose keys differ in slashes alone"

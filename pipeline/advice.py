@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import json_line
 
 ENOUGH = 0.1  # share of entities with numbers, pictures or words, from which they are worth an encoder
@@ -34,7 +35,9 @@ def advise(counts: Mapping[str, int], names: Iterable[str]) -> Advice:
     settings, reasons = [], ["default: accurate and fast on any graph; texts and pictures are added to the structure"]
     if counts["with_number"] >= ENOUGH * entities:
         settings.append("extract.numeric=literals")
-        reasons.append(f"{counts['with_number']:,} entities have numbers, which the default leaves out")
+        reasons.append(
+            f"{counted(counts['with_number'], 'entity has', 'entities have')} numbers, which the default leaves out"
+        )
     if not counts["with_image"]:
         settings.append("extract.visual=null")
         reasons.append("no entity has a picture: no image encoder")

@@ -151,7 +151,7 @@ def _runs() -> "list[Run]":
 
 def _versions() -> Iterator[Version]:
     for version in tracking.pages(tracking.client().search_model_versions):
-        yield Version(version.name, str(version.version), str(version.source).rpartition("models:/")[2])
+        yield Version(version.name, str(version.version), model_registry.logged_model(version))
 
 
 def _needed(runs: "list[Run]", keep: int, before: float, storage: Storage) -> Needed:

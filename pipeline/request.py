@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mmkgc.components.runtime.errors import UserError, did_you_mean
 from mmkgc.components.runtime.names import NAME, name_of
-from mmkgc.components.runtime.quoting import masked, printable
+from mmkgc.components.runtime.quoting import masked, printable, shell
 from mmkgc.components.runtime.settings import SCHEME
 from mmkgc.pipeline import composition
 from mmkgc.pipeline.composition import names
@@ -35,6 +35,13 @@ class Request(NamedTuple):
     settings: Sequence[str]
     sources: tuple[Path, ...]
     called: str
+
+
+def command(recipe_or_dataset: str, settings: Sequence[str]) -> str:
+    """The command of a run, for a shell in any folder; passwords are masked."""
+    path = _folder(recipe_or_dataset) or _file(recipe_or_dataset)
+    changes = (word for setting in settings for word in ("--set", setting))
+    return masked(shell("mmkgc", "run", str(path.resolve()) if path else recipe_or_dataset, *changes))
 
 
 def find(recipe_or_dataset: str, settings: Sequence[str] = ()) -> Request:

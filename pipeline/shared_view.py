@@ -22,7 +22,7 @@ PARAMETERS = (
     "train.epochs",
     "train.seed",
 )
-ATTRIBUTES = ("Dataset",)
+ATTRIBUTES = ("Dataset", "Source", "Models")
 WHOLE = "tags.`mmkgc.step` IS NULL"  # runs of pipelines; steps, trials and promotions have runs of their own
 
 

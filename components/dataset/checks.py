@@ -12,6 +12,7 @@ from mmkgc.components.dataset.lines import Lines
 from mmkgc.components.dataset.raw import RawGraph, Split, blocks
 from mmkgc.components.kge.vocabulary import LONGEST_KEY, RELATION
 from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.nouns import counted
 
 
 def refuse_bad_keys(lines: Lines, keys: list[str]) -> None:
@@ -58,7 +59,7 @@ def distinct(raw: RawGraph, split: Split, findings: Findings) -> np.ndarray:
     dropped = len(split) - len(rows)
     if dropped:
         findings.notes.append(
-            f"{split.lines.path.name}: {dropped} of {len(split)} rows repeat a triple and are dropped."
+            f"{split.lines.path.name}: repeated rows that are dropped: {dropped:,} of {len(split):,}."
         )
     return split.triples[rows]
 
@@ -84,7 +85,7 @@ def leakage(raw: RawGraph, allowed: bool, findings: Findings) -> int:
         of = len(np.unique(test))
         findings.warnings.insert(
             0,
-            f"LEAKAGE: {count} of {of} test triples are also in train; results on this test split prove nothing.",
+            f"LEAKAGE: {count:,} of {counted(of, 'test triple')} in train, too; results on this split prove nothing.",
         )
     return count
 
@@ -116,8 +117,10 @@ def false_triples(
         new = split.triples[np.sort(np.unique(codes, return_index=True)[1])]
         new = new[~np.isin(raw.codes(new), raw.codes(found))]
         dropped = len(split) - len(new)
-        repeats = f"; {dropped} repeated rows are dropped" if dropped else ""
-        findings.notes.append(f"{len(new)} triples of {split.lines.path.name} are known to be false{repeats}.")
+        repeats = f"; {counted(dropped, 'repeated row is', 'repeated rows are')} dropped" if dropped else ""
+        if len(split):  # `mmkgc propose export` writes the file also where nothing was rejected
+            known = counted(len(new), "triple is", "triples are")
+            findings.notes.append(f"{split.lines.path.name}: {known} known to be false{repeats}.")
         found = np.concatenate([found, new])
     return found
 

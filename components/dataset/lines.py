@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.nouns import counted
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -31,7 +32,7 @@ class Rows:
         if not len(rows):
             return
         row = int(rows[0])
-        more = f" (and {_count(len(rows) - 1, 'more such line')})" if len(rows) > 1 else ""
+        more = f" (and {counted(len(rows) - 1, 'more such line')})" if len(rows) > 1 else ""
         raise UserError(self.at(row), what(row) + more, mend if isinstance(mend, str) else mend(row))
 
 
@@ -73,7 +74,7 @@ class Lines(Rows):
         )
         self.refuse_if(
             widths != len(names),
-            lambda row: f"the line has {_count(widths[row], 'column')} where {len(names)} belong",
+            lambda row: f"the line has {counted(widths[row], 'column')} where {len(names)} belong",
             f"separate {', '.join(names)} by one tab each",
         )
         return [pc.list_element(split, index) for index in range(len(names))]
@@ -100,7 +101,3 @@ def _alike(path: Path) -> list[str]:
     names = [each.name for each in path.parent.iterdir() if each.is_file()] if path.parent.is_dir() else []
     found = [name for name in sorted(names) if name.lower().partition(".")[0] == path.stem.lower()]
     return [f"'{shown(name)}' is there, but not read" for name in found[:1]]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,6 +9,7 @@ import numpy as np
 from mmkgc.components.dataset.patterns import Pattern, revealed
 from mmkgc.components.dataset.profile import unseen
 from mmkgc.components.kge.vocabulary import HEAD, RELATION, TAIL
+from mmkgc.components.runtime.nouns import counted
 
 SHOWN = 5  # types, relations and attributes of a line
 LARGE = 0.05  # share of test triples that can be read off train, from which the split misleads
@@ -64,7 +65,8 @@ class Portrait:
             )
         missing = unseen(self.splits["train"], self.splits["test"])
         if missing:
-            yield f"{missing:,} test triples have an entity that train never shows: only its content tells"
+            have = counted(missing, "test triple has", "test triples have")
+            yield f"{have} an entity that train never shows: only its content tells"
 
     def _degrees(self) -> str:
         degrees = np.bincount(self.triples[:, [HEAD, TAIL]].ravel(), minlength=self.entities)
@@ -73,7 +75,7 @@ class Portrait:
         return f"degrees      median {middle:.0f}, largest {most:,}; {once:.0%} of the entities have one fact or none"
 
     def _share(self, count: int) -> str:
-        return f"of {count:,} entities ({count / max(self.entities, 1):.0%})" if count else "none"
+        return f"of {counted(count, 'entity')} ({count / max(self.entities, 1):.0%})" if count else "none"
 
     def _patterns(self) -> Iterator[str]:
         told = set()

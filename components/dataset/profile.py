@@ -9,6 +9,7 @@ from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.raw import blocks
 from mmkgc.components.kge.vocabulary import HEAD, TAIL
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 
 
 def counts(
@@ -44,11 +45,12 @@ def summary(name: str, counts: Mapping[str, int], notes: Sequence[str], warnings
     """A few lines about the graph, with everything that ingest found."""
     n = {key: f"{count:,}" for key, count in counts.items()}
     known = f", {n['known']} known to the filter only" if counts["known"] else ""
+    unseen = counted(counts["unseen_in_test"], "test triple has", "test triples have")
     lines = [
-        f"{name}: {n['entities']} entities, {n['relations']} relations",
+        f"{name}: {counted(counts['entities'], 'entity')}, {counted(counts['relations'], 'relation')}",
         f"  triples: {n['train']} train, {n['valid']} valid, {n['test']} test{known}",
         "  modalities: entities with " + ", ".join(f"{m.noun}s {n[f'with_{m.noun}']}" for m in MODALITIES.values()),
-        f"  unseen: {n['unseen_in_test']} test triples have an entity that train never shows",
+        f"  unseen: {unseen} an entity that train never shows",
     ]
     lines += [f"  note: {note}" for note in notes]
     lines += [f"  WARNING: {warning}" for warning in warnings]

@@ -82,7 +82,7 @@ def check_same_queries(runs: Sequence[Judged]) -> None:
             only = len(set(run.identity) - set(runs[0].identity)) or abs(len(run.identity) - len(runs[0].identity))
             mend = "compare runs on one dataset version, or evaluate both models on the same graph"
             raise UserError(
-                run.label, f"{only} of its {len(run.identity)} queries are not those of {runs[0].label}", mend
+                run.label, f"{only:,} of its {len(run.identity):,} queries are not those of {runs[0].label}", mend
             )
 
 

@@ -92,7 +92,7 @@ def assess(mmkg: MMKG, bundle: Bundle, config: EvaluateConfig, folder: Path, blo
         "missing": missing_curve(model, graph, config.missing, config.seed) if held_out else [],
         "dataset": _dataset(mmkg),
     }
-    answers = completions(model.freeze(), graph, config.completions, config.answers)
+    answers = completions(bundle, graph, config.completions, config.answers)
     looked = list(negatives(bundle, mmkg, blob, folder / "figures"))
     _write(folder, mmkg, bundle, prediction, labelled, reliability, results, answers, looked)
     return results
@@ -139,7 +139,7 @@ def tracked_metrics(results: dict[str, Any]) -> dict[str, float]:
     }
     named |= {f"baseline/{name}": value for name, value in results["baseline"]["both"].items()}
     if results["without_self"]:
-        named[f"{prefix}/without_self/mrr"] = results["without_self"]["both"]["mrr"]
+        named |= {f"{prefix}/without_self/{name}": value for name, value in results["without_self"]["both"].items()}
     if results["reliability"]:
         named["calibration/expected_error"] = results["reliability"]["expected_error"]
     if results["nearest"]:

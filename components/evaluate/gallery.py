@@ -12,7 +12,7 @@ from mmkgc.components.evaluate.diagnostics import embedding_points, mapped_entit
 from mmkgc.components.evaluate.link_prediction import LinkPrediction
 from mmkgc.components.evaluate.reliability import Reliability
 from mmkgc.components.evaluate.report import Figure as ReportFigure
-from mmkgc.components.evaluate.slices import entity_masks, in_order
+from mmkgc.components.evaluate.slices import by_relation, entity_masks, in_order
 from mmkgc.components.kge.bundle import Bundle
 
 
@@ -35,7 +35,10 @@ def _ranking(prediction: LinkPrediction, results: dict[str, Any]) -> Iterator[tu
     for kind in ("relation", "category", "answer degree", "answer modalities", "unseen"):
         if len(slices[kind]) > 1:
             name = f"mrr_by_{kind.replace(' ', '_')}"
-            yield name, figures.metric_bars(in_order(kind, slices[kind]), kind), f"MRR by {kind}"
+            rows = in_order(kind, slices[kind])
+            if kind == "relation":
+                rows = [*by_relation(rows, results["without_self"])]
+            yield name, figures.metric_bars(rows, kind), f"MRR by {kind}"
 
 
 def _modalities(bundle: Bundle, mmkg: MMKG, results: dict[str, Any]) -> Iterator[tuple[str, Figure, str]]:

@@ -18,6 +18,7 @@ from mmkgc.components.evaluate.report import Block, Heading, Paragraph, Table
 from mmkgc.components.evaluate.report import Figure as ReportFigure
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 
 PIXELS = 160
 COLUMNS = 5
@@ -32,7 +33,8 @@ def negatives(bundle: Bundle, mmkg: MMKG, blob: Blob, folder: Path) -> Iterator[
     sampler = bundle.config["negatives"]["name"]
     yield Heading("Negatives")
     yield Paragraph(
-        f"What sampler {sampler}, as training left it, makes of {len(found['shown'])} train triples.{_false(found)}"
+        f"What sampler {sampler}, as training left it, makes of {counted(len(found['shown']), 'train triple')}."
+        f"{_false(found)}"
     )
     yield Table(["triple or negative", "kind", "score"], list(_rows(found["shown"], mmkg)))
     if figure := _pictures(found["shown"], mmkg, blob):

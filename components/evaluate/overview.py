@@ -35,7 +35,7 @@ def metrics(results: Mapping[str, Any], tracked: Mapping[str, float]) -> dict[st
     """Those of the metrics ``tracked`` in the evaluate step by which runs are compared, and the bounds of the MRR."""
     prefix = prefix_of(results)
     both = (name for name in results["metrics"][results["protocol"]["ties"]]["both"] if name not in ADJUSTED)
-    names = [*both, "head/mrr", "tail/mrr", "without_self/mrr"]
+    names = [*both, "head/mrr", "tail/mrr", "without_self/mrr", "without_self/hits_at_1"]
     chosen = [*(f"{prefix}/{name}" for name in names), "baseline/mrr", "calibration/expected_error"]
     low, high = results["intervals"]["mrr"]
     shown = {name: tracked[name] for name in chosen if name in tracked}

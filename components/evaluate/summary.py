@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkgc.components.evaluate.report import Block, Figure, Heading, Paragraph, Table
-from mmkgc.components.evaluate.slices import in_order
+from mmkgc.components.evaluate.slices import by_relation, in_order
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.runtime.nouns import counted
 
 SLICE_ROWS = 12
 
@@ -31,8 +32,9 @@ def blocks(
 def _head(results: dict[str, Any], bundle: Bundle) -> Iterator[Block]:
     data = results["dataset"]
     yield Paragraph(
-        f"{data['entities']} entities, {data['relations']} relations; {data['train']} training, {data['valid']} "
-        f"development and {data['test']} test triples. Protocol: {results['protocol']['label']}."
+        f"{counted(data['entities'], 'entity')}, {counted(data['relations'], 'relation')}; {data['train']:,} training, "
+        f"{data['valid']:,} development and {counted(data['test'], 'test triple')}. "
+        f"Protocol: {results['protocol']['label']}."
     )
     for warning in data["warnings"]:
         yield Paragraph(f"Warning: {warning}")
@@ -102,10 +104,11 @@ def _link_prediction(results: dict[str, Any]) -> Iterator[Block]:
     baselines = filter(None, (results["baseline"], results["nearest"]))
     rows += [[one["name"], *(metric(name, one["both"][name]) for name in names)] for one in baselines]
     yield Table(["", *map(title, names)], rows)
-    other = {counted: results["metrics"][counted]["both"]["mrr"] for counted in ("optimistic", "pessimistic")}
+    other = {how: results["metrics"][how]["both"]["mrr"] for how in ("optimistic", "pessimistic")}
     yield Paragraph(
-        f"{results['queries']} queries. Ties: optimistic MRR {metric('mrr', other['optimistic'])}, pessimistic "
-        f"{metric('mrr', other['pessimistic'])}; best and worst rank differ by {results['tie_gap']:.2f} on average. "
+        f"{counted(results['queries'], 'query')}. Ties: optimistic MRR {metric('mrr', other['optimistic'])}, "
+        f"pessimistic {metric('mrr', other['pessimistic'])}; best and worst rank differ by {results['tie_gap']:.2f} on "
+        "average. "
         "Intervals resample test triples."
     )
 
@@ -128,8 +131,11 @@ def _answers(answers: Sequence[dict[str, Any]]) -> Iterator[Block]:
     for answer in answers:
         left_out = f"; known answers that are left out: {answer['known']}" if answer["known"] else ""
         yield Paragraph(f"{answer['query']} → {answer['gold']}, at rank {answer['rank']:g}{left_out}.")
-        rows = [[row["label"], f"{row['score']:.3f}", "← answer" if row["gold"] else ""] for row in answer["answers"]]
-        yield Table(["completion", "score", ""], rows)
+        rows = [
+            [row["label"], chance(row["probability"]), f"{row['score']:.3f}", "← answer" if row["gold"] else ""]
+            for row in answer["answers"]
+        ]
+        yield Table(["completion", "probability", "score", ""], rows)
 
 
 def _slices(results: dict[str, Any]) -> Iterator[Block]:
@@ -137,6 +143,8 @@ def _slices(results: dict[str, Any]) -> Iterator[Block]:
         if len(rows) < 2:
             continue
         rows = in_order(kind, rows)
+        if kind == "relation":
+            rows = [*by_relation(rows, results["without_self"])]
         names = [name for name in rows[0]["both"] if name not in ("amr", "amri")]
         shown = [[row["value"], str(row["queries"]), *(metric(n, row["both"][n]) for n in names)] for row in rows]
         yield Heading("By unseen entities" if kind == "unseen" else f"By {kind}")
@@ -163,6 +171,11 @@ def _classification(results: dict[str, Any]) -> Iterator[Block]:
 def metric(name: str, value: float) -> str:
     """A metric as text: mean ranks with one decimal, other metrics with three."""
     return f"{value:.1f}" if name == "mr" else f"{value:.3f}"
+
+
+def chance(probability: float | None) -> str:
+    """A probability as text; a dash without one."""
+    return "–" if probability is None else f"{probability:.1%}"
 
 
 def title(name: str) -> str:

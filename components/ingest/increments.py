@@ -19,6 +19,7 @@ from mmkgc.components.dataset.raw import RawGraph, Split
 from mmkgc.components.dataset.readers.folder import NEGATIVES, SplitReader
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError, shown
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.feature_store.storage import Storage
 
 TRIPLES, CARD = "triples.tsv", "increment.json"
@@ -59,7 +60,8 @@ def add_increments(
         rows = np.sort(np.unique(raw.codes(split.triples), return_index=True)[1])
         new = split.triples[rows][~np.isin(raw.codes(split.triples[rows]), raw.codes(train))]
         findings.notes.append(
-            f"{len(new)} accepted triples join train{_named(raw, new)}; {len(split) - len(new)} are in it already."
+            f"{counted(len(new), 'accepted triple joins', 'accepted triples join')} train{_named(raw, new)}; "
+            f"in it already: {len(split) - len(new):,}."
         )
         card = _card(folder / CARD) if os.path.lexists(folder / CARD) else {}
         lineage.append({"added": len(new), "sha256": digests.of_file(folder / TRIPLES)} | card)

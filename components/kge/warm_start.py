@@ -18,6 +18,7 @@ from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, Vocabulary, 
 from mmkgc.components.kge.model import Model, ModelConfig
 from mmkgc.components.kge.tensors import slices
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.nouns import counted
 
 DROPOUTS = ("structure_dropout", "modality_dropout")
 PENALTIES = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0)  # of the ridge regression, in units of the features' mean square
@@ -46,9 +47,9 @@ class Growth:
     def __str__(self) -> str:
         rest = f"; these begin anew: {', '.join(self.anew)}" if self.anew else ""
         return (
-            f"{self.entities:,} entities and {self.relations:,} relations keep their vectors, "
-            f"{self.new_entities:,} and {self.new_relations:,} are new, "
-            f"{self.removed_entities:,} and {self.removed_relations:,} are gone{rest}"
+            f"{counted(self.entities, 'entity')} and {counted(self.relations, 'relation')} keep their vectors, "
+            f"new: {self.new_entities:,} and {self.new_relations:,}, "
+            f"gone: {self.removed_entities:,} and {self.removed_relations:,}{rest}"
         )
 
     def record(self) -> dict[str, Any]:

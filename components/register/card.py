@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmkgc.components.evaluate.slices import by_relation
 from mmkgc.components.evaluate.summary import metric, title
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime.files import read_json
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import markdown as plain
 
 CARD = "model_card.md"
@@ -42,7 +44,8 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
     )
     if bounds := metrics.get("intervals", {}).get("mrr"):
         low, high = bounds
-        yield f"{metrics['confidence']:.0%} interval of the MRR: [{low:.4f}, {high:.4f}], {metrics['queries']} queries."
+        interval = f"{metrics['confidence']:.0%} interval of the MRR: [{low:.4f}, {high:.4f}]"
+        yield f"{interval}, {counted(metrics['queries'], 'query')}."
 
 
 def _data(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
@@ -52,9 +55,9 @@ def _data(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     told = [f"{key}: {plain(str(data[key]))}" for key in ("source", "licence") if data.get(key)]
     yield "**Data**"
     yield (
-        f"{plain(str(counts['name']))}: {counts['entities']:,} entities, {counts['relations']:,} relations; "
-        f"{counts['train']:,} training, {counts['valid']:,} development and {counts['test']:,} test triples. "
-        + "; ".join(told)
+        f"{plain(str(counts['name']))}: {counted(counts['entities'], 'entity')}, "
+        f"{counted(counts['relations'], 'relation')}; {counts['train']:,} training, {counts['valid']:,} "
+        f"development and {counted(counts['test'], 'test triple')}. " + "; ".join(told)
     ).strip()
 
 
@@ -67,8 +70,9 @@ def _use(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     )
     if start := bundle.provenance.get("start"):
         yield (
-            f"Its training began with {plain(start['model'])}: {start['entities']:,} entities kept their vectors, "
-            f"{start['new_entities']:,} are new, {start['removed_entities']:,} are gone."
+            f"Its training began with {plain(start['model'])}: "
+            f"{counted(start['entities'], 'entity kept its vector', 'entities kept their vectors')}; "
+            f"new: {start['new_entities']:,}, gone: {start['removed_entities']:,}."
         )
     yield "**Intended use**"
     yield (
@@ -81,7 +85,7 @@ def _use(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
 
 def _limits(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     if metrics.get("queries", FEW_QUERIES) < FEW_QUERIES:
-        yield f"The test split is small ({metrics['queries']} queries)."
+        yield f"The test split is small ({counted(metrics['queries'], 'query')})."
     yield "It answers about the entities and relations of this graph; other relations need a new training."
     if bundle.model.config.structure_dropout:
         yield "New entities are answered from their described content alone."
@@ -102,7 +106,9 @@ def _limits(metrics: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
 
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """The slices with the lowest MRR of those with enough queries."""
+    """The slices with the lowest MRR of those with enough queries; below a symmetric relation, the one that counts its
+    queries without their own entity.
+    """
     rows = [
         (kind, row)
         for kind in SLICES
@@ -115,8 +121,9 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[str]:
     names = [name for name in SHOWN if name in rows[0][1]["both"]]
     header = ["weakest slices", "queries", *map(title, names)]
     cells = [
-        [f"{kind}: {plain(row['value'])}", str(row["queries"]), *(metric(n, row["both"][n]) for n in names)]
+        [f"{kind}: {plain(shown['value'])}", str(shown["queries"]), *(metric(n, shown["both"][n]) for n in names)]
         for kind, row in rows[:SLICE_ROWS]
+        for shown in (by_relation([row], metrics.get("without_self")) if kind == "relation" else [row])
     ]
     yield "**Slices**"
     yield "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *cells])

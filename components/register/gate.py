@@ -18,6 +18,7 @@ from mmkgc.components.kge.evaluation.ranks import Scorer, rank
 from mmkgc.components.kge.graph import HEAD, RELATION, Graph, KnownTriples
 from mmkgc.components.register.config import GateConfig
 from mmkgc.components.register.questions import Contender, Questions, shared_questions
+from mmkgc.components.runtime.nouns import counted
 
 SLICES = ("relation", "answer modalities")
 TIMED_QUERIES = 20
@@ -117,7 +118,9 @@ def _refusal(questions: Questions, challenger: Contender, config: GateConfig) ->
     for label, words in questions.uncovered.items():
         if label == challenger.label or questions.left_out > config.max_uncovered * total:
             some = ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
-            return f"{label} does not know {some}, which {questions.left_out} of {total} gate triples are about"
+            return (
+                f"{label} does not know {some}, which {questions.left_out} of {counted(total, 'gate triple')} are about"
+            )
     if not len(questions.graph.valid):
         return "no gate queries are left: every development triple is in the training set of one of the models"
     return None
@@ -137,7 +140,8 @@ def _objections(
         yield f"no sure gain over {champion.label} on development queries: {shown}; the low end must be above 0{least}"
     for part in slices:
         if part["gain"] < -config.max_slice_loss:
-            yield f"{part['kind']} '{part['value']}' loses {-part['gain']:.4f} MRR on {part['queries']} queries"
+            on = counted(part["queries"], "query")
+            yield f"{part['kind']} '{part['value']}' loses {-part['gain']:.4f} MRR on {on}"
     if costs.latency_ms > config.max_latency_ms:
         yield f"a query takes {costs.latency_ms:.0f} ms, the budget is {config.max_latency_ms:g} ms"
     if costs.size_mb > config.max_size_mb:

@@ -24,14 +24,16 @@ def register(graph_uri: str, bundle_uri: str, evaluation_uri: str, config: Regis
     metrics = read_json(storage.fetch(evaluation_uri) / "metrics.json")
     with step_run("register", config.model_dump()) as run, TemporaryDirectory() as scratch:
         name = config.model or _experiment(run)
-        number = register_version(run, name, graph_uri, bundle_uri, metrics, storage)
+        whole = parent_run()
+        number = register_version(whole or run, name, graph_uri, bundle_uri, metrics, storage)
         record = {"model": name, "version": number, "alias": config.alias} | _promotion(name, number, config, storage)
         write_json(Path(scratch) / "registration.json", record)
         run.log_artifact(Path(scratch) / "registration.json")
-        for target in filter(None, (run, parent_run())):
+        for target in filter(None, (run, whole)):
             target.set_tags(
                 {"model": f"{name} version {number}", "promoted": record["promoted"], "gate": record["reason"]}
             )
+            target.log_model(registry.logged_model(run.api.get_model_version(name, number)))
         return storage.publish(Path(scratch), "registrations")
 
 

@@ -1,8 +1,7 @@
 """A version in the registry: a LoggedModel that contains the bundle, with its lineage in the tags."""
 
-import os
+import json
 import shutil
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,14 +14,21 @@ from mmkgc.components.runtime import digests
 from mmkgc.components.runtime import model_registry as registry
 from mmkgc.components.runtime.files import write_text
 from mmkgc.components.runtime.quoting import mlflow_literal
+from mmkgc.components.runtime.revision import revision
 from mmkgc.components.runtime.tracking import Run
 from mmkgc.feature_store.storage import Storage
+
+VERSIONS_TAG = "mlflow.modelVersions"
+"""Tag by which MLflow's pages link a LoggedModel to the registry. MLflow sets it in ``mlflow.register_model`` alone."""
 
 
 def register_version(
     run: Run, name: str, graph_uri: str, bundle_uri: str, metrics: dict[str, Any], storage: Storage
 ) -> str:
-    """Number of the version of ``name`` that holds this bundle; created if there is none."""
+    """Number of the version of ``name`` that holds this bundle; created if there is none.
+
+    ``run`` is the one that MLflow's pages show as its source, and that they list with the model.
+    """
     graph, folder = storage.fetch(graph_uri), storage.fetch(bundle_uri)
     bundle = Bundle.load(folder)
     tags = lineage(bundle, graph_uri, bundle_uri, graph, folder)
@@ -41,6 +47,8 @@ def register_version(
         description=described,
         model_id=model_id,
     )
+    shown = json.dumps([{"name": name, "version": str(made.version)}])
+    run.api.set_logged_model_tags(model_id, {VERSIONS_TAG: shown})
     return str(made.version)
 
 
@@ -61,7 +69,7 @@ def lineage(bundle: Bundle, graph_uri: str, bundle_uri: str, graph: Path, folder
         "seed": str(bundle.config.get("seed")),
         "code_digest": digests.of_code(),
         "code_version": version("mmkgc"),
-        "git_sha": _git_sha(),
+        "git_sha": revision(),
     }
 
 
@@ -103,15 +111,3 @@ def _write_model(model: Path, folder: Path, example: dict[str, Any]) -> None:
 def _example(bundle: Bundle) -> dict[str, Any]:
     head, relation, _ = bundle.train[0].tolist()
     return {"head": bundle.entities.keys[head], "relation": bundle.relations.keys[relation], "k": 5}
-
-
-def _git_sha() -> str:
-    """Commit of the code: from the image's environment, else from the checkout, else ``unknown``."""
-    if sha := os.environ.get("MMKGC_GIT_SHA"):
-        return sha
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return "unknown"
-    return found.stdout.strip() or "unknown"

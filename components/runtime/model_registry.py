@@ -58,6 +58,11 @@ def version(name: str, number: str | int) -> Version:
     raise UserError(f"{name} version {number}", "not in the registry", mend)
 
 
+def logged_model(version: Any) -> str:
+    """Id of the LoggedModel of an MLflow version, from its source: SQL registries do not keep its ``model_id``."""
+    return str(version.source).rpartition("models:/")[2]
+
+
 def models() -> Iterator[Any]:
     """All registered models, but for the locks of promotions."""
     api = tracking.client()

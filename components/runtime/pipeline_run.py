@@ -11,9 +11,10 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmkgc.components.runtime.quoting import mlflow_literal
+from mmkgc.components.runtime.revision import UNKNOWN, revision
 from mmkgc.components.runtime.settings import variable
 
 if TYPE_CHECKING:
@@ -22,9 +23,22 @@ if TYPE_CHECKING:
 
 PARENT_TAG = "mlflow.parentRunId"
 PIPELINE_TAG = "mmkgc.pipeline_run"
+COMMAND_TAG = "mmkgc.command"
+"""The command that makes such a run; its name in MLflow, the source, is shorter."""
 PLUGIN_TAG = "kfp.pipeline_run_id"
 SETTLE_SECONDS = 1.0
 """Time after which simultaneously started steps see each other's runs."""
+
+
+def source(command: str, kind: Literal["LOCAL", "JOB"]) -> dict[str, str]:
+    """Tags by which MLflow's pages show the source of a pipeline's run: the command, and whether it ran here."""
+    return {"mlflow.source.name": command, "mlflow.source.type": kind}
+
+
+def commit() -> dict[str, str]:
+    """Tag with the commit of the code that runs; none if it is not known."""
+    found = revision()
+    return {} if found == UNKNOWN else {"mlflow.source.git.commit": found}
 
 
 def description() -> dict[str, Any]:
@@ -87,7 +101,7 @@ def _made(api: "MlflowClient", pipeline_run: str, experiment_id: Any) -> "Run | 
     about = description()
     if not about:
         return None
-    tags = {PIPELINE_TAG: pipeline_run, **about["tags"]}
+    tags = {PIPELINE_TAG: pipeline_run, **about["tags"], **commit()}
     made = api.create_run(experiment_id(about["experiment"]), run_name=about["name"], tags=tags)
     time.sleep(SETTLE_SECONDS)
     kept = find(api, pipeline_run) or made

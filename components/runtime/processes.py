@@ -246,6 +246,11 @@ def identity() -> str:
     return f"{socket.gethostname()} {space} {os.getpid()} {psutil.Process().create_time():.0f}"
 
 
+def host(process: str) -> str:
+    """The host of the process with this ``identity``."""
+    return process.partition(" ")[0]
+
+
 def has_ended(process: str) -> bool:
     """Whether the process with this ``identity`` has certainly ended; False for another machine or container."""
     here, there = identity().split(" "), process.split(" ")

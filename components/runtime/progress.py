@@ -83,6 +83,8 @@ class Meter:
 
 def duration(seconds: float) -> str:
     """A time as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 9.5:
+        return f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"

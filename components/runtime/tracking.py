@@ -139,6 +139,14 @@ class Run:
         dataset = Dataset(name, digest[:36], "local", json.dumps({"uri": source}), profile=json.dumps(dict(counts)))
         self.api.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
+    def log_model(self, model_id: str) -> None:
+        """Record a LoggedModel as an output of the run, which MLflow's pages link; once."""
+        from mlflow.entities import LoggedModelOutput
+
+        outputs = self.api.get_run(self.id).outputs
+        if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else ())]:
+            self.api.log_outputs(self.id, [LoggedModelOutput(model_id, step=0)])
+
 
 @contextmanager
 def start_run(experiment: str, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:

@@ -14,6 +14,7 @@ from mmkgc.components.evaluate import figures
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import write_json
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.runtime.tracking import step_run
 from mmkgc.components.search import space, study
@@ -75,7 +76,7 @@ def _results(opened: optuna.Study) -> dict[str, Any]:
     trials = study.table(opened)
     done = [trial for trial in trials if trial["state"] == "complete"]
     if not done:
-        raise UserError("search", f"none of {len(trials)} trials finished", _problems(opened))
+        raise UserError("search", f"none of {counted(len(trials), 'trial')} finished", _problems(opened))
     best = max(done, key=lambda trial: trial["dev_mrr"])
     return {
         "study": opened.study_name,

@@ -4,6 +4,8 @@ import time
 
 from mmkgc.components.runtime.progress import duration
 
+MEASURED = "train: about "
+"""How the sentence begins, by which a runner knows it."""
 BATCHES, SECONDS = 10, 5.0  # the first batch compiles kernels and is left out
 
 
@@ -27,4 +29,4 @@ class Forecast:
         self.said = True
         epoch = self.batches * passed / (self.done - 1)
         whole = f", at most {duration(epoch * self.epochs)} for {self.epochs} epochs" if self.epochs > 1 else ""
-        print(f"train: about {duration(epoch)} an epoch{whole}, measured on the first {self.done} batches", flush=True)
+        print(f"{MEASURED}{duration(epoch)} an epoch{whole}, measured on the first {self.done} batches", flush=True)

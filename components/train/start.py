@@ -14,6 +14,7 @@ from mmkgc.components.kge.warm_start import difference, trained_on
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.names import REGISTERED
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.storage import Storage
@@ -74,7 +75,8 @@ class Start:
 
     def told(self, trainer: Trainer) -> str:
         """A sentence on what the training begins with."""
-        taken = f"; {len(self.taken):,} development triples are left out, which it was trained on"
+        taken = counted(len(self.taken), "development triple is", "development triples are")
+        taken = f"; {taken} left out, on which it was trained"
         return f"starts from {self.found}: {trainer.growth}{taken if len(self.taken) else ''}"
 
     def record(self, trainer: Trainer) -> dict[str, Any]:

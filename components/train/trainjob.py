@@ -14,6 +14,7 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.extras import required
 from mmkgc.components.runtime.files import read_json
 from mmkgc.components.runtime.image import IMAGE
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.pod_settings import CONFIG, CONFIG_KEYS, OPTIONAL_CONFIG_KEYS, OPTIONAL_SECRETS, WRITABLE
 from mmkgc.components.runtime.processes import supervised
 from mmkgc.components.train.config import TrainConfig
@@ -120,7 +121,7 @@ def _submit(trainer: Trainer, name: str, task: Mapping[str, Any], config: TrainC
     )
     options = [Name(name), *trainer.options]
     if created(lambda: trainer.client.train(runtime=RUNTIME, trainer=custom, options=options)):
-        print(f"train submitted {name}: {config.nodes} nodes", flush=True)
+        print(f"train submitted {name}: {counted(config.nodes, 'node')}", flush=True)
     else:
         print(f"train follows {name}, which is there already", flush=True)
 

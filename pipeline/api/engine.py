@@ -29,9 +29,10 @@ POPULARITY = "relation popularity"
 class Explanation(NamedTuple):
     """Why a triple has its score.
 
-    ``probability``: calibrated, None if the model is not calibrated. ``known``: whether the triple is in any split of
-    the graph. ``modality_weights``: weight of each modality, None if the fusion has no weights. ``similar``: the most
-    similar training triples of the relation, with names in the columns ``head``, ``relation``, ``tail``.
+    ``probability``: calibrated, None if the model is not calibrated or the triple is known. ``known``: whether the
+    triple is in any split of the graph. ``modality_weights``: weight of each modality, None if the fusion has no
+    weights. ``similar``: the most similar training triples of the relation, with names in the columns ``head``,
+    ``relation``, ``tail``.
     """
 
     score: float
@@ -68,6 +69,7 @@ class Engine(serving.Engine):
         given entity, ``exclude_other_types`` entities of types that the relation never has on this side in the graph.
         ``candidates`` (keys or names) and ``type`` restrict the entities that are ranked.
         Returns columns ``key name score probability known``, best first; scores are logits, higher is more plausible.
+        Known answers have no probability.
         Raises UserError for unknown labels.
         """
         query = {"head": _json(head), "relation": relation, "tail": _json(tail), "k": k, "type": type}

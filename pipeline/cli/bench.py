@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.pipeline.cli.bench_scale import scale
 
 
@@ -113,7 +114,7 @@ def _summary(rows: list[dict[str, Any]]) -> str:
     for split, metrics in parts.items():
         values = [100 * metric["mrr"] for metric in metrics]
         shown.append(f"{split} MRR {mean(values):.2f} ± {stdev(values):.2f}")
-    return f"{len(rows)} seeds: {', '.join(shown)}"
+    return f"{counted(len(rows), 'seed')}: {', '.join(shown)}"
 
 
 def _ranked(row: dict[str, Any]) -> bool:

@@ -1,5 +1,7 @@
 """Probabilities in words: as a frequency, which is what they are fitted to be."""
 
+from mmkgc.components.runtime.nouns import counted
+
 
 def frequency(probability: float) -> str:
     """``about 4 in 10``; one in 20 or 100 where tenths are too coarse."""
@@ -16,6 +18,6 @@ def frequency(probability: float) -> str:
 
 def abstained(at_least: float, best: float | None, count: int) -> str:
     """What is said where ``count`` answers are less probable than ``at_least``; ``best``: the most probable of them."""
-    answers = "1 answer is" if count == 1 else f"{count} answers are"
+    answers = counted(count, "answer is", "answers are")
     top = f"; of answers like the best of them, {frequency(best)} are right" if best is not None else ""
     return f"{answers} less probable than {at_least:.0%} and left out{top}"

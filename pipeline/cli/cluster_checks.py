@@ -12,6 +12,7 @@ import httpx
 
 from mmkgc.components.runtime import pod_settings as pods
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline.cli.findings import Finding
@@ -39,7 +40,7 @@ def _kubeflow(cluster: Cluster) -> Iterator[Finding]:
                 False, f"{cluster.host} has several users", "give --namespace, or `namespace:` of the cluster"
             )
             return
-        yield Finding(True, f"{cluster.host} answers{place}; {len(kubeflow.runs(100))} runs can be seen")
+        yield Finding(True, f"{cluster.host} answers{place}; {counted(len(kubeflow.runs(100)), 'run')} can be seen")
     except (UserError, Unavailable) as error:
         yield _refused(error, "check address, token and namespace")
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.pipeline.cli.table import aligned
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mmkgc.components.evaluate.tracked import Evaluated
 
 SLICES = ("relation", "category", "answer degree", "answer modalities", "unseen")
+RUNS = ("run", "dataset", "began", "test MRR")
 HEADER = ("", "queries", "before", "after", "change", "interval")
 FALLING = ("mr",)  # metrics that improve when they fall
 
@@ -64,7 +66,7 @@ def compare(runs: tuple[str, ...], by: str | None, confidence: float, resamples:
     draws = Bootstrap(resamples, confidence)
     told = _about(evaluated, judged)
     compared = [_tables(judged[0], other, by, draws) for other in judged[1:]]
-    click.echo("\n".join(map(printable, told)) + "\n")
+    click.echo("\n".join(map(printable, told.lines())) + "\n")
     for other, tables in zip(judged[1:], compared, strict=True):
         click.secho(printable(_verdict(judged[0], other, tables)), bold=True, fg=_colour(_main(tables)))
     for other, tables in zip(judged[1:], compared, strict=True):
@@ -74,22 +76,37 @@ def compare(runs: tuple[str, ...], by: str | None, confidence: float, resamples:
         click.echo(f"written: {report / 'report.html'}")
 
 
-def _about(evaluated: Sequence["Evaluated"], judged: Sequence["Judged"]) -> list[str]:
-    """A line on each run, and the parameters in which they differ."""
+class About(NamedTuple):
+    """A row of ``RUNS`` on each run, a sentence on their parameters, and a row on each parameter that differs."""
+
+    runs: Sequence[tuple[str, ...]]
+    parameters: str
+    changed: Sequence[tuple[str, ...]]
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        changed = [f"  {name}: {' → '.join(values)}" for name, *values in self.changed]
+        return [*aligned([RUNS, *self.runs]), self.parameters, *changed]
+
+
+def _about(evaluated: Sequence["Evaluated"], judged: Sequence["Judged"]) -> About:
+    """What the runs are, and the parameters in which they differ."""
     from mmkgc.components.evaluate.compare import overall
 
     rows = [
         (run.label, run.run.data.tags.get("mmkgc.dataset", "") if run.run else "", run.begun, f"{overall(of):.4f}")
         for run, of in zip(evaluated, judged, strict=True)
     ]
-    lines = aligned([("run", "dataset", "began", "test MRR"), *rows])
     params = [run.params for run in evaluated]
     if not all(params):
-        return [*lines, "parameters: unknown, since a folder was given instead of a run"]
+        return About(rows, "parameters: unknown, since a folder was given instead of a run", [])
     names = sorted({name for given in params for name in given})
-    differing = [name for name in names if len({given.get(name) for given in params}) > 1]
-    changed = [f"  {name}: {' → '.join(given.get(name, '(none)') for given in params)}" for name in differing]
-    return [*lines, "parameters that differ:" if changed else "parameters: all the same", *changed]
+    changed = [
+        (name, *(given.get(name, "(none)") for given in params))
+        for name in names
+        if len({given.get(name) for given in params}) > 1
+    ]
+    return About(rows, "parameters that differ:" if changed else "parameters: all the same", changed)
 
 
 def _verdict(before: "Judged", after: "Judged", tables: list[tuple[str, list["Delta"]]]) -> str:
@@ -99,7 +116,7 @@ def _verdict(before: "Judged", after: "Judged", tables: list[tuple[str, list["De
     what = "not distinguishable from"
     if delta.is_sure:
         what = "better than" if low > 0 else "worse than"
-    figures = f"MRR {change:+.4f} [{low:+.4f}, {high:+.4f}], {delta.queries} queries"
+    figures = f"MRR {change:+.4f} [{low:+.4f}, {high:+.4f}], {counted(delta.queries, 'query')}"
     return f"verdict: {after.label} is {what} {before.label} ({figures})"
 
 
@@ -145,7 +162,7 @@ def _colour(delta: "Delta") -> str | None:
 
 def _write(
     folder: Path,
-    told: Sequence[str],
+    told: About,
     runs: Sequence["Judged"],
     compared: Sequence[list[tuple[str, list["Delta"]]]],
     draws: "Bootstrap",
@@ -154,14 +171,14 @@ def _write(
     from mmkgc.components.runtime.files import write_text
 
     blocks = list(_blocks(folder, told, runs, compared, draws))
-    title = "Comparison of " + ", ".join(run.label for run in runs)
+    title = "Comparison of " + " and ".join(run.label for run in runs)
     write_text(folder / "report.md", markdown(title, blocks, folder))
     write_text(folder / "report.html", html(title, blocks))
 
 
 def _blocks(
     folder: Path,
-    told: Sequence[str],
+    told: About,
     runs: Sequence["Judged"],
     compared: Sequence[list[tuple[str, list["Delta"]]]],
     draws: "Bootstrap",
@@ -171,8 +188,10 @@ def _blocks(
 
     for other, tables in zip(runs[1:], compared, strict=True):
         yield Paragraph(_verdict(runs[0], other, tables))
-    for line in told[len(runs) + 1 :]:
-        yield Paragraph(line.strip())
+    yield Table(RUNS, told.runs)
+    yield Paragraph(told.parameters)
+    if told.changed:
+        yield Table(["parameter", *(run.label for run in runs)], told.changed)
     yield Paragraph(
         f"Change from the first run; {draws.confidence:.0%} paired-bootstrap intervals over test triples. "
         "↓: lower is better."

@@ -157,8 +157,8 @@ def _in_words(predictions: Sequence[dict[str, Any]]) -> list[str]:
 
 def _figures(prediction: dict[str, Any]) -> str:
     probability = prediction["probability"]
-    chance = f"{probability:6.1%}  " if probability is not None else ""
-    return f"{chance}score {prediction['score']:8.3f}{'  known' if prediction['known'] else ''}"
+    chance = "known" if prediction["known"] else f"{probability:.1%}" if probability is not None else ""
+    return f"{chance:>6}  score {prediction['score']:8.3f}"
 
 
 def _explained(prediction: dict[str, Any]) -> list[str]:

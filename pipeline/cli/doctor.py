@@ -12,6 +12,7 @@ import click
 
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.extras import MODULES
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import shell, sqlite_file
 from mmkgc.components.runtime.settings import Settings, variable
 from mmkgc.components.runtime.tracking_server import SUPPORTED
@@ -80,7 +81,9 @@ def _compute() -> Iterator[Finding]:
     from mmkgc.components.train.compilation import lacking
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    yield Finding(True, f"{os.cpu_count()} cores, " + (", ".join(gpus) if gpus else "no GPU (none is needed)"))
+    yield Finding(
+        True, f"{counted(os.cpu_count() or 1, 'core')}, " + (", ".join(gpus) if gpus else "no GPU (none is needed)")
+    )
     if gpus:
         reason = lacking(torch.device("cuda"))
         yield Finding(True, f"training goes without torch.compile: {reason}" if reason else "training is compiled")
@@ -137,10 +140,10 @@ def _mlflow() -> Iterator[Finding]:
         from mmkgc.components.runtime import tracking
 
         api = tracking.client()
-        yield Finding(True, f"{uri}: {len(api.search_experiments())} experiments")
+        yield Finding(True, f"{uri}: {counted(len(api.search_experiments()), 'experiment')}")
         if dead := tracking.dead_runs(api):
-            found = f"{len(dead)} runs are shown as running, though their processes were killed"
-            yield Finding(False, found, "the next run ends them", closes_runs(len(dead)))
+            found = counted(len(dead), "run whose process was killed is", "runs whose processes were killed are")
+            yield Finding(False, f"{found} shown as running", "the next run ends them", closes_runs(len(dead)))
     except UserError as error:
         yield Finding(False, str(error), SUPPORTED)
     except Exception as error:

@@ -8,18 +8,18 @@ ARCHIVE = ".mar"
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.option("--name", help="Model in the registry (default: the one promoted last).")
 @click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
 @click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Export this bundle.")
 @click.option("--to", required=True, metavar="DIR|FILE.mar", type=click.Path(path_type=Path), help="Where to write.")
 @click.option("--pyfunc", is_flag=True, help="An MLflow model (`mlflow models serve -m DIR`) instead of the bundle.")
-def export(model: str | None, alias: str, bundle: Path | None, to: Path, pyfunc: bool) -> None:
-    """Write MODEL (default: the one promoted last) to files that need no registry.
+def export(name: str | None, alias: str, bundle: Path | None, to: Path, pyfunc: bool) -> None:
+    """Write a model to files that need no registry.
 
     \b
-      mmkgc export --to model                    the bundle: safetensors and JSON, for --bundle and mmkgc.load
-      mmkgc export countries --to countries.mar  the archive for a TorchServe of your own
-      mmkgc export --pyfunc --to model           an MLflow model
+      mmkgc export --to model                           the bundle: safetensors and JSON, for --bundle and mmkgc.load
+      mmkgc export --name countries --to countries.mar  the archive for a TorchServe of your own
+      mmkgc export --pyfunc --to model                  an MLflow model
 
     Nothing that exists is overwritten.
     """
@@ -34,7 +34,7 @@ def export(model: str | None, alias: str, bundle: Path | None, to: Path, pyfunc:
     if pyfunc and (bundle or to.suffix == ARCHIVE):
         what = "an MLflow model is a folder, made from a registered version"
         raise UserError("--pyfunc", what, "leave out --bundle, and give a folder after --to")
-    chosen = choose(model, alias, bundle)
+    chosen = choose(name, alias, bundle)
     with atomic_path(to) as temporary:
         if to.suffix == ARCHIVE:
             from mmkgc.pipeline.cli.serve import pack

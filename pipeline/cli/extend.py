@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmkgc.components.runtime.nouns import counted
+
 if TYPE_CHECKING:
     from mmkgc.pipeline.cli.champion import Chosen
     from mmkgc.serving.engine.extend import NewEntities
@@ -39,7 +41,7 @@ def extend(folder: Path, to: Path, name: str | None, alias: str, bundle: Path | 
     with TemporaryDirectory() as scratch:
         source = packaged(choose(name, alias, bundle), Path(scratch))
         made = engine.extend(source, new, to)
-    click.echo(f"written: {to}  ({len(made.entities) - len(new):,} entities and {len(new):,} new ones)")
+    click.echo(f"written: {to}  ({counted(len(made.entities) - len(new), 'entity')} and {len(new):,} new)")
 
 
 def read(folder: Path) -> "NewEntities":

@@ -7,6 +7,7 @@ import click
 
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.runtime.errors import UserError, printable
+from mmkgc.components.runtime.nouns import counted
 
 if TYPE_CHECKING:
     from mmkgc.feature_store.manifest import Manifest
@@ -71,7 +72,7 @@ def verify(manifests: tuple[str, ...]) -> None:
     faults = [fault for uri in uris for fault in catalog.verify(uri, storage)]
     for fault in faults:
         click.echo(fault)
-    click.echo(f"{len(uris)} feature sets read, {len(faults)} faults")
+    click.echo(f"{counted(len(uris), 'feature set')} read, {counted(len(faults), 'fault')}")
     if faults:
         raise SystemExit(1)
 
@@ -95,7 +96,8 @@ def gc(forget: tuple[str, ...], grace: float, dry_run: bool) -> None:
             catalog.forget(uri, storage)
         catalog.remove(files, slabs, storage)
     size = sum(file.bytes for file in files) / 1e6
-    click.echo(f"{'would delete' if dry_run else 'deleted'} {len(files)} files ({size:.1f} MB) and {len(slabs)} slabs")
+    found = f"{counted(len(files), 'file')} ({size:.1f} MB) and {counted(len(slabs), 'slab')}"
+    click.echo(f"{'would delete' if dry_run else 'deleted'} {found}")
 
 
 @features.command("import")

@@ -12,6 +12,7 @@ from mmkgc.components.ingest.check import survey
 from mmkgc.components.ingest.config import IngestConfig
 from mmkgc.components.runtime.errors import UserError, printable
 from mmkgc.components.runtime.faults import UserErrors
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.settings import SCHEME, Settings
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import composition
@@ -57,15 +58,18 @@ def data(values: dict[str, Any]) -> Opening:
 
 
 def recipe(chosen: "Recipe", asked: Request, given: str, counts: Mapping[str, int]) -> None:
-    """Print which recipe is run, why, how many epochs it trains at most, and what that needs.
+    """Print which recipe is run, why, how many epochs it trains at most, and what that needs of time and memory.
 
     ``counts``: sizes of the dataset, if known. Raises UserError if the training does not fit into memory or disk.
     """
+    from mmkgc.pipeline import earlier
+
     named = given if given in composition.names() else "default" if asked.called and os.path.isdir(given) else None
     why = f": {composition.summary(named)}" if named else ""
     click.echo(f"recipe {printable(named or given)}{printable(why)}", err=True)
     train = chosen.train
-    click.echo(f"  trains {printable(train.label)}, at most {train.epochs} epochs", err=True)
+    click.echo(f"  trains {printable(train.label)}, at most {counted(train.epochs, 'epoch')}", err=True)
+    click.echo(f"  {earlier.sentence(earlier.run_like(chosen))}", err=True)
     if counts:
         _needs(chosen, counts)
     for sentence in chosen.extract.random():

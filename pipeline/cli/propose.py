@@ -1,15 +1,19 @@
 """``mmkgc propose``: completes the whole graph, and exports accepted triples for the next run."""
 
+import shlex
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import json_line, printable, shell
 from mmkgc.pipeline.cli.chances import abstained
+from mmkgc.pipeline.cli.program import program
 
 SHOWN = 3
+INCREMENTS = "ingest.increments="
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +60,7 @@ def propose(
     _print(folder)
     click.echo(f"\nproposals  {_written(folder, out)}")
     of_bundle = ["--bundle", str(bundle)] if bundle else []
-    click.echo(f"review     {shell('mmkgc', 'serve', *of_bundle)}, page Proposals")
+    click.echo(f"review     {shell(program(), 'serve', *of_bundle)}, page Proposals")
 
 
 @propose.command()
@@ -82,15 +86,41 @@ def export(decisions: Path | None, name: str | None, out: Path | None, as_: str 
     from mmkgc.pipeline.cli.champion import latest
     from mmkgc.serving.review.decisions import Decisions
 
-    log = Decisions(decisions) if decisions else Decisions.of_model(name or latest("champion"))
+    model = name or (decisions.stem if decisions else latest("champion"))
+    log = Decisions(decisions) if decisions else Decisions.of_model(model)
     if as_:
         count, path = export_facts(log, as_, out)
-        click.echo(f"{count} accepted facts in {path}")
+        click.echo(f"{counted(count, 'accepted fact')} in {path}")
         return
     out = out or Path("accepted")
     card = write(log, out)
-    click.echo(f"{card['accepted']} accepted and {card['rejected']} rejected triples in {out}")
-    click.echo(f"next run   mmkgc run RECIPE {shell('--set', f'ingest.increments={json_line([str(out)])}')}")
+    click.echo(f"{card['accepted']:,} accepted and {counted(card['rejected'], 'rejected triple')} in {out}")
+    click.echo(f"next run   {_next_run(model, out)}")
+
+
+def _next_run(model: str, accepted: Path) -> str:
+    """The command that made the model, with what was accepted; in words if MLflow does not know it."""
+    addition = "--set", f"{INCREMENTS}{json_line([str(accepted)])}"
+    if not (command := _command_of(model)):
+        return printable(f"the command that trained {model}, with {shell(*addition)}")
+    _, *words = shlex.split(command)
+    earlier = {at for at, word in enumerate(words) if word.startswith(INCREMENTS)}
+    kept = [word for at, word in enumerate(words) if not {at, at + 1} & earlier]
+    return printable(shell(program(), *kept, *addition))
+
+
+def _command_of(model: str) -> str | None:
+    """The command of the run that made the champion of a model; None if it is not known."""
+    from mmkgc.components.runtime import model_registry, tracking
+    from mmkgc.components.runtime.errors import UserError
+    from mmkgc.components.runtime.pipeline_run import COMMAND_TAG
+
+    try:
+        champion, api = model_registry.version_at(model, "champion"), tracking.client()
+    except UserError:  # MLflow cannot be reached; what was asked for is written
+        return None
+    run = api.get_model_version(model, champion.version).run_id if champion else None
+    return api.get_run(run).data.tags.get(COMMAND_TAG) if run else None
 
 
 def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path | None) -> Path:
@@ -111,8 +141,9 @@ def _complete(given: dict[str, Any], name: str | None, alias: str, bundle: Path 
     chosen = choose(name, alias, bundle)
     storage, decided = open_storage(), Decided.of_model(chosen.name)
     if decided.accepted or decided.rejected:
-        told = f"{len(decided.rejected)} rejected triples are left out; probabilities follow these decisions"
-        click.echo(f"{told} and {len(decided.accepted)} acceptances", err=True)
+        told = counted(len(decided.rejected), "rejected triple is", "rejected triples are")
+        also = counted(len(decided.accepted), "accepted one")
+        click.echo(f"{told} left out; probabilities follow these decisions and {also}", err=True)
     model = ModelName(name=chosen.name, version=chosen.version)
     return storage.fetch(complete_graph(chosen.bundle, model, config, storage, decided).uri)
 
@@ -125,14 +156,14 @@ def _print(folder: Path) -> None:
     from mmkgc.serving.review.proposals import FILE, SUMMARY
 
     summary = read_json(folder / SUMMARY)
-    click.echo(f"{summary['proposals']:,} triples proposed, from {summary['questions']:,} questions")
+    click.echo(f"{counted(summary['proposals'], 'triple')} proposed, from {counted(summary['questions'], 'question')}")
     if summary["left_out"]:
         click.echo(f"  {abstained(summary['at_least'], None, summary['left_out'])}")
     if hidden := summary["hide_and_seek"]:
         model, popularity = hidden["precision"], hidden["popularity_precision"]
         click.echo(
-            f"  held-out precision: with dev and test hidden, {model:.0%} of {hidden['kept']:,} proposals are in "
-            f"these splits (relation popularity: {popularity:.0%})"
+            f"  held-out precision: with dev and test hidden, {model:.0%} of {counted(hidden['kept'], 'proposal')} are "
+            f"in these splits (relation popularity: {popularity:.0%})"
         )
     if found := summary["reliability"]:
         click.echo(

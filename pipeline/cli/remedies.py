@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import shell
 
 
@@ -66,9 +67,10 @@ def closes_runs(count: int) -> Remedy:
         from mmkgc.components.runtime import tracking
 
         tracking.close_dead_runs(tracking.client())
-        return f"ended {count} runs as KILLED"
+        return f"ended {counted(count, 'run')} as KILLED"
 
-    return Remedy(f"end {count} runs in MLflow as KILLED, since their processes were killed", apply)
+    of = counted(count, "run of a killed process", "runs of killed processes")
+    return Remedy(f"end {of} in MLflow as KILLED", apply)
 
 
 def _installed() -> set[str]:

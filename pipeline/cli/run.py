@@ -10,6 +10,7 @@ import click
 
 from mmkgc.components.runtime import extras
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.processes import Stopped, supervised
 from mmkgc.components.runtime.quoting import shell
 from mmkgc.pipeline.cli import summary, verdict
@@ -51,17 +52,18 @@ def run(recipe: str, settings: tuple[str, ...], no_cache: bool, no_serve: bool) 
 
             loaded = config.checked(asked)
             opening.recipe(loaded, asked, recipe, seen.counts)
-            _run(loaded, seen.told, server, cache=not no_cache, serve=not no_serve)
+            command = request.command(recipe, settings)
+            _run(loaded, seen.told, server, command, cache=not no_cache, serve=not no_serve)
     except Stopped as stopped:
         click.echo(f"\nstopped by {stopped.signal}; the same command goes on where this one was", err=True)
         raise
 
 
-def _run(recipe: "Recipe", told: set[str], server: StepServer, cache: bool, serve: bool) -> None:
+def _run(recipe: "Recipe", told: set[str], server: StepServer, command: str, cache: bool, serve: bool) -> None:
     from mmkgc.feature_store.opening import open_storage
     from mmkgc.pipeline.runners import local
 
-    finished, fetch = local.run(recipe, cache, server), open_storage().fetch
+    finished, fetch = local.run(recipe, cache, server, command), open_storage().fetch
     outputs = finished.outputs
     archive = fetch(outputs["archive"])
     _print_data(_read(fetch(outputs["graph"]), "graph.json"), told)
@@ -80,7 +82,8 @@ def _run(recipe: "Recipe", told: set[str], server: StepServer, cache: bool, serv
         _print_proposal(archive)
     click.secho(f"\n{verdict.verdict(metrics, registration)}\n", bold=True)
     report = fetch(outputs["evaluation"]) / "report.html"
-    for line in verdict.next_commands(registration["model"], finished.run_id, report):
+    asked = next(iter(_read(fetch(outputs["evaluation"]), "completions.json")), None)
+    for line in verdict.next_commands(registration["model"], finished.run_id, report, asked):
         click.echo(line)
 
 
@@ -109,7 +112,8 @@ def unusable_items(archive: Path) -> Iterator[str]:
     for modality, digest in _provenance(archive)["made_from"]["features"].items():
         counts = Manifest.read(find(digest, storage), storage).counts
         if count := counts.get(FAILED, 0) + counts.get(PARTIAL, 0):
-            yield f"{modality} features: items of {count} entities cannot be used (mmkgc features show {digest[:12]})"
+            items = f"items of {counted(count, 'entity')} cannot be used"
+            yield f"{modality} features: {items} (mmkgc features show {digest[:12]})"
 
 
 def _provenance(archive: Path) -> dict[str, Any]:

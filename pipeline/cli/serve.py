@@ -13,6 +13,7 @@ from urllib.request import getproxies
 import click
 
 from mmkgc.components.runtime.loopback import is_loopback
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.quoting import http_url, json_line, printable, shell
 from mmkgc.pipeline.cli.program import program
 
@@ -78,7 +79,7 @@ def serve(
                 click.echo(f"hook   {url}{HOOK}   (MLflow's webhooks, see `mmkgc webhook`)")
             if found:
                 page = f"{url}/#view=proposals&key={quote(keys[0], safe='')}"
-                click.echo(f"review {page}   ({len(found.triples)} proposed triples)")
+                click.echo(f"review {page}   ({counted(len(found.triples), 'proposed triple')})")
             asyncio.run(_serve(deployment, host, port, gate, keys, limits, found))
         finally:
             deployment.stop()

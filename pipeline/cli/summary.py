@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkgc.components.runtime.errors import printable
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.pipeline.cli.chances import frequency
 
 ASKED, SHOWN = 100, 3
@@ -19,8 +20,10 @@ def start(provenance: Mapping[str, Any]) -> Iterator[str]:
     """What the training of a bundle began with, and whether it came to anything; nothing if it began from zero."""
     if not (found := provenance.get("start")):
         return
-    kept, new, gone = (f"{found[key]:,}" for key in ("entities", "new_entities", "removed_entities"))
-    yield printable(f"began with {found['model']}: {kept} entities keep their vectors, {new} are new, {gone} are gone")
+    kept = counted(found["entities"], "entity keeps its vector", "entities keep their vectors")
+    yield printable(
+        f"began with {found['model']}: {kept}; new: {found['new_entities']:,}, gone: {found['removed_entities']:,}"
+    )
     if provenance.get("best_epoch") == 0:
         yield (
             "no epoch was better on the development split, so the model is kept as it began; a lower "
@@ -44,8 +47,9 @@ def scores(metrics: Mapping[str, Any]) -> Iterator[str]:
 def completions(asked: Queries, ask: Ask) -> Iterator[str]:
     """Test queries with the model's best answers, the gold answer, and the reasons of the first.
 
-    ``asked``: the content of ``completions.json``. ``ask`` sends queries to a model and returns its answers. Known
-    answers are left out, except the gold one of the test triple.
+    ``asked``: the content of ``completions.json``, whose probabilities are those that the model gives while the graph
+    lacks the gold answer of the test triple. ``ask`` sends queries to a model and returns its answers. Known answers
+    are left out, except the gold one.
     """
     parts = [{part: one[part] for part in ("head", "relation")} for one in asked]
     answers = ask([query | {"k": ASKED, "exclude_known": False} for query in parts])
@@ -64,14 +68,17 @@ def completions(asked: Queries, ask: Ask) -> Iterator[str]:
 
 def _answers(one: Mapping[str, Any], found: Answers, why: Mapping[str, Any]) -> Iterator[str]:
     gold = one["gold_key"]
+    chances = {answer["key"]: answer["probability"] for answer in one["answers"]} | {gold: one["probability"]}
     for place, prediction in enumerate(found, start=1):
         if place <= SHOWN or prediction["key"] == gold:
             mark = "  ✓ the fact that was held out" if prediction["key"] == gold else ""
-            yield f"  {place:>4}. {printable(prediction['name']):<32}{_chance(prediction['probability'])}{mark}"
+            chance = _chance(chances.get(prediction["key"], prediction["probability"]))
+            yield f"  {place:>4}. {printable(prediction['name']):<32}{chance}{mark}"
         if place == 1:
             yield from reasons(why)
     if gold not in [prediction["key"] for prediction in found]:
-        yield f"  {one['rank']:>4g}. {printable(one['gold']):<32}{'':>6}  ✓ the fact that was held out"
+        chance = _chance(one["probability"])
+        yield f"  {one['rank']:>4g}. {printable(one['gold']):<32}{chance}  ✓ the fact that was held out"
 
 
 def reasons(why: Mapping[str, Any]) -> Iterator[str]:
@@ -105,7 +112,7 @@ def proposal(folder: Path) -> Iterator[str]:
         {"head": {"name": near["head_name"]}, "relation": relation, "tail": {"name": near["tail_name"]}}
         for near in best["support"]
     ]
-    yield f"{len(rows)} facts may be missing in the graph; the most probable one:"
+    yield f"{counted(len(rows), 'fact')} may be missing in the graph; the most probable one:"
     yield ""
     yield f"  {'  '.join(printable(best[f'{part}_name']) for part in ('head', 'relation', 'tail'))}"
     yield from reasons({"support": support, "shares": dict(best["shares"] or {})})

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmkgc.components.runtime.quoting import shell
+from mmkgc.components.runtime.nouns import counted
+from mmkgc.components.runtime.quoting import printable, shell
 from mmkgc.pipeline.cli.program import program
 
 FEW_QUERIES = 200
@@ -29,15 +30,19 @@ def verdict(metrics: Mapping[str, Any], registration: Mapping[str, Any]) -> str:
     else:
         found = f"not distinguishable from {baseline['name']}: a longer training, more data or another recipe may help"
     few = ", a small test split" if queries < FEW_QUERIES else ""
-    figures = f"test MRR {model:.3f} [{low:.3f}, {high:.3f}] against {bound:.3f}, {queries} queries{few}"
+    figures = f"test MRR {model:.3f} [{low:.3f}, {high:.3f}] against {bound:.3f}, {counted(queries, 'query')}{few}"
     return f"verdict: {found} ({figures})"
 
 
-def next_commands(model: str, run_id: str, report: Path) -> Iterator[str]:
-    """What can be done with the model, as commands that work in this terminal."""
+def next_commands(model: str, run_id: str, report: Path, asked: Mapping[str, Any] | None) -> Iterator[str]:
+    """What can be done with the model, as commands that work in this terminal.
+
+    ``asked``: a query of ``completions.json`` as an example, if there is one.
+    """
     mmkgc, name = program(), ["--name", model]
     yield f"report       {report}"
     yield f"MLflow run   {run_id}"
     yield f"look at it   {shell(mmkgc, 'ui')}"
-    yield f"ask it       {shell(mmkgc, 'complete', *name)} HEAD RELATION"
+    if asked:
+        yield printable(f"ask it       {shell(mmkgc, 'complete', *name, asked['head'], asked['relation'])}")
     yield f"serve it     {shell(mmkgc, 'serve', *name)}"

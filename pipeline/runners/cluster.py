@@ -7,6 +7,7 @@ from math import ceil
 from kfp import dsl, kubernetes
 from kfp.dsl import PipelineTask
 
+from mmkgc.components.runtime import pipeline_run
 from mmkgc.components.runtime.pod_settings import CONFIG, CONFIG_KEYS, OPTIONAL_CONFIG_KEYS, OPTIONAL_SECRETS, WRITABLE
 from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.pods import Pod
@@ -24,6 +25,7 @@ def prepare(recipe: Recipe, image: str | None = None) -> Callable[[PipelineTask]
     the cache key, so that no step would ever be found in the cache.
     """
     tags = {"mmkgc.dataset": recipe.dataset, "mmkgc.seed_group": recipe.seed_group}
+    tags |= pipeline_run.source(f"mmkgc submit {recipe.name}", "JOB")
     about = {"experiment": recipe.name, "name": recipe.title, "tags": tags}
     parameters = {"params": recipe.compared}
 

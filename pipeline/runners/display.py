@@ -60,6 +60,10 @@ class Display:
         self._line("cached", step, "unchanged, from the cache", end=True)
         self.current = ""
 
+    def tell(self, sentence: str) -> None:
+        """Print what the current step says."""
+        click.echo(("\r\033[K" if self.live else "") + f"       {sentence}", err=True)
+
     def _seconds(self) -> str:
         return f"{time.monotonic() - self.begun:6.1f} s"
 

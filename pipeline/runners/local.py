@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from mmkgc.components.ingest import increments
 from mmkgc.components.ingest.source import fingerprint
-from mmkgc.components.runtime import digests, tracking
+from mmkgc.components.runtime import digests, pipeline_run, tracking
 from mmkgc.components.runtime.environment import environment
 from mmkgc.components.runtime.files import set_aside
 from mmkgc.components.runtime.quoting import masked
 from mmkgc.components.runtime.settings import Settings
+from mmkgc.components.train.forecast import MEASURED
 from mmkgc.feature_store.catalog import repair
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline import dag
@@ -35,11 +36,12 @@ class Finished(NamedTuple):
     run_id: str
 
 
-def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) -> Finished:
+def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None, command: str = "") -> Finished:
     """Run every step.
 
-    ``server`` starts the steps and is closed at their end; without one, it is started here. Raises UserError if the
-    input of a step is invalid, StepFailed for other errors.
+    ``server`` starts the steps and is closed at their end; without one, it is started here. ``command``: the one that
+    runs this recipe, if there is one, a tag of MLflow's run. Raises UserError if the input of a step is
+    invalid, StepFailed for other errors.
     """
     settings = Settings.from_env()
     open_storage().reach()
@@ -48,6 +50,8 @@ def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None) ->
     log.parent.mkdir(parents=True, exist_ok=True)
     code = digests.of_code()
     tags = {"mmkgc.code": code, "mmkgc.dataset": recipe.dataset, "mmkgc.seed_group": recipe.seed_group}
+    tags |= pipeline_run.source(f"mmkgc run {recipe.name}", "LOCAL") | pipeline_run.commit()
+    tags |= {pipeline_run.COMMAND_TAG: command} if command else {}
     with server or StepServer() as process, tracking.start_run(recipe.name, recipe.title, tags) as parent:
         parent.log_params(recipe.compared)
         with (
@@ -126,7 +130,10 @@ def _quiet(follower: "Follower") -> Iterator[None]:
 
 
 class Follower:
-    """A text stream that writes the log file and updates the display when a step begins, ends, or is cached."""
+    """A text stream that writes the log file and updates the display when a step begins, ends, or is cached.
+
+    The training says after its first batches how long it takes, which is displayed too.
+    """
 
     EVENTS = (
         (re.compile(r"Executing task .*?'([\w-]+)'"), "begin"),
@@ -147,6 +154,8 @@ class Follower:
             for pattern, event in self.EVENTS:
                 if found := pattern.search(line):
                     getattr(self.display, event)(self.steps.get(found[1], found[1]))
+            if (place := line.find(MEASURED)) >= 0:
+                self.display.tell(line[place:])
         return len(text)
 
     def flush(self) -> None:

@@ -11,6 +11,7 @@ from mmkgc.components.evaluate.slices import entity_masks
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.runtime.files import write_text
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline.studies import figures
 from mmkgc.pipeline.studies.config import Study
@@ -29,9 +30,7 @@ def write(
     """Write ``study.md``, ``study.html`` and the figures into ``folder``."""
     seeds = len({row["seed"] for row in rows})
     blocks: list[Block] = [
-        Paragraph(
-            f"{study.about} Dataset {dataset}, {seeds} seed{'s' if seeds > 1 else ''}; mean ± standard deviation."
-        ),
+        Paragraph(f"{study.about} Dataset {dataset}, {counted(seeds, 'seed')}; mean ± standard deviation."),
         table(study, rows, baseline),
         *problems(rows),
         *draw(study, rows, graph_uri, baseline, folder),

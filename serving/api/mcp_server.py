@@ -13,6 +13,7 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from mmkgc.components.kge.graph import HEAD, RELATION
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.serving.api.gateway.access import UNAUTHORIZED, Access
 from mmkgc.serving.api.gateway.refusal import Refusal
 from mmkgc.serving.api.protocol import MAX_K, QueryError
@@ -48,14 +49,15 @@ class Tools:
     ) -> Json:
         """Predict the missing part of a triple (head, relation, tail): leave out exactly one of the three.
 
-        Predictions are ranked, best first, with a calibrated probability if the model has one. They are guesses of a
-        model, not facts; `known` ones are in the graph.
+        Predictions are ranked, best first, with a calibrated probability if the model has one: how often such an answer
+        is right if the graph lacks one. They are guesses of a model, not facts, except `known` ones: these are in the
+        graph and have no probability (null).
         """
         query = {"head": head, "relation": relation, "tail": tail, "k": k, "type": type}
         return self._answer(query | {"exclude_known": not include_known})
 
     def score(self, head: Label, relation: Label, tail: Label) -> Json:
-        """Score a whole triple: its plausibility, its probability, and whether the graph holds it."""
+        """Score a whole triple: its plausibility, whether the graph holds it, and if not, its probability."""
         return self._answer({"head": head, "relation": relation, "tail": tail})
 
     def explain(self, relation: Label, head: Asked = None, tail: Asked = None) -> Json:
@@ -84,8 +86,8 @@ class Tools:
     def propose(self, entity: Label, limit: Few = 10) -> Json:
         """Propose facts about an entity that may be missing from the graph, the most probable first.
 
-        Asks for the relations that the entity, or a fifth of the entities of its type, has as a head. A person should
-        review them: many are wrong.
+        Asks for the relations that the entity, or a fifth of the entities of its type, has as a head. The probability
+        is that of an answer if the graph lacks one, which it may not. A person should review them: many are wrong.
         """
         return self._checked(lambda: self._propose(entity, limit))
 
@@ -131,9 +133,9 @@ def server(engine: Engine) -> MCPServer:
     """The server of a loaded model. Nothing that its tools do changes anything."""
     about = engine.catalog.model()
     instructions = (
-        f"A model that completes the knowledge graph '{engine.name}' ({about['entities']} entities, "
-        f"{about['relations']} relations). Find names with search_entities and relations, then ask complete; "
-        "explain says why an answer stands first."
+        f"A model that completes the knowledge graph '{engine.name}' ({counted(about['entities'], 'entity')}, "
+        f"{counted(about['relations'], 'relation')}). Find names with search_entities and relations, then ask "
+        "complete; explain says why an answer stands first."
     )
     made: MCPServer = MCPServer("mmkgc", instructions=instructions, version=str(engine.version), log_level="WARNING")
     tools = Tools(engine)

@@ -133,9 +133,9 @@ class TripleItems(BaseModel):
 class Prediction(Item):
     """One ranked completion.
 
-    ``probability`` is the calibrated one, or null if the model was not calibrated. ``shares`` says how much each
-    modality contributes to the score, and ``support`` names the most similar training triples of the relation; both
-    only if the query asks to explain.
+    ``probability`` is the calibrated one; null if the model was not calibrated, and of a ``known`` answer, which the
+    graph holds and nobody needs to estimate. ``shares`` says how much each modality contributes to the score, and
+    ``support`` names the most similar training triples of the relation; both only if the query asks to explain.
     """
 
     score: float
@@ -161,7 +161,7 @@ class Completion(Asked):
 
 
 class Scored(Asked):
-    """The score of a given triple."""
+    """The score of a given triple; ``probability`` as in ``Prediction``."""
 
     score: float
     probability: float | None

@@ -20,7 +20,10 @@ Json = dict[str, Any]
 
 
 class Writer:
-    """Writes answers with keys and names, calibrated probabilities, ``known`` marks and explanations."""
+    """Writes answers with keys and names, ``known`` marks, explanations, and calibrated probabilities.
+
+    A known answer has no probability: those of the calibration are of answers that the graph does not hold.
+    """
 
     def __init__(self, bundle: Bundle, resolver: Resolver) -> None:
         self.model, self.calibration = bundle.model, bundle.calibration
@@ -43,9 +46,9 @@ class Writer:
         asked = zip(group, ids.tolist(), strict=True)
         found = [[index for index in row if index >= 0][: query.query.k] for query, row in asked]
         rounded = np.round(scores.astype(float), DECIMALS)
-        columns = (
-            column.tolist() for column in (rounded, self._probabilities(kind, group, ids, scores, margins), known)
-        )
+        chances = self._probabilities(kind, group, ids, scores, margins).astype(object)
+        chances[known] = None
+        columns = (column.tolist() for column in (rounded, chances, known))
         reasons = self._reasons(kind, group, found)
         return [self._answer(kind, *row) for row in zip(group, found, *columns, reasons, strict=True)]
 

@@ -18,6 +18,7 @@ from mmkgc.components.kge.interactions.base import ProjectionInteraction, QueryI
 from mmkgc.components.kge.interactions.geometry import L2, Dot
 from mmkgc.components.kge.model import Model
 from mmkgc.components.runtime.files import read_json, write_json
+from mmkgc.components.runtime.nouns import counted
 
 FILE, SETTINGS = "index.faiss", "index.json"
 TOP = 10
@@ -39,8 +40,8 @@ class IndexInfo:
     candidates: int = LEAST
 
     def __str__(self) -> str:
-        read = f"{self.probes} cells probed" if self.probes else "all codes read"
-        measured = f"recall@{TOP} {self.recall:.4f} on {self.queries} queries"
+        read = f"{counted(self.probes, 'cell')} probed" if self.probes else "all codes read"
+        measured = f"recall@{TOP} {self.recall:.4f} on {counted(self.queries, 'query')}"
         return f"index {self.kind}, {read}, {self.candidates} candidates re-ranked exactly: {measured}"
 
     def width(self, k: int, known: int) -> int:

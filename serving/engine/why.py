@@ -26,17 +26,19 @@ Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """A triple ``[3]``, the side whose entity was asked for, and the entities that are left out.
+    """A triple ``[3]``, the side whose entity was asked for, the entities that are left out, and whether it is known.
 
-    These are the other known answers, and those of types that the relation never has there.
+    Left out are the other answers that are known, or known to be false, and entities of types that the relation never
+    has there.
     """
 
     triple: Tensor
     side: Side
     left_out: Tensor
+    is_known: bool
 
     @property
-    def known(self) -> Tensor:
+    def given(self) -> Tensor:
         """The entity ``[1]`` that the query gives."""
         return self.triple[HEAD if self.side == "tail" else TAIL][None]
 
@@ -99,24 +101,28 @@ class Why:
         return direction, torch.tensor([labels.resolve(key) for labels, key in zip(ids, keys, strict=True)])
 
     def _asked(self, triple: Tensor, side: Side) -> Asked:
-        asked = Asked(triple, side, triple[:0])
-        _, left_out = self.bundle.known.answers(asked.known, triple[RELATION][None], side)
+        asked = Asked(triple, side, triple[:0], bool(self.bundle.known.contains(triple[None])))
+        judged = (self.bundle.known, self.engine.scorer.false)
+        left_out = torch.cat([facts.answers(asked.given, triple[RELATION][None], side)[1] for facts in judged])
         if int(triple[RELATION]) not in self.engine.scorer.reflexive:
-            left_out = torch.cat([left_out, asked.known])
+            left_out = torch.cat([left_out, asked.given])
         others = self.engine.scorer.usual_types.others(int(triple[RELATION]), side)
         if others is not None:
             left_out = torch.cat([left_out, torch.from_numpy(others).nonzero().flatten()])
         return asked._replace(left_out=left_out[left_out != asked.answer].unique())
 
     def _ranked(self, encoded: EncodedEntities, asked: Asked) -> Json:
-        """Score, probability and rank of the answer, and the first answers, where entities are ``encoded`` so."""
+        """Score, probability and rank of the answer, and the first answers, where entities are ``encoded`` so.
+
+        A known answer has no probability.
+        """
         relation = asked.triple[RELATION][None]
-        scores = self.model.score_all(encoded, asked.known, relation, asked.side)[0].float()
+        scores = self.model.score_all(encoded, asked.given, relation, asked.side)[0].float()
         scores[asked.left_out] = -torch.inf
         own = scores[asked.answer]
         others = scores.index_fill(0, asked.answer, -torch.inf)
         margin = own - others.max()
-        calibration, slot = self.bundle.calibration, slot_of(relation, asked.side)
+        calibration, slot = None if asked.is_known else self.bundle.calibration, slot_of(relation, asked.side)
         likely = calibration and probability(calibration, own, slot, margin.nan_to_num(posinf=0.0)).item()
         first = top_k(scores[None].numpy(), SHOWN)[0].tolist()
         return {

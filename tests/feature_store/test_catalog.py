@@ -57,7 +57,7 @@ def test_verify_finds_every_kind_of_damage(local: Storage, spec: Callable[..., F
         ["entity 'e1'", " its vector is in no part"],
     ]
     zero = commit(local, {"zero": np.zeros(4, np.float32)})
-    assert "1 vectors are zero or not finite" in catalog.verify(zero.uri, local)[0]
+    assert "1 vector is zero or not finite" in catalog.verify(zero.uri, local)[0]
     Path(stored.uri).write_text("{}")
     assert "the manifest was changed" in catalog.verify(stored.uri, local)[0]
 
@@ -94,7 +94,7 @@ def test_the_command_line(local: Storage, commit: Commit, tmp_path: Path, monkey
     line = "visual features: 1 failed, 2 ok · toy, pooled d = 4, random weights, seed 0"
     assert run("list") == f"{stored.digest[:12]}  {line}\n"
     assert "bad\tfailed\tbad" in run("show", stored.digest[:8])
-    assert "1 feature sets read, 0 faults" in run("verify")
+    assert "1 feature set read, 0 faults" in run("verify")
     np.save(tmp_path / "v.npy", np.ones((2, 3), np.float32))
     (tmp_path / "keys").write_text("Q1\nQ2\n")
     imported = run("import", str(tmp_path / "v.npy"), "--modality", "textual", "--keys", str(tmp_path / "keys"))
@@ -112,6 +112,6 @@ def test_the_command_line(local: Storage, commit: Commit, tmp_path: Path, monkey
     assert run("list") == f"{stored.digest[:12]}  {line}\n"
     (part,) = Path(stored.uri).parent.glob("part-*")
     os.truncate(part, 10)
-    assert "1 feature sets read, 3 faults" in run("verify", stored.digest[:8], code=1)
+    assert "1 feature set read, 3 faults" in run("verify", stored.digest[:8], code=1)
     assert digest_of(stored.uri) == stored.digest
     assert Manifest.read(stored.uri, local).counts == {"failed": 1, "ok": 2}

@@ -78,7 +78,7 @@ def test_sequences_and_several_arrays(tmp_path: Path, local: Storage) -> None:
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (VECTORS[:2], "2 rows, but there are 3 entities"),
+        (VECTORS[:2], "the array has 2 rows, and the graph 3 entities"),
         (VECTORS[0], r"float32 \[6\]"),
         (np.ones((3, 6), int), r"int64 \[3, 6\]"),
         (np.where(np.eye(3, 6) * [[0], [1], [0]], np.nan, VECTORS), r"row 1 \('Q2'\) is not finite"),
@@ -112,9 +112,9 @@ def test_files_that_are_none_are_refused(tmp_path: Path, local: Storage) -> None
     for name, told in {
         "nowhere.npy": "no such file",
         "v.csv": r"'.csv' is not a known array file",
-        "keyed.pth": "such as 'stranger', are no entities",
+        "keyed.pth": "1 key is no entity, such as 'stranger'",
         "uneven.pth": "different shapes",
-        "accents.pth": "such as 'Zoe\u0308', are no entities — 'Zo\xeb' is there in another Unicode form",
+        "accents.pth": "such as 'Zoe\u0308' — 'Zo\xeb' is there in another Unicode form",
     }.items():
         with pytest.raises(UserError, match=told):
             import_features(tmp_path / name, "visual", [*KEYS, "Zo\xeb"], local)

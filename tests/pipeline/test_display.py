@@ -12,6 +12,13 @@ KFP_LOG = """\
 """
 
 
+def test_what_the_training_says_of_its_time_is_shown(tmp_path, capsys):
+    with Display(["train"], tmp_path) as display:
+        follower = Follower(io.StringIO(), display)
+        follower.write("    train needs about 1 GB\n    train: about 5 s an epoch, at most 1 min for 12 epochs\n")
+    assert capsys.readouterr().err.splitlines() == ["       train: about 5 s an epoch, at most 1 min for 12 epochs"]
+
+
 def test_the_log_of_kfp_becomes_one_line_a_step(tmp_path, capsys):
     log = io.StringIO()
     with Display(["ingest", "extract textual"], tmp_path) as display:

@@ -45,13 +45,13 @@ def test_runs_of_killed_processes_are_ended(home):
     assert code == 1
     assert lines[-2:] == [
         "`mmkgc doctor --fix` would",
-        "  end 1 runs in MLflow as KILLED, since their processes were killed",
+        "  end 1 run of a killed process in MLflow as KILLED",
     ]
     assert tracking.client().get_run(run).info.status == "RUNNING"  # nothing was changed
 
     code, lines = called("--fix")
     assert code == 0
-    said, done = lines.index("this will be done:"), lines.index("✓ ended 1 runs as KILLED")
+    said, done = lines.index("this will be done:"), lines.index("✓ ended 1 run as KILLED")
     assert said < done < lines.index("and now:")
     assert tracking.client().get_run(run).info.status == "KILLED"
     assert called("--fix")[1][-1] == "nothing to mend"

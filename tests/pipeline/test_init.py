@@ -171,7 +171,7 @@ def test_a_split_that_an_inverse_reveals_is_warned_of_and_test_triples_leave_tra
     assert "LEAKAGE: 100% of the test triples" in said
     assert "inverse      " in said
     assert "owns" in said
-    assert "1 train triples are also in test" in said
+    assert "1 train triple is also in test" in said
     assert len(read(tmp_path / "out").train) == len(train) - 1
 
 
@@ -202,7 +202,7 @@ def test_turtle_gives_labels_texts_types_numbers_pictures_and_prefixes(tmp_path)
     assert raw.contents["visual"][row] == ("images/Oslo_city.png",)
     assert tuple(raw.relations.names) == ("is near",)
     assert raw.card.prefixes["ex"] == "http://ex.org/"
-    assert "1 statements have a blank node as subject" in said
+    assert "Left out: 1 statement with a blank node as subject." in said
     assert (tmp_path / "towns" / "image_links.txt").read_text().endswith("http://x.org/far.png\n")
     assert len(facts(tmp_path / "towns")) == 16
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence_and_nothing_is_written(fil
         "short.txt", "--columns", "head=1,relation=2,tail=3"
     )
     (tmp_path / "few.txt").write_text("a\tp\tb\nc\tp\td\n")
-    assert "none can be held out" in refused("few.txt", "--columns", "head=1,relation=2,tail=3")
+    assert "none of 2 facts can be held out" in refused("few.txt", "--columns", "head=1,relation=2,tail=3")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
     assert not (tmp_path / "films").exists()
 

@@ -24,6 +24,8 @@ def asked(**given):
         "gold": "J. Smith",
         "gold_key": "p2",
         "rank": 3.0,
+        "probability": 0.3,
+        "answers": [],
     }
     return one | given
 
@@ -58,6 +60,16 @@ def test_the_first_answer_has_its_reasons():
     assert lines[first + 1].strip() == "like  head relation tail · head relation tail"
     assert lines[first + 2].strip() == "by    textual 70%, visual 30%"
     assert GOLD in lines[first + 3]
+
+
+def test_chances_are_those_that_the_model_gives_while_the_graph_lacks_the_held_out_fact():
+    served = [prediction(2, probability=None, known=True), prediction(1, probability=0.9)]  # the graph holds p2
+    evaluated = [{"key": "p2", "probability": 0.6}, {"key": "p1", "probability": 0.2}]
+    lines = list(summary.completions([asked(probability=0.6, answers=evaluated)], answering(served)))
+    gold, other = (next(line for line in lines if name in line) for name in ("P 2", "P 1"))
+    assert "60.0%" in gold
+    assert GOLD in gold
+    assert "20.0%" in other
 
 
 def test_a_query_without_unknown_answers_is_told():

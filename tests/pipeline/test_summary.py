@@ -45,6 +45,7 @@ def test_a_run_ends_with_its_metrics_whether_the_store_is_a_folder_or_a_bucket(s
         (tmp_path / name).mkdir()
         content = content | {"baseline": {"name": "relation popularity", "both": METRICS}, "reason": "+0.2 MRR"}
         (tmp_path / name / file).write_text(json.dumps(content))
+        (tmp_path / name / "completions.json").write_text(json.dumps([{"head": "country/a", "relation": "borders"}]))
         uris[name] = storage.publish(tmp_path / name, name).uri
     monkeypatch.setattr(local, "run", lambda *_, **__: local.Finished(uris, "a1b2"))
     provenance = {
@@ -58,7 +59,8 @@ def test_a_run_ends_with_its_metrics_whether_the_store_is_a_folder_or_a_bucket(s
     )
     assert result.exit_code == 0
     assert "three triples were twice there" in result.output
-    assert "began with models:/places/6: 1,000 entities keep their vectors, 2 are new, 0 are gone" in result.output
+    assert "mmkgc complete --name places country/a borders" in result.output
+    assert "began with models:/places/6: 1,000 entities keep their vectors; new: 2, gone: 0" in result.output
     assert "no epoch was better on the development split, so the model is kept as it began" in result.output
     assert "registered places version 7: now 'champion'" in result.output
     assert "verdict: not distinguishable from relation popularity" in result.output

@@ -52,15 +52,16 @@ def test_the_next_commands_call_the_program_as_it_was_called(on_path, tmp_path, 
     path.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(path), "run", "countries"])
     monkeypatch.setenv("PATH", str(path.parent) if on_path else "/nowhere")
-    lines = list(verdict.next_commands("a-model", "0a1b", Path("/x/report.html")))
+    query = {"head": "New York", "relation": "located in"}
+    lines = list(verdict.next_commands("a-model", "0a1b", Path("/x/report.html"), query))
     ask = next(line for line in lines if line.startswith("ask it")).removeprefix("ask it").strip()
     assert shlex.split(ask) == [
         "mmkgc" if on_path else str(path),
         "complete",
         "--name",
         "a-model",
-        "HEAD",
-        "RELATION",
+        "New York",
+        "located in",
     ]
     assert "report       /x/report.html" in lines
     assert "MLflow run   0a1b" in lines

@@ -25,7 +25,7 @@ def test_a_bundle_is_copied_whole(bundle_folder, tmp_path, engine):
 
 def test_an_archive_is_one_that_torchserve_loads(bundle_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
-    assert "model.mar" in exported("mine", "--bundle", bundle_folder, "--to", tmp_path / "model.mar")
+    assert "model.mar" in exported("--name", "mine", "--bundle", bundle_folder, "--to", tmp_path / "model.mar")
     assert read_manifest(tmp_path / "model.mar")["modelName"] == "mine"
 
 

@@ -11,6 +11,7 @@ from mmkgc.components.ingest.converters.cells import Row, Sheet, sheets
 from mmkgc.components.ingest.converters.draft import Draft, Keys, check_key, one_line
 from mmkgc.components.kge.vocabulary import LONGEST_KEY, PARTS
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.progress import Meter
 
 ROLES = PARTS
@@ -91,7 +92,7 @@ class TripleColumns:
         meter.finish()
 
     def _wrong_width(self, sheet: Sheet, row: Row) -> UserError:
-        what = f"the row has {len(row.cells)} cells where 3 belong: '{shown(' | '.join(row.cells))}'"
+        what = f"the row has {counted(len(row.cells), 'cell')} where 3 belong: '{shown(' | '.join(row.cells))}'"
         return UserError(sheet.at(row), what, "write head, relation and tail, separated as in the other lines")
 
     def _header(self, sheet: Sheet, start: Sequence[Row]) -> list[str]:

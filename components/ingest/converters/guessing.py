@@ -13,6 +13,7 @@ from mmkgc.components.ingest.converters.draft import one_line
 from mmkgc.components.ingest.converters.numbers import numbers
 from mmkgc.components.ingest.converters.pictures import is_picture
 from mmkgc.components.ingest.converters.words import plain, role_of
+from mmkgc.components.runtime.nouns import counted
 
 ROLES = ("key", "name", "description", "image", "type", "relation", "number", "ignore")
 SEPARATORS = (LIST, "|", ";", ",")
@@ -127,9 +128,9 @@ def _by_itself(column: Column, rows: Sequence[Labels]) -> tuple[str, str]:
     if column.numbers:
         values, unit = column.numbers
         count, of = sum(map(bool, values)), f" in {unit}" if unit else ""
-        return "number", f"{count} numbers or dates{of}"
+        return "number", f"{counted(count, 'number or date', 'numbers or dates')}{of}"
     if named == "type" and column.distinct < len(filled):
-        return "type", f"its name, and {column.distinct} values repeat"
+        return "type", f"its name, and {counted(column.distinct, 'value repeats', 'values repeat')}"
     return _relation(column)
 
 
@@ -138,7 +139,8 @@ def _relation(column: Column) -> tuple[str, str]:
     repeated = _repeated(column.values)
     parted = f", parted at '{separator}'" if separator and separator != LIST else ""
     if repeated >= REPEATED and max(map(len, column.values)) <= 200:
-        return "relation", f"{len(column.values)} values that repeat{parted}: {_example(column)}"
+        values = counted(len(column.values), "value that repeats", "values that repeat")
+        return "relation", f"{values}{parted}: {_example(column)}"
     return "ignore", f"{len(column.values)} of its {total} values differ: nothing repeats"
 
 

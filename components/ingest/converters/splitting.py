@@ -6,6 +6,7 @@ from mmkgc.components.dataset.patterns import Pattern, patterns
 from mmkgc.components.dataset.proposed_split import propose
 from mmkgc.components.ingest.converters.draft import Draft
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.nouns import counted
 
 SPLITS = ("train", "valid", "test")
 
@@ -26,7 +27,9 @@ def split(draft: Draft) -> tuple[dict[str, np.ndarray], list[Pattern]]:
     together = together[np.sort(np.unique(together, axis=0, return_index=True)[1])]
     parts = dict(zip(SPLITS, propose(together, found), strict=True))
     if not len(parts["test"]) or not len(parts["valid"]):
-        what = f"of its {len(together)} facts none can be held out: each is the only one of an entity or relation"
+        what = (
+            f"none of {counted(len(together), 'fact')} can be held out: each is the only one of an entity or relation"
+        )
         raise UserError(draft.source, what, "add facts: an entity needs two, to have one left for training")
     linked = "; facts that an inverse or symmetric relation repeats stay together" if found else ""
     draft.findings.notes.append(
@@ -40,7 +43,7 @@ def _distinct(draft: Draft, name: str) -> np.ndarray:
     triples = draft.triples(name)
     rows = np.sort(np.unique(triples, axis=0, return_index=True)[1])
     if dropped := len(triples) - len(rows):
-        draft.findings.notes.append(f"{dropped:,} of {len(triples):,} {name} rows repeat a triple and are left out.")
+        draft.findings.notes.append(f"Repeated rows of {name} that are left out: {dropped:,} of {len(triples):,}.")
     return triples[rows]
 
 
@@ -48,5 +51,6 @@ def _without_test(draft: Draft, train: np.ndarray, test: np.ndarray) -> np.ndarr
     both = np.unique(np.concatenate([train, test]), axis=0, return_inverse=True)[1]
     in_test = np.isin(both[: len(train)], both[len(train) :])
     if in_test.any():
-        draft.findings.warnings.append(f"{in_test.sum():,} train triples are also in test, and are left out of train.")
+        found = counted(int(in_test.sum()), "train triple is", "train triples are")
+        draft.findings.warnings.append(f"{found} also in test: left out of train.")
     return train[~in_test]

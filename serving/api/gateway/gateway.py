@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.serving.api.cost import EXPLANATION, LOOKUP, priced
 from mmkgc.serving.api.gateway.access import Access
 from mmkgc.serving.api.gateway.batcher import Batcher, Ticket
@@ -92,7 +93,9 @@ class Readiness:
 
 def _too_costly(queries: int, cost: int, most: int) -> Refusal:
     fitting = queries * most // cost
-    split = f"send at most {fitting} such queries at once" if fitting else "ask for fewer predictions"
+    split = f"send at most {counted(fitting, 'such query')} at once" if fitting else "ask for fewer predictions"
     return Refusal(
-        413, "too_costly", f"{queries} queries of cost {cost} are over the limit of {most} ({EXPLANATION}); {split}"
+        413,
+        "too_costly",
+        f"the cost {cost} of {counted(queries, 'query')} is over the limit of {most} ({EXPLANATION}); {split}",
     )

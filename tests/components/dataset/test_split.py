@@ -90,7 +90,7 @@ def test_a_contaminated_development_split_only_serves_the_filter(write_tsv: Writ
     assert len(valid) == 1
     assert not valid & (train | test)
     assert len(train | valid) == 13
-    assert mmkg.info["notes"][0] == "valid.tsv: 1 of 4 rows repeat a triple and are dropped."
+    assert mmkg.info["notes"][0] == "valid.tsv: repeated rows that are dropped: 1 of 4."
     assert "of its 3 distinct triples 1 are in train and 1 in test" in mmkg.info["notes"][1]
 
 

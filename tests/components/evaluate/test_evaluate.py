@@ -60,19 +60,30 @@ def test_the_saved_negatives_can_be_judged_again(published):
     assert reported["standard"]["accuracy"] <= reported["mans"]["accuracy"] + 0.1
 
 
-def test_completions_are_the_best_of_what_is_not_known(toy_mmkg, toy_bundle):
+def test_completions_are_the_best_of_what_serving_would_offer(toy_mmkg, toy_bundle):
     model, graph = toy_bundle.model.freeze(), toy_mmkg.graph
     facts = {tuple(row) for row in torch.cat([graph.train, graph.valid]).tolist()}
-    for row, answer in zip(judgeable(graph)[:5].tolist(), completions(model, graph, 5, 4), strict=True):
+    loops = {relation for head, relation, tail in facts if head == tail}
+    maps = {name: {"slope": 2.0, "margin": 3.0, "intercepts": [0.5] * 8} for name in ("answer", "triple")}
+    bundle = replace(toy_bundle, calibration={"method": "platt", **maps})
+    for row, answer in zip(judgeable(graph)[:5].tolist(), completions(bundle, graph, 5, 4), strict=True):
         head, relation, tail = row
         scores = model.score_tails(torch.tensor([head]), torch.tensor([relation]))[0].tolist()
-        candidates = [e for e in range(60) if e == tail or (head, relation, e) not in facts]
+        own = set() if relation in loops else {head}
+        known = {e for e in range(60) if (head, relation, e) in facts} - {tail}
+        candidates = [e for e in range(60) if e == tail or e not in known | own]
         best = sorted(candidates, key=lambda entity: -scores[entity])
         assert [found["label"] for found in answer["answers"]] == [graph.entities.names[e] for e in best[:4]]
         assert [found["gold"] for found in answer["answers"]] == [e == tail for e in best[:4]]
         assert (answer["gold"], answer["gold_key"]) == (graph.entities.names[tail], graph.entities.keys[tail])
         assert answer["rank"] == best.index(tail) + 1
-        assert answer["known"] == 60 - len(candidates)
+        assert answer["known"] == len(known)
+        for entity, found in zip(best, answer["answers"], strict=False):
+            margin = scores[entity] - scores[best[1] if entity == best[0] else best[0]]
+            logit = torch.tensor(2.0 * scores[entity] + 3.0 * margin + 0.5)
+            assert found["probability"] == pytest.approx(torch.sigmoid(logit).item(), abs=1e-5)
+            assert entity != tail or answer["probability"] == found["probability"]
+    assert {answer["probability"] for answer in completions(toy_bundle, graph, 5, 4)} == {None}
 
 
 def test_completions_take_relations_in_turn_and_entities_with_many_facts_first(toy_mmkg):

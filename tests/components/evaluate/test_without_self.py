@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from mmkgc.components.evaluate.config import EvaluateConfig
+from mmkgc.components.evaluate.evaluate import tracked_metrics
 from mmkgc.components.evaluate.link_prediction import link_prediction, symmetric, without_self
+from mmkgc.components.evaluate.slices import by_relation
 from mmkgc.components.kge.evaluation.metrics import QueryRanks
 from mmkgc.components.kge.evaluation.ranks import Untrained, rank
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
@@ -52,6 +54,16 @@ def test_the_own_entity_is_no_candidate_of_a_symmetric_relation():
     found = link_prediction(OwnFirst(), toy, {}, None, config).summary["without_self"]
     assert [row["value"] for row in found["relations"]] == ["a"]
     assert found["both"]["mrr"] > (1 / before.realistic).mean()
+
+
+def test_a_table_by_relation_shows_both_figures_of_a_symmetric_relation():
+    results = link_prediction(OwnFirst(), graph(), {}, None, EvaluateConfig(bootstrap=100)).summary
+    own = results["without_self"]
+    rows = {row["value"]: row["both"]["mrr"] for row in by_relation(results["slices"]["relation"], own)}
+    assert list(rows) == ["a", "a, own entity left out", "b", "c"]
+    assert rows["a"] < rows["a, own entity left out"] == own["relations"][0]["both"]["mrr"]
+    tracked = tracked_metrics(results | {"reliability": None, "classification": None})
+    assert tracked["test/without_self/hits_at_1"] == own["both"]["hits_at_1"]
 
 
 def test_without_symmetric_relations_there_is_nothing_to_leave_out():

@@ -51,10 +51,16 @@ def test_what_was_rejected_is_false_and_the_next_run_says_so(write_tsv, built, i
     mmkg = built(folder, increments=[str(place)])
     assert names(mmkg, "false") == [("osl", "borders", "no"), ("osl", "borders", "fi"), ("no", "capital", "se")]
     said = " ".join(mmkg.info["notes"])
-    assert "2 triples of negatives.tsv are known to be false; 1 repeated rows are dropped." in said
+    assert "negatives.tsv: 2 triples are known to be false; 1 repeated row is dropped." in said
     assert "2 accepted triples join train (Finland has capital Oslo, Sweden has capital Oslo);" in said
     mmkg.save(folder.parent / "saved")
     assert names(MMKG.load(folder.parent / "saved"), "false") == names(mmkg, "false")
+
+
+def test_nothing_is_said_of_an_export_without_rejections(write_tsv, built, increment):
+    place = Path(increment())
+    (place / "negatives.tsv").write_text("head\trelation\ttail\n")
+    assert not any("known to be false" in note for note in built(write_tsv(), increments=[str(place)]).info["notes"])
 
 
 def test_what_one_reviewer_accepts_and_another_rejects_is_refused(write_tsv, built, increment):
@@ -89,7 +95,7 @@ def test_a_triple_counts_once_whoever_accepts_it_again(write_tsv, built, increme
     again = increment("no\tborders\tse\nfi\tcapital\tosl\nfi\tcapital\tosl\n", "again")
     mmkg = built(write_tsv(), increments=[increment(), again])
     assert len(set(names(mmkg, "train"))) == len(names(mmkg, "train")) == 6
-    assert "0 accepted triples join train; 3 are in it already." in mmkg.info["notes"]
+    assert "0 accepted triples join train; in it already: 3." in mmkg.info["notes"]
 
 
 def test_a_development_split_that_is_carved_from_train_takes_none_of_them(write_tsv, built, increment):

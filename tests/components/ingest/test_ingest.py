@@ -39,7 +39,7 @@ def test_the_artifact_is_published_and_tracked(
     mmkg = MMKG.load(storage.fetch(stored.uri))
     assert of_folder(Path(stored.uri)) == stored.digest
     assert mmkg.info["leakage"] == 2
-    assert mmkg.info["warnings"][0].startswith("LEAKAGE: 2 of 3 test triples are also in train")
+    assert mmkg.info["warnings"][0].startswith("LEAKAGE: 2 of 3 test triples in train, too")
     assert "WARNING: LEAKAGE: 2 of 3" in capsys.readouterr().out
 
     runs = {run.info.run_name: run for run in tracking.client().search_runs([tracking.experiment_id("nordic")])}
@@ -63,7 +63,7 @@ def test_repeated_triples_are_dropped_and_counted(write_tsv: Write, built: Build
     train = "no\tborders\tse\nno\tborders\tse\nse\tborders\tfi\nno\tcapital\tosl\nno\tborders\tse\n"
     mmkg = built(write_tsv({"train.tsv": train}))
     assert mmkg.graph.train.tolist() == [[0, 0, 1], [1, 0, 2], [0, 1, 3]]
-    assert mmkg.info["notes"] == ["train.tsv: 2 of 5 rows repeat a triple and are dropped."]
+    assert mmkg.info["notes"] == ["train.tsv: repeated rows that are dropped: 2 of 5."]
 
 
 def test_unused_relations_are_warned_of(write_tsv: Write, built: Build) -> None:

@@ -111,12 +111,12 @@ def test_the_command_proposes_prints_and_exports(run, toy_folder, tmp_path):
     proposals = Proposals(tmp_path / "found.parquet")
     proposals.decide([best["id"]], Status.REJECTED, 0)
     again = run("--bundle", str(toy_folder), "--least", "5", "--share", "0.01")
-    assert "1 rejected triples are left out" in again.stderr
+    assert "1 rejected triple is left out; probabilities follow these decisions and 0 accepted ones" in again.stderr
     proposals.decide([best["id"]], Status.ACCEPTED, 0)
     told = run("export", "--name", "mmkgc", "-o", "accepted").output
     assert "1 accepted and 0 rejected triples in accepted" in told
     for form, ending in (("csv", "csv"), ("nquads", "nq"), ("cypher", "cypher")):
-        assert run("export", "--name", "mmkgc", "--as", form).output == f"1 accepted facts in accepted.{ending}\n"
+        assert run("export", "--name", "mmkgc", "--as", form).output == f"1 accepted fact in accepted.{ending}\n"
         assert best["head"] in (tmp_path / f"accepted.{ending}").read_text()
     assert read_json(tmp_path / "accepted" / "increment.json")["accepted"] == 1
 

@@ -30,6 +30,17 @@ def test_a_card_names_data_protocol_slices_use_and_limits(metrics, toy_bundle):
     assert f"{weakest:.3f}" in rows[0]
 
 
+def test_a_symmetric_relation_has_both_figures(metrics, toy_bundle):
+    borders, other = metrics["slices"]["relation"][:2]
+    worst = {"mrr": 0.01, "hits_at_1": 0.0, "hits_at_10": 0.1}
+    better = worst | {"mrr": 0.4, "hits_at_1": 0.3}
+    slices = {"relation": [borders | {"both": worst, "queries": 60}, other]}
+    own = {"both": better, "relations": [borders | {"both": better, "queries": 60}]}
+    lines = card(metrics | {"slices": slices, "without_self": own}, toy_bundle, {}).splitlines()
+    place = lines.index(f"| relation: {borders['value']} | 60 | 0.010 | 0.000 | 0.100 |")
+    assert lines[place + 1] == f"| relation: {borders['value']}, own entity left out | 60 | 0.400 | 0.300 | 0.100 |"
+
+
 def test_a_card_fits_into_mlflow(metrics, toy_bundle):
     warned = metrics | {"dataset": metrics["dataset"] | {"warnings": ["|" * 5000] * 9}}
     assert len(card(warned, toy_bundle, {"source": "x" * 9000})) == LONGEST

@@ -13,7 +13,7 @@ def test_an_exported_pyfunc_answers(submit, toy_mmkg, toy_bundle, tmp_path):
 
     submit(toy_mmkg, toy_bundle)
     target = tmp_path / "exported"
-    result = CliRunner().invoke(export, ["toy", "--pyfunc", "--to", str(target)], catch_exceptions=False)
+    result = CliRunner().invoke(export, ["--name", "toy", "--pyfunc", "--to", str(target)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir() if "download" in path.name or path.name.startswith("tmp")] == []
     head, relation = toy_mmkg.graph.entities.keys[0], toy_mmkg.graph.relations.keys[0]

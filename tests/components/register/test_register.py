@@ -6,6 +6,7 @@ import pandas as pd
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.runtime import model_registry as registry
+from mmkgc.components.runtime import tracking
 
 
 def test_a_first_champion_beats_relation_popularity(submit, toy_mmkg, toy_bundle):
@@ -29,3 +30,18 @@ def test_a_registered_version_answers_as_an_mlflow_model_and_says_where_it_is_fr
     lineage = {"git_sha", "code_digest", "code_version", "graph_digest", "split_digest", "features_textual", "seed"}
     assert lineage | {"gate_reason"} <= set(version.tags)
     assert model.predict(model.input_example), "the example that is stored with the model can be asked"
+
+
+def test_the_runs_link_the_model_and_the_model_its_version(submit, toy_mmkg, toy_bundle, monkeypatch):
+    with tracking.start_run("toy", "a pipeline") as pipeline:
+        monkeypatch.setenv("MLFLOW_RUN_ID", pipeline.id)
+        submit(toy_mmkg, toy_bundle)
+        submit(toy_mmkg, toy_bundle)  # the same bundle again: the same version
+    api = tracking.client()
+    model = registry.logged_model(api.get_model_version("toy", "1"))
+    (step, *_) = api.search_runs([tracking.experiment_id("toy")], "tags.`mmkgc.step` = 'register'")
+    for run in (api.get_run(pipeline.id), api.get_run(step.info.run_id)):
+        assert [output.model_id for output in run.outputs.model_outputs] == [model]
+    logged, tags = api.get_logged_model(model), api.get_logged_model(model).tags
+    assert logged.source_run_id == pipeline.id, "by which the table of runs finds its models"
+    assert json.loads(tags["mlflow.modelVersions"]) == [{"name": "toy", "version": "1"}]

@@ -29,6 +29,7 @@ def pod(home, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MMKGC_PIPELINE_RUN", "kfp-1")
     monkeypatch.setenv("MMKGC_RUN", json.dumps(ABOUT))
+    monkeypatch.setenv("MMKGC_GIT_SHA", "c0ffee")
     monkeypatch.setattr(pipeline_run, "SETTLE_SECONDS", 0)
     yield
     for run in runs():
@@ -53,6 +54,7 @@ def test_the_first_step_makes_the_pipelines_run_and_later_ones_nest_in_it(monkey
         parent_run().log_metrics({"test/mrr": 0.5})
     (parent,) = top(runs())
     assert (parent.info.run_name, parent.info.status) == ("transe, sum", "FINISHED")
+    assert parent.data.tags["mlflow.source.git.commit"] == "c0ffee"
     assert parent.data.params == {"train.epochs": "5"}
     assert parent.data.metrics == {"test/mrr": 0.5}
     above = {run.info.run_name: run.data.tags.get(tracking.PARENT_TAG) for run in runs()}

@@ -168,7 +168,7 @@ def test_a_space_that_training_refuses_is_refused_before_anything_runs(toy, spac
 
 def test_a_search_in_which_everything_fails_says_why(toy):
     space = {"optimizer.lr": {"values": [1e30]}}
-    with pytest.raises(UserError, match=r"none of 1 trials finished — .*(loss is|not finite)"):
+    with pytest.raises(UserError, match=r"none of 1 trial finished — .*(loss is|not finite)"):
         search(*toy[:3], SearchConfig(trials=1, space=space), toy.storage)
 
 

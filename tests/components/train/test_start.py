@@ -59,7 +59,7 @@ def test_a_grown_graph_goes_on_from_the_earlier_model(
     capfd.readouterr()
     second = train(after.uri, {}, config(start=first.uri, epochs=1), storage, tmp_path / "scratch")
     bundle = Bundle.load(storage.fetch(second.uri))
-    assert "58 entities and 4 relations keep their vectors, 2 and 0 are new, 0 and 0 are gone" in capfd.readouterr().out
+    assert "58 entities and 4 relations keep their vectors, new: 2 and 0, gone: 0 and 0" in capfd.readouterr().out
     assert bundle.entities == graph.entities
     assert not bundle.known.contains(removed).any()
     assert bundle.provenance["made_from"]["start"] == first.digest

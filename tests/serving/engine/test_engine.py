@@ -50,7 +50,19 @@ def test_completions_equal_brute_force(engine, direction, exclude_known):
     assert [p["score"] for p in answer["predictions"]] == pytest.approx(scores[expected].tolist(), abs=1e-5)
     assert [p["known"] for p in answer["predictions"]] == [i in facts for i in expected]
     calibrated = probability(engine.bundle.calibration, scores[expected], torch.tensor(expected)).tolist()
-    assert [p["probability"] for p in answer["predictions"]] == pytest.approx(calibrated, abs=1e-5)
+    shown = [None if i in facts else chance for i, chance in zip(expected, calibrated, strict=True)]
+    assert [p["probability"] for p in answer["predictions"]] == [c and pytest.approx(c, abs=1e-5) for c in shown]
+
+
+def test_a_known_answer_has_no_probability_and_changes_none_of_the_others(engine):
+    head, relation, _ = engine.bundle.train[3].tolist()
+    query = {"head": f"e{head}", "relation": f"r{relation}", "k": 40}
+    (alone,) = engine.answer([query])
+    (marked,) = engine.answer([query | {"exclude_known": False}])
+    assert {p["probability"] for p in marked["predictions"] if p["known"]} == {None}
+    chances = {p["key"]: p["probability"] for p in marked["predictions"] if not p["known"]}
+    assert chances.items() <= {p["key"]: p["probability"] for p in alone["predictions"]}.items()
+    assert all(chances.values())
 
 
 def test_a_triple_is_scored(engine):
@@ -58,7 +70,7 @@ def test_a_triple_is_scored(engine):
     (answer,) = engine.answer([{"head": f"e{head}", "relation": f"r{relation}", "tail": f"e{tail}"}])
     score = engine.bundle.model.score_triples(engine.bundle.train[:1]).item()
     assert answer["direction"] == "triple"
-    assert answer["known"]
+    assert (answer["known"], answer["probability"]) == (True, None)
     assert answer["score"] == pytest.approx(score, abs=1e-5)
 
 

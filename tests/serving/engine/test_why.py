@@ -34,6 +34,14 @@ def test_the_first_answers_and_their_ranks_are_those_of_a_completion(engine, why
     assert found["score"] == pytest.approx(answer["predictions"][0]["score"], abs=1e-5)
 
 
+def test_a_known_triple_has_no_probability_with_or_without_its_contents(engine, why):
+    bundle = engine.bundle
+    head, relation, tail = bundle.train[0].tolist()
+    found = why.explain(bundle.entities.keys[head], bundle.relations.keys[relation], bundle.entities.keys[tail])
+    assert found["known"]
+    assert {found["probability"], *(row["probability"] for row in found["without"])} == {None}
+
+
 @pytest.mark.parametrize("fusion", ["adamf", "link-aware", "ikrl"])
 @pytest.mark.parametrize("reciprocal", [True, False])
 def test_without_a_modality_it_is_the_model_of_entities_that_lack_it(make_bundle, fusion, reciprocal):

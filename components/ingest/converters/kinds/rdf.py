@@ -13,6 +13,7 @@ from mmkgc.components.ingest.converters.draft import UNSPLIT, Draft
 from mmkgc.components.ingest.converters.pictures import is_picture
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.extras import required
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.runtime.progress import Meter
 
 if TYPE_CHECKING:
@@ -139,13 +140,13 @@ class _Reading:
     def _statement(self, quad: "pyoxigraph.Quad", ox: Any) -> None:
         subject, predicate, value = quad.subject, quad.predicate.value, quad.object
         if not isinstance(subject, ox.NamedNode):
-            self.left["have a blank node as subject"] += 1
+            self.left["with a blank node as subject"] += 1
         elif isinstance(value, ox.NamedNode):
             self._link(subject.value, predicate, value.value)
         elif isinstance(value, ox.Literal):
             self._literal(subject.value, predicate, value)
         else:
-            self.left["have a blank node as object"] += 1
+            self.left["with a blank node as object"] += 1
 
     def _link(self, subject: str, predicate: str, value: str) -> None:
         if predicate == TYPE:
@@ -153,7 +154,7 @@ class _Reading:
         elif predicate in PICTURES:
             self.pictures.append((subject, value))
         elif predicate.startswith(SCHEMATIC) or predicate in LISTS:
-            self.left["are about the vocabulary, or lead out of the graph"] += 1
+            self.left["about the vocabulary, or leading out of the graph"] += 1
         else:
             facts = self.facts
             facts.add(UNSPLIT, facts.entity(subject), facts.relation(predicate), facts.entity(value))
@@ -168,7 +169,7 @@ class _Reading:
         elif NUMERIC.fullmatch(value.datatype.value) and (number := _number(value.value)):
             self.numbers.append((subject, predicate, number))
         else:
-            self.left["have a text that is no name and no description"] += 1
+            self.left["with a text that is no name and no description"] += 1
 
     def draft(self, draft: Draft) -> Draft:
         """The graph of what was read; resources in no fact are left out."""
@@ -188,7 +189,7 @@ class _Reading:
             if subject in draft.entities:
                 self._put_picture(draft, draft.entities.ids[subject], place)
         for what, count in self.left.items():
-            draft.findings.notes.append(f"{count:,} statements {what}, and are left out.")
+            draft.findings.notes.append(f"Left out: {counted(count, 'statement')} {what}.")
         return draft
 
     def _put_types(self, draft: Draft) -> None:

@@ -14,6 +14,7 @@ from mmkgc.components.ingest.converters.pictures import is_picture, picture_file
 from mmkgc.components.ingest.converters.words import plain, singular
 from mmkgc.components.runtime.errors import UserError, did_you_mean, shown
 from mmkgc.components.runtime.names import name_of
+from mmkgc.components.runtime.nouns import counted
 
 LONG_FORM = 0.7  # share of distinct names below which rows of the same name are one entity
 SAME = 0.2  # share of the smaller column's values that two columns share, from which their values are one type
@@ -72,7 +73,7 @@ def _load(sheet: Sheet, wishes: Wishes) -> Entities:
     body = rows[1:] if headers is first else rows
     for row in body:
         if len(row.cells) != len(headers):
-            what = f"the row has {len(row.cells)} cells, and the first one {len(headers)}"
+            what = f"the row has {counted(len(row.cells), 'cell')}, and the first one {len(headers)}"
             raise UserError(sheet.at(row), what, "a cell that holds the separator stands in quotes")
     columns = [
         Column(header or f"column {at + 1}", [row.cells[at] for row in body], wishes.separator)
@@ -212,7 +213,7 @@ def _keys(table: Entities, draft: Draft) -> list[str]:
         return cells
     if column.role == "key" or distinct < LONG_FORM * len(cells):
         draft.findings.notes.append(
-            f"{table.sheet.name}: {len(cells)} rows about {distinct} entities are put together."
+            f"{table.sheet.name}: {counted(len(cells), 'row')} about {counted(distinct, 'entity')} are put together."
         )
         return cells
     seen: Counter[str] = Counter()

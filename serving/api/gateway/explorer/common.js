@@ -51,12 +51,13 @@ export function frequency(chance) {
   return `about ${Math.min(9, Math.round(10 * chance))} in 10`;
 }
 
-/** A bar and the figure beside it: the probability, or the score where the model was not calibrated. */
+/** A bar and the figure beside it: the probability, or the score where the model was not calibrated; `known` of a fact. */
 export function gauge(one) {
   const chance = one.probability;
   const bar = el("span", { className: "bar" }, el("span", {}));
   bar.firstChild.style.width = `${100 * (chance ?? 0)}%`;
-  bar.style.visibility = chance === null ? "hidden" : "visible";
+  if (chance === null) bar.classList.add("none");
+  if (one.known) return [bar, el("span", { className: "figure", title: `the graph holds it; score ${one.score}` }, el("span", { className: "badge", textContent: "known" }))];
   const figure = chance === null ? one.score.toFixed(2) : `${(100 * chance).toFixed(1)} %`;
   return [bar, el("span", { className: "figure", textContent: figure, title: chance === null ? `score ${one.score}` : `${frequency(chance)} such are right; score ${one.score}` })];
 }

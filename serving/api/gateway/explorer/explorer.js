@@ -207,7 +207,7 @@ function prediction(one, index) {
   const go = el("button", { type: "button", className: "go", title: `score ${one.score}`, onclick: () => choose({ ...one, type: null }) },
     el("span", { className: "rank", textContent: index + 1 }),
     thumbnail(one),
-    el("span", { className: "name", textContent: one.name }, one.known ? el("span", { className: "badge", textContent: "known" }) : null),
+    el("span", { className: "name", textContent: one.name }),
     ...gauge(one));
   return el("li", {}, go, why(one));
 }

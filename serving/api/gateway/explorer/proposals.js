@@ -135,7 +135,7 @@ function precision(relation) {
   const decided = relation.accepted + relation.rejected;
   const parts = [];
   if (decided) parts.push(`${relation.accepted} of ${decided} reviewed were right`);
-  if (relation.held_out?.kept) parts.push(`with facts hidden, ${relation.held_out.found} of ${relation.held_out.kept} were hidden facts`);
+  if (relation.held_out?.kept) parts.push(`tested on held-out facts, ${relation.held_out.found} of ${relation.held_out.kept} were right`);
   return parts.join(" · ");
 }
 

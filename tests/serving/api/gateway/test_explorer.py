@@ -93,6 +93,9 @@ def test_known_answers_are_marked(page, engine):
     wanted = engine.answer([{given: "e1", "relation": relation, "exclude_known": False}])[0]["predictions"]
     known = [prediction["name"] for prediction in wanted if prediction["known"]]
     page.wait(lambda: page.texts(".badge") == ["known"] * len(known), "the marks")
+    figures = page.texts("#predictions .figure")
+    shown = ["known" if one["known"] else f"{100 * one['probability']:.1f} %" for one in wanted]
+    assert figures == shown  # in place of a probability, which would mean nothing
 
 
 def test_known_answers_stand_above_the_list(page, engine):
