@@ -3,6 +3,7 @@
 import cmath
 import math
 from collections.abc import Callable
+from statistics import mean, pvariance
 from typing import Any
 
 import pytest
@@ -147,7 +148,9 @@ def vista_by_loops(interaction: Interaction) -> Callable[..., float]:
     """The output at the masked place · t."""
 
     def vista(h: list[float], r: list[float], t: list[float]) -> float:
-        sequence = zip([h, r, interaction.mask.tolist()], interaction.places.tolist(), strict=True)
+        middle, spread = mean(r), math.sqrt(pvariance(r) + 1e-5)
+        relation = [(x - middle) / spread for x in r]
+        sequence = zip([h, relation, interaction.mask.tolist()], interaction.places.tolist(), strict=True)
         tokens = [[a + b for a, b in zip(token, place, strict=True)] for token, place in sequence]
         for layer in interaction.decoder.layers:
             tokens = layer_by_loops(layer, tokens, heads=3)

@@ -276,7 +276,7 @@ def test_vista_reads_what_an_entity_has_as_tokens(make_model: MakeModel) -> None
     for entity, names in ((7, ("structure", "textual", "visual")), (3, ("structure", "textual")), (15, ("structure",))):
         assert [m for m in vista.modalities if modal.present[m][entity]] == list(names)
         tokens = [vista.first.tolist()]
-        tokens += [vista.norm(modal[m][entity] + vista.kinds[m]).tolist() for m in names]
+        tokens += [(vista.norms[m](modal[m][entity]) + vista.kinds[m]).tolist() for m in names]
         expected = layer_by_loops(vista.encoder.layers[0], tokens, heads=2)[0]
         assert joint[entity].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
