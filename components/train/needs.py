@@ -15,7 +15,7 @@ import torch
 from mmkgc.components.kge.evaluation.ranks import SCORES_AT_ONCE
 from mmkgc.components.kge.interactions import INTERACTIONS
 from mmkgc.components.kge.losses import LOSSES
-from mmkgc.components.kge.losses.base import NegativeLoss
+from mmkgc.components.kge.losses.base import NegativeLoss, WholeGraphLoss
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.optimizers.making import ROW_SPARSE
@@ -55,7 +55,7 @@ def needs(config: TrainConfig, n_entities: int, n_triples: int, widths: Mapping[
         "best epoch": learned if config.keep == "best" else 0,
         "averages": 2 * learned if config.ema else 0,
         "triples and filters": n_triples * (3 * INTEGER + FLOAT + 2 * FILTER),
-        "batch": _batch(config, n_entities, width),
+        "batch": _batch(config, n_entities, n_triples, width),
         "evaluation": n_entities * width * FLOAT * (len(widths) + 1) + 2 * _scores(n_entities),
         "program": PROGRAM,
     }
@@ -63,10 +63,12 @@ def needs(config: TrainConfig, n_entities: int, n_triples: int, widths: Mapping[
     return Needs(*({purpose: int(size) for purpose, size in part.items()} for part in (memory, disk)))
 
 
-def _batch(config: TrainConfig, n_entities: int, width: int) -> int:
+def _batch(config: TrainConfig, n_entities: int, n_triples: int, width: int) -> int:
     """Bytes of the vectors and scores of one batch."""
-    size, sampler = config.batch_size, config.negatives or {}
-    if not issubclass(LOSSES.lookup(config.loss["name"]), NegativeLoss):
+    size, sampler, loss = config.batch_size, config.negatives or {}, LOSSES.lookup(config.loss["name"])
+    if issubclass(loss, WholeGraphLoss):  # scores the positives alone; the usual batch is the whole graph
+        return FLOAT * width * (PASSES * n_entities + 4 * min(size, n_triples))
+    if not issubclass(loss, NegativeLoss):
         scored = n_entities
         if candidates := config.loss.get("candidates"):
             scored = min(n_entities, candidates + size * (1 + config.loss["answers"]))

@@ -52,6 +52,13 @@ def test_a_loss_against_drawn_candidates_needs_less_than_against_all_entities() 
     assert more == whole
 
 
+def test_a_loss_in_closed_form_scores_the_positives_alone() -> None:
+    """NS-KGE's recipe, whose batch is the whole graph, on one as large as MKG-Y: megabytes, not triples × entities."""
+    model = {"dimension": 200, "interaction": "distmult", "fusion": "structure"}
+    found = needs(config(model=model, loss="non-sampling", negatives=None, batch_size=100_000), 15_000, 21_310, {})
+    assert found.memory["batch"] == (6 * 15_000 + 4 * 21_310) * 200 * 4
+
+
 def test_features_lie_on_disk() -> None:
     without, with_texts = needs(config(), N, T, {}), needs(config(), N, T, {"textual": 384})
     assert sum(with_texts.disk.values()) - sum(without.disk.values()) == 3 * N * 384 * 4
