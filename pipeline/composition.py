@@ -84,10 +84,17 @@ def bundled(name: str) -> Composed | None:
 
 
 def pair(dataset: str, onto: str) -> Composed:
-    """A system or preset on a bundled dataset recipe, or on a folder, with the default recipe's features."""
+    """A system or preset on a bundled dataset recipe, or on a folder.
+
+    A folder that is called like the data of a dataset recipe (path/to/MKG-Y) has the settings of that recipe, others
+    have the default recipe's features.
+    """
     above = from_file(onto_datasets()[onto])
     if dataset in stems(DATASETS):
         return _over([above, from_file(DATASETS / f"{dataset}.yaml")], Composed(f"{dataset}-{onto}", {}, ()))
+    own = Composed(onto, {"dataset": dataset}, ())
+    if (known := DATASETS / f"{Path(dataset).name.lower()}.yaml").is_file():
+        return _over([above, from_file(known)], own)
     extract = from_file(RECIPES / "default.yaml").values["extract"]
     return _over([above], Composed(onto, {"dataset": dataset, "extract": extract}, ()))
 
@@ -140,7 +147,7 @@ def _over(bases: list[Composed], own: Composed) -> Composed:
             raise UserError(
                 f"{bases[-1].files[0]}, for", "no mapping of datasets to values", "write `for: {DB15K: {train: …}}`"
             )
-        below = merged(below, special.get(str(dataset), {}))
+        below = merged(below, special.get(Path(str(dataset)).name, {}))
     decisive_first = (own.files, *(base.files for base in reversed(bases)))
     return Composed(own.name, merged(below, own.values), tuple(chain(*decisive_first)), own.about)
 

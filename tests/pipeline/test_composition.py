@@ -36,6 +36,13 @@ def test_what_a_system_says_for_a_dataset_stands_below_the_recipe_itself(write):
     assert config.load(path).train.loss["margin"] == 5
 
 
+def test_a_folder_that_is_called_like_a_benchmark_has_its_settings(write):
+    named, by_folder = config.load("mkg-y-adamf"), config.load_pair("path/to/MKG-Y", "adamf")
+    assert by_folder == named.model_copy(update={"name": "adamf", "dataset": "path/to/MKG-Y"})
+    assert config.load(write("base: adamf\ndataset: path/to/MKG-Y\n")).train.loss["margin"] == 4
+    assert config.load_pair("path/to/films", "adamf").extract == config.load("default").extract
+
+
 def test_of_several_bases_the_last_decides(write):
     write("train: {epochs: 3, batch_size: 10}\n", "first")
     write("train: {epochs: 4}\n", "second")
