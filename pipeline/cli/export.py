@@ -8,18 +8,19 @@ ARCHIVE = ".mar"
 
 
 @click.command()
-@click.option("--name", help="Model in the registry (default: the one promoted last).")
+@click.argument("model", required=False)
+@click.option("--name", help="The same as MODEL; other commands take it so.")
 @click.option("--alias", default="champion", show_default=True, help="Which of its versions.")
 @click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Export this bundle.")
 @click.option("--to", required=True, metavar="DIR|FILE.mar", type=click.Path(path_type=Path), help="Where to write.")
 @click.option("--pyfunc", is_flag=True, help="An MLflow model (`mlflow models serve -m DIR`) instead of the bundle.")
-def export(name: str | None, alias: str, bundle: Path | None, to: Path, pyfunc: bool) -> None:
-    """Write a model to files that need no registry.
+def export(model: str | None, name: str | None, alias: str, bundle: Path | None, to: Path, pyfunc: bool) -> None:
+    """Write MODEL (default: the one promoted last) to files that need no registry.
 
     \b
-      mmkgc export --to model                           the bundle: safetensors and JSON, for --bundle and mmkgc.load
-      mmkgc export --name countries --to countries.mar  the archive for a TorchServe of your own
-      mmkgc export --pyfunc --to model                  an MLflow model
+      mmkgc export --to model                    the bundle: safetensors and JSON, for --bundle and mmkgc.load
+      mmkgc export countries --to countries.mar  the archive for a TorchServe of your own
+      mmkgc export --pyfunc --to model           an MLflow model
 
     Nothing that exists is overwritten.
     """
@@ -29,12 +30,14 @@ def export(name: str | None, alias: str, bundle: Path | None, to: Path, pyfunc: 
     from mmkgc.components.runtime.files import atomic_path
     from mmkgc.pipeline.cli.champion import choose
 
+    if model and name and model != name:
+        raise click.UsageError(f"MODEL is {model}, but --name is {name}: give one of them")
     if to.exists():
         raise UserError(to, "this exists already, and nothing is overwritten", "name another place")
     if pyfunc and (bundle or to.suffix == ARCHIVE):
         what = "an MLflow model is a folder, made from a registered version"
         raise UserError("--pyfunc", what, "leave out --bundle, and give a folder after --to")
-    chosen = choose(name, alias, bundle)
+    chosen = choose(name or model, alias, bundle)
     with atomic_path(to) as temporary:
         if to.suffix == ARCHIVE:
             from mmkgc.pipeline.cli.serve import pack

@@ -25,7 +25,7 @@ def test_a_bundle_is_copied_whole(bundle_folder, tmp_path, engine):
 
 def test_an_archive_is_one_that_torchserve_loads(bundle_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
-    assert "model.mar" in exported("--name", "mine", "--bundle", bundle_folder, "--to", tmp_path / "model.mar")
+    assert "model.mar" in exported("mine", "--bundle", bundle_folder, "--to", tmp_path / "model.mar")
     assert read_manifest(tmp_path / "model.mar")["modelName"] == "mine"
 
 
@@ -36,3 +36,10 @@ def test_nothing_is_overwritten_and_contradictions_are_refused(bundle_folder, tm
     with pytest.raises(UserError, match="made from a registered version"):
         exported("--bundle", bundle_folder, "--to", tmp_path / "other", "--pyfunc")
     assert not (tmp_path / "other").exists()
+
+
+def test_the_model_may_be_named_in_both_ways_but_not_twice(tmp_path):
+    asked = ["mine", "--name", "yours", "--to", str(tmp_path / "model")]
+    refused = CliRunner().invoke(export, asked)
+    assert refused.exit_code == 2
+    assert "MODEL is mine, but --name is yours: give one of them" in refused.output
