@@ -69,7 +69,7 @@ class Engine(serving.Engine):
         given entity, ``exclude_other_types`` entities of types that the relation never has on this side in the graph.
         ``candidates`` (keys or names) and ``type`` restrict the entities that are ranked.
         Returns columns ``key name score probability known``, best first; scores are logits, higher is more plausible.
-        Known answers have no probability.
+        Known answers have no probability: NaN.
         Raises UserError for unknown labels.
         """
         query = {"head": _json(head), "relation": relation, "tail": _json(tail), "k": k, "type": type}

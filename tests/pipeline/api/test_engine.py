@@ -35,7 +35,7 @@ def test_a_completion_is_the_served_answer_as_a_table(engine, asked):
     found = engine.complete(**parts, k=4, exclude_known=False)
     (answer,) = engine.answer([parts | {"k": 4, "exclude_known": False}])
     assert found.index.tolist() == [1, 2, 3, 4]
-    assert found.to_dict("records") == answer["predictions"]
+    assert found.astype(object).where(found.notna(), None).to_dict("records") == answer["predictions"]
 
 
 def test_a_completion_may_be_restricted(engine):
