@@ -1,5 +1,6 @@
 """A damaged journal of a search: set aside, told, and what stands before the damage goes on."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def journal(tmp_path: Path) -> Path:
 def test_trials_before_the_damage_are_kept(journal: Path, capsys: pytest.CaptureFixture) -> None:
     assert opened(journal.parent) == [0.25, 0.5]
     lines = journal.read_bytes().splitlines(keepends=True)
-    second = next(number for number, line in enumerate(lines) if b"0.5" in line)
+    second = next(number for number, line in enumerate(lines) if json.loads(line).get("values") == [0.5])
     journal.write_bytes(b"".join([*lines[:second], b"\x00\xff", *lines[second:]]))
     assert opened(journal.parent) == [0.25]
     assert "set aside as journal.log.damaged-1; the search goes on" in capsys.readouterr().err
