@@ -21,6 +21,7 @@ from mmkgc.components.search import space, study
 from mmkgc.components.search.config import SearchConfig
 from mmkgc.components.search.scheduler import Scheduler
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.features import used
 from mmkgc.feature_store.storage import Storage, Stored
 
 __all__ = ["SearchConfig", "TrainConfig", "search"]
@@ -46,7 +47,7 @@ def search(
     incompatible with ``train`` or with earlier trials of the study, or if no trial finished.
     """
     space.check(config.space, train)
-    uris = {m: uri for m, uri in sorted(feature_uris.items()) if train.uses(m)}
+    uris = used(feature_uris, train, storage)
     name = config.study or _name(graph_uri, uris, train, config)
     folder = (scratch or Settings.from_env().scratch) / "search" / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.train.checkpoint import owned
 from mmkgc.components.train.config import TrainConfig
-from mmkgc.components.train.features import training_features
+from mmkgc.components.train.features import training_features, used
 from mmkgc.components.train.needs import needs, refuse_if_too_large
 from mmkgc.components.train.refit import refit, with_development
 from mmkgc.components.train.start import Start
@@ -52,7 +52,7 @@ def train(
     if best_uri:
         config = config.override(read_json(storage.fetch(best_uri) / "best.json")["overrides"])
     mmkg = MMKG.load(storage.fetch(graph_uri))
-    feature_uris = {m: uri for m, uri in sorted(feature_uris.items()) if config.uses(m)}
+    feature_uris = used(feature_uris, config, storage)
     if reason := config.incompatibility(tuple(feature_uris)):
         raise UserError("train", reason)
     feature_digests = {m: digest_in(uri) for m, uri in feature_uris.items()}

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -18,7 +19,10 @@ from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.refit import with_development
 from mmkgc.components.train.train import train
 from mmkgc.components.train.trainer import Trainer
+from mmkgc.feature_store.parts import OK, Row
+from mmkgc.feature_store.spec import FeatureSpec
 from mmkgc.feature_store.storage import Storage, Stored
+from mmkgc.feature_store.writer import Entity, FeatureWriter
 
 SETTINGS: dict[str, Any] = {
     "model": {"dimension": 8, "interaction": "complex", "fusion": "structure"},
@@ -62,6 +66,28 @@ def test_what_the_graph_lacks_is_refused_and_nothing_is_written(
         train(graph.uri, {}, config, storage, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
     assert not (tmp_path / "store" / "bundles").exists()
+
+
+def test_a_modality_that_no_entity_has_is_left_out_and_told(
+    graph: Stored,
+    toy_mmkg: MMKG,
+    storage: Storage,
+    mmkgc_home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    encoder = {"encoder": "sbert", "weights": "w", "seed": 0, "output": "pooled", "dimension": 3}
+    keys, vector = toy_mmkg.graph.entities.keys, np.ones(3, np.float32)
+    uris = {}
+    for modality, with_content in (("textual", 2), ("visual", 0)):
+        writer = FeatureWriter(FeatureSpec(modality, encoder, "float32"), storage)
+        contents = [f"c{number}" if number < with_content else None for number in range(len(keys))]
+        writer.add(Row(key, content, vector, 1, OK) for key, content in zip(keys, contents, strict=True) if content)
+        uris[modality] = writer.commit([Entity(*pair) for pair in zip(keys, contents, strict=True)]).uri
+    config = TrainConfig(**SETTINGS | {"model": SETTINGS["model"] | {"fusion": "sum"}, "epochs": 1})
+    bundle = Bundle.load(storage.fetch(train(graph.uri, uris, config, storage, tmp_path / "scratch").uri))
+    assert tuple(bundle.model.entities.modalities) == ("structure", "textual")
+    assert "train leaves out the visual features: no entity has one" in capsys.readouterr().out
 
 
 @pytest.mark.slow
