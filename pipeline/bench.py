@@ -74,19 +74,25 @@ def ensemble(recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: 
     bundles = [Bundle.load(storage.fetch(storage.uri(f"bundles/{row['bundle']}"))) for row in rows]
     models = [bundle.model for bundle in bundles]
     scorer = Ensemble(models, _guide(bundles[0]), RULE_WEIGHT) if rules else Ensemble(models)
-    row = first | {"key": key, "digests": first["digests"] | {"ranking code": digests.of_code(*MEASURED)}}
-    if len(rows) > 1:
-        row |= {name: [row[name] for row in rows] for name in ("seed", "bundle")}
-    if len(kinds := {row["bench"]: row for row in rows}) > 1:
-        row |= {"bench": " + ".join(kinds), "recipe": [row["recipe"] for row in kinds.values()]}
-        row["epochs"] = [row["epochs"] for row in kinds.values()]
-    row |= {"seconds": round(sum(row["seconds"] for row in rows), 1), "hardware": hardware(), "dev": {"mrr": None}}
-    row |= {"parameters": sum(row["parameters"] for row in rows)}
+    row = _of_all(rows) | {"key": key, "hardware": hardware(), "dev": {"mrr": None}}
+    row["digests"] = first["digests"] | {"ranking code": digests.of_code(*MEASURED)}
     if not recipe.train.refit:
         row["dev"] = _rounded(development_metrics(scorer, inputs, recipe, storage)["realistic"]["both"])
     if rules:
         row["rules"] = {"weight": RULE_WEIGHT}
     append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if "test" in first else {}))
+    return row
+
+
+def _of_all(rows: Sequence[Row]) -> Row:
+    """What a row of models together takes from their own: lists where there are several, and sums."""
+    row = rows[0] | {"seconds": round(sum(row["seconds"] for row in rows), 1)}
+    row["parameters"] = sum(row["parameters"] for row in rows)
+    if len(rows) > 1:
+        row |= {name: [row[name] for row in rows] for name in ("seed", "bundle")}
+    if len(recipes := {row["bench"]: row for row in rows}) > 1:
+        row["bench"] = " + ".join(recipes)
+        row |= {name: [row[name] for row in recipes.values()] for name in ("recipe", "epochs")}
     return row
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmkgc.components.kge.bundle import Bundle
+from mmkgc.components.kge.evaluation.answers import margins
 from mmkgc.components.kge.evaluation.calibration import probability
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples, reflexive, slot_of
 
@@ -48,12 +49,10 @@ def _probabilities(bundle: Bundle, offered: Tensor, relations: Tensor) -> list[l
     """Calibrated probabilities of tails by their scores ``[B, N]``, −∞ where a candidate is left out."""
     if bundle.calibration is None:
         return [[None] * offered.shape[1] for _ in offered]
-    scores = offered.double()
-    two = scores.topk(min(2, scores.shape[1])).values
-    rival = torch.where(scores >= two[:, :1], two[:, -1:], two[:, :1])
-    margins = torch.where(scores.isfinite() & rival.isfinite(), scores - rival, 0.0)
-    slots = slot_of(relations, "tail").unsqueeze(1).expand_as(scores)
-    return probability(bundle.calibration, scores, slots, margins).tolist()
+    best = offered.double().sort(dim=1, descending=True)
+    slots = slot_of(relations, "tail").unsqueeze(1).expand_as(offered)
+    chances = probability(bundle.calibration, best.values, slots, margins(best.values))
+    return torch.empty_like(chances).scatter_(1, best.indices, chances).tolist()
 
 
 def judgeable(graph: Graph) -> Tensor:

@@ -15,8 +15,12 @@ from mmkgc.components.kge.graph import Graph, KnownTriples
 
 @dataclass(frozen=True)
 class Reliability:
-    """Probabilities float64 ``[A]`` of the answers, which of them are ``right`` and which the ``first`` of a query."""
+    """Probabilities float64 ``[A]`` of the answers, which of them are ``right`` and which the ``first`` of a query.
 
+    ``slots`` int64 ``[A]``: ``slot_of`` their relation and the side that was asked for.
+    """
+
+    slots: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     right: NDArray[np.bool_]
     first: NDArray[np.bool_]
@@ -30,7 +34,7 @@ class Reliability:
         answers = best_answers(bundle.model, graph.test, known, false=false)
         assert bundle.calibration is not None
         chances = probability(bundle.calibration, answers.scores, answers.slots, answers.margins)
-        return cls(chances.numpy(), answers.right.numpy(), answers.first.numpy())
+        return cls(answers.slots.numpy(), chances.numpy(), answers.right.numpy(), answers.first.numpy())
 
     @property
     def summary(self) -> dict[str, Any]:

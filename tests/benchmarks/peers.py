@@ -10,6 +10,7 @@ measurements after the epochs, on development data, count in ours, not in PyKEEN
 filtered, and ours ranks the scores of all sides.
 """
 
+import argparse
 import subprocess
 import sys
 import time
@@ -223,10 +224,24 @@ def main() -> None:
         side, folder, goal, seconds = sys.argv[2:]
         _of(side, folder, float(goal), float(seconds))
         return
-    folder, goal, seconds, *sides = [*sys.argv[1:], *map(str, (GOAL, SECONDS)[len(sys.argv) - 2 :])][:3] + sys.argv[4:]
-    for side in sides or ["mmkgc", *PEERS]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("goal", nargs="?", default=str(GOAL))
+    parser.add_argument("seconds", nargs="?", default=str(SECONDS))
+    parser.add_argument("sides", nargs="*", metavar="SIDE", default=["mmkgc", *PEERS])
+    asked = parser.parse_args()
+    for side in asked.sides:
         print(f"\n{side}", flush=True)
-        command = [sys.executable, "-m", "tests.benchmarks.peers", "--of", side, folder, goal, seconds]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.peers",
+            "--of",
+            side,
+            asked.folder,
+            asked.goal,
+            asked.seconds,
+        ]
         subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
 
 

@@ -1,23 +1,22 @@
 """How well are the probabilities of a registered model's answers calibrated, also by relation?
 
-`python tests/benchmarks/reliability.py [MODEL]`: the champion of MODEL (default: the model promoted last) answers the
-test queries of its graph; the ten best unknown answers of each are right or wrong. Prints, of all answers and of the
-first of each query, the expected calibration error (ten groups of equal size) and what it would be by chance if every
-probability were exactly right; then of all answers by relation and side, |mean probability − share of right ones|
-weighted by the number of answers, and the slots with the largest gaps.
+    python tests/benchmarks/reliability.py [MODEL]
+
+The champion of MODEL (default: the model promoted last) answers the test queries of its graph; the ten best unknown
+answers of each are right or wrong. Prints, of all answers and of the first of each query, the expected calibration
+error (ten groups of equal size) and what it would be by chance if every probability were exactly right; then of all
+answers by relation and side, |mean probability − share of right ones| weighted by the number of answers, and the slots
+with the largest gaps.
 """
 
 import sys
 
 import numpy as np
-import torch
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.evaluate.reliability import Reliability
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.answers import best_answers
 from mmkgc.components.kge.evaluation.calibration import error_by_chance, expected_error
-from mmkgc.components.kge.graph import KnownTriples
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.pipeline.cli.champion import choose
 
@@ -36,10 +35,7 @@ def main() -> None:
             f"{name:<6}{len(p):8,} answers, {right.mean():6.1%} right: error {expected_error(p, right):.4f}, "
             f"by chance {error_by_chance(p):.4f}"
         )
-    sizes = len(graph.entities), len(graph.relations)
-    known = KnownTriples(torch.cat([graph.train, graph.valid, graph.known]), *sizes)
-    false = KnownTriples(graph.false, *sizes)
-    slots = best_answers(bundle.model, graph.test, known, false=false).slots.numpy()
+    slots = found.slots
     count = np.bincount(slots)
     gap = np.bincount(slots, found.probabilities) - np.bincount(slots, found.right)
     noise = np.sqrt(np.bincount(slots, found.probabilities * (1 - found.probabilities)))
