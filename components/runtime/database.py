@@ -44,11 +44,14 @@ def _create(path: Path) -> None:
 
 
 def _is_half_made(path: Path) -> bool:
-    """Whether tables are missing and there is no run yet; MLflow itself upgrades databases of older versions."""
+    """Whether tables are missing and there is no run yet; MLflow itself upgrades databases of older versions.
+
+    Opened for writing, since SQLite first undoes the transaction in which a process was killed.
+    """
     from mlflow.store.db.utils import Base
 
     try:
-        with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=60)) as database:
+        with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=60)) as database:
             found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             used = "runs" in found and database.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
     except sqlite3.DatabaseError as error:

@@ -36,5 +36,6 @@ def with_alias(file: Path, alias: str, promoted_at: str) -> dict[str, float]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as database:
+    """The database, opened for writing: SQLite first undoes the transaction in which a process was killed."""
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as database:
         yield database

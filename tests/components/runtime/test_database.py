@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -29,3 +30,17 @@ def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read .*restore it from a backup, or move it away"):
         database.ensure(path)
     assert path.exists()
+
+
+def test_a_transaction_in_which_a_process_was_killed_is_undone(tmp_path: Path) -> None:
+    path, killed = tmp_path / "mlflow.db", tmp_path / "killed.db"
+    database.ensure(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size = 1")  # pages are written before the transaction ends
+        writer.execute("BEGIN")
+        writer.executemany("INSERT INTO experiments (name) VALUES (?)", [(f"{i}" * 50,) for i in range(2000)])
+        for suffix in ("", "-journal"):
+            shutil.copy(f"{path}{suffix}", f"{killed}{suffix}")
+    database.ensure(killed)
+    with closing(sqlite3.connect(killed)) as after:
+        assert after.execute("SELECT name FROM experiments").fetchall() == [("Default",)]
