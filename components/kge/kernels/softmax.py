@@ -2,6 +2,9 @@
 
 Q queries, N rows, P answers. Autograd would keep the scores, their logarithmic softmax and its gradient, each
 ``[Q, N]`` in float32; here one such matrix is kept, in the type of the matrix products.
+
+oneDNN, which multiplies bfloat16 matrices on a processor, compiles a product for each new shape, which takes longer
+than the product itself. So their sizes are rounded up, and few shapes occur.
 """
 
 from typing import Any
@@ -9,6 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
+
+ROUND = 64  # queries in lower precision: this many, or a multiple
+
+
+def missing(size: int, multiple: int) -> int:
+    """What ``size`` lacks to the next multiple."""
+    return -size % multiple
 
 
 def dot_cross_entropy(
@@ -31,6 +42,8 @@ class _DotCrossEntropy(torch.autograd.Function):
         lower = torch.is_autocast_enabled(query.device.type)
         dtype = torch.get_autocast_dtype(query.device.type) if lower else query.dtype
         queries, entities = query.to(dtype), table.to(dtype)
+        if lower:
+            queries = pad(queries, (0, 0, 0, missing(len(query), ROUND)))  # zero rows, which have no weight
         scores = queries @ entities.T
         if offset is not None:
             scores += offset.to(dtype)
@@ -39,10 +52,11 @@ class _DotCrossEntropy(torch.autograd.Function):
             gradient[rows, gold].float().clamp(min=torch.finfo(torch.float32).tiny)
         )  # one that is 0 has a finite loss
         loss = -(weight * chosen.log()).sum()
-        mass = weight.new_zeros(len(query)).index_add(0, rows, weight)
+        mass = weight.new_zeros(len(queries)).index_add(0, rows, weight)
         gradient.mul_(mass.to(dtype).unsqueeze(1))
         gradient.index_put_((rows, gold), -weight.to(dtype), accumulate=True)
-        ctx.save_for_backward((gradient @ entities).to(query), (gradient.T @ queries).to(table))
+        of_query = (gradient @ entities)[: len(query)]
+        ctx.save_for_backward(of_query.to(query), (gradient.T @ queries).to(table))
         return loss
 
     @staticmethod

@@ -19,7 +19,7 @@ class GroupedCrossEntropy(GroupedLoss):
 
     With ``candidates``, the sum over all entities in the softmax is estimated without bias: that over the entities of
     the batch is exact, and each of the others that are drawn (uniformly, without replacement) counts for
-    (N − those of the batch) / ``candidates`` of them.
+    (N − those of the batch) / (number drawn) of them. A few more than ``candidates`` are drawn, so that shapes repeat.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class GroupedCrossEntropy(GroupedLoss):
         *,
         answers: Annotated[int, Field(gt=0, description="answers to a query in one batch, at most")] = 8,
         candidates: Annotated[
-            int | None, Field(gt=0, description="entities scored besides those of the batch; null: all")
+            int | None, Field(gt=0, description="entities scored besides those of the batch, at least; null: all")
         ] = None,
     ) -> None:
         self.answers, self.candidates = answers, candidates

@@ -106,7 +106,7 @@ def test_as_many_candidates_as_there_are_entities_are_all_of_them(
         for loss in (
             "grouped-cross-entropy",
             {"name": "grouped-cross-entropy", "candidates": N},
-            {"name": "grouped-cross-entropy", "candidates": 2},
+            {"name": "grouped-cross-entropy", "candidates": 1},
         )
     )
     assert torch.equal(all_drawn, whole)
@@ -119,10 +119,11 @@ def test_candidates_are_drawn_once_each_and_outside_the_batch(data: st.DataObjec
     ids, count = data.draw(st.lists(entities, min_size=1)), data.draw(st.integers(1, N))
     some = Candidates.draw([torch.tensor(ids)], N, count)
     if some is None:
-        assert N - len(set(ids)) <= count
+        assert N - len(set(ids)) < 2 * count
     else:
         assert set(some.own.tolist()) == set(ids)
-        assert len(some.drawn) == len(some.drawn.unique()) == count
+        assert count <= len(some.drawn) == len(some.drawn.unique()) < 2 * count
+        assert (len(some.own) + len(some.drawn)) % count == 0  # few shapes
         assert not set(some.drawn.tolist()) & set(ids)
 
 
