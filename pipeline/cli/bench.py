@@ -28,6 +28,11 @@ class RecipeOrScale(click.Command):
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Seeds trained at the same time.")
 @click.option("--ensemble", is_flag=True, help="Also rank the models of all seeds and recipes together.")
 @click.option("--rules", is_flag=True, help="Also rank all models together with mined rules.")
+@click.option(
+    "--rule-weight",
+    type=click.FloatRange(0, min_open=True),
+    help="Weight of the rules (default: the development split chooses it).",
+)
 @click.option("--development", is_flag=True, help="Do not rank test: to compare recipes before one is chosen.")
 @click.option(
     "--rows",
@@ -42,6 +47,7 @@ def bench(
     workers: int,
     ensemble: bool,
     rules: bool,
+    rule_weight: float | None,
     development: bool,
     rows: Path | None,
     settings: tuple[str, ...],
@@ -57,6 +63,7 @@ def bench(
       mmkgc bench scale                 no recipe: what graphs of 10,000 to 1,000,000 entities cost
       mmkgc bench mkg-y-fast --dataset path/to/MKG-Y --development --set train.model.dimension=200
     """
+    from mmkgc.components.runtime.errors import UserError
     from mmkgc.components.runtime.in_use import in_use
     from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
@@ -70,6 +77,12 @@ def bench(
     recipes = [recipe for group in groups for recipe in group]
     if ensemble or rules:
         library.must_be_alike(recipes)
+    if rules and rule_weight is None and any(recipe.train.refit for recipe in recipes):
+        raise UserError(
+            "--rules",
+            "models that are trained on the development triples, too, leave none to choose the rules' weight",
+            "run the command without train.refit, then give --rule-weight the weight that it chose",
+        )
     folder = rows or Settings.from_env().home / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     measured: list[dict[str, Any]] = []
@@ -86,7 +99,7 @@ def bench(
         if ensemble and len(measured) > 1:
             click.echo(_line(library.ensemble(recipes, measured, together)))
         if rules:
-            click.echo(_line(library.ensemble(recipes, measured, together, rules=True)))
+            click.echo(_line(library.ensemble(recipes, measured, together, True, rule_weight)))
     click.echo(f"rows: {folder}")
 
 
@@ -100,7 +113,7 @@ def _line(row: dict[str, Any]) -> str:
     epochs = " + ".join(f"{epochs['best']} of {epochs['run']}" for epochs in of_each(row["epochs"]))
     seed = row["seed"]
     seeds = f"ensemble of {len(seed)}" if isinstance(seed, list) else f"seed {seed}"
-    seeds += " with rules" if "rules" in row else ""
+    seeds += f" with rules × {row['rules']['weight']:g}" if "rules" in row else ""
     return f"{row['bench']}, {seeds}: dev MRR {_percent(row['dev'])}{test}; {epochs} epochs in {row['seconds']:.0f} s"
 
 

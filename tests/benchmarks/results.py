@@ -99,7 +99,7 @@ def kind(row: Row) -> tuple[str, ...]:
         digests["graph"],
         digests["code"],
         str(members(row)),
-        str("rules" in row),
+        str(row.get("rules")),
         str(row["refit"]),
     )
 

@@ -71,10 +71,20 @@ def test_an_ensemble_of_the_seeds_is_a_row_of_its_own_and_is_ranked_once(bench):
 
 
 def test_rules_are_ranked_with_the_models(bench):
-    output, rows = bench("--seeds", "1", "--rules", "--set", "train.refit=true")
-    assert [(row["seed"], "rules" in row) for row in rows] == [(0, False), (0, True)]
-    assert "seed 0 with rules: dev MRR –; test MRR" in output
-    assert rows[1]["test"] != rows[0]["test"]
+    output, (alone, together) = bench("--seeds", "1", "--rules")
+    assert "rules" not in alone
+    assert together["rules"] == {"weight": together["rules"]["weight"], "chosen": "development split"}
+    assert f"seed 0 with rules × {together['rules']['weight']:g}: dev MRR" in output
+    assert together["test"] != alone["test"]
+
+
+def test_beside_models_trained_on_the_development_split_the_weight_of_the_rules_is_given(bench):
+    refitted = "--seeds", "1", "--rules", "--set", "train.refit=true"
+    with pytest.raises(UserError, match="then give --rule-weight the weight that it chose"):
+        bench(*refitted)
+    output, rows = bench(*refitted, "--rule-weight", "0.3")
+    assert rows[1]["rules"] == {"weight": 0.3, "chosen": "given"}
+    assert "seed 0 with rules × 0.3: dev MRR –; test MRR" in output
 
 
 def test_a_refitted_row_says_so(bench):
