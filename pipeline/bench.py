@@ -111,7 +111,7 @@ def _of_all(rows: Sequence[Row]) -> Row:
 
 def must_be_alike(recipes: Sequence[Recipe]) -> None:
     """Raise UserError unless the recipes' models can be ranked together: one graph, and all refitted or none."""
-    for key, of in (("dataset", _graph_of), ("train.refit", lambda recipe: recipe.train.refit)):
+    for key, of in (("dataset", _graph_of), ("train.refit", lambda recipe: bool(recipe.train.refit))):
         if any(of(recipe) != of(recipes[0]) for recipe in recipes):
             names = ", ".join(dict.fromkeys(recipe.name for recipe in recipes))
             raise UserError(
@@ -156,7 +156,11 @@ def measure(recipe: Recipe, inputs: Inputs, test: bool, threads: int | None = No
         "protocol": PROTOCOL,
         "refit": recipe.train.refit,
         "dev": {"mrr": provenance.get("dev_mrr")},
-        "epochs": {"best": provenance.get("best_epoch"), "run": provenance["epochs"], "most": recipe.train.epochs},
+        "epochs": {
+            "best": provenance.get("best_epoch", provenance["epochs"]),
+            "run": provenance["epochs"],
+            "most": recipe.train.epochs,
+        },
         "parameters": sum(tensor.numel() for tensor in bundle.model.parameters()),
         "seconds": round(trained.seconds, 1),
         "hardware": hardware(),

@@ -84,9 +84,10 @@ class TrainConfig(BaseModel):
     keep: Literal["best", "last"] = Field(
         "best", description="the epoch with the best development MRR, or the last one, as in the papers' code"
     )
-    refit: bool = Field(
+    refit: bool | Annotated[int, Field(gt=0)] = Field(
         False,
-        description="train again on train and development triples, for as many epochs as were best, before the test",
+        description="train again on train and development triples, for as many epochs as were best; a number: train "
+        "on them at once, for so many epochs, which an earlier training has chosen",
     )
     checkpoint_seconds: float = Field(
         20.0, ge=0, description="time between checkpoints, from which a killed run continues"

@@ -61,7 +61,9 @@ def train(
     start = Start.of(config, mmkg.graph, encoders, storage) if config.start else None
     if start:
         made_from["start"] = start.digest
-    selecting = start.selecting if start else mmkg.graph
+    selecting, last_epoch = start.selecting if start else mmkg.graph, None
+    if config.refit and config.refit is not True:
+        selecting, last_epoch = with_development(mmkg.graph), config.refit
     folder = (scratch or Settings.from_env().scratch) / "train" / _key(made_from, config)
     features = training_features(feature_uris, mmkg.graph.entities.keys, config, storage)
     widths = {m: table.dimension for m, table in features.items()}
@@ -70,7 +72,7 @@ def train(
     print(f"train {found}", flush=True)
     begins_with = start.bundle if start else None
     checkpoint = folder / "checkpoint.pt"
-    trainer = Trainer(selecting, features, config, checkpoint, config.checkpoint_seconds, start=begins_with)
+    trainer = Trainer(selecting, features, config, checkpoint, config.checkpoint_seconds, last_epoch, begins_with)
     if start:
         print(f"train {start.told(trainer)}", flush=True)
     if not trainer.group.is_main:
@@ -114,9 +116,9 @@ def _looked(trainer: Trainer) -> dict[str, Any]:
 def _fit(
     trainer: Trainer, features: Mapping[str, Features], folder: Path, on_epoch: OnEpoch = lambda epoch, metrics: None
 ) -> Model:
-    """The trained model; with ``refit`` the one that was also trained on the development triples."""
+    """The trained model; with ``refit: true`` the one that is trained again, on the development triples too."""
     model = trainer.fit(on_epoch)
-    return refit(trainer, features, folder / "refit.pt") if trainer.config.refit else model
+    return refit(trainer, features, folder / "refit.pt") if trainer.config.refit is True else model
 
 
 def _calibration(model: Model, graph: Graph, config: TrainConfig) -> dict[str, Any] | None:

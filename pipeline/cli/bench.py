@@ -120,7 +120,7 @@ def _line(row: dict[str, Any]) -> str:
 def _summary(rows: list[dict[str, Any]]) -> str:
     from statistics import mean, stdev
 
-    parts = {"dev": [row["dev"] for row in rows]}
+    parts = {} if rows[0]["dev"]["mrr"] is None else {"dev": [row["dev"] for row in rows]}
     if all(map(_ranked, rows)):
         parts["test"] = [row["test"]["both"] for row in rows]
     shown = []

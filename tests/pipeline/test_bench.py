@@ -93,6 +93,12 @@ def test_a_refitted_row_says_so(bench):
     assert row["dev"]["mrr"] > 0
 
 
+def test_seeds_may_be_refitted_at_once_by_the_epochs_that_an_earlier_training_chose(bench):
+    output, rows = bench("--seeds", "2", "--set", "train.refit=1")
+    assert [(row["refit"], row["epochs"]["best"], row["dev"]["mrr"]) for row in rows] == 2 * [(1, 1, None)]
+    assert "2 seeds: test MRR" in output
+
+
 def test_two_recipes_are_measured_and_ranked_together(bench, tmp_path):
     other = json.loads((tmp_path / "quick.yaml").read_text())
     other["train"] = {**other["train"], "model": {**other["train"]["model"], "interaction": "distmult"}}

@@ -133,3 +133,9 @@ def test_a_refitted_model_was_trained_on_the_development_triples_too(
     assert all(torch.equal(expected[name], tensor) for name, tensor in bundle.model.state_dict().items())
     assert bundle.calibration is not None
     assert not list((tmp_path / "scratch").rglob("*.pt"))
+    at_once = TrainConfig(**SETTINGS | {"refit": chosen})
+    same = Bundle.load(storage.fetch(train(graph.uri, {}, at_once, storage, tmp_path / "scratch").uri))
+    assert all(torch.equal(expected[name], tensor) for name, tensor in same.model.state_dict().items())
+    assert torch.equal(same.train, everything.train)
+    assert same.provenance["epochs"] == chosen
+    assert same.calibration is None  # no development triples are left to fit it on
