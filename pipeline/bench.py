@@ -14,17 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.bundle import Bundle
-from mmkgc.components.kge.evaluation.ensemble import Ensemble
-from mmkgc.components.kge.evaluation.ranks import Scorer, mrr, rank
-from mmkgc.components.kge.graph import Graph, KnownTriples
+from mmkgc.components.kge.evaluation.ranks import Scorer
 from mmkgc.components.kge.rules import Rules, RuleScores
 from mmkgc.components.runtime import digests
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import locked
+from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.train.train import digest_in
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.storage import Storage
@@ -39,10 +36,9 @@ from mmkgc.pipeline.cells import (
     train_cell,
 )
 from mmkgc.pipeline.config import Recipe
+from mmkgc.pipeline.mixture import CHOSEN, Mixture, Weights
 
 PROTOCOL = "filtered, both directions, ties at their mean rank; selected on the development split"
-RULE_WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.8)  # of rules beside models; the development split chooses one
-RULE_SAMPLE = 2000  # development triples that are ranked for the choice
 MEASURED = ("components", "feature_store")  # the code that a row depends on, beside the recipe itself
 SHOWN = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
 
@@ -65,36 +61,40 @@ def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = 
 
 
 def ensemble(
-    recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: bool = False, rule_weight: float | None = None
+    recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: bool = False, given: Weights = CHOSEN
 ) -> Row:
     """The row of all these models together, each measured before as one of ``rows``; found in the file or ranked now.
 
     The recipes are of one graph (``must_be_alike``). ``rules``: together with rules mined from the triples that the
-    models were trained on, by ``rule_weight`` or the weight that the development split chooses; models that were
-    refitted on the development triples need the former. Their development metrics are left out.
+    models were trained on. Models that were refitted on the development triples need ``given`` weights, and have no
+    development metrics.
     """
     recipe, first = recipes[0], rows[0]
-    kind = ["rules", rule_weight] if rules else "ensemble"
-    key = digests.of_json([sorted(row["key"] for row in rows), kind])[:16]
+    key = digests.of_json([sorted(row["key"] for row in rows), "rules" if rules else "ensemble", given])[:16]
     if found := next((row for row in read_rows(file) if row["key"] == key), None):
         return found
     storage = open_storage()
     inputs = prepare(recipe, storage)
     bundles = [Bundle.load(storage.fetch(storage.uri(f"bundles/{row['bundle']}"))) for row in rows]
-    models = [bundle.model for bundle in bundles]
-    scorer, weight = Ensemble(models), rule_weight
-    if rules:
-        guide = _guide(bundles[0])
-        weight = rule_weight or _best_weight(models, guide, MMKG.load(storage.fetch(inputs.graph)).graph)
-        scorer = Ensemble(models, guide, weight)
+    mixture = Mixture(rows, bundles, MMKG.load(storage.fetch(inputs.graph)).graph)
+    shares = given.shares or mixture.best_shares()
+    guide = _guide(bundles[0]) if rules else None
+    weight = (given.rules or mixture.best_weight(guide, shares)) if guide else 0.0
+    scorer = mixture.ensemble(shares, guide, weight)
     row = _of_all(rows) | {"key": key, "hardware": hardware(), "dev": {"mrr": None}}
     row["digests"] = first["digests"] | {"ranking code": digests.of_code(*MEASURED)}
     if not recipe.train.refit:
         row["dev"] = _rounded(development_metrics(scorer, inputs, recipe, storage)["realistic"]["both"])
-    if rules:
-        row["rules"] = {"weight": weight, "chosen": "given" if rule_weight else "development split"}
+    if shares:
+        row["shares"] = {"of": mixture.of_recipes(shares), "chosen": _by(given.shares)}
+    if guide:
+        row["rules"] = {"weight": weight, "chosen": _by(given.rules)}
     append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if "test" in first else {}))
     return row
+
+
+def _by(given: Any) -> str:
+    return "given" if given else "development split"
 
 
 def _of_all(rows: Sequence[Row]) -> Row:
@@ -119,6 +119,23 @@ def must_be_alike(recipes: Sequence[Recipe]) -> None:
             )
 
 
+def must_be_weighed(recipes: Sequence[Recipe], rules: bool, given: Weights) -> None:
+    """Raise UserError if a weight is missing that the development split cannot choose, or if there are others."""
+    further = len({recipe.name for recipe in recipes}) - 1
+    if given.shares is not None and len(given.shares) != further:
+        raise UserError(
+            "--shares", f"{len(given.shares)} given for {counted(further, 'further recipe')}", "give one for each"
+        )
+    lacking = [("--shares", given.shares, further), ("--rule-weight", given.rules, rules)]
+    for option, value, needed in lacking:
+        if needed and value is None and recipes[0].train.refit:
+            raise UserError(
+                option,
+                "models that were trained on the development triples, too, leave none to choose it",
+                f"run the command without train.refit, then give {option} what it chose",
+            )
+
+
 def _graph_of(recipe: Recipe) -> tuple[str, str]:
     """What the graph and its splits are made from."""
     return recipe.dataset, recipe.ingest.model_dump_json()
@@ -130,13 +147,6 @@ def _guide(bundle: Bundle) -> RuleScores:
     return RuleScores(rules, rules.mine())
 
 
-def _best_weight(models: Sequence[Scorer], guide: Scorer, graph: Graph) -> float:
-    """The weight of ``guide`` beside the models with the best MRR of some development triples."""
-    known = KnownTriples(graph.selection_triples, len(graph.entities), len(graph.relations))
-    some = torch.randperm(len(graph.valid), generator=torch.Generator().manual_seed(0))[:RULE_SAMPLE]
-    return max(RULE_WEIGHTS, key=lambda weight: mrr(rank(Ensemble(models, guide, weight), graph.valid[some], known)))
-
-
 def key_of(recipe: Recipe, inputs: Inputs, test: bool) -> str:
     """Digest of everything that a row depends on."""
     return digests.of_json([_settings(recipe), _made_from(inputs), test, digests.of_code(*MEASURED)])[:16]
@@ -144,6 +154,8 @@ def key_of(recipe: Recipe, inputs: Inputs, test: bool) -> str:
 
 def measure(recipe: Recipe, inputs: Inputs, test: bool, threads: int | None = None) -> Row:
     """Train and rank one recipe; returns its row."""
+    import torch
+
     torch.set_num_threads(threads or torch.get_num_threads())
     storage = open_storage()
     trained = train_cell(recipe, inputs, storage)
@@ -204,6 +216,8 @@ def append_row(file: Path, row: Row) -> None:
 
 def hardware() -> dict[str, Any]:
     """Processor and its instructions, cores that this process may use, threads, and PyTorch's version."""
+    import torch
+
     from mmkgc.components.train.precision import has_bfloat16
 
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}

@@ -39,7 +39,19 @@ class RecipeOrScale(click.Command):
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the rows, one file a recipe (default: benchmarks in $MMKGC_HOME).",
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value.")
+@click.option(
+    "--shares",
+    metavar="SHARE,…",
+    callback=lambda _context, _option, text: _shares(text) if text else None,
+    help="Shares of the second and each further RECIPE in the mean (default: the development split chooses).",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="[RECIPE:]KEY=VALUE",
+    help="Change a value of all recipes, or of one.",
+)
 def bench(
     names: tuple[str, ...],
     seeds: int,
@@ -50,6 +62,7 @@ def bench(
     rule_weight: float | None,
     development: bool,
     rows: Path | None,
+    shares: tuple[float, ...] | None,
     settings: tuple[str, ...],
 ) -> None:
     """Train each RECIPE with several seeds and rank test once each: mean and deviation, and one line of JSON a seed.
@@ -59,11 +72,10 @@ def bench(
 
     \b
       mmkgc bench db15k-best --seeds 3
-      mmkgc bench mkg-y-best mkg-y-fast-adamf --ensemble   two families of models, also ranked as one
+      mmkgc bench mkg-y-best mkg-y-adamf-fast --ensemble   two families of models, also ranked as one
       mmkgc bench scale                 no recipe: what graphs of 10,000 to 1,000,000 entities cost
       mmkgc bench mkg-y-fast --dataset path/to/MKG-Y --development --set train.model.dimension=200
     """
-    from mmkgc.components.runtime.errors import UserError
     from mmkgc.components.runtime.in_use import in_use
     from mmkgc.components.runtime.processes import supervised
     from mmkgc.components.runtime.settings import Settings
@@ -72,17 +84,14 @@ def bench(
 
     changes = [f"dataset={dataset}"] if dataset else []
     groups = [
-        [config.load(name, [*changes, *settings, f"train.seed={seed}"]) for seed in range(seeds)] for name in names
+        [config.load(name, [*changes, *_of(name, names, settings), f"train.seed={seed}"]) for seed in range(seeds)]
+        for name in names
     ]
     recipes = [recipe for group in groups for recipe in group]
+    given = library.Weights(shares, rule_weight)
     if ensemble or rules:
         library.must_be_alike(recipes)
-    if rules and rule_weight is None and any(recipe.train.refit for recipe in recipes):
-        raise UserError(
-            "--rules",
-            "models that are trained on the development triples, too, leave none to choose the rules' weight",
-            "run the command without train.refit, then give --rule-weight the weight that it chose",
-        )
+        library.must_be_weighed(recipes, rules, given)
     folder = rows or Settings.from_env().home / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     measured: list[dict[str, Any]] = []
@@ -97,10 +106,27 @@ def bench(
             measured += found
         together = folder / f"{'+'.join(dict.fromkeys(recipe.name for recipe in recipes))}.jsonl"
         if ensemble and len(measured) > 1:
-            click.echo(_line(library.ensemble(recipes, measured, together)))
+            click.echo(_line(library.ensemble(recipes, measured, together, given=given)))
         if rules:
-            click.echo(_line(library.ensemble(recipes, measured, together, True, rule_weight)))
+            click.echo(_line(library.ensemble(recipes, measured, together, True, given)))
     click.echo(f"rows: {folder}")
+
+
+def _of(name: str, names: tuple[str, ...], settings: tuple[str, ...]) -> list[str]:
+    """The settings of one recipe: those that name it, and those that name none."""
+    named = {other: [s.removeprefix(f"{other}:") for s in settings if s.startswith(f"{other}:")] for other in names}
+    general = [s for s in settings if not any(s.startswith(f"{other}:") for other in names)]
+    return [*general, *named[name]]
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is no list of numbers such as 0.2,0.1") from None
+    if not all(0 < share < 1 for share in shares):
+        raise click.BadParameter("shares are between 0 and 1")
+    return shares
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -113,6 +139,8 @@ def _line(row: dict[str, Any]) -> str:
     epochs = " + ".join(f"{epochs['best']} of {epochs['run']}" for epochs in of_each(row["epochs"]))
     seed = row["seed"]
     seeds = f"ensemble of {len(seed)}" if isinstance(seed, list) else f"seed {seed}"
+    if "shares" in row:
+        seeds += f", shares {' + '.join(f'{share:g}' for share in row['shares']['of'])}"
     seeds += f" with rules × {row['rules']['weight']:g}" if "rules" in row else ""
     return f"{row['bench']}, {seeds}: dev MRR {_percent(row['dev'])}{test}; {epochs} epochs in {row['seconds']:.0f} s"
 

@@ -74,9 +74,10 @@ def mrr_of(of_seeds: list[Row]) -> list[float]:
 
 
 def label(row: Row) -> str:
-    """Recipe, and how many models were ranked together."""
+    """Recipe, shares of several, and how many models were ranked together."""
     together = f", ensemble of {members(row)}" if members(row) > 1 else ""
-    return row["bench"] + together + (", with rules" if "rules" in row else "")
+    shares = f" ({' + '.join(f'{share:g}' for share in row['shares']['of'])})" if "shares" in row else ""
+    return row["bench"] + shares + together + (", with rules" if "rules" in row else "")
 
 
 def drawn_label(row: Row) -> str:
@@ -100,6 +101,7 @@ def kind(row: Row) -> tuple[str, ...]:
         digests["code"],
         str(members(row)),
         str(row.get("rules")),
+        str(row.get("shares")),
         str(row["refit"]),
     )
 

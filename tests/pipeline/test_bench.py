@@ -80,7 +80,7 @@ def test_rules_are_ranked_with_the_models(bench):
 
 def test_beside_models_trained_on_the_development_split_the_weight_of_the_rules_is_given(bench):
     refitted = "--seeds", "1", "--rules", "--set", "train.refit=true"
-    with pytest.raises(UserError, match="then give --rule-weight the weight that it chose"):
+    with pytest.raises(UserError, match="then give --rule-weight what it chose"):
         bench(*refitted)
     output, rows = bench(*refitted, "--rule-weight", "0.3")
     assert rows[1]["rules"] == {"weight": 0.3, "chosen": "given"}
@@ -105,11 +105,27 @@ def test_two_recipes_are_measured_and_ranked_together(bench, tmp_path):
     (tmp_path / "other.yaml").write_text(json.dumps(other))
     output, rows = bench(str(tmp_path / "other.yaml"), "--seeds", "2", "--ensemble")
     (together,) = read_rows(tmp_path / "rows" / "quick+other.jsonl")
-    assert "quick + other, ensemble of 4" in output
+    share = together["shares"]["of"][1]
+    assert together["shares"] == {"of": [1 - share, share], "chosen": "development split"}
+    assert f"quick + other, ensemble of 4, shares {1 - share:g} + {share:g}: dev MRR" in output
     assert together["seed"] == [0, 1, 0, 1]
     assert together["bundle"] == [row["bundle"] for row in [*rows, *read_rows(tmp_path / "rows" / "other.jsonl")]]
     assert [recipe["train"]["model"]["interaction"]["name"] for recipe in together["recipe"]] == ["complex", "distmult"]
     assert len(together["epochs"]) == 2
+
+
+def test_refitted_models_of_two_recipes_are_ranked_together_by_given_shares(bench, tmp_path):
+    (tmp_path / "other.yaml").write_text((tmp_path / "quick.yaml").read_text())
+    other = str(tmp_path / "other.yaml")
+    refitted = other, "--seeds", "1", "--ensemble", "--set", "train.refit=2", "--set", f"{other}:train.refit=1"
+    with pytest.raises(UserError, match="--shares: models that were trained on the development triples, too"):
+        bench(*refitted)
+    with pytest.raises(UserError, match="--shares: 2 given for 1 further recipe — give one for each"):
+        bench(*refitted, "--shares", "0.3,0.1")
+    bench(*refitted, "--shares", "0.3")
+    (together,) = read_rows(tmp_path / "rows" / "quick+other.jsonl")
+    assert together["shares"] == {"of": [0.7, 0.3], "chosen": "given"}
+    assert [epochs["run"] for epochs in together["epochs"]] == [2, 1]
 
 
 def test_models_of_different_graphs_are_refused_before_any_is_trained(bench, write_dataset, tmp_path):
