@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="STUDY")
 @click.option("--dataset", help="countries, mkg-y, mkg-w, db15k, or a folder (default: the study's).")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds 0, 1, … of each cell (default: the study's).")
+@click.option("--only", metavar="SYSTEM,…", help="Some of the study's systems; finished cells of the others are kept.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Cells trained at the same time.")
 @click.option(
     "--out",
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a recipe value of all cells.")
 def study(
-    name: str, dataset: str | None, seeds: int | None, workers: int, out: Path | None, settings: tuple[str, ...]
+    name: str,
+    dataset: str | None,
+    seeds: int | None,
+    only: str | None,
+    workers: int,
+    out: Path | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Train the grid of STUDY, systems × values × seeds, and show its table; figures are written beside it.
 
@@ -34,6 +41,7 @@ def study(
     \b
       mmkgc study mans-beta --workers 2
       mmkgc study adamf-missing --dataset mkg-y --seeds 1
+      mmkgc study systems --only mose,rsme
       mmkgc study my-question.yaml --out results
     """
     from mmkgc.components.runtime.environment import environment
@@ -44,6 +52,8 @@ def study(
     from mmkgc.pipeline.studies.run import popularity, run
 
     called, asked = config.load(name)
+    if only:
+        asked = asked.restricted(only.split(","))
     data = dataset or asked.dataset
     cells = list(config.cells(asked, data, seeds or asked.seeds, settings))
     label = f"{called}-{Path(data).name.lower()}"

@@ -4,10 +4,10 @@ The grid is systems × values × seeds. Every cell is a recipe: a system of the 
 other recipe, with changed keys. Bundled studies are in ``pipeline/recipes/studies``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -72,6 +72,13 @@ class Study(BaseModel):
     def ranks_test(self) -> bool:
         """Whether a measure needs the test split; otherwise it is not ranked."""
         return any(measure.startswith(("test/", "openke/")) for measure in self.measure)
+
+    def restricted(self, systems: Sequence[str]) -> Self:
+        """This study with some of its systems, in its own order. Raises UserError for one that it does not have."""
+        for name in systems:
+            if name not in self.systems:
+                raise UserError(f"system {name}", "the study has no such system", did_you_mean(name, self.systems))
+        return self.model_copy(update={"systems": {name: of for name, of in self.systems.items() if name in systems}})
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,14 @@ def test_a_folder_is_a_dataset_too(tmp_path):
     assert {cell.recipe.dataset for cell in cells} == {str(tmp_path)}
 
 
+def test_a_study_can_be_restricted_to_some_of_its_systems(tmp_path):
+    own = study(tmp_path, OWN)
+    assert [cell.system for cell in config.cells(own.restricted(["large"]), "countries", 1)] == ["large", "large"]
+    assert list(own.restricted(["large", "small"]).systems) == ["small", "large"]  # in the study's order
+    with pytest.raises(UserError, match="did you mean 'small'"):
+        own.restricted(["smal"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
