@@ -55,8 +55,12 @@ def draw(
         elif kind == "bars":
             yield _saved(figures.bars(study, rows, names), folder / "bars.png", "Means over seeds")
         elif kind == "epochs":
-            plain = [name.removeprefix("train/") for name in names if name.startswith(("train/", "dev/"))]
-            yield _saved(figures.epochs(study, rows, plain), folder / "epochs.png", "Over the epochs of training")
+            of_training = [name.removeprefix("train/") for name in names if name.startswith("train/")]
+            of_development = [name for name in names if name.startswith("dev/")]
+            for file, shown in (("epochs.png", of_training), ("epochs_dev.png", of_development)):
+                if shown:
+                    told = f"{', '.join(map(title, shown))} over the epochs of training"
+                    yield _saved(figures.epochs(study, rows, shown), folder / file, told)
         elif kind in ("map", "weights"):
             yield from _of_models(kind, rows, graph_uri, folder)
 

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from mmkgc.components.evaluate.report import Block, Paragraph, Table
+from mmkgc.components.evaluate.tracked import CURVES
 from mmkgc.pipeline.studies.config import Study
 
 Row = Mapping[str, Any]
@@ -88,6 +89,8 @@ def is_percent(name: str) -> bool:
 
 def title(name: str) -> str:
     """Name of a measure in tables and figures: ``test/hits_at_10`` → ``test H@10``."""
+    if plain := CURVES.get(name.removeprefix("train/")):
+        return plain
     plain = name.removeprefix("train/").replace("hits_at_", "H@").replace("/", " ").replace("_", " ")
     return plain.replace("mrr", "MRR") + (" (%)" if is_percent(name) else "")
 

@@ -2,6 +2,7 @@
 
 import textwrap
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -98,7 +99,7 @@ def test_the_table_shows_means_beside_printed_numbers_and_what_failed(tmp_path):
     rows = [row("small", "4", 0, 0.2), row("small", "4", 1, 0.3), row("large", "4", 0, 0.1)]
     rows.append({"system": "large", "value": "9", "seed": 0, "problem": "the loss is NaN"})
     table = tables.table(own, rows, {"test/mrr": 0.05})
-    assert table.header == ["", "test MRR (%)", "loss", "test MRR (%), a paper"]
+    assert table.header == ["", "test MRR (%)", "training loss", "test MRR (%), a paper"]
     assert table.rows == [
         ["small, 4", "25.00 ± 7.07", "0.5 ± 0", "12.5"],
         ["large, 4", "10.00", "0.5", ""],
@@ -127,6 +128,39 @@ def test_figures_are_drawn_of_values_measures_and_epochs(tmp_path):
     assert sweep.lines[0].get_xdata().tolist() == [4, 9]
     assert len(figures.bars(own, rows, ["test/mrr"]).axes[0].patches) == 4
     assert len(figures.epochs(own, rows, ["loss"]).axes[0].lines) == 4
+
+
+def test_a_figure_mixes_no_units(tmp_path):
+    """Percent have an axis of their own; a curve of the development MRR is in percent, as its label says."""
+    own = study(tmp_path, OWN)
+    rows = [
+        {
+            "system": s,
+            "value": "4",
+            "seed": 0,
+            "metrics": {"test/mrr": 0.2, "train/gap": 3.0} | ({"train/other": 1.0} if s == "small" else {}),
+            "curves": {"dev/mrr": [[1, 0.2], [2, 0.25]], "gap": [[1, 3.0]], "other": [[1, 1.0]]},
+        }
+        for s in ("small", "large")
+    ]
+    shares, gaps = figures.bars(own, rows, ["test/mrr", "train/gap", "train/other"]).axes
+    assert [bar.get_width() for bar in shares.patches] == [20, 20]
+    assert [bar.get_width() for bar in gaps.patches] == [3, 1, 3]  # "large" has no "other": no bar of length 0
+    [development] = figures.epochs(own, rows, ["dev/mrr"]).axes
+    assert development.lines[0].get_ydata().tolist() == [20, 25]
+    panels = figures.epochs(own, rows, ["gap", "other"]).axes  # several metrics: a panel for each system
+    assert [[line.get_label() for line in axes.lines] for axes in panels] == [["gap", "other"]] * 2
+
+
+def test_the_map_shows_every_entity_that_has_a_vector():
+    """Types beyond the colours are drawn together, and no legend names a type without points."""
+    kinds = [f"type {number}" for number in range(len(figures.COLOURS) + 2)]
+    xy = np.zeros((len(kinds), 2))
+    image = np.where(np.arange(len(kinds))[:, None] == 0, xy, np.nan)
+    [axes] = figures.joint_map({"structure": xy, "visual": image}, kinds, "PCA").axes
+    assert sum(len(drawn.get_offsets()) for drawn in axes.collections) == len(kinds) + 1
+    labels = [drawn.get_label() for drawn in axes.collections]
+    assert labels[-2:] == ["other, structure", "type 0, visual"]
 
 
 @pytest.mark.slow
