@@ -28,15 +28,23 @@ def write(
     folder: Path,
 ) -> None:
     """Write ``study.md``, ``study.html`` and the figures into ``folder``."""
-    seeds = len({row["seed"] for row in rows})
     blocks: list[Block] = [
-        Paragraph(f"{study.about} Dataset {dataset}, {counted(seeds, 'seed')}; mean ± standard deviation."),
+        Paragraph(about(study, dataset, rows)),
         table(study, rows, baseline),
         *problems(rows),
         *draw(study, rows, graph_uri, baseline, folder),
     ]
     write_text(folder / "study.md", markdown(f"Study {name}", blocks, folder))
     write_text(folder / "study.html", html(f"Study {name}", blocks))
+
+
+def about(study: Study, dataset: str, rows: Sequence[Row]) -> str:
+    """What the study asks, of which data and seeds, and how to read its numbers."""
+    seeds = len({row["seed"] for row in rows})
+    spread = "; mean ± standard deviation" if seeds > 1 else ""
+    of_training = any(name.startswith("train/") for name in measures(study, rows))
+    last = " Metrics of the training are those of the last epoch." if of_training else ""
+    return f"{study.about} Dataset {dataset}, {counted(seeds, 'seed')}{spread}.{last}"
 
 
 def draw(

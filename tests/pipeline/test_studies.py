@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.pipeline.cli.study import study as study_verb
-from mmkgc.pipeline.studies import config, figures, tables
+from mmkgc.pipeline.studies import config, figures, results, tables
 
 
 @pytest.mark.parametrize("name", config.names())
@@ -107,6 +107,15 @@ def test_the_table_shows_means_beside_printed_numbers_and_what_failed(tmp_path):
         ["relation popularity", "5.00", "", ""],
     ]
     assert [block.text for block in tables.problems(rows)] == ["large 9 seed 0: the loss is NaN"]
+
+
+def test_a_study_says_how_its_numbers_are_to_be_read(tmp_path):
+    own = study(tmp_path, OWN)
+    one = {"system": "small", "value": "4", "seed": 0, "metrics": {"test/mrr": 0.2}}
+    assert results.about(own, "countries", [one]).endswith("Dataset countries, 1 seed.")
+    two = [one, one | {"seed": 1, "metrics": {"test/mrr": 0.2, "train/loss": 1.0}}]
+    told = results.about(own, "countries", two)
+    assert told.endswith("2 seeds; mean ± standard deviation. Metrics of the training are those of the last epoch.")
 
 
 def test_figures_are_drawn_of_values_measures_and_epochs(tmp_path):
