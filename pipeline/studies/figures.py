@@ -37,7 +37,9 @@ def sweep(study: Study, rows: Sequence[Row], measure: str, baseline: float | Non
     if numbers == list(range(len(values))):
         axes.set_xticks(numbers, values)
     axes.set(
-        xlabel=study.value or "value", ylabel=title(measure), title=f"{title(measure)} by {study.value or 'value'}"
+        xlabel=study.value or "value",
+        ylabel=title(measure),
+        title=f"{_capital(title(measure))} by {study.value or 'value'}",
     )
     axes.legend()
     return figure
