@@ -56,6 +56,8 @@ def draw(
     for kind in study.draw if rows else ():
         if kind == "curves":
             for name in names:
+                if len({row["value"] for row in rows if name in row["metrics"]}) < 2:
+                    continue  # a measure of one value makes no curve
                 file = folder / f"{name.replace('/', '_')}.png"
                 yield _saved(
                     figures.sweep(study, rows, name, baseline.get(name)), file, f"{title(name)} by {study.value}"

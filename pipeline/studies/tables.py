@@ -1,5 +1,6 @@
 """The table of a study: means over seeds beside the numbers that papers print."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -40,11 +41,16 @@ def groups(rows: Iterable[Row]) -> list[Group]:
 
 
 def measures(study: Study, rows: Iterable[Row]) -> list[str]:
-    """The study's measures, with those that ``*`` stands for, in the order in which cells have them."""
-    there = dict.fromkeys(name for row in rows for name in row.get("metrics", {}))
+    """The study's measures; those that ``*`` stands for in natural order, ``t5`` before ``t10``."""
+    there = sorted({name for row in rows for name in row.get("metrics", {})}, key=_natural)
     return list(
         dict.fromkeys(name for asked in study.measure for name in there if name == asked or fnmatchcase(name, asked))
     )
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Sort key of a name by its words and numbers."""
+    return [(word, int(number or -1)) for word, number in re.findall(r"(\D+)(\d*)", name)]
 
 
 def table(study: Study, rows: Sequence[Row], baseline: Mapping[str, float] | None = None) -> Table:

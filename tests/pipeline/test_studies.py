@@ -109,6 +109,17 @@ def test_the_table_shows_means_beside_printed_numbers_and_what_failed(tmp_path):
     assert [block.text for block in tables.problems(rows)] == ["large 9 seed 0: the loss is NaN"]
 
 
+def test_measures_of_a_pattern_stand_in_natural_order_and_one_value_makes_no_curve(tmp_path):
+    own = study(tmp_path, OWN.replace("train/loss*]", "train/gap*]\ndraw: [curves]"))
+    rows = [
+        {"system": "small", "value": value, "seed": 0, "metrics": {"test/mrr": 0.2, "train/gap_t10": 1.0} | more}
+        for value, more in (("4", {"train/gap_t5": 2.0}), ("9", {"train/gap_uniform": 3.0}))
+    ]
+    assert tables.measures(own, rows) == ["test/mrr", "train/gap_t5", "train/gap_t10", "train/gap_uniform"]
+    drawn = [block.path.name for block in results.draw(own, rows, "", {}, tmp_path)]
+    assert drawn == ["test_mrr.png", "train_gap_t10.png"]
+
+
 def test_a_study_says_how_its_numbers_are_to_be_read(tmp_path):
     own = study(tmp_path, OWN)
     one = {"system": "small", "value": "4", "seed": 0, "metrics": {"test/mrr": 0.2}}
