@@ -13,6 +13,13 @@ from mmkgc.pipeline.studies.config import Study
 
 Row = Mapping[str, Any]
 POPULARITY = "relation popularity"
+TITLES = CURVES | {
+    "seconds/epoch": "seconds per epoch",
+    "epochs/best": "best epoch",
+    "epochs/run": "epochs",
+    "memory/peak_gb": "peak memory (GB)",
+}
+"""Names of measures in tables and figures where the measure's own words do not say it."""
 
 
 class Group(NamedTuple):
@@ -95,7 +102,7 @@ def is_percent(name: str) -> bool:
 
 def title(name: str) -> str:
     """Name of a measure in tables and figures: ``test/hits_at_10`` → ``test H@10``."""
-    if plain := CURVES.get(name.removeprefix("train/")):
+    if plain := TITLES.get(name.removeprefix("train/")):
         return plain
     plain = name.removeprefix("train/").replace("hits_at_", "H@").replace("/", " ").replace("_", " ")
     return plain.replace("mrr", "MRR") + (" (%)" if is_percent(name) else "")
