@@ -119,7 +119,7 @@ def joint_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str], m
             if rows.any():
                 label = f"{kind or 'other'}, {modality}"
                 axes.scatter(*xy[rows].T, s=28, alpha=0.7, color=colour, marker=marker, linewidths=0, label=label)
-    axes.set(xticks=[], yticks=[], title=f"{' and '.join(points)} vectors in one space ({method})")
+    axes.set(xticks=[], yticks=[], title=f"{_capital(' and '.join(points))} vectors in one space ({method})")
     figure.legend(loc="outside lower center", fontsize=11, ncols=3, markerscale=1.5)
     return figure
 
