@@ -104,7 +104,8 @@ def title(name: str) -> str:
     """Name of a measure in tables and figures: ``test/hits_at_10`` → ``test H@10``."""
     if plain := TITLES.get(name.removeprefix("train/")):
         return plain
-    plain = name.removeprefix("train/").replace("hits_at_", "H@").replace("/", " ").replace("_", " ")
+    plain = name.removeprefix("train/").replace("dhns_distance_", "distance, ").replace("hits_at_", "H@")
+    plain = plain.replace("/", " ").replace("_", " ")
     return plain.replace("mrr", "MRR") + (" (%)" if is_percent(name) else "")
 
 
