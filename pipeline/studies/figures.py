@@ -16,6 +16,7 @@ from mmkgc.pipeline.studies.config import Study
 from mmkgc.pipeline.studies.tables import Row, groups, is_percent, title
 
 MARKERS = ("o", "^", "s", "D")
+LINES = ("-", "--", ":")
 
 
 @rc_context(STYLE)
@@ -80,7 +81,8 @@ def epochs(study: Study, rows: Sequence[Row], names: Sequence[str]) -> Figure:
     shown, several = groups(rows), len(names) > 1
     figure = Figure(figsize=(max(10, 4.5 * len(shown)) if several else 10, 5.6), layout="constrained")
     panels = figure.subplots(1, len(shown) if several else 1, sharey=True, squeeze=False)[0]
-    colours = dict(zip(names if several else [group.label for group in shown], cycle(COLOURS), strict=False))
+    looks = [(colour, line) for line in LINES for colour in COLOURS]  # told apart also where colours are used again
+    look = dict(zip(names if several else [group.label for group in shown], cycle(looks), strict=False))
     for index, group in enumerate(shown):
         axes = panels[index if several else 0]
         for name in names:
@@ -89,10 +91,9 @@ def epochs(study: Study, rows: Sequence[Row], names: Sequence[str]) -> Figure:
             if not steps:
                 continue
             means = [_scale(name) * mean(curve[step] for curve in curves if step in curve) for step in steps]
-            label = title(name) if several else group.label
-            axes.plot(
-                steps, means, "o-" if len(steps) <= 25 else "-", color=colours[name if several else label], label=label
-            )
+            colour, line = look[name if several else group.label]
+            label, marker = title(name) if several else group.label, "o" if len(steps) <= 25 else ""
+            axes.plot(steps, means, line, marker=marker, color=colour, label=label)
     for axes, group in zip(panels, shown, strict=False):
         axes.set(xlabel="epoch", title=group.label if several else f"{_capital(title(names[0]))} over the training")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -118,7 +119,8 @@ def joint_map(points: Mapping[str, NDArray[np.float64]], kinds: Sequence[str], m
             rows = there & (~np.isin(kinds, common) if kind is None else np.array(kinds) == kind)
             if rows.any():
                 label = f"{kind or 'other'}, {modality}"
-                axes.scatter(*xy[rows].T, s=28, alpha=0.7, color=colour, marker=marker, linewidths=0, label=label)
+                x, y = xy[rows].T
+                axes.scatter(x, y, s=28, alpha=0.7, color=colour, marker=marker, linewidths=0, label=label)
     axes.set(xticks=[], yticks=[], title=f"{_capital(' and '.join(points))} vectors in one space ({method})")
     figure.legend(loc="outside lower center", fontsize=11, ncols=3, markerscale=1.5)
     return figure

@@ -67,10 +67,10 @@ def draw(
         elif kind == "epochs":
             of_training = [name.removeprefix("train/") for name in names if name.startswith("train/")]
             of_development = [name for name in names if name.startswith("dev/")]
-            for file, shown in (("epochs.png", of_training), ("epochs_dev.png", of_development)):
+            for drawn, shown in (("epochs.png", of_training), ("epochs_dev.png", of_development)):
                 if shown:
-                    told = f"{', '.join(map(title, shown))} over the epochs of training"
-                    yield _saved(figures.epochs(study, rows, shown), folder / file, told)
+                    what = title(shown[0]) if len(shown) == 1 else "Metrics of the training"
+                    yield _saved(figures.epochs(study, rows, shown), folder / drawn, f"{what} by epoch")
         elif kind in ("map", "weights"):
             yield from _of_models(kind, rows, graph_uri, folder)
 

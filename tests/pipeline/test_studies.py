@@ -172,6 +172,14 @@ def test_a_figure_mixes_no_units(tmp_path):
     assert [[line.get_label() for line in axes.lines] for axes in panels] == [["gap", "other"]] * 2
 
 
+def test_lines_of_a_figure_are_told_apart(tmp_path):
+    own = study(tmp_path, OWN)
+    names = [f"level {number}" for number in range(len(figures.COLOURS) + 2)]
+    row = {"system": "small", "value": "4", "seed": 0, "metrics": {}, "curves": {name: [[1, 0.5]] for name in names}}
+    [axes] = figures.epochs(own, [row], names).axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == len(names)
+
+
 def test_the_map_shows_every_entity_that_has_a_vector():
     """Types beyond the colours are drawn together, and no legend names a type without points."""
     kinds = [f"type {number}" for number in range(len(figures.COLOURS) + 2)]
