@@ -92,7 +92,8 @@ def epochs(study: Study, rows: Sequence[Row], names: Sequence[str]) -> Figure:
                 continue
             means = [_scale(name) * mean(curve[step] for curve in curves if step in curve) for step in steps]
             colour, line = look[name if several else group.label]
-            label, marker = title(name) if several else group.label, "o" if len(steps) <= 25 else ""
+            label = title(name) if several else group.label
+            marker = "o" if len(steps) <= (1 if several else 25) else ""  # would hide the dashes of many lines
             axes.plot(steps, means, line, marker=marker, color=colour, label=label)
     for axes, group in zip(panels, shown, strict=False):
         axes.set(xlabel="epoch", title=group.label if several else f"{_capital(title(names[0]))} over the training")
