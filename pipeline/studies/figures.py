@@ -35,8 +35,7 @@ def sweep(study: Study, rows: Sequence[Row], measure: str, baseline: float | Non
         axes.fill_between(places, means - spread, means + spread, color=colour, alpha=0.15, linewidth=0)
     if baseline is not None:
         axes.axhline(scale * baseline, color=NEUTRAL, linestyle="--", label="relation popularity")
-    if numbers == list(range(len(values))):
-        axes.set_xticks(numbers, values)
+    axes.set_xticks(numbers, values)
     axes.set(
         xlabel=study.value or "value",
         ylabel=title(measure),

@@ -146,6 +146,7 @@ def test_figures_are_drawn_of_values_measures_and_epochs(tmp_path):
     sweep = figures.sweep(own, rows, "test/mrr", 0.1).axes[0]
     assert [line.get_ydata().tolist() for line in sweep.lines[:2]] == [[25, 25], [25, 25]]
     assert sweep.lines[0].get_xdata().tolist() == [4, 9]
+    assert [tick.get_text() for tick in sweep.get_xticklabels()] == ["4", "9"]  # no other value, such as 4.5 groups
     assert len(figures.bars(own, rows, ["test/mrr"]).axes[0].patches) == 4
     assert len(figures.epochs(own, rows, ["loss"]).axes[0].lines) == 4
 
