@@ -2,7 +2,7 @@
 
 Files: ``model.safetensors`` (weights, raw features and their masks), ``triples.safetensors`` (train, known),
 ``vocabulary.json`` (entities, relations, types), ``bundle.json`` (config, encoders, calibration, provenance, and the
-SHA-256 of the other files).
+SHA-256 of the other files), and after a training by Adagrad ``squares.safetensors``, with which a warm start goes on.
 """
 
 import json
@@ -25,6 +25,7 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.files import atomic_path, read_json, write_json
 
 FORMAT = 3
+SQUARES = "squares.safetensors"
 FEATURES = "features."  # prefix of a modality's name, for its raw features
 OLD = "entities.features."  # the same prefix up to format 2
 RAW = {"feature_scale": "raw"}  # setting of all bundles of format 1, which do not record it
@@ -37,7 +38,8 @@ class Bundle:
     ``train``: the triples that it was fitted on, int64 ``[T, 3]``; ``known``: all true triples of all splits (the
     filter); ``false``: triples that are known to be false, ``[F, 3]``; ``encoders``: the specification of the encoder
     of each modality, from which new entities get features; ``config``: the training's configuration; ``provenance``:
-    what the bundle was made from.
+    what the bundle was made from; ``squares``: the squared gradients that Adagrad has summed, by parameter, of a matrix
+    the mean of each row (none after other optimizers).
     """
 
     model: Model
@@ -51,6 +53,7 @@ class Bundle:
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     false: Tensor = field(default_factory=no_triples)
+    squares: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Model, graph: Graph, **rest: Any) -> "Bundle":
@@ -69,6 +72,9 @@ class Bundle:
             save_file(
                 {name: ids.to("cpu", torch.int32) for name, ids in triples.items()}, temporary / "triples.safetensors"
             )
+            if self.squares:
+                squares = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(self.squares.items())}
+                save_file(squares, temporary / SQUARES)
             write_json(temporary / "vocabulary.json", self._vocabulary())
             saved = {path.name: digests.of_file(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / "bundle.json", self._description() | {"files": saved})
@@ -102,6 +108,7 @@ class Bundle:
             known=KnownTriples(triples["known"].long(), len(entities), len(relations)),
             **{name: description[name] for name in ("encoders", "calibration", "config", "provenance")},
             false=triples["false"].long() if "false" in triples else no_triples(),
+            squares=load_file(folder / SQUARES, device) if (folder / SQUARES).is_file() else {},
         )
 
     def _vocabulary(self) -> dict[str, Any]:

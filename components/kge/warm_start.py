@@ -106,8 +106,15 @@ def _told(value: Any) -> str:
     return str(value)
 
 
+class Begun(NamedTuple):
+    """What a warm start found, and Adagrad's ``squares`` of the new model's parameters (see ``Bundle``)."""
+
+    growth: Growth
+    squares: dict[str, Tensor]
+
+
 @torch.no_grad()
-def begin_from(model: Model, graph: Graph, start: Bundle) -> Growth:
+def begin_from(model: Model, graph: Graph, start: Bundle) -> Begun:
     """Fill a new ``model`` of ``graph`` with the values of an earlier one, in place.
 
     Entities that the earlier model was trained on, and its relations, keep their rows, found by key; everything that
@@ -119,8 +126,10 @@ def begin_from(model: Model, graph: Graph, start: Bundle) -> Growth:
       the entities that are kept;
     - else the random one of a first training.
 
-    New relations begin with random vectors. An optimizer's state and what a negative sampler has learned are not part
-    of a bundle, and begin anew. Raises UserError if the models have features of other modalities.
+    New relations begin with random vectors. Rows keep the squared gradients that Adagrad has summed, so their steps are
+    as short as at the end of the earlier training; new rows have none, and learn fast. The state of other optimizers
+    and what a negative sampler has learned are not part of a bundle, and begin anew. Raises UserError if the models
+    have features of other modalities.
     """
     ours, theirs = (sorted(each.entities.modalities) for each in (model, start.model))
     if ours != theirs:
@@ -129,16 +138,23 @@ def begin_from(model: Model, graph: Graph, start: Bundle) -> Growth:
     entities = Matched.of(graph.entities, start.entities)
     relations = Matched.of(graph.relations, start.relations)
     trained = entities.only(start.model.seen[entities.old])
+    matched = {"entities": trained, "relations": relations}
     anew = []
     earlier = start.model.state_dict()
     axes = varying_axes(model)
     for name, tensor in model.state_dict().items():
         old = earlier.get(name)
-        if old is None or not _copied(tensor, old, axes[name], {"entities": trained, "relations": relations}):
+        if old is None or not _copied(tensor, old, axes[name], matched):
             anew.append(name)
     _keep_random_features(model, start, trained)
     predicted = _begin_new_entities(model, start, trained)
-    return Growth(
+    squares = {}
+    for name, parameter in model.named_parameters():
+        if name in start.squares:
+            axis, by_row = axes[name], parameter.dim() == 2
+            squares[name] = torch.zeros(parameter.shape[:1] if by_row else parameter.shape)
+            _copied(squares[name], start.squares[name], None if by_row and axis and axis.dimension else axis, matched)
+    growth = Growth(
         entities=len(trained.new),
         new_entities=len(graph.entities) - len(trained.new),
         removed_entities=len(start.entities) - len(entities.new),
@@ -148,6 +164,7 @@ def begin_from(model: Model, graph: Graph, start: Bundle) -> Growth:
         removed_relations=len(start.relations) - len(relations.new),
         anew=tuple(anew),
     )
+    return Begun(growth, squares)
 
 
 def trained_on(triples: Tensor, graph: Graph, start: Bundle) -> Tensor:

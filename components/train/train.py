@@ -21,6 +21,7 @@ from mmkgc.components.train.checkpoint import owned
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.features import training_features, used
 from mmkgc.components.train.needs import needs, refuse_if_too_large
+from mmkgc.components.train.optimizers import squares_of
 from mmkgc.components.train.refit import refit, with_development
 from mmkgc.components.train.start import Start
 from mmkgc.components.train.trainer import OnEpoch, Trainer
@@ -88,6 +89,7 @@ def train(
             encoders={m: spec for m, spec in encoders.items() if m in model.entities.modalities},  # not the sampler's
             calibration=_calibration(trainer.model, selecting, config),
             config=config.model_dump(),
+            squares=squares_of(trainer.optimizer, trainer.model),
             provenance={"made_from": made_from}
             | trainer.selection.summary()
             | _looked(trainer)

@@ -38,7 +38,7 @@ from mmkgc.components.train.compilation import compiled
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.distributed import Group, own_device
 from mmkgc.components.train.forecast import Forecast
-from mmkgc.components.train.optimizers import make_optimizer, make_schedule
+from mmkgc.components.train.optimizers import go_on_with, make_optimizer, make_schedule
 from mmkgc.components.train.optimizers.clipping import clip_gradients
 from mmkgc.components.train.optimizers.row_adagrad import EPSILON
 from mmkgc.components.train.optimizers.row_sparse import RowSparse
@@ -105,7 +105,8 @@ class Trainer:
         seen = torch.zeros(len(graph.entities), dtype=torch.bool)
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
         model = Model(config.model, len(graph.relations), used, seen, graph.train)
-        self.growth = begin_from(model, graph, start) if start else None
+        begun = begin_from(model, graph, start) if start else None
+        self.growth = begun.growth if begun else None
         self.model = model.to(self.device)
         self.losses = compiled(batch_losses, config.compile, self.device)
         self.regularizer = REGULARIZERS.create(config.regularizer) if config.regularizer else None
@@ -114,6 +115,8 @@ class Trainer:
         self.shards = self._divided()
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(config.optimizer, self.parameters)
+        if begun:
+            go_on_with(begun.squares, self.optimizer, self.model)
         self.model.entities.sparse = isinstance(self.optimizer, RowSparse) and self.shards is None
         if self.model.entities.sparse and self.group.size > 1:
             what = f"'{config.optimizer.name}' works in one process, and there are {self.group.size}"

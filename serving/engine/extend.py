@@ -85,11 +85,11 @@ def extended(bundle: Bundle, new: NewEntities) -> Bundle:
                   bundle.false)  # fmt: skip
     seen = torch.cat([bundle.model.seen, torch.zeros(len(new), dtype=torch.bool)])
     model = Model(bundle.model.config, len(bundle.relations), features, seen, bundle.train)
-    begin_from(model, graph, bundle)
+    _, squares = begin_from(model, graph, bundle)
     _keep_unseen(model, bundle)
     provenance = bundle.provenance | {"extended_by": list(new.vocabulary.keys)}
     about = {"encoders": bundle.encoders, "calibration": bundle.calibration, "config": bundle.config}
-    return Bundle.of(model.requires_grad_(False).eval(), graph, **about, provenance=provenance)
+    return Bundle.of(model.requires_grad_(False).eval(), graph, **about, provenance=provenance, squares=squares)
 
 
 def _keep_unseen(model: Model, earlier: Bundle) -> None:

@@ -28,6 +28,7 @@ from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph, KnownTriples, Vocabulary
 from mmkgc.components.kge.model import Model
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.optimizers import squares_of
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.reader import load_features
@@ -92,7 +93,7 @@ def measure(recipe: config.Recipe, warm: TrainConfig, seed: int, share: float) -
     before, after = (features_of(each, recipe, storage) for each in (earlier, mmkg))
     settings = recipe.train.model_copy(update={"seed": seed})
     served = fit(earlier.graph, before, settings)
-    start = Bundle.of(served.model, earlier.graph)
+    start = Bundle.of(served.model, earlier.graph, squares=squares_of(served.trainer.optimizer, served.model))
     full = fit(graph, after, settings)
     grown = fit(graph, after, warm.model_copy(update={"seed": seed}), start)
     begun = Trainer(graph, after, warm, start=start).model

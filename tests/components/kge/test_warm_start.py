@@ -72,7 +72,7 @@ def test_a_graph_with_other_ids_scores_alike(
     theirs = {m: Features(f.vectors[back].clone(), f.mask[back]) for m, f in features.items()}
     torch.manual_seed(9)
     model = Model(earlier.config, R, theirs, earlier.seen[back], other.train).eval()
-    growth = begin_from(model, other, Bundle.of(earlier, graph))
+    growth = begin_from(model, other, Bundle.of(earlier, graph)).growth
     assert (growth.entities, growth.relations, growth.anew) == (N - 1, R, ())
     torch.testing.assert_close(model.score_triples(other.valid), earlier.score_triples(graph.valid))
     h, r, _ = graph.valid[:5].unbind(1)
@@ -112,7 +112,7 @@ def start(make_model: MakeModel, graph: Graph, features: dict[str, Features], **
     new, theirs = grown(graph, features, 4)
     model = model_of(new, theirs, earlier.config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    return earlier, model, before, begin_from(model, new, Bundle.of(earlier, graph)), new, theirs
+    return earlier, model, before, begin_from(model, new, Bundle.of(earlier, graph)).growth, new, theirs
 
 
 def test_old_rows_stay_and_what_is_gone_is_counted(
@@ -155,7 +155,7 @@ def test_a_new_entity_without_features_begins_as_in_a_first_training(
         each.mask[N - 2 :] = False
     model = model_of(new, theirs, earlier.config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert begin_from(model, new, Bundle.of(earlier, graph)).by_features == 0
+    assert begin_from(model, new, Bundle.of(earlier, graph)).growth.by_features == 0
     table = model.entities.structural_table()
     assert table is not None
     assert torch.equal(table[N - 2 :], before["entities.structure"][N - 2 :])
