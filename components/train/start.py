@@ -16,6 +16,7 @@ from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.runtime.names import REGISTERED
 from mmkgc.components.runtime.nouns import counted
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.optimizers.squares import SUMMING
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.storage import Storage
 
@@ -77,7 +78,9 @@ class Start:
         """A sentence on what the training begins with."""
         taken = counted(len(self.taken), "development triple is", "development triples are")
         taken = f"; {taken} left out, on which it was trained"
-        return f"starts from {self.found}: {trainer.growth}{taken if len(self.taken) else ''}"
+        goes_on = self.bundle.squares and isinstance(trainer.optimizer, SUMMING)
+        optimizer = "Adagrad goes on" if goes_on else "the optimizer begins anew"
+        return f"starts from {self.found}: {trainer.growth}{taken if len(self.taken) else ''}; {optimizer}"
 
     def record(self, trainer: Trainer) -> dict[str, Any]:
         """What the bundle states about its start."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmkgc.components.train.optimizers.row_adagrad import RowAdagrad
 
-SUM = "sum"  # in the state of both optimizers
+SUMMING, SUM = (torch.optim.Adagrad, RowAdagrad), "sum"  # the optimizers, and the name in their states
 
 
 def squares_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
@@ -23,7 +23,7 @@ def squares_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, 
 
 def go_on_with(squares: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
     """Let Adagrad begin with these ``squares``; any other optimizer begins anew."""
-    if not isinstance(optimizer, torch.optim.Adagrad | RowAdagrad):
+    if not isinstance(optimizer, SUMMING):
         return
     for name, parameter in model.named_parameters():
         if name in squares:

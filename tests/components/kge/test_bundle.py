@@ -27,7 +27,9 @@ def test_the_same_model_comes_back(
     fusion: str, settings: dict[str, object], graph: Graph, make_model: Callable[..., Model], tmp_path: Path
 ) -> None:
     model = make_model(fusion=fusion, reciprocal=True, **settings).eval()
-    bundle = Bundle.of(model, graph, encoders={"visual": {"encoder": "toy"}}, config={"seed": 1}, provenance={"x": [1]})
+    about = {"encoders": {"visual": {"encoder": "toy"}}, "config": {"seed": 1}, "provenance": {"x": [1]}}
+    squares = {"relations.relation": torch.rand(3)}
+    bundle = Bundle.of(model, graph, **about, squares=squares)
     bundle.save(tmp_path / "bundle")
     loaded = Bundle.load(tmp_path / "bundle")
     assert torch.equal(loaded.model.score_triples(graph.test), model.score_triples(graph.test))
@@ -41,11 +43,8 @@ def test_the_same_model_comes_back(
     assert (loaded.entities, loaded.relations, loaded.types) == (graph.entities, graph.relations, None)
     assert torch.equal(loaded.train, graph.train)
     assert set(loaded.known) == {tuple(triple) for triple in graph.all_triples.tolist()}
-    assert (loaded.encoders, loaded.config, loaded.provenance) == (
-        {"visual": {"encoder": "toy"}},
-        {"seed": 1},
-        {"x": [1]},
-    )
+    assert {name: getattr(loaded, name) for name in about} == about
+    torch.testing.assert_close(loaded.squares, squares, rtol=0, atol=0)
 
 
 def test_the_same_model_has_the_same_bytes_and_none_are_pickled(

@@ -12,8 +12,10 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.graph import Graph, Vocabulary
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import TrainConfig
+from mmkgc.components.train.optimizers import squares_of
 from mmkgc.components.train.start import Start, find
 from mmkgc.components.train.train import train
+from mmkgc.components.train.trainer import Trainer
 from mmkgc.feature_store.storage import Storage, Stored
 
 SETTINGS: dict[str, Any] = {
@@ -68,6 +70,28 @@ def test_a_grown_graph_goes_on_from_the_earlier_model(
     alone = train(after.uri, {}, config(epochs=1), storage, tmp_path / "scratch")
     scratch = Bundle.load(storage.fetch(alone.uri)).provenance["dev_mrr"]
     assert bundle.provenance["dev_mrr"] > scratch + 0.05
+
+
+@pytest.mark.parametrize("name", ["adagrad", "row-adagrad"])
+def test_adagrad_goes_on_with_short_steps_of_old_rows_and_long_ones_of_new(
+    name: str, toy_mmkg: MMKG, storage: Storage, mmkgc_home: Path, tmp_path: Path
+) -> None:
+    before = published(smaller(toy_mmkg, 2), storage, tmp_path / "before")
+    settings = config(optimizer={"name": name, "lr": 0.05}, epochs=3)
+    earlier = Bundle.load(storage.fetch(train(before.uri, {}, settings, storage, tmp_path / "scratch").uri))
+    assert earlier.squares["entities.structure"].shape == (58,)
+    trainer = Trainer(toy_mmkg.graph, {}, settings, start=earlier)
+    begun = {name: each.clone() for name, each in squares_of(trainer.optimizer, trainer.model).items()}
+    place = Start("here", "", earlier, toy_mmkg.graph, toy_mmkg.graph.train[:0])
+    assert place.told(trainer).endswith("; Adagrad goes on")
+    assert not begun["entities.structure"][:2].any()
+    torch.testing.assert_close(begun["entities.structure"][2:], earlier.squares["entities.structure"])
+    torch.testing.assert_close(begun["relations.relation"], earlier.squares["relations.relation"])
+    trainer.fit()
+    assert (squares_of(trainer.optimizer, trainer.model)["relations.relation"] > begun["relations.relation"]).all()
+    adam = Trainer(toy_mmkg.graph, {}, config(), start=earlier)
+    assert not squares_of(adam.optimizer, adam.model)
+    assert place.told(adam).endswith("; the optimizer begins anew")
 
 
 def test_a_training_that_only_makes_it_worse_keeps_what_it_began_with(
