@@ -4,10 +4,12 @@ Only files without fault are read here. For any other file the result is None; t
 reports what is wrong, with the number of the line.
 """
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from weakref import WeakSet
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +21,9 @@ from mmkgc.components.kge.vocabulary import PARTS
 
 BLOCK_BYTES = 1 << 18  # Arrow reads 32 blocks ahead
 HEADER_BYTES = 1 << 16
-POOL = pa.system_memory_pool()  # gives back what it does not need any more
+POOL = pa.system_memory_pool()  # gives back what it does not need any more; Arrow's usual one keeps it
+pa.set_memory_pool(POOL)  # also of Parquet's writer
+MAPS: WeakSet[mmap.mmap] = WeakSet()  # of columns
 MARK, RETURN, NEWLINE = b"\xef\xbb\xbf", b"\r", b"\n"
 
 
@@ -33,6 +37,7 @@ def read_ids(path: Path, keys: Sequence[KeyIndex]) -> tuple[int, np.ndarray] | N
         return None
     names = [name.strip() for name in line.lower().split("\t")]
     first, rows = (2 if names == list(PARTS) else 1), 0
+    release_unused()
     try:
         most = _count_lines(path)
         ids = np.empty((most, len(keys)), np.int32)  # pages that no line fills take no memory
@@ -45,14 +50,14 @@ def read_ids(path: Path, keys: Sequence[KeyIndex]) -> tuple[int, np.ndarray] | N
             rows += len(block)
     except (OSError, pa.ArrowException, _UnusualLines):
         return None
-    POOL.release_unused()
     return (first, ids[:rows]) if rows else None
 
 
 def read_columns(path: Path, names: Sequence[str]) -> list[pa.ChunkedArray] | None:
     """The columns of the lines after the first, which has these ``names``. None for a file with a fault.
 
-    They lie in a temporary file, from which the system reads what is used, and which ends with the last column.
+    They lie in a temporary file, from which the system reads what is used (see ``release_unused``), and which ends with
+    the last column.
     """
     schema = pa.schema([(name, pa.string()) for name in names])
     try:
@@ -61,9 +66,18 @@ def read_columns(path: Path, names: Sequence[str]) -> list[pa.ChunkedArray] | No
             with pa.ipc.new_file(file.name, schema) as writer:
                 for block in _blocks(path, 1, names):
                     writer.write_batch(block)
-            return list(pa.ipc.open_file(pa.memory_map(file.name)).read_all().columns)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        MAPS.add(mapped)
+        return list(pa.ipc.open_file(pa.py_buffer(mapped)).read_all().columns)
     except (OSError, pa.ArrowException, _UnusualLines):
         return None
+
+
+def release_unused() -> None:
+    """Give back freed memory, and the pages of all mapped columns: used again, they are read from their file."""
+    POOL.release_unused()
+    for mapped in MAPS:
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def first_line(path: Path) -> str | None:
@@ -103,4 +117,4 @@ def _blocks(path: Path, skip: int, names: Sequence[str]) -> Iterator[pa.RecordBa
     parsing = csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False)
     types = dict.fromkeys(names, pa.string())
     converting = csv.ConvertOptions(column_types=types, strings_can_be_null=False, quoted_strings_can_be_null=False)
-    yield from csv.open_csv(path, reading, parsing, converting, memory_pool=POOL)
+    yield from csv.open_csv(path, reading, parsing, converting)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmkgc.components.dataset.modalities import MODALITIES
-from mmkgc.components.dataset.modalities.base import Contents
+from mmkgc.components.dataset.modalities.base import Contents, Same
+from mmkgc.components.dataset.stream import release_unused
 from mmkgc.components.dataset.strings import Strings
 from mmkgc.components.kge.vocabulary import PARTS
 from mmkgc.components.runtime.files import write_json
@@ -37,6 +38,7 @@ def write(
         with pq.ParquetWriter(folder / f"{name}.parquet", table.schema) as writer:
             for start in range(0, max(1, len(table)), TERMS):
                 writer.write_table(table[start : start + TERMS].combine_chunks())
+                release_unused()
     for name in SPLITS:
         _write_triples(splits[name], confidence if name == "train" else None, folder / f"{name}.parquet")
     if len(splits["false"]):
@@ -51,9 +53,9 @@ def terms(keys: Sequence[str], names: Sequence[str]) -> pa.Table:
 
 def entities(terms: pa.Table, types: Sequence[str] | None, contents: Mapping[str, Contents]) -> pa.Table:
     """The table of entities: their terms, types and contents; a modality that is not there is empty."""
-    columns = {"type": _arrow(types or [None] * len(terms), pa.string())}
+    columns = {"type": _arrow(types or Same(None, len(terms)), pa.string())}
     for name, modality in MODALITIES.items():
-        content = contents.get(name) or (modality.nothing,) * len(terms)
+        content = contents.get(name) or Same(modality.nothing, len(terms))
         columns[modality.stored] = _arrow(content, modality.arrow)
     for name, column in columns.items():
         terms = terms.append_column(name, column)
@@ -61,7 +63,13 @@ def entities(terms: pa.Table, types: Sequence[str] | None, contents: Mapping[str
 
 
 def _arrow(values: Sequence[Any], kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    return values.array if isinstance(values, Strings) else pa.array(values, kind)
+    if isinstance(values, Strings):
+        return values.array
+    if isinstance(values, Same):  # all chunks are one
+        chunk = pa.array([values.value] * min(TERMS, len(values)), kind)
+        whole, rest = divmod(len(values), TERMS)
+        return pa.chunked_array([chunk] * whole + [chunk[:rest]], kind)
+    return pa.array(values, kind)
 
 
 def _write_triples(triples: np.ndarray, confidence: np.ndarray | None, path: Path) -> None:
@@ -75,3 +83,4 @@ def _write_triples(triples: np.ndarray, confidence: np.ndarray | None, path: Pat
             if confidence is not None:
                 columns.append(confidence[rows].astype(np.float32))
             writer.write_table(pa.table(columns, schema=schema))
+            release_unused()

@@ -12,6 +12,7 @@ from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.modalities.base import Contents
 from mmkgc.components.dataset.raw import CARD, RawGraph, Terms
 from mmkgc.components.dataset.readers import read
+from mmkgc.components.dataset.stream import release_unused
 from mmkgc.components.dataset.strings import Strings
 from mmkgc.components.ingest.check import Checked, check
 from mmkgc.components.ingest.config import IngestConfig
@@ -56,6 +57,7 @@ class CheckedGraph:
 
     def save(self, folder: Path) -> None:
         """Write the files that ``MMKG.load`` reads; the same graph gives the same bytes."""
+        release_unused()
         words, relations = (tables.terms(each.keys, each.names) for each in (self.entities, self.relations))
         entities = tables.entities(words, self.types, self.contents)
         tables.write(folder, entities, relations, self.checked.splits, self.checked.confidence, self.info)
@@ -66,6 +68,7 @@ def read_checked(dataset: str, config: IngestConfig, storage: Storage) -> Checke
     findings = Findings()
     with opened(dataset, storage) as folder:
         raw = read(folder, config.columns)
+        release_unused()
         checked = check(raw, config, storage, findings)
         outside = config.allow_outside_files
         contents = {

@@ -14,6 +14,22 @@ if TYPE_CHECKING:
 
 Contents = Sequence[Any]  # of each entity, in vocabulary order
 Items = tuple[Any, ...]  # to encode, of one entity
+
+
+class Same(Sequence[Any]):
+    """One value of all entities, in the memory of one."""
+
+    def __init__(self, value: Any, count: int) -> None:
+        self.value, self._places = value, range(count)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:
+        found = self._places[place]
+        return Same(self.value, len(found)) if isinstance(found, range) else self.value
+
+
 Widget = Literal["text", "picture", "file", "pairs"]  # input element on the page (`unseen.js`)
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkgc.components.dataset.modalities.base import Contents, Modality
+from mmkgc.components.dataset.modalities.base import Contents, Modality, Same
 from mmkgc.components.runtime.errors import Unusable, UserError, shown
 from mmkgc.components.runtime.progress import track
 
@@ -55,7 +55,7 @@ class FileModality(Modality):
     def read(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> Contents:
         """Paths of each entity's files."""
         if self.column not in columns:
-            return (self.nothing,) * len(columns["key"])
+            return Same(self.nothing, len(columns["key"]))
         cells = columns[str(self.column)]
         return tuple(tuple(path.strip() for path in cell.split("|") if path.strip()) for cell in cells)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from mmkgc.components.dataset.modalities.base import Contents, Items, Modality
+from mmkgc.components.dataset.modalities.base import Contents, Items, Modality, Same
 from mmkgc.components.runtime.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Numeric(Modality):
         """Pairs (attribute, value) of each entity, in alphabetical order; none without ``literals.tsv``."""
         path, keys = folder / str(self.file), columns["key"]
         if not os.path.lexists(path):  # a link that leads nowhere is an error
-            return (self.nothing,) * len(keys)
+            return Same(self.nothing, len(keys))
         found: list[list[tuple[str, float]]] = [[] for _ in keys]
         rows = {key: row for row, key in enumerate(keys)}
         for key, attribute, value in _rows(path, rows):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from mmkgc.components.dataset.modalities.base import Contents, Items, Modality
+from mmkgc.components.dataset.modalities.base import Contents, Items, Modality, Same
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,7 @@ class Textual(Modality):
         from mmkgc.components.dataset.strings import Strings
 
         if "description" not in columns:
-            return (self.nothing,) * len(columns["key"])
+            return Same(self.nothing, len(columns["key"]))
         return Strings.of(columns["description"]).stripped().where_blank()
 
     def items(self, name: str, content: str | None) -> Items:

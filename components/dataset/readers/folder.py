@@ -57,23 +57,24 @@ def read(folder: Path) -> RawGraph:
     if len(tables) < 2:
         faults.refuse()
     entity_columns, relation_columns = tables[ENTITIES], tables[RELATIONS]
+    entities, relations = _terms(entity_columns), _terms(relation_columns)  # all columns before triples take memory
+    types = entity_columns["type"].stripped() if "type" in entity_columns else None
+    for name, modality in MODALITIES.items():
+        with faults:
+            contents[name] = modality.read(folder, entity_columns)
     split = SplitReader(folder, entity_columns["key"], relation_columns["key"])
     valid = next((name for name in files if name in VALID), None)
     negatives = NEGATIVES if NEGATIVES in files else None
     for name in filter(None, ("train.tsv", valid, "test.tsv", negatives)):
         with faults:
             splits[name] = split.read(name, weighted=name == "train.tsv")
-    for name, modality in MODALITIES.items():
-        with faults:
-            contents[name] = modality.read(folder, entity_columns)
     faults.refuse()
-    types = entity_columns["type"].stripped() if "type" in entity_columns else None
     return RawGraph(
         folder=folder,
         card=card,
         files=files,
-        entities=_terms(entity_columns),
-        relations=_terms(relation_columns),
+        entities=entities,
+        relations=relations,
         train=splits["train.tsv"],
         valid=splits[valid] if valid else None,
         test=splits["test.tsv"],

@@ -106,3 +106,13 @@ def test_a_table_without_fault_is_not_read_line_by_line(tmp_path: Path, monkeypa
     assert found["key"] == [f"e{number}" for number in range(500)]
     assert found["name"][499] == "name 499"
     assert found["type"] == [""] * 500
+
+
+def test_columns_whose_pages_were_given_back_are_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "entities.tsv"
+    path.write_text("key\tname\n" + "".join(f"k{row}\tname {row}\n" for row in range(50_000)))
+    columns = stream.read_columns(path, ["key", "name"])
+    assert columns is not None
+    before = [column.to_pylist() for column in columns]
+    stream.release_unused()
+    assert [column.to_pylist() for column in columns] == before

@@ -30,7 +30,7 @@ def test_numbers_and_dates_of_each_entity_are_read_in_alphabetical_order(tmp_pat
 
 
 def test_without_the_file_no_entity_has_a_number(tmp_path: Path) -> None:
-    assert Numeric().read(tmp_path, KEYS) == ((), (), ())
+    assert tuple(Numeric().read(tmp_path, KEYS)) == ((), (), ())
 
 
 def test_a_file_without_rows_gives_nothing(tmp_path: Path) -> None:
