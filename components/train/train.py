@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.calibration import calibrate
@@ -89,7 +91,7 @@ def train(
             encoders={m: spec for m, spec in encoders.items() if m in model.entities.modalities},  # not the sampler's
             calibration=_calibration(trainer.model, selecting, config),
             config=config.model_dump(),
-            squares=squares_of(trainer.optimizer, trainer.model),
+            squares=_squares(trainer),
             provenance={"made_from": made_from}
             | trainer.selection.summary()
             | _looked(trainer)
@@ -107,6 +109,11 @@ def _fitted_on(graph: Graph, start: Start | None, config: TrainConfig) -> Graph:
     if config.refit:
         return with_development(graph)
     return start.fitted_on(graph) if start else graph
+
+
+def _squares(trainer: Trainer) -> dict[str, Tensor]:
+    """What Adagrad has summed; none with ``refit: true``, where the trainer's model is not the one that is kept."""
+    return {} if trainer.config.refit is True else squares_of(trainer.optimizer, trainer.model)
 
 
 def _looked(trainer: Trainer) -> dict[str, Any]:
