@@ -12,6 +12,8 @@ MANY = 10**10
 """Entities × train triples, above which a batch is not scored against all entities: ten times those of DB15K. An epoch
 of the default then takes some minutes."""
 LARGE = {
+    "ema": None,
+    "precision": "auto",
     "loss": "self-adversarial",
     "regularizer": None,
     "negatives": {"name": "shared", "count": 64},
@@ -20,8 +22,6 @@ LARGE = {
     "dev_sample": 1000,
 }
 """Changes of `train` with which a step costs the batch instead of the graph (docs/scale.md)."""
-ONE = {"model.dimension": 100, "model.fusion": "sum", "ema": None, "precision": "auto"}
-"""Changes of the default's model: one instead of three, without averaged weights, which would cost the whole table."""
 
 
 class Advice(NamedTuple):
@@ -47,9 +47,9 @@ def advise(counts: Mapping[str, int], names: Iterable[str]) -> Advice:
         settings.append("extract.textual=null")
         reasons.append("no entity has a description, and the names are ids: no text encoder")
     if entities * counts["train"] > MANY:
-        settings += [f"train.{key}={json_line(value)}" for key, value in (ONE | LARGE).items()]
+        settings += [f"train.{key}={json_line(value)}" for key, value in LARGE.items()]
         sizes = f"{entities:,} entities and {counts['train']:,} triples"
-        how = "one model instead of three, negatives and an optimiser whose step costs the batch, not the graph"
+        how = "negatives and an optimiser whose step costs the batch, not the graph"
         reasons.append(f"{sizes}: {how}; what this does to accuracy was not measured")
     return Advice(settings, reasons)
 
