@@ -77,7 +77,7 @@ def label(row: Row) -> str:
     """Recipe, shares of several, and how many models were ranked together."""
     together = f", ensemble of {members(row)}" if members(row) > 1 else ""
     shares = f" ({' + '.join(f'{share:g}' for share in row['shares']['of'])})" if "shares" in row else ""
-    return row["bench"] + shares + together + (", with rules" if "rules" in row else "")
+    return row["bench"] + shares + together + (f", rules × {row['rules']['weight']:g}" if "rules" in row else "")
 
 
 def drawn_label(row: Row) -> str:
