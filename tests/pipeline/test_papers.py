@@ -45,7 +45,7 @@ def _keys(letter, count):
 def test_all_of_them_are_there_and_listed_by_system():
     assert set(NAMES) <= set(config.names())
     listed = CliRunner().invoke(list_, ["recipes"], catch_exceptions=False).output
-    assert all(f"{{countries,db15k,mkg-w,mkg-y}}-{system}" in listed for system in [*SYSTEMS, *PRESETS])
+    assert all(f"{{countries,db15k,fb15k,mkg-w,mkg-y}}-{system}" in listed for system in [*SYSTEMS, *PRESETS])
 
 
 @pytest.mark.parametrize("name", NAMES)
