@@ -84,7 +84,10 @@ def bench(
 
     changes = [f"dataset={dataset}"] if dataset else []
     groups = [
-        [config.load(name, [*changes, *_of(name, names, settings), f"train.seed={seed}"]) for seed in range(seeds)]
+        [
+            config.load(name, [*changes, *_settings_of(name, names, settings), f"train.seed={seed}"])
+            for seed in range(seeds)
+        ]
         for name in names
     ]
     recipes = [recipe for group in groups for recipe in group]
@@ -112,11 +115,10 @@ def bench(
     click.echo(f"rows: {folder}")
 
 
-def _of(name: str, names: tuple[str, ...], settings: tuple[str, ...]) -> list[str]:
+def _settings_of(name: str, names: tuple[str, ...], settings: tuple[str, ...]) -> list[str]:
     """The settings of one recipe: those that name it, and those that name none."""
-    named = {other: [s.removeprefix(f"{other}:") for s in settings if s.startswith(f"{other}:")] for other in names}
-    general = [s for s in settings if not any(s.startswith(f"{other}:") for other in names)]
-    return [*general, *named[name]]
+    general = [setting for setting in settings if not setting.startswith(tuple(f"{other}:" for other in names))]
+    return [*general, *(setting.removeprefix(f"{name}:") for setting in settings if setting.startswith(f"{name}:"))]
 
 
 def _shares(text: str) -> tuple[float, ...]:
