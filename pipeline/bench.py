@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.bundle import Bundle
@@ -40,6 +40,7 @@ from mmkgc.pipeline.mixture import CHOSEN, Mixture, Weights
 
 PROTOCOL = "filtered, both directions, ties at their mean rank; selected on the development split"
 MEASURED = ("components", "feature_store")  # the code that a row depends on, beside the recipe itself
+Kind = Literal["ensemble", "rules"]  # models ranked together, without rules and with them
 SHOWN = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
 
 
@@ -60,37 +61,41 @@ def bench(recipes: Sequence[Recipe], file: Path, workers: int = 1, test: bool = 
         yield row
 
 
-def ensemble(
-    recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, rules: bool = False, given: Weights = CHOSEN
-) -> Row:
-    """The row of all these models together, each measured before as one of ``rows``; found in the file or ranked now.
+def ensembles(
+    recipes: Sequence[Recipe], rows: Sequence[Row], file: Path, kinds: Sequence[Kind], given: Weights = CHOSEN
+) -> Iterator[Row]:
+    """A row for each of ``kinds``, of all these models together, each measured before as one of ``rows``.
 
-    The recipes are of one graph (``must_be_alike``). ``rules``: together with rules mined from the triples that the
-    models were trained on. Models that were refitted on the development triples need ``given`` weights, and have no
-    development metrics.
+    Those that are in the file are not ranked again. The recipes are of one graph (``must_be_alike``). ``rules``:
+    together with rules mined from the triples that the models were trained on. Models that were refitted on the
+    development triples need ``given`` weights (``must_be_weighed``), and have no development metrics.
     """
-    recipe, first = recipes[0], rows[0]
-    key = digests.of_json([sorted(row["key"] for row in rows), "rules" if rules else "ensemble", given])[:16]
-    if found := next((row for row in read_rows(file) if row["key"] == key), None):
-        return found
-    storage = open_storage()
+    keys = {kind: digests.of_json([sorted(row["key"] for row in rows), kind, given])[:16] for kind in kinds}
+    found = {row["key"]: row for row in read_rows(file)}
+    yield from (found[key] for key in keys.values() if key in found)
+    left = {kind: key for kind, key in keys.items() if key not in found}
+    if not left:
+        return
+    recipe, storage = recipes[0], open_storage()
     inputs = prepare(recipe, storage)
     bundles = [Bundle.load(storage.fetch(storage.uri(f"bundles/{row['bundle']}"))) for row in rows]
     mixture = Mixture(rows, bundles, MMKG.load(storage.fetch(inputs.graph)).graph)
     shares = given.shares or mixture.best_shares()
-    guide = _guide(bundles[0]) if rules else None
-    weight = (given.rules or mixture.best_weight(guide, shares)) if guide else 0.0
-    scorer = mixture.ensemble(shares, guide, weight)
-    row = _of_all(rows) | {"key": key, "hardware": hardware(), "dev": {"mrr": None}}
-    row["digests"] = first["digests"] | {"ranking code": digests.of_code(*MEASURED)}
-    if not recipe.train.refit:
-        row["dev"] = _rounded(development_metrics(scorer, inputs, recipe, storage)["realistic"]["both"])
-    if shares:
-        row["shares"] = {"of": mixture.of_recipes(shares), "chosen": _by(given.shares)}
-    if guide:
-        row["rules"] = {"weight": weight, "chosen": _by(given.rules)}
-    append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if "test" in first else {}))
-    return row
+    for kind, key in left.items():
+        row = _of_all(rows) | {"key": key, "hardware": hardware(), "dev": {"mrr": None}}
+        row["digests"] = rows[0]["digests"] | {"ranking code": digests.of_code(*MEASURED)}
+        if shares:
+            row["shares"] = {"of": mixture.of_recipes(shares), "chosen": _by(given.shares)}
+        scorer = mixture.ensemble(shares)
+        if kind == "rules":
+            guide = _guide(bundles[0])
+            weight = given.rules or mixture.best_weight(guide, shares)
+            row["rules"] = {"weight": weight, "chosen": _by(given.rules)}
+            scorer = mixture.ensemble(shares, guide, weight)
+        if not recipe.train.refit:
+            row["dev"] = _rounded(development_metrics(scorer, inputs, recipe, storage)["realistic"]["both"])
+        append_row(file, row := row | (_ranked_test(scorer, inputs, recipe, storage) if "test" in rows[0] else {}))
+        yield row
 
 
 def _by(given: Any) -> str:

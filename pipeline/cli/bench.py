@@ -108,10 +108,9 @@ def bench(
                 click.echo(_summary(found))
             measured += found
         together = folder / f"{'+'.join(dict.fromkeys(recipe.name for recipe in recipes))}.jsonl"
-        if ensemble and len(measured) > 1:
-            click.echo(_line(library.ensemble(recipes, measured, together, given=given)))
-        if rules:
-            click.echo(_line(library.ensemble(recipes, measured, together, True, given)))
+        kinds: list[library.Kind] = ["ensemble"] if ensemble and len(measured) > 1 else []
+        for row in library.ensembles(recipes, measured, together, [*kinds, "rules"] if rules else kinds, given):
+            click.echo(_line(row))
     click.echo(f"rows: {folder}")
 
 
