@@ -77,8 +77,9 @@ class Table(EntityEncoder):
             own = _rows(self.features.mask(m), ids)
             mask = self._kept(torch.ones_like(own) if self.fills else own, self.modality_dropout)
             vectors[m], present[m] = self._stand_in(m, self._projected(m, ids, mask), mask)
-        everyone = torch.arange(len(self), device=self.has_structure.device)
-        return ModalityEmbeddings(vectors, present, everyone if ids is None else ids)
+        if ids is None:  # of a batch, nothing may cost as much as there are entities
+            ids = torch.arange(len(self), device=self.has_structure.device)
+        return ModalityEmbeddings(vectors, present, ids)
 
     def encode_new(self, features: Mapping[str, Tensor]) -> ModalityEmbeddings:
         given = {m: self._project(m, features[m]) for m in self.features.modalities if m in features}
@@ -87,7 +88,7 @@ class Table(EntityEncoder):
         for m in self.modalities:
             here = torch.full(like.shape[:1], m in given, device=like.device)
             blank = like.new_zeros(*like.shape[:1], self._width(m))
-            vectors[m], present[m] = self._stand_in(m, given.get(m, blank), here)
+            vectors[m], present[m] = self._stand_in(m, given.get(m, blank), here, self._lacked(m))
         return ModalityEmbeddings(vectors, present)
 
     def raw(self, modality: str) -> Features:
@@ -137,11 +138,11 @@ class Table(EntityEncoder):
     def _width(self, modality: str) -> int:
         return self.widths.get(modality, self.width)
 
-    def _stand_in(self, modality: str, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors with the missing ones replaced, and a mask of those that count."""
+    def _stand_in(self, modality: str, vectors: Tensor, mask: Tensor, lacked: bool = True) -> tuple[Tensor, Tensor]:
+        """Vectors with the missing ones replaced, and a mask of those that count; ``lacked`` as of ``_lacked``."""
         if mask.all():  # saves a copy of all vectors and two of their gradients
             return vectors, mask
-        learned = modality in self.absent and self._lacked(modality)
+        learned = modality in self.absent and lacked
         absent = self.absent[modality] if learned else vectors.new_zeros(())
         counts = torch.ones_like(mask) if learned else mask
         return torch.where(mask.unsqueeze(-1), vectors, absent), counts

@@ -24,7 +24,7 @@ class RowAdagrad(RowSparse):
 
     def change(self, state: dict[str, Any], rows: Tensor | None, gradient: Tensor, lr: float) -> Tensor:
         total, by_row = state["sum"], gradient.dim() == 2
-        square = gradient.square().mean(1) if by_row else gradient.square()
+        square = torch.linalg.vector_norm(gradient, dim=1).square() / gradient.shape[1] if by_row else gradient.square()
         own = total.add_(square) if rows is None else total.index_add_(0, rows, square)[rows]
         scale = lr / (own.sqrt() + EPSILON)
         return gradient * (scale.unsqueeze(1) if by_row else scale)

@@ -7,14 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.features import Features
+from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
 from mmkgc.components.runtime.errors import UserError
 from mmkgc.components.train.config import OptimizerConfig, TrainConfig
 from mmkgc.components.train.optimizers import make_optimizer
 from mmkgc.components.train.optimizers.making import ROW_SPARSE
 from mmkgc.components.train.trainer import Trainer
+from mmkgc.pipeline.advice import LARGE
 
 ROWS, WIDTH, LR = 6, 4, 0.1
 DENSE = {"row-adagrad": torch.optim.Adagrad, "lazy-adam": torch.optim.Adam}
@@ -159,6 +163,53 @@ def test_a_step_of_training_moves_the_rows_of_its_batch(
     assert table is not None
     assert table.grad is not None
     assert table.grad.is_sparse
+
+
+class Watch(TorchDispatchMode):
+    """Notes every operation that reads or makes a tensor of at least ``size`` numbers as a whole."""
+
+    OF_ROWS = ("index", "index_select", "embedding", "index_add_", "index_copy_", "_sparse_coo_tensor_unsafe")
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.whole = size, set[str]()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        found = function(*arguments, **(named or {}))
+        read, made = (
+            [each for each in tree_flatten(values)[0] if isinstance(each, Tensor) and each.layout == torch.strided]
+            for values in ((arguments, named), found)
+        )
+        held = {each.untyped_storage().data_ptr() for each in read}
+        views = made and all(each.untyped_storage().data_ptr() in held for each in made)
+        name = function.overloadpacket.__name__
+        touched = made if name in self.OF_ROWS else [*read, *made]
+        changes = function._schema.is_mutable and name not in self.OF_ROWS
+        if (changes or not views) and any(each.numel() >= self.size for each in touched):
+            self.whole.add(name)
+        return found
+
+
+@every_optimizer
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_no_operation_of_a_step_costs_as_much_as_there_are_entities(name: str, share: float) -> None:
+    """Also where some entities have no features, and some structural vectors are dropped."""
+    size, random = 50_000, torch.Generator().manual_seed(0)
+    keys = tuple(map(str, range(size)))
+    train = torch.randint(size, (200, 3), generator=random)
+    train[:, 1] = 0
+    graph = Graph(Vocabulary(keys, keys), Vocabulary(("r",), ("r",)), train, no_triples(), no_triples())
+    mask = torch.rand(size, generator=random) < share
+    features = {"textual": Features(torch.randn(size, 8, generator=random) * mask.unsqueeze(1), mask)}
+    model = {"dimension": 8, "interaction": "complex", "fusion": "sum", "structure_dropout": 1 - share}
+    config = TrainConfig(**LARGE | {"model": model, "optimizer": {"name": name, "lr": 0.1}, "batch_size": 32})
+    trainer = Trainer(graph, features, config)
+    trainer.model.train()
+    first, second, *_ = trainer.shuffled()
+    trainer.step(first)  # makes the optimiser's state
+    with Watch(size) as watch:
+        trainer.step(second)
+    assert watch.whole == set()
 
 
 def test_gradients_are_those_of_the_dense_table(toy_mmkg: MMKG, toy_features: dict[str, Features]) -> None:
