@@ -70,6 +70,8 @@ def pairs(kind: int) -> Loops:
         points, rows = query.ravel(), table.ravel()
         for row in range(begin, end):
             first, last = offsets[row] - offsets[begin], offsets[row + 1] - offsets[begin]
+            if first == last:  # a group of a large batch asks for few of its rows
+                continue
             if length < chunks.CHUNK:
                 for p in range(first, last):
                     totals[p] = score(kind, query[starts[p] // width], table[row])
@@ -92,6 +94,8 @@ def pairs(kind: int) -> Loops:
             if fresh:
                 table_gradient[row] = 0
             first, last = offsets[row] - offsets[begin], offsets[row + 1] - offsets[begin]
+            if first == last:
+                continue
             if length < chunks.CHUNK:
                 for p in range(first, last):
                     b = starts[p] // width
