@@ -11,8 +11,8 @@ from kfp.dsl.pipeline_context import Pipeline
 from pydantic import BaseModel
 
 from mmkgc.components.evaluate.component import evaluate
-from mmkgc.components.extract.component import extract
-from mmkgc.components.extract.config import ImportedConfig, step_name
+from mmkgc.components.extract.component import extract, extract_shard
+from mmkgc.components.extract.config import ExtractConfig, ImportedConfig, step_name
 from mmkgc.components.ingest.component import ingest
 from mmkgc.components.package.component import package
 from mmkgc.components.propose.component import propose
@@ -56,15 +56,7 @@ def build(
     def pipeline(data: str, code: str) -> Outputs:
         ingested = ingest(dataset=recipe.dataset, config=config["ingest"], data=data, code=code)
         graph = ingested.outputs["graph"]
-        features: dict[str, Any] = {
-            modality: named(extract, step_name(modality))(
-                graph=graph, modality=modality, config=recipe.extract.only(modality).model_dump_json(), code=code
-            )
-            .set_display_name(step_name(modality))
-            .set_caching_options(not isinstance(recipe.extract.encoder(modality), ImportedConfig))
-            .outputs["features"]
-            for modality in recipe.extract.modalities()
-        }
+        features = {m: _features(recipe.extract, m, graph, code) for m in recipe.extract.modalities()}
         best = _best(recipe, {"graph": graph, "train": config["train"], **features})
         trained = train(graph=graph, config=config["train"], code=code, **features, **best, **keeps)
         bundle = trained.set_caching_options(recipe.train.start is None).outputs["bundle"]
@@ -86,6 +78,25 @@ def build(
 def pipeline_name(name: str) -> str:
     """A recipe's name in the form that Kubeflow accepts: a to z, 0 to 9, and single hyphens between them."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _features(config: ExtractConfig, modality: str, graph: Any, code: str) -> Any:
+    """Features of a modality as an input of later steps.
+
+    Shards are tasks that encode into the store. The task after them encodes what is still missing (usually nothing) and
+    commits; its key in the cache is the same without them.
+    """
+    own, step, shards = config.only(modality), step_name(modality), []
+    inputs = {"graph": graph, "modality": modality, "code": code}
+    if config.is_divided(modality):
+        numbers = list(range(1, config.shards + 1))
+        with dsl.ParallelFor(numbers, name=f"{step} shards", parallelism=len(numbers)) as number:
+            name = step_name(modality, shard=True)
+            shard = named(extract_shard, name)(shard=number, config=own.model_dump_json(), **inputs)
+            shards = [shard.set_display_name(name)]
+    task = named(extract, step)(config=own.undivided().model_dump_json(), **inputs).after(*shards)
+    task.set_display_name(step).set_caching_options(not isinstance(config.encoder(modality), ImportedConfig))
+    return task.outputs["features"]
 
 
 def _best(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +142,11 @@ def _description(recipe: Recipe) -> str:
 
 def steps(recipe: Recipe) -> list[str]:
     """Display names of the recipe's steps, in order; ``task_name`` converts them to task names."""
-    extracts = [step_name(modality) for modality in recipe.extract.modalities()]
+    extracts = [
+        step_name(modality, shard)
+        for modality in recipe.extract.modalities()
+        for shard in ([True, False] if recipe.extract.is_divided(modality) else [False])
+    ]
     searching = [SEARCH_WORKER] * recipe.search.is_spread + ["search"] if recipe.search.trials else []
     proposing = ["propose"] if recipe.propose.enabled else []
     return ["ingest", *extracts, *searching, "train", "evaluate", "register", *proposing, "package"]

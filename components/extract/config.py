@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from mmkgc.components.dataset.modalities import MODALITIES
 from mmkgc.components.dataset.modalities.base import Modality
 from mmkgc.components.encoders.base import EncoderConfig
+from mmkgc.components.encoders.formula import FormulaConfig
 from mmkgc.components.encoders.registry import chosen, configs, encoders
 from mmkgc.components.encoders.weights import RANDOM
 from mmkgc.components.runtime.errors import UserError
@@ -53,6 +54,18 @@ class ExtractConfig(_Encoders):
         default="local", description="ray: actors of a Ray cluster ($RAY_ADDRESS) hold the encoder; same vectors"
     )
     actors: int = Field(default=2, ge=1, le=10_000, description="of Ray, each with an encoder and one processor")
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="tasks that share the work of a network, on a cluster as many pods; a local run has one",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_divide(self) -> "ExtractConfig":
+        if self.shards > 1 and self.engine == "ray":
+            raise ValueError("`shards` and `engine: ray` both divide the work among machines: choose one")
+        return self
 
     def encoder(self, modality: str) -> EncoderConfig | ImportedConfig:
         """The encoder of a modality. Raises UserError where the recipe has none."""
@@ -74,6 +87,15 @@ class ExtractConfig(_Encoders):
         """The settings of one modality, so that other encoders do not change its cache key."""
         return self.model_copy(update={other: None for other in MODALITIES if other != modality})
 
+    def undivided(self) -> "ExtractConfig":
+        """The same in one task."""
+        return self.model_copy(update={"shards": 1})
+
+    def is_divided(self, modality: str) -> bool:
+        """Whether several tasks encode a modality: not where vectors are imported or follow from a formula."""
+        encoder = self.encoder(modality)
+        return self.shards > 1 and not isinstance(encoder, ImportedConfig | FormulaConfig)
+
 
 def _weights(config: EncoderConfig | ImportedConfig) -> str | None:
     return getattr(config, "weights", None)
@@ -86,6 +108,6 @@ def _untrained(modality: str, config: EncoderConfig) -> str:
     return f"{config.encoder} has random weights, so its features say little about the {content} ({fix})"
 
 
-def step_name(modality: str) -> str:
-    """Name of the step in the DAG, on the terminal, in the log and in MLflow."""
-    return f"extract {modality}"
+def step_name(modality: str, shard: bool = False) -> str:
+    """Name of the step, or of one of its shards, in the DAG, on the terminal, in the log and in MLflow."""
+    return f"extract {modality}" + " shard" * shard

@@ -1,8 +1,9 @@
 """The extraction step: contents of a graph's entities → a committed manifest in the feature store."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from mmkgc.feature_store.spec import FeatureSpec
 from mmkgc.feature_store.storage import Storage, Stored
 from mmkgc.feature_store.writer import FeatureWriter
 
-__all__ = ["ExtractConfig", "extract"]
+__all__ = ["ExtractConfig", "extract", "extract_shard"]
 
 
 def extract(graph_uri: str, modality: str, config: ExtractConfig, storage: Storage) -> Stored:
@@ -34,6 +35,19 @@ def extract(graph_uri: str, modality: str, config: ExtractConfig, storage: Stora
         run.log_metrics({f"{modality}/{status}": count for status, count in manifest.counts.items()})
         run.log_dataset(f"{modality} features", stored.digest, stored.uri, manifest.counts, "extracted")
     return stored
+
+
+def extract_shard(graph_uri: str, modality: str, config: ExtractConfig, shard: int, storage: Storage) -> None:
+    """One of the tasks 1 … ``config.shards`` before the step: encodes its share of the contents, and commits nothing.
+
+    Contents are divided by their digests. What a shard has stored when it is killed stays; the step encodes the rest.
+    """
+    with step_run(step_name(modality, shard=True), tags={"shard": shard}):
+        graph = MMKG.load(storage.fetch(graph_uri))
+        chosen = _here(config.encoder(modality), storage)
+        assert isinstance(chosen, EncoderConfig)
+        work = _Work.of(graph, create(chosen), config, storage)
+        work.encode(lambda content: int(content, 16) % config.shards == shard - 1)
 
 
 def _params(manifest: Manifest) -> dict[str, Any]:
@@ -75,18 +89,43 @@ def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Stor
 
 def _compute(graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage) -> Stored:
     """Encode the contents that are not in the store yet, and commit."""
-    wanted = sources(graph, encoder.modality)
-    encoder = encoder.fit([item for index in _trained(graph) for item in wanted[index].items])
-    writer = FeatureWriter(FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype), storage)
-    entities = [source.entity for source in wanted]
-    stored = writer.committed(entities)
+    work = _Work.of(graph, encoder, config, storage)
+    stored = work.committed()
     if stored is None:
-        missing = _missing(wanted, writer)
-        progress = step_name(encoder.modality)
-        with closing(rows(missing, encoder, config, storage)) as encoded:  # processes end, also after Ctrl-C
-            writer.add(track(encoded, progress, len(missing), "entities"))
-        stored = writer.commit(entities)
+        work.encode()
+        stored = work.commit()
     return stored
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Every entity's source, the encoder, fitted, and the writer of its vectors."""
+
+    sources: Sequence[Source]
+    encoder: Encoder
+    writer: FeatureWriter
+    config: ExtractConfig
+
+    @classmethod
+    def of(cls, graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage) -> "_Work":
+        wanted = sources(graph, encoder.modality)
+        encoder = encoder.fit([item for index in _trained(graph) for item in wanted[index].items])
+        spec = FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype)
+        return cls(wanted, encoder, FeatureWriter(spec, storage), config)
+
+    def committed(self) -> Stored | None:
+        return self.writer.committed([source.entity for source in self.sources])
+
+    def commit(self) -> Stored:
+        return self.writer.commit([source.entity for source in self.sources])
+
+    def encode(self, mine: Callable[[str], bool] = lambda content: True) -> None:
+        """Store the vectors of the contents that have none yet and are ``mine``."""
+        missing = _missing(self.sources, self.writer, mine)
+        progress = step_name(self.encoder.modality)
+        storage = self.writer.storage
+        with closing(rows(missing, self.encoder, self.config, storage)) as encoded:  # processes end, also after Ctrl-C
+            self.writer.add(track(encoded, progress, len(missing), "entities"))
 
 
 def _trained(graph: MMKG) -> list[int]:
@@ -94,8 +133,8 @@ def _trained(graph: MMKG) -> list[int]:
     return graph.graph.train[:, [HEAD, TAIL]].unique().tolist()
 
 
-def _missing(wanted: Sequence[Source], writer: FeatureWriter) -> list[Source]:
-    """Sources whose content has no row yet, one per content."""
+def _missing(wanted: Sequence[Source], writer: FeatureWriter, mine: Callable[[str], bool]) -> list[Source]:
+    """Sources whose content has no row yet and is ``mine``, one per content."""
     known = writer.known()
     unique = {source.content: source for source in reversed(wanted) if source.content}
-    return [source for content, source in reversed(unique.items()) if content not in known]
+    return [source for content, source in reversed(unique.items()) if content not in known and mine(content)]

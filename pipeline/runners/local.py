@@ -37,13 +37,14 @@ class Finished(NamedTuple):
 
 
 def run(recipe: Recipe, cache: bool = True, server: StepServer | None = None, command: str = "") -> Finished:
-    """Run every step.
+    """Run every step. Extraction is not divided: its workers use the machine's cores already.
 
     ``server`` starts the steps and is closed at their end; without one, it is started here. ``command``: the one that
     runs this recipe, if there is one, a tag of MLflow's run. Raises UserError if the input of a step is
     invalid, StepFailed for other errors.
     """
     settings = Settings.from_env()
+    recipe = recipe.model_copy(update={"extract": recipe.extract.undivided()})
     open_storage().reach()
     data = fingerprint(recipe.dataset) + increments.fingerprint(recipe.ingest.increments)
     log = settings.home / "logs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

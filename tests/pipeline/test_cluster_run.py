@@ -1,5 +1,7 @@
 """Whole runs on the stand-in for Kubeflow: real steps, artifacts and data in S3, MLflow with its plugin or not."""
 
+from collections import Counter
+
 import pytest
 from click.testing import CliRunner
 
@@ -14,7 +16,7 @@ RECIPE = """
 base: default
 name: {name}
 dataset: {dataset}
-extract: {{visual: null, textual: null}}
+extract: {extract}
 train: {{model: {{dimension: 8}}, epochs: 2, evaluate_every: 2}}
 evaluate: {{bootstrap: 100}}
 """
@@ -33,9 +35,9 @@ def submit(cluster, write_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.5)
     tracking.client()  # makes the database
 
-    def submit(name, plugin):
+    def submit(name, plugin, extract="{visual: null, textual: null}"):
         recipe = tmp_path / f"{name}.yaml"
-        recipe.write_text(RECIPE.format(name=name, dataset=dataset))
+        recipe.write_text(RECIPE.format(name=name, dataset=dataset, extract=extract))
         with KubeflowPipelines(cluster, mlflow=store["MLFLOW_TRACKING_URI"] if plugin else None) as standing:
             result = CliRunner().invoke(mmkgc, ["submit", str(recipe), "--host", standing.host], catch_exceptions=False)
             (workflow,) = standing.workflows.values()
@@ -48,16 +50,18 @@ def submit(cluster, write_dataset, tmp_path, monkeypatch):
 
 @pytest.mark.timeout(600)  # two pipelines
 def test_a_recipe_runs_from_its_folder_to_a_model_of_its_own_with_and_without_the_plugin(submit, cluster):
-    for name, plugin in (("places", False), ("others", True)):
-        result = submit(name, plugin)
+    divided = "{visual: null, shards: 2}"
+    for name, plugin, *extract in (("places", False), ("others", True, divided)):
+        result = submit(name, plugin, *extract)
         assert f"registered {name} version 1" in result.output
         api = tracking.client()
         runs = api.search_runs([api.get_experiment_by_name(name).experiment_id])
         (parent,) = [run for run in runs if tracking.PARENT_TAG not in run.data.tags]
         assert parent.data.params["train.epochs"] == "2"
         assert parent.data.metrics["test/mrr"] > 0
-        steps = {run.data.tags["mmkgc.step"] for run in runs if "mmkgc.step" in run.data.tags}
-        assert {"ingest", "train", "evaluate", "register"} <= steps
+        steps = Counter(run.data.tags["mmkgc.step"] for run in runs if "mmkgc.step" in run.data.tags)
+        assert {"ingest", "train", "evaluate", "register"} <= set(steps)
+        assert steps["extract textual shard"] == 2 * len(extract)
         assert {run.data.tags.get(tracking.PARENT_TAG, parent.info.run_id) for run in runs} == {parent.info.run_id}
         assert {run.info.status for run in runs} == {"FINISHED"}
     assert {model.name for model in tracking.client().search_registered_models()} == {"places", "others"}

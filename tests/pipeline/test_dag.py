@@ -211,6 +211,29 @@ def test_workers_that_share_a_database_are_tasks_and_one_after_them_feeds_train(
     assert len(executors) == len(dag.steps(recipe)), "workers, too, learn where storage and tracking are"
 
 
+def test_shards_of_an_extraction_are_tasks_and_one_after_them_commits(tmp_path):
+    divided = ("extract.shards=4", "extract.visual=null")
+    spec, platform = yaml.safe_load_all(
+        compiled(tmp_path, "countries", *(x for each in divided for x in ("--set", each)))
+    )
+    recipe = config.load("countries", divided)
+    tasks = spec["root"]["dag"]["tasks"]
+    (loop,) = [name for name, task in tasks.items() if "parameterIterator" in task]
+    assert set(tasks) - {loop} == names(recipe) - {"extract-textual-shard"}, "numbers follow from a formula"
+    assert json.loads(tasks[loop]["parameterIterator"]["items"]["raw"]) == [1, 2, 3, 4]
+    ((name, shard),) = spec["components"][tasks[loop]["componentRef"]["name"]]["dag"]["tasks"].items()
+    assert name == "extract-textual-shard"
+    assert shard["inputs"]["parameters"]["shard"]["componentInputParameter"].endswith("loop-item-param-1")
+    assert loop in tasks["extract-textual"]["dependentTasks"]
+    given = [
+        json.loads(task["inputs"]["parameters"]["config"]["runtimeValue"]["constant"])["shards"]
+        for task in (shard, tasks["extract-textual"])
+    ]
+    assert given == [4, 1], "the step's place in the cache does not depend on the shards"
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert len(executors) == len(dag.steps(recipe)), "shards, too, learn where the store is"
+
+
 def test_proposals_are_a_step_where_the_recipe_wants_them(tmp_path):
     wanted = ("--set", "propose.enabled=true")
     recipe = config.load("countries", [wanted[1]])

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.encoders.base import Encoder
@@ -19,11 +21,13 @@ from mmkgc.components.encoders.registry import create
 from mmkgc.components.encoders.sbert import SBERTConfig
 from mmkgc.components.extract.config import ExtractConfig, ImportedConfig
 from mmkgc.components.extract.extract import extract as step
-from mmkgc.components.extract.extract import make_features
+from mmkgc.components.extract.extract import extract_shard, make_features
 from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store import writer
 from mmkgc.feature_store.manifest import Manifest
+from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.reader import load_features, load_tokens
 from mmkgc.feature_store.storage import Storage, Stored
 
@@ -229,6 +233,54 @@ def test_a_killed_extraction_is_continued(
     uri = extract(graph, "visual", config, storage).uri
     assert 0 < sum(counted) <= count - 24
     assert load_features(uri, [f"e{index}" for index in range(count)], storage).mask.all()
+
+
+@pytest.fixture
+def divided(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) -> ExtractConfig:
+    """Three shards of four pictures a part; MLflow is left out."""
+    monkeypatch.setattr(writer, "PART_ROWS", 4)
+    monkeypatch.setattr("mmkgc.components.extract.extract.step_run", lambda *args, **named: nullcontext())
+    return config.model_copy(update={"shards": 3, "workers": 0})
+
+
+def test_shards_divide_the_work_and_the_step_after_them_commits(
+    publish: Publish, storage: Storage, divided: ExtractConfig, png: Png, counted: list[int]
+) -> None:
+    """An entity's picture may be another's too: it is encoded by one shard."""
+    graph = publish([(storage.put_blob(png(number % 20)),) for number in range(30)])
+    shares = []
+    for shard in (1, 2, 3):
+        extract_shard(graph, "visual", divided, shard, storage)
+        shares.append(sum(counted) - sum(shares))
+    assert sum(shares) == 20
+    assert all(shares)
+    assert not [file for file in storage.files("features/") if "manifest" in file.path]
+    stored = extract(graph, "visual", divided, storage)
+    assert sum(counted) == 20
+    alone = open_storage(str(Path(storage.root) / "alone"))
+    for number in range(20):
+        alone.put_blob(png(number))
+    keys = [f"e{index}" for index in range(30)]
+    one = make_features(MMKG.load(storage.fetch(graph)), "visual", divided.undivided(), alone)
+    found, expected = (load_features(each.uri, keys, place) for each, place in ((stored, storage), (one, alone)))
+    np.testing.assert_allclose(found.vectors, expected.vectors, atol=1e-5)
+
+
+def test_what_a_lost_shard_leaves_is_encoded_by_the_step(
+    publish: Publish, storage: Storage, divided: ExtractConfig, png: Png, counted: list[int]
+) -> None:
+    graph = publish([(storage.put_blob(png(number)),) for number in range(30)])
+    for shard in (1, 3):
+        extract_shard(graph, "visual", divided, shard, storage)
+    before = sum(counted)
+    uri = extract(graph, "visual", divided, storage).uri
+    assert 0 < before < sum(counted) == 30
+    assert load_features(uri, [f"e{index}" for index in range(30)], storage).mask.all()
+
+
+def test_shards_and_ray_are_not_combined() -> None:
+    with pytest.raises(ValidationError, match="choose one"):
+        ExtractConfig(shards=2, engine="ray")
 
 
 def test_vectors_made_elsewhere_stand_in_for_an_encoder(publish: Publish, storage: Storage, tmp_path: Path) -> None:
