@@ -16,7 +16,7 @@ RECIPE = """
 base: default
 name: {name}
 dataset: {dataset}
-extract: {extract}
+extract: {{visual: null, textual: null}}
 train: {{model: {{dimension: 8}}, epochs: 2, evaluate_every: 2}}
 evaluate: {{bootstrap: 100}}
 """
@@ -35,11 +35,12 @@ def submit(cluster, write_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.5)
     tracking.client()  # makes the database
 
-    def submit(name, plugin, extract="{visual: null, textual: null}"):
+    def submit(name, plugin, *options):
         recipe = tmp_path / f"{name}.yaml"
-        recipe.write_text(RECIPE.format(name=name, dataset=dataset, extract=extract))
+        recipe.write_text(RECIPE.format(name=name, dataset=dataset))
         with KubeflowPipelines(cluster, mlflow=store["MLFLOW_TRACKING_URI"] if plugin else None) as standing:
-            result = CliRunner().invoke(mmkgc, ["submit", str(recipe), "--host", standing.host], catch_exceptions=False)
+            command = ["submit", str(recipe), "--host", standing.host, *options]
+            result = CliRunner().invoke(mmkgc, command, catch_exceptions=False)
             (workflow,) = standing.workflows.values()
         logs = "\n".join(pod.log.read_text()[-2000:] for pod in workflow.pods)
         assert result.exit_code == 0, result.stderr + logs
@@ -50,9 +51,9 @@ def submit(cluster, write_dataset, tmp_path, monkeypatch):
 
 @pytest.mark.timeout(600)  # two pipelines
 def test_a_recipe_runs_from_its_folder_to_a_model_of_its_own_with_and_without_the_plugin(submit, cluster):
-    divided = "{visual: null, shards: 2}"
-    for name, plugin, *extract in (("places", False), ("others", True, divided)):
-        result = submit(name, plugin, *extract)
+    shards = ("--set", "extract.textual={encoder: sbert}", "--set", "extract.shards=2")
+    for name, plugin, *options in (("places", False), ("others", True, *shards)):
+        result = submit(name, plugin, *options)
         assert f"registered {name} version 1" in result.output
         api = tracking.client()
         runs = api.search_runs([api.get_experiment_by_name(name).experiment_id])
@@ -61,7 +62,7 @@ def test_a_recipe_runs_from_its_folder_to_a_model_of_its_own_with_and_without_th
         assert parent.data.metrics["test/mrr"] > 0
         steps = Counter(run.data.tags["mmkgc.step"] for run in runs if "mmkgc.step" in run.data.tags)
         assert {"ingest", "train", "evaluate", "register"} <= set(steps)
-        assert steps["extract textual shard"] == 2 * len(extract)
+        assert steps["extract textual shard"] == (2 if options else 0)
         assert {run.data.tags.get(tracking.PARENT_TAG, parent.info.run_id) for run in runs} == {parent.info.run_id}
         assert {run.info.status for run in runs} == {"FINISHED"}
     assert {model.name for model in tracking.client().search_registered_models()} == {"places", "others"}
