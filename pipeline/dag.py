@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from mmkgc.components.evaluate.component import evaluate
 from mmkgc.components.extract.component import extract, extract_shard
-from mmkgc.components.extract.config import ExtractConfig, ImportedConfig, step_name
+from mmkgc.components.extract.config import ExtractConfig, ImportedConfig, shard_name, step_name
 from mmkgc.components.ingest.component import ingest
 from mmkgc.components.package.component import package
 from mmkgc.components.propose.component import propose
@@ -89,11 +89,8 @@ def _features(config: ExtractConfig, modality: str, graph: Any, code: str) -> An
     own, step, shards = config.only(modality), step_name(modality), []
     inputs = {"graph": graph, "modality": modality, "code": code}
     if config.is_divided(modality):
-        numbers = list(range(1, config.shards + 1))
-        with dsl.ParallelFor(numbers, name=f"{step} shards", parallelism=len(numbers)) as number:
-            name = step_name(modality, shard=True)
-            shard = named(extract_shard, name)(shard=number, config=own.model_dump_json(), **inputs)
-            shards = [shard.set_display_name(name)]
+        given = inputs | {"config": own.model_dump_json()}
+        shards = [_side_by_side(extract_shard, shard_name(modality), config.shards, "shard", given)]
     task = named(extract, step)(config=own.undivided().model_dump_json(), **inputs).after(*shards)
     task.set_display_name(step).set_caching_options(not isinstance(config.encoder(modality), ImportedConfig))
     return task.outputs["features"]
@@ -111,11 +108,15 @@ def _best(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
     inputs |= {"config": alone.model_dump_json()}
     workers = []
     if recipe.search.is_spread:
-        numbers = list(range(1, recipe.search.workers + 1))
-        with dsl.ParallelFor(numbers, name="search workers", parallelism=len(numbers)) as number:
-            worker = named(search, SEARCH_WORKER)(worker=number, **inputs)
-            workers = [worker.set_display_name(SEARCH_WORKER).set_caching_options(False)]
+        worker = _side_by_side(search, SEARCH_WORKER, recipe.search.workers, "worker", inputs)
+        workers = [worker.set_caching_options(False)]
     return {"best": search(**inputs).after(*workers).set_caching_options(False).outputs["best"]}
+
+
+def _side_by_side(component: Any, step: str, count: int, number: str, inputs: dict[str, Any]) -> PipelineTask:
+    """``count`` tasks of a step at once, each with its number, from 1, as the input named ``number``."""
+    with dsl.ParallelFor(list(range(1, count + 1)), name=f"{step}s", parallelism=count) as own:
+        return named(component, step)(**inputs, **{number: own}).set_display_name(step)
 
 
 def named(component: Any, step: str) -> Any:
@@ -142,11 +143,9 @@ def _description(recipe: Recipe) -> str:
 
 def steps(recipe: Recipe) -> list[str]:
     """Display names of the recipe's steps, in order; ``task_name`` converts them to task names."""
-    extracts = [
-        step_name(modality, shard)
-        for modality in recipe.extract.modalities()
-        for shard in ([True, False] if recipe.extract.is_divided(modality) else [False])
-    ]
+    extracts = []
+    for modality in recipe.extract.modalities():
+        extracts += [shard_name(modality)] * recipe.extract.is_divided(modality) + [step_name(modality)]
     searching = [SEARCH_WORKER] * recipe.search.is_spread + ["search"] if recipe.search.trials else []
     proposing = ["propose"] if recipe.propose.enabled else []
     return ["ingest", *extracts, *searching, "train", "evaluate", "register", *proposing, "package"]

@@ -108,6 +108,11 @@ def _untrained(modality: str, config: EncoderConfig) -> str:
     return f"{config.encoder} has random weights, so its features say little about the {content} ({fix})"
 
 
-def step_name(modality: str, shard: bool = False) -> str:
-    """Name of the step, or of one of its shards, in the DAG, on the terminal, in the log and in MLflow."""
-    return f"extract {modality}" + " shard" * shard
+def step_name(modality: str) -> str:
+    """Name of the step in the DAG, on the terminal, in the log and in MLflow."""
+    return f"extract {modality}"
+
+
+def shard_name(modality: str) -> str:
+    """Name of each of the tasks before the step, where several share its work."""
+    return f"{step_name(modality)} shard"

@@ -1,16 +1,15 @@
 """The extraction step: contents of a graph's entities → a committed manifest in the feature store."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.encoders.base import Encoder, EncoderConfig
 from mmkgc.components.encoders.registry import create
-from mmkgc.components.extract.config import ExtractConfig, ImportedConfig, step_name
+from mmkgc.components.extract.config import ExtractConfig, ImportedConfig, shard_name, step_name
 from mmkgc.components.extract.contents import Source, sources
 from mmkgc.components.extract.encode import rows
 from mmkgc.components.kge.graph import HEAD, TAIL
@@ -42,12 +41,18 @@ def extract_shard(graph_uri: str, modality: str, config: ExtractConfig, shard: i
 
     Contents are divided by their digests. What a shard has stored when it is killed stays; the step encodes the rest.
     """
-    with step_run(step_name(modality, shard=True), tags={"shard": shard}):
+    with step_run(shard_name(modality), tags={"shard": shard}):
         graph = MMKG.load(storage.fetch(graph_uri))
         chosen = _here(config.encoder(modality), storage)
         assert isinstance(chosen, EncoderConfig)
-        work = _Work.of(graph, create(chosen), config, storage)
-        work.encode(lambda content: int(content, 16) % config.shards == shard - 1)
+        wanted, encoder, writer = _prepared(graph, create(chosen), config, storage)
+        missing = _missing(wanted, writer)
+        _encode(
+            [each for each in missing if int(str(each.content), 16) % config.shards == shard - 1],
+            encoder,
+            config,
+            writer,
+        )
 
 
 def _params(manifest: Manifest) -> dict[str, Any]:
@@ -89,43 +94,30 @@ def _take_over(graph: MMKG, modality: str, chosen: ImportedConfig, storage: Stor
 
 def _compute(graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage) -> Stored:
     """Encode the contents that are not in the store yet, and commit."""
-    work = _Work.of(graph, encoder, config, storage)
-    stored = work.committed()
+    wanted, encoder, writer = _prepared(graph, encoder, config, storage)
+    entities = [source.entity for source in wanted]
+    stored = writer.committed(entities)
     if stored is None:
-        work.encode()
-        stored = work.commit()
+        _encode(_missing(wanted, writer), encoder, config, writer)
+        stored = writer.commit(entities)
     return stored
 
 
-@dataclass(frozen=True)
-class _Work:
+def _prepared(
+    graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage
+) -> tuple[list[Source], Encoder, FeatureWriter]:
     """Every entity's source, the encoder, fitted, and the writer of its vectors."""
+    wanted = sources(graph, encoder.modality)
+    encoder = encoder.fit([item for index in _trained(graph) for item in wanted[index].items])
+    spec = FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype)
+    return wanted, encoder, FeatureWriter(spec, storage)
 
-    sources: Sequence[Source]
-    encoder: Encoder
-    writer: FeatureWriter
-    config: ExtractConfig
 
-    @classmethod
-    def of(cls, graph: MMKG, encoder: Encoder, config: ExtractConfig, storage: Storage) -> "_Work":
-        wanted = sources(graph, encoder.modality)
-        encoder = encoder.fit([item for index in _trained(graph) for item in wanted[index].items])
-        spec = FeatureSpec(encoder.modality, encoder.spec.model_dump(), config.dtype)
-        return cls(wanted, encoder, FeatureWriter(spec, storage), config)
-
-    def committed(self) -> Stored | None:
-        return self.writer.committed([source.entity for source in self.sources])
-
-    def commit(self) -> Stored:
-        return self.writer.commit([source.entity for source in self.sources])
-
-    def encode(self, mine: Callable[[str], bool] = lambda content: True) -> None:
-        """Store the vectors of the contents that have none yet and are ``mine``."""
-        missing = _missing(self.sources, self.writer, mine)
-        progress = step_name(self.encoder.modality)
-        storage = self.writer.storage
-        with closing(rows(missing, self.encoder, self.config, storage)) as encoded:  # processes end, also after Ctrl-C
-            self.writer.add(track(encoded, progress, len(missing), "entities"))
+def _encode(missing: Sequence[Source], encoder: Encoder, config: ExtractConfig, writer: FeatureWriter) -> None:
+    """Store the vectors of the missing sources, and say how far it is."""
+    progress = step_name(encoder.modality)
+    with closing(rows(missing, encoder, config, writer.storage)) as encoded:  # processes end, also after Ctrl-C
+        writer.add(track(encoded, progress, len(missing), "entities"))
 
 
 def _trained(graph: MMKG) -> list[int]:
@@ -133,8 +125,8 @@ def _trained(graph: MMKG) -> list[int]:
     return graph.graph.train[:, [HEAD, TAIL]].unique().tolist()
 
 
-def _missing(wanted: Sequence[Source], writer: FeatureWriter, mine: Callable[[str], bool]) -> list[Source]:
-    """Sources whose content has no row yet and is ``mine``, one per content."""
+def _missing(wanted: Sequence[Source], writer: FeatureWriter) -> list[Source]:
+    """Sources whose content has no row yet, one per content."""
     known = writer.known()
     unique = {source.content: source for source in reversed(wanted) if source.content}
-    return [source for content, source in reversed(unique.items()) if content not in known and mine(content)]
+    return [source for content, source in reversed(unique.items()) if content not in known]
