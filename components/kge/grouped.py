@@ -16,7 +16,7 @@ from mmkgc.components.kge.fusions.base import Fusion, Term
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction, Side
 from mmkgc.components.kge.interactions.geometry import Dot
-from mmkgc.components.kge.kernels.softmax import missing
+from mmkgc.components.kge.kernels.products import missing
 from mmkgc.components.kge.losses.base import GroupedLoss
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.samples import Batch
@@ -69,7 +69,7 @@ class Candidates(NamedTuple):
         """At least ``count`` of the entities that are not among ``ids``; None if there are no more than that.
 
         As many more are drawn as make all together a multiple of 256, or of a smaller ``count``: products of few
-        shapes are faster (see ``kernels/softmax.py``).
+        shapes are faster in bfloat16 (see ``kernels/softmax.py``).
         """
         own = torch.cat([some.flatten() for some in ids]).unique()
         count += missing(len(own) + count, min(ROUND, count))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmkgc.components.kge import tensors
 from mmkgc.components.kge.kernels import comparison
+from mmkgc.components.kge.kernels.products import dots
 
 EPSILON = 1e-18  # added under a root: the gradient at zero is 0 instead of NaN, the value changes by 1e-9
 
@@ -64,7 +65,7 @@ class Dot(Geometry):
         return torch.einsum("...d,...d->...", query, candidate)
 
     def everyone(self, query: Tensor, table: Tensor) -> Tensor:
-        return query @ table.T
+        return dots(query, table)
 
 
 class L1(Geometry):

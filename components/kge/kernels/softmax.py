@@ -14,12 +14,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from mmkgc.components.kge.kernels.products import missing, padded_dots
+
 ROUND = 64  # queries in lower precision: this many, or a multiple
-
-
-def missing(size: int, multiple: int) -> int:
-    """What ``size`` lacks to the next multiple."""
-    return -size % multiple
 
 
 def dot_cross_entropy(
@@ -44,10 +41,11 @@ class _DotCrossEntropy(torch.autograd.Function):
         queries, entities = query.to(dtype), table.to(dtype)
         if lower:
             queries = pad(queries, (0, 0, 0, missing(len(query), ROUND)))  # zero rows, which have no weight
-        scores = queries @ entities.T
+        scores = padded_dots(queries, entities)
         if offset is not None:
-            scores += offset.to(dtype)
-        gradient = torch.softmax(scores, dim=1)
+            scores[:, : len(table)] += offset.to(dtype)
+        padded = torch.softmax(scores, dim=1)
+        gradient = padded[:, : len(table)]
         chosen = (
             gradient[rows, gold].float().clamp(min=torch.finfo(torch.float32).tiny)
         )  # one that is 0 has a finite loss
