@@ -30,8 +30,10 @@ def test_products_and_gradients_are_the_plain_ones(sizes: tuple[int, int, int]) 
 def test_columns_beyond_the_table_have_no_probability(sizes: tuple[int, int, int]) -> None:
     q, n, d = sizes
     scores = padded_dots(torch.randn(q, d), torch.randn(n, d))
-    assert scores.shape[1] % 8 == 0 and scores.is_contiguous()
-    assert (scores[:, n:] == -torch.inf).all() and scores[:, :n].isfinite().all()
+    assert scores.shape[1] % 8 == 0
+    assert scores.is_contiguous()
+    assert (scores[:, n:] == -torch.inf).all()
+    assert scores[:, :n].isfinite().all()
 
 
 def test_only_float32_is_padded() -> None:
