@@ -1,18 +1,25 @@
 """The ``model:`` part of a recipe."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmkgc.components.kge.entity_encoders import ENTITY_ENCODERS
-from mmkgc.components.kge.entity_encoders.base import FeatureScale, Missing
+from mmkgc.components.kge.entity_encoders.base import FeatureScale, Missing, MissingStructure
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.interactions import INTERACTIONS
 
 WIDEST = 65_536
 """Largest dimension; catches typing errors that would exhaust the memory."""
 
-TABLE_SETTINGS = {"missing", "structure_dropout", "modality_dropout", "feature_scale", "fine_tune"}
+TABLE_SETTINGS = {
+    "missing",
+    "missing_structure",
+    "structure_dropout",
+    "modality_dropout",
+    "feature_scale",
+    "fine_tune",
+}
 """Settings of the entity encoder (``EntityData``)."""
 
 
@@ -38,6 +45,9 @@ class ModelConfig(BaseModel):
     reciprocal: bool = Field(False, description="a second relation vector for head queries; a triple: mean of both")
     missing: Missing = Field("learned", description="replacement for a modality that an entity lacks")
     structure_dropout: float = Field(0.0, ge=0, lt=1, description="share of entities trained without own structure")
+    missing_structure: MissingStructure = Field(
+        "learned", description="replacement for dropped structure: one vector; predicted: by the entity's features"
+    )
     modality_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of entities trained without their features, drawn for each modality"
     )
@@ -45,3 +55,9 @@ class ModelConfig(BaseModel):
         "unit", description="mean norm 1 for each modality's features; raw: as they come"
     )
     fine_tune: bool = Field(False, description="train the raw features too")
+
+    @model_validator(mode="after")
+    def _dropout_trains_the_prediction(self) -> Self:
+        if self.missing_structure == "predicted" and not self.structure_dropout:
+            raise ValueError("missing_structure: predicted is learned from structure_dropout; set that above 0")
+        return self

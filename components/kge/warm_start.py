@@ -120,8 +120,8 @@ def begin_from(model: Model, graph: Graph, start: Bundle) -> Begun:
     Entities that the earlier model was trained on, and its relations, keep their rows, found by key; everything that
     belongs to no entity and no relation is copied whole. A new entity's structural vector is
 
-    - the vector that stands for a missing structure, if the model was trained with structure dropout. The entity's
-      first scores are then those that it had by its features alone;
+    - the vector that stands for a missing structure, if the model was trained with structure dropout (predicted from
+      its features, if the model does that). Its first scores are then those that it had by its features alone;
     - else, if it has features, their prediction by a ridge regression from raw features to the structural vectors of
       the entities that are kept;
     - else the random one of a first training.
@@ -265,14 +265,17 @@ def _begin_new_entities(model: Model, start: Bundle, kept: Matched) -> int:
     if table is None or not len(new):
         return 0
     raw = [model.entities.raw(m) for m in model.entities.modalities if m != STRUCTURE]
-    if model.config.structure_dropout:
-        blank = {
-            m: torch.zeros(1, model.entities.raw(m).dimension) for m in model.entities.modalities if m != STRUCTURE
-        }
-        if blank:
-            table.data[new] = model.entities.encode_new(blank).vectors[STRUCTURE]
-        return 0
     described = torch.stack([features.mask[new] for features in raw]).any(0) if raw else torch.zeros(0)
+    if model.config.structure_dropout:
+        predicts = model.config.missing_structure == "predicted"
+        shown = {
+            m: model.entities.raw(m).vectors[new if predicts else new[:1]]  # without a prediction all get the same
+            for m in model.entities.modalities
+            if m != STRUCTURE
+        }
+        if shown:
+            table.data[new] = model.entities.encode_new(shown).vectors[STRUCTURE]
+        return int(described.sum()) if predicts else 0
     if not described.any() or len(kept.new) < LEAST:
         return 0
     new = new[described]

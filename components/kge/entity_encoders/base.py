@@ -19,6 +19,7 @@ from mmkgc.components.kge.kernels.rows import take
 
 STRUCTURE = "structure"
 Missing = Literal["learned", "zeros", "random"]
+MissingStructure = Literal["learned", "predicted"]
 FeatureScale = Literal["unit", "raw"]
 
 
@@ -84,6 +85,7 @@ class EntityData:
     triples: Tensor = field(default_factory=no_triples)
     unprojected: frozenset[str] = frozenset()
     missing: Missing = "learned"
+    missing_structure: MissingStructure = "learned"
     structure_dropout: float = 0.0
     modality_dropout: float = 0.0
     fine_tune: bool = False

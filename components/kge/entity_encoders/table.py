@@ -29,8 +29,10 @@ class Table(EntityEncoder):
     (the papers' choice; a new entity has none and gets zeros).
 
     Structure dropout replaces the structural vector of that share of a batch's entities by one learned vector, which
-    is then also used for entities without train triples (``seen`` is false) and for new entities. Without it, the
-    former keep their initial structural vector, and the latter have a zero one that does not count. Modality dropout
+    is then also used for entities without train triples (``seen`` is false) and for new entities. With
+    ``missing_structure: predicted``, Σ_m V_m s_m f of the features that the entity has is added to it, so that the maps
+    W_m need not serve both entities with and entities without structure. Without dropout, the former keep their initial
+    structural vector, and the latter have a zero one that does not count. Modality dropout
     does the same to the features of each modality, so that a new entity may be given by any of them: without it, a
     modality that all training entities have is never missed, or one that only a certain kind of entities has is a mark
     of that kind.
@@ -55,6 +57,10 @@ class Table(EntityEncoder):
         learned = list(features) if data.missing == "learned" else []
         learned += [STRUCTURE] if self.structure_dropout else []
         self.absent = nn.ParameterDict({m: nn.Parameter(random_vectors(self._width(m))) for m in learned})
+        predicts = self.structure_dropout and data.missing_structure == "predicted"
+        self.predictions = nn.ModuleDict(
+            {m: _Prediction(f.dimension, data.width, scales[m]) for m, f in features.items()} if predicts else {}
+        )
         self.fills = data.missing == "random"
         filled = {m: _filled(f, scales[m]) for m, f in features.items()} if self.fills else features
         self.features = _FeatureTables(filled, data.fine_tune)
@@ -72,10 +78,13 @@ class Table(EntityEncoder):
         return (*((STRUCTURE,) if self.has_table else ()), *self.features.modalities)
 
     def encode(self, ids: Tensor | None = None, without: Tensor | None = None) -> ModalityEmbeddings:
-        vectors, present = self._structural(ids)
+        has_structure = self._kept(_rows(self.has_structure, ids), self.structure_dropout)
+        given = {}
         for m in self.features.modalities:
             own = _rows(self.features.mask(m), ids)
-            mask = self._kept(torch.ones_like(own) if self.fills else own, self.modality_dropout)
+            given[m] = self._kept(torch.ones_like(own) if self.fills else own, self.modality_dropout)
+        vectors, present = self._structural(ids, has_structure, given)
+        for m, mask in given.items():
             vectors[m], present[m] = self._stand_in(m, self._projected(m, ids, mask), mask)
         if ids is None:  # of a batch, nothing may cost as much as there are entities
             ids = torch.arange(len(self), device=self.has_structure.device)
@@ -89,6 +98,9 @@ class Table(EntityEncoder):
             here = torch.full(like.shape[:1], m in given, device=like.device)
             blank = like.new_zeros(*like.shape[:1], self._width(m))
             vectors[m], present[m] = self._stand_in(m, given.get(m, blank), here, self._lacked(m))
+        for m, predict in self.predictions.items():
+            if m in features:
+                vectors[STRUCTURE] = vectors[STRUCTURE] + predict(features[m])
         return ModalityEmbeddings(vectors, present)
 
     def raw(self, modality: str) -> Features:
@@ -97,14 +109,19 @@ class Table(EntityEncoder):
     def structural_table(self) -> Tensor | None:
         return self.structure
 
-    def _structural(self, ids: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Structural vectors and whether they count; without structure neither."""
+    def _structural(
+        self, ids: Tensor | None, has_structure: Tensor, given: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Structural vectors and whether they count; without structure neither. ``given``: masks of the features."""
         if not self.has_table:
             return {}, {}
-        has_structure = self._kept(_rows(self.has_structure, ids), self.structure_dropout)
         vectors, present = self._structure(ids), torch.ones_like(has_structure)
         if self.structure_dropout:
             vectors, _ = self._stand_in(STRUCTURE, vectors, has_structure)
+        for m, predict in self.predictions.items():
+            lacking = (given[m] & ~has_structure).nonzero().squeeze(1)
+            features = _rows(self.features.vectors(m), lacking if ids is None else ids[lacking])
+            vectors = vectors.index_add(0, lacking, predict(features).to(vectors))
         return {STRUCTURE: vectors}, {STRUCTURE: present}
 
     def _structure(self, ids: Tensor | None) -> Tensor:
@@ -157,12 +174,20 @@ class _Projection(nn.Linear):
 
     scale: Tensor | None
 
-    def __init__(self, dimension: int, width: int, scale: Tensor | None) -> None:
-        super().__init__(dimension, width)
+    def __init__(self, dimension: int, width: int, scale: Tensor | None, bias: bool = True) -> None:
+        super().__init__(dimension, width, bias)
         self.register_buffer("scale", scale)
 
     def forward(self, features: Tensor) -> Tensor:
         return linear(features, self.weight if self.scale is None else self.weight * self.scale, self.bias)
+
+
+class _Prediction(_Projection):
+    """V s f of features ``[..., d]``, zero before training."""
+
+    def __init__(self, dimension: int, width: int, scale: Tensor | None) -> None:
+        super().__init__(dimension, width, None if scale is None else scale.clone(), bias=False)
+        nn.init.zeros_(self.weight)
 
 
 class _Scale(nn.Module):

@@ -21,7 +21,14 @@ from mmkgc.components.runtime.errors import UserError
 @torch.no_grad()  # a transformer has another way to compute with gradients, which differs in the last bit
 @pytest.mark.parametrize("fusion", FUSIONS.classes())
 @pytest.mark.parametrize(
-    "settings", [{}, {"missing": "random"}, {"structure_dropout": 0.3, "fine_tune": True}], ids=str
+    "settings",
+    [
+        {},
+        {"missing": "random"},
+        {"structure_dropout": 0.3, "fine_tune": True},
+        {"structure_dropout": 0.3, "missing_structure": "predicted"},
+    ],
+    ids=str,
 )
 def test_the_same_model_comes_back(
     fusion: str, settings: dict[str, object], graph: Graph, make_model: Callable[..., Model], tmp_path: Path
@@ -39,7 +46,7 @@ def test_the_same_model_comes_back(
         ours, theirs = (
             m.score_queries([(m.entities.encode_new(raw), relation, "tail")])[0] for m in (model, loaded.model)
         )
-        assert torch.equal(ours, theirs)
+        torch.testing.assert_close(ours, theirs)  # MKL's last digit depends on where a mapped matrix begins
     assert (loaded.entities, loaded.relations, loaded.types) == (graph.entities, graph.relations, None)
     assert torch.equal(loaded.train, graph.train)
     assert set(loaded.known) == {tuple(triple) for triple in graph.all_triples.tolist()}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from mmkgc.components.kge.entity_encoders.base import ModalityEmbeddings
@@ -152,6 +153,43 @@ def test_structure_dropout_trains_the_path_of_new_entities(make_model: MakeModel
     assert torch.equal(unseen["structure"], absent.expand(2, -1))
 
 
+def test_a_missing_structure_is_predicted_by_the_features_that_there_are(make_model: MakeModel) -> None:
+    model = make_model(structure_dropout=0.5, missing_structure="predicted")
+    vector, maps = model.entities.absent["structure"], model.entities.predictions
+    assert not any(each.weight.any() for each in maps.values())  # it begins as without the prediction
+    for each in maps.values():
+        torch.nn.init.normal_(each.weight)
+    features = model.entities.features
+
+    def predicted(row: int) -> Tensor:
+        parts = (maps[m](features.vectors(m)[row]) for m in maps if features.mask(m)[row])
+        return vector + sum(parts)
+
+    own = model.entities.structural_table()
+    assert own is not None
+    encoded = model.train().entities.encode()["structure"]
+    dropped = (encoded != own).any(1)
+    assert 3 < dropped.sum() < len(dropped) - 3
+    expected = torch.stack([predicted(row) if dropped[row] else own[row] for row in range(len(own))])
+    torch.testing.assert_close(encoded, expected)
+    ids = torch.tensor([len(own) - 1, 2])  # the first has no train triple
+    torch.testing.assert_close(
+        model.eval().entities.encode(ids)["structure"], torch.stack([predicted(len(own) - 1), own[2]])
+    )
+    text = torch.randn(3, 7)
+    torch.testing.assert_close(
+        model.entities.encode_new({"textual": text})["structure"], vector + maps["textual"](text)
+    )
+
+
+def test_only_dropped_structure_trains_the_prediction(make_model: MakeModel) -> None:
+    with pytest.raises(ValidationError, match="missing_structure: predicted is learned from structure_dropout"):
+        make_model(missing_structure="predicted")
+    model = make_model(structure_dropout=0.5, missing_structure="predicted").train()
+    model.entities.encode()["structure"].sum().backward()
+    assert all(each.weight.grad.any() for each in model.entities.predictions.values())
+
+
 def test_modality_dropout_trains_the_path_of_entities_given_by_some_modalities(make_model: MakeModel) -> None:
     model = make_model(modality_dropout=0.5)
     absent, has = model.entities.absent["textual"], model.entities.features.textual_mask
@@ -175,8 +213,13 @@ def test_what_no_entity_lacks_in_training_is_left_out_of_a_new_one(
     assert make_model(modality_dropout=0.1).eval().entities.encode_new(given).present["textual"].all()
 
 
-def test_an_entity_that_comes_later_equals_one_of_the_table_with_the_same_features(make_model: MakeModel) -> None:
-    model = make_model(structure_dropout=0.5).eval()
+@pytest.mark.parametrize("missing_structure", ["learned", "predicted"])
+def test_an_entity_that_comes_later_equals_one_of_the_table_with_the_same_features(
+    missing_structure: str, make_model: MakeModel
+) -> None:
+    model = make_model(structure_dropout=0.5, missing_structure=missing_structure).eval()
+    for each in model.entities.predictions.values():
+        torch.nn.init.normal_(each.weight)
     table = model.entities.features
     last = len(model.entities) - 1
     raw = {"visual": table.visual[last : last + 1], "textual": table.textual[last : last + 1]}

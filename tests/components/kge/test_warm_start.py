@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ SETTINGS = [
     *({"encoder": name} for name in ENTITY_ENCODERS.classes()),
     {"reciprocal": True},
     {"structure_dropout": 0.2, "modality_dropout": 0.1},
+    {"structure_dropout": 0.2, "missing_structure": "predicted"},
     {"missing": "random"},
     {"fine_tune": True},
 ]
@@ -132,11 +134,19 @@ def test_old_rows_stay_and_what_is_gone_is_counted(
     assert torch.equal(model.state_dict()[name][R], before[name][R])
 
 
+@pytest.mark.parametrize("missing_structure", ["learned", "predicted"])
 def test_with_structure_dropout_a_new_entity_first_scores_as_by_its_features_alone(
-    make_model: MakeModel, graph: Graph, features: dict[str, Features]
+    missing_structure: str, make_model: MakeModel, graph: Graph, features: dict[str, Features]
 ) -> None:
-    earlier, model, _, growth, _, theirs = start(make_model, graph, features, structure_dropout=0.3)
-    assert growth.by_features == 0
+    def trained(**settings: Any) -> Model:
+        model = make_model(**settings)
+        for each in model.entities.predictions.values():
+            torch.nn.init.normal_(each.weight)
+        return model
+
+    settings = {"structure_dropout": 0.3, "missing_structure": missing_structure}
+    earlier, model, _, growth, _, theirs = start(trained, graph, features, **settings)
+    assert growth.by_features == (5 if missing_structure == "predicted" else 0)
     model.eval()
     ids = torch.arange(N - 1, N + 3)
     by_features = earlier.entities.encode_new({"textual": theirs["textual"].vectors[ids]})
