@@ -14,7 +14,7 @@ from mmkgc.components.kge.entity_encoders.base import (
 )
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.kernels import rows
-from mmkgc.components.kge.tensors import random_vectors
+from mmkgc.components.kge.tensors import random_vectors, total
 
 
 class Table(EntityEncoder):
@@ -118,10 +118,14 @@ class Table(EntityEncoder):
         vectors, present = self._structure(ids), torch.ones_like(has_structure)
         if self.structure_dropout:
             vectors, _ = self._stand_in(STRUCTURE, vectors, has_structure)
-        for m, predict in self.predictions.items():
-            lacking = (given[m] & ~has_structure).nonzero().squeeze(1)
-            features = _rows(self.features.vectors(m), lacking if ids is None else ids[lacking])
-            vectors = vectors.index_add(0, lacking, predict(features).to(vectors))
+        if self.predictions:
+            lacking = (~has_structure).nonzero().squeeze(1)
+            own = lacking if ids is None else ids[lacking]
+            predicted = total(
+                predict(self.features.vectors(m)[own]) * given[m][lacking].unsqueeze(1)
+                for m, predict in self.predictions.items()
+            )
+            vectors = vectors.index_add(0, lacking, predicted.to(vectors))
         return {STRUCTURE: vectors}, {STRUCTURE: present}
 
     def _structure(self, ids: Tensor | None) -> Tensor:
