@@ -82,5 +82,6 @@ def test_tables_of_results_are_made_from_their_rows():
     written = results.PAGE.read_text().partition(results.BEGIN)[2].partition(results.END)[0]
     assert written.strip() == results.tables().strip()
     assert not (drawn := results.figure()) or results.FIGURE.read_text() == drawn
+    assert not (drawn := results.figure(results.highest)) or results.SUMMARY.read_text() == drawn
     recipes = [recipe for row in results.rows() for recipe in of_each(row["recipe"])]
     assert all("/" not in str(recipe["extract"]) for recipe in recipes), "a row names a path of a machine"
