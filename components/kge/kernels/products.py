@@ -36,9 +36,9 @@ def padded_dots(query: Tensor, table: Tensor) -> Tensor:
 
 
 def _extra(query: Tensor, table: Tensor) -> int:
+    """Columns to add: none in another precision or on another device."""
     plain = query.device.type == "cpu" and query.dtype == table.dtype == torch.float32
-    lower = torch.is_autocast_enabled(query.device.type)
-    return missing(len(table), ALIGNED) if plain and not lower else 0
+    return missing(len(table), ALIGNED) if plain and not torch.is_autocast_enabled("cpu") else 0
 
 
 class _Dots(torch.autograd.Function):
