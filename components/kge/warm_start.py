@@ -267,15 +267,10 @@ def _begin_new_entities(model: Model, start: Bundle, kept: Matched) -> int:
     raw = [model.entities.raw(m) for m in model.entities.modalities if m != STRUCTURE]
     described = torch.stack([features.mask[new] for features in raw]).any(0) if raw else torch.zeros(0)
     if model.config.structure_dropout:
-        predicts = model.config.missing_structure == "predicted"
-        shown = {
-            m: model.entities.raw(m).vectors[new if predicts else new[:1]]  # without a prediction all get the same
-            for m in model.entities.modalities
-            if m != STRUCTURE
-        }
+        shown = {m: model.entities.raw(m).vectors[new] for m in model.entities.modalities if m != STRUCTURE}
         if shown:
             table.data[new] = model.entities.encode_new(shown).vectors[STRUCTURE]
-        return int(described.sum()) if predicts else 0
+        return int(described.sum()) if model.config.missing_structure == "predicted" else 0
     if not described.any() or len(kept.new) < LEAST:
         return 0
     new = new[described]

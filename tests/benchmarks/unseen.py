@@ -1,6 +1,6 @@
 """How well are entities answered that the model has never seen? `countries`, a fifth of the countries held out.
 
-    python tests/benchmarks/unseen.py [seeds]
+    python tests/benchmarks/unseen.py [seeds [KEY=VALUE …]]
 
 The held-out countries are in no triple of the training and not among its entities. Each of their triples whose other
 end is known is then asked, the held-out country given by its text, its flag, or both, as the encoders read them; the
@@ -30,7 +30,7 @@ from mmkgc.feature_store.reader import load_features
 from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline import config
 
-RECIPE = config.load("countries")
+RECIPE = config.load("countries", sys.argv[2:])
 SHARE = 0.2
 Row = tuple[int, str, Tensor]  # held-out entity, side that is asked for, its triple
 

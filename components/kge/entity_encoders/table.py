@@ -31,8 +31,8 @@ class Table(EntityEncoder):
     Structure dropout replaces the structural vector of that share of a batch's entities by one learned vector, which
     is then also used for entities without train triples (``seen`` is false) and for new entities. With
     ``missing_structure: predicted``, Σ_m V_m s_m f of the features that the entity has is added to it, so that the maps
-    W_m need not serve both entities with and entities without structure. Without dropout, the former keep their initial
-    structural vector, and the latter have a zero one that does not count. Modality dropout
+    W_m need not serve both entities with and entities without structure. Without dropout, entities without train
+    triples keep their initial structural vector, and new ones have a zero one that does not count. Modality dropout
     does the same to the features of each modality, so that a new entity may be given by any of them: without it, a
     modality that all training entities have is never missed, or one that only a certain kind of entities has is a mark
     of that kind.
