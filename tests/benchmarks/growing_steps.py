@@ -23,6 +23,7 @@ from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.pipeline import scale
+from mmkgc.pipeline.cells import in_processes
 
 STEPS, DEGREE, NEGATIVES = 40, 10, 1024  # negatives: 64 for each 1024 positives and side
 
@@ -33,8 +34,8 @@ class Training:
     def __init__(self, n: int, folder: Path) -> None:
         folder.mkdir()
         job = scale.Size(n, n * DEGREE, STEPS), folder
-        scale.generate(job)
-        scale.ingest(job)
+        for stage in (scale.generate, scale.ingest):  # in processes of their own: ingest gives freed memory back
+            next(in_processes(stage, [job], 1, alone=True))
         self.n, self.features = n, scale._features(folder)
         config = TrainConfig.model_validate(scale.TRAINING)
         self.trainer = Trainer(scale._graph(folder), {"textual": self.features}, config)

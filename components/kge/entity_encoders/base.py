@@ -46,6 +46,13 @@ class ModalityEmbeddings:
         """Leading dimensions ``[...]`` of the embeddings."""
         return next(iter(self.present.values())).shape
 
+    def counted(self, modality: str) -> Tensor:
+        """The embeddings ``[..., e]`` of a modality, zero where they do not count."""
+        vectors, present = self.vectors[modality], self.present[modality]
+        if present.all():  # saves copying all vectors and their gradients
+            return vectors
+        return vectors * present.unsqueeze(-1)
+
     def rows(self, index: Tensor) -> "ModalityEmbeddings":
         """The entities at ``index`` (any shape)."""
         chosen = self.pick(dict.fromkeys(self.vectors, index))

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from mmkgc.components.kge.entity_encoders.base import (
     STRUCTURE,
@@ -14,6 +13,7 @@ from mmkgc.components.kge.entity_encoders.base import (
 )
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.kernels import rows
+from mmkgc.components.kge.kernels.projection import project
 from mmkgc.components.kge.tensors import random_vectors, total
 
 
@@ -122,7 +122,7 @@ class Table(EntityEncoder):
             lacking = (~has_structure).nonzero().squeeze(1)
             own = lacking if ids is None else ids[lacking]
             predicted = total(
-                predict(self.features.vectors(m)[own]) * given[m][lacking].unsqueeze(1)
+                predict(_rows(self.features.vectors(m), own)) * given[m][lacking].unsqueeze(1)
                 for m, predict in self.predictions.items()
             )
             vectors = vectors.index_add(0, lacking, predicted.to(vectors))
@@ -183,7 +183,7 @@ class _Projection(nn.Linear):
         self.register_buffer("scale", scale)
 
     def forward(self, features: Tensor) -> Tensor:
-        return linear(features, self.weight if self.scale is None else self.weight * self.scale, self.bias)
+        return project(features, self.weight if self.scale is None else self.weight * self.scale, self.bias)
 
 
 class _Prediction(_Projection):
@@ -236,7 +236,7 @@ class _FeatureTables(nn.Module):
 
 def _rows(table: Tensor, ids: Tensor | None) -> Tensor:
     """Rows ``ids`` of the table; for all entities the table itself, since a slice would need a second gradient."""
-    return table if ids is None else table[ids]
+    return table if ids is None else table.index_select(0, ids)
 
 
 def _unit_scale(table: Features) -> Tensor:

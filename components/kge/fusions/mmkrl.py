@@ -47,4 +47,4 @@ class MMKRL(Fusion):
         return {"alignment": self.weight * gaps}
 
     def _features(self, modal: ModalityEmbeddings) -> Tensor:
-        return total(modal[m] * modal.present[m].unsqueeze(-1) for m in self.features)
+        return total(map(modal.counted, self.features))

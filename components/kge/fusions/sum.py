@@ -15,4 +15,4 @@ class Sum(Fusion):
         return (Term("joint", "joint", tag="fused"),)
 
     def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
-        return {"joint": total(modal[m] * modal.present[m].unsqueeze(-1) for m in self.modalities)}
+        return {"joint": total(map(modal.counted, self.modalities))}

@@ -54,4 +54,4 @@ class TransAE(Fusion):
 
     def _given(self, modal: ModalityEmbeddings) -> Tensor:
         """The concatenated features of all modalities ``[..., Σ d_m]``."""
-        return torch.cat([modal[m] * modal.present[m].unsqueeze(-1) for m in self.modalities], dim=-1)
+        return torch.cat([modal.counted(m) for m in self.modalities], dim=-1)

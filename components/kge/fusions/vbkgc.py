@@ -25,4 +25,4 @@ class VBKGC(Fusion):
         return (Term(s, s), Term(m, m), Term(s, m, tag="cross"), Term(m, s, tag="cross"))
 
     def fuse(self, modal: ModalityEmbeddings, relations: Tensor | None) -> dict[str, Tensor]:
-        return {"features": total(modal[m] * modal.present[m].unsqueeze(-1) for m in self.features)}
+        return {"features": total(map(modal.counted, self.features))}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmkgc.components.kge import tensors
 from mmkgc.components.kge.kernels import comparison
-from mmkgc.components.kge.kernels.products import dots
+from mmkgc.components.kge.kernels.products import dots, pair_dots
 
 EPSILON = 1e-18  # added under a root: the gradient at zero is 0 instead of NaN, the value changes by 1e-9
 
@@ -62,7 +62,7 @@ class Dot(Geometry):
     kernel = "dot"
 
     def pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
-        return torch.einsum("...d,...d->...", query, candidate)
+        return pair_dots(query, candidate)
 
     def everyone(self, query: Tensor, table: Tensor) -> Tensor:
         return dots(query, table)

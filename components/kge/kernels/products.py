@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 ALIGNED = 8  # float32 numbers in 32 bytes
+FEW_ROWS = 256  # up to about the negatives of a group, whose number varies
 FEW = 64  # with fewer queries the product reads more than it computes, and the layout does not matter
 
 
@@ -19,8 +20,31 @@ def missing(size: int, multiple: int) -> int:
     return -size % multiple
 
 
+def lowered(matrix: Tensor) -> bool:
+    """Whether autocast multiplies this matrix of a processor in lower precision."""
+    return matrix.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+def pair_dots(query: Tensor, candidate: Tensor) -> Tensor:
+    """Dot products ``[...]`` of ``query[..., d]`` and ``candidate[..., d]``, whose leading dimensions broadcast.
+
+    Under autocast on a processor in float32, as few rows in ``dots``.
+    """
+    if lowered(query):
+        with torch.autocast("cpu", enabled=False):
+            return pair_dots(query.float(), candidate.float())
+    return torch.einsum("...d,...d->...", query, candidate)
+
+
 def dots(query: Tensor, table: Tensor) -> Tensor:
-    """``query[Q, d] @ table[N, d].T``, contiguous. It can be differentiated once where the layout is changed."""
+    """``query[Q, d] @ table[N, d].T``, contiguous. It can be differentiated once where the layout is changed.
+
+    Under autocast on a processor, few rows are multiplied in float32: their number differs from one group of queries to
+    the next, and oneDNN compiles a product for each new shape, and keeps it.
+    """
+    if len(table) < FEW_ROWS and lowered(query):
+        with torch.autocast("cpu", enabled=False):
+            return dots(query.float(), table.float())
     if len(query) < FEW or not _extra(query, table):
         return query @ table.T
     return _Dots.apply(query, table)
@@ -38,7 +62,7 @@ def padded_dots(query: Tensor, table: Tensor) -> Tensor:
 def _extra(query: Tensor, table: Tensor) -> int:
     """Columns to add: none in another precision or on another device."""
     plain = query.device.type == "cpu" and query.dtype == table.dtype == torch.float32
-    return missing(len(table), ALIGNED) if plain and not torch.is_autocast_enabled("cpu") else 0
+    return missing(len(table), ALIGNED) if plain and not lowered(query) else 0
 
 
 class _Dots(torch.autograd.Function):

@@ -36,4 +36,4 @@ class LazyAdam(RowSparse):
 
 def _of_rows(moment: Tensor, rows: Tensor | None) -> Tensor:
     """The moment of the rows: a copy; of all rows: itself."""
-    return moment if rows is None else moment[rows]
+    return moment if rows is None else moment.index_select(0, rows)

@@ -34,7 +34,7 @@ class RowSparse(torch.optim.Optimizer, ABC):
                 state["step"] += 1
                 rows, gradient = rows_of(parameter.grad)
                 if group["weight_decay"]:
-                    own = parameter if rows is None else parameter[rows]
+                    own = parameter if rows is None else parameter.index_select(0, rows)
                     gradient = gradient.add(own, alpha=group["weight_decay"])
                 change = self.change(state, rows, gradient, group["lr"])
                 if rows is None:

@@ -1,6 +1,7 @@
 """Row-sparse optimisers agree with the dense ones where they must, and leave all other rows alone."""
 
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -14,13 +15,15 @@ from mmkgc.components.dataset.mmkg import MMKG
 from mmkgc.components.kge.features import Features
 from mmkgc.components.kge.graph import Graph, Vocabulary, no_triples
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.train import precision
 from mmkgc.components.train.config import OptimizerConfig, TrainConfig
-from mmkgc.components.train.optimizers import make_optimizer
+from mmkgc.components.train.optimizers import lazy_adam, make_optimizer
 from mmkgc.components.train.optimizers.making import ROW_SPARSE
 from mmkgc.components.train.trainer import Trainer
 from mmkgc.pipeline.advice import LARGE
 
 ROWS, WIDTH, LR = 6, 4, 0.1
+SIZE = 50_000  # entities of a large graph
 DENSE = {"row-adagrad": torch.optim.Adagrad, "lazy-adam": torch.optim.Adam}
 every_optimizer = pytest.mark.parametrize("name", ROW_SPARSE)
 batches = st.lists(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=ROWS, unique=True), min_size=1, max_size=6)
@@ -80,10 +83,11 @@ def test_row_adagrad_is_adagrad_where_rows_have_one_number(batches: list[list[in
 @settings(deadline=None, max_examples=40)
 def test_lazy_adam_is_the_sparse_adam_of_pytorch(batches: list[list[int]]) -> None:
     ours, theirs = table(ROWS, WIDTH), table(ROWS, WIDTH)
-    one, _ = descend(make("lazy-adam", ours), ours, gradients_of(batches))
-    peer = torch.optim.SparseAdam([theirs], lr=LR)
+    with mock.patch.object(lazy_adam, "EPSILON", 1e-15):  # theirs is added before the bias correction
+        one, _ = descend(make("lazy-adam", ours), ours, gradients_of(batches))
+    peer = torch.optim.SparseAdam([theirs], lr=LR, eps=1e-15)
     other, _ = descend(peer, theirs, gradients_of(batches))
-    assert torch.allclose(one, other, atol=1e-5)  # their ε is added before the bias correction
+    assert torch.allclose(one, other, rtol=1e-9)
 
 
 @every_optimizer
@@ -190,26 +194,57 @@ class Watch(TorchDispatchMode):
         return found
 
 
+def large(share: float, name: str = "row-adagrad", **changes: Any) -> Trainer:
+    """A training with the settings for large graphs; ``share`` of its 50,000 entities have features."""
+    random = torch.Generator().manual_seed(0)
+    keys = tuple(map(str, range(SIZE)))
+    train = torch.randint(SIZE, (200, 3), generator=random)
+    train[:, 1] = 0
+    graph = Graph(Vocabulary(keys, keys), Vocabulary(("r",), ("r",)), train, no_triples(), no_triples())
+    mask = torch.rand(SIZE, generator=random) < share
+    features = {"textual": Features(torch.randn(SIZE, 8, generator=random) * mask.unsqueeze(1), mask)}
+    model = {"dimension": 8, "interaction": "complex", "fusion": "sum", "structure_dropout": 1 - share}
+    optimizer = {"name": name, "lr": 0.1}
+    config = TrainConfig(**LARGE | {"model": model, "optimizer": optimizer, "batch_size": 32} | changes)
+    trainer = Trainer(graph, features, config)
+    trainer.model.train()
+    return trainer
+
+
 @every_optimizer
 @pytest.mark.parametrize("share", [1.0, 0.7])
 def test_no_operation_of_a_step_costs_as_much_as_there_are_entities(name: str, share: float) -> None:
     """Also where some entities have no features, and some structural vectors are dropped."""
-    size, random = 50_000, torch.Generator().manual_seed(0)
-    keys = tuple(map(str, range(size)))
-    train = torch.randint(size, (200, 3), generator=random)
-    train[:, 1] = 0
-    graph = Graph(Vocabulary(keys, keys), Vocabulary(("r",), ("r",)), train, no_triples(), no_triples())
-    mask = torch.rand(size, generator=random) < share
-    features = {"textual": Features(torch.randn(size, 8, generator=random) * mask.unsqueeze(1), mask)}
-    model = {"dimension": 8, "interaction": "complex", "fusion": "sum", "structure_dropout": 1 - share}
-    config = TrainConfig(**LARGE | {"model": model, "optimizer": {"name": name, "lr": 0.1}, "batch_size": 32})
-    trainer = Trainer(graph, features, config)
-    trainer.model.train()
+    trainer = large(share, name)
     first, second, *_ = trainer.shuffled()
     trainer.step(first)  # makes the optimiser's state
-    with Watch(size) as watch:
+    with Watch(SIZE) as watch:
         trainer.step(second)
     assert watch.whole == set()
+
+
+class Shapes(TorchDispatchMode):
+    """Notes the shapes of the factors of each bfloat16 product, which oneDNN compiles and keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = set[tuple[torch.Size, ...]]()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        factors = [each for each in arguments if isinstance(each, Tensor)]
+        if function.overloadpacket.__name__ in ("mm", "addmm", "bmm", "baddbmm"):
+            self.found |= {tuple(each.shape for each in factors)} if factors[-1].dtype == torch.bfloat16 else set()
+        return function(*arguments, **(named or {}))
+
+
+def test_steps_in_bfloat16_multiply_matrices_of_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the memory of the process grows with each step, by what oneDNN has compiled."""
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)  # emulated where it is not
+    trainer = large(1.0, precision="bfloat16")
+    with Shapes() as shapes:
+        for rows in trainer.shuffled():
+            trainer.step(rows)
+    assert len(shapes.found) == 2  # the projection of the texts, and the gradient of its weights
 
 
 def test_gradients_are_those_of_the_dense_table(toy_mmkg: MMKG, toy_features: dict[str, Features]) -> None:

@@ -2,16 +2,17 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mmkgc.components.kge.kernels.products import FEW, dots, padded_dots
+from mmkgc.components.kge.kernels.products import FEW, FEW_ROWS, dots, padded_dots, pair_dots
 from mmkgc.components.kge.kernels.softmax import dot_cross_entropy
 
 SIZES = st.tuples(st.integers(1, 2 * FEW), st.integers(1, 40), st.integers(1, 9))
 
 
+@settings(deadline=None)
 @given(SIZES)
 def test_products_and_gradients_are_the_plain_ones(sizes: tuple[int, int, int]) -> None:
     q, n, d = sizes
@@ -26,6 +27,7 @@ def test_products_and_gradients_are_the_plain_ones(sizes: tuple[int, int, int]) 
         assert_close(ours, plain)
 
 
+@settings(deadline=None)
 @given(SIZES)
 def test_columns_beyond_the_table_have_no_probability(sizes: tuple[int, int, int]) -> None:
     q, n, d = sizes
@@ -49,3 +51,17 @@ def test_the_loss_is_pytorchs_whatever_the_number_of_entities(n: int) -> None:
     assert_close(ours, theirs)
     for one, other in zip(*(torch.autograd.grad(loss, (query, table)) for loss in (ours, theirs)), strict=True):
         assert_close(one, other)
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(FEW_ROWS - 1, torch.float32), (FEW_ROWS, torch.bfloat16)])
+def test_under_autocast_few_rows_are_multiplied_in_float32(n: int, dtype: torch.dtype) -> None:
+    query, table = torch.randn(3, 4, requires_grad=True), torch.randn(n, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = dots(query, table)
+        pairs = pair_dots(query, table[:3])
+    assert scores.dtype == dtype
+    assert_close(scores.float(), query @ table.float().T, rtol=0.02, atol=0.05)
+    assert pairs.dtype == torch.float32
+    assert_close(pairs, (query * table[:3]).sum(1))
+    scores.sum().backward()
+    assert_close(query.grad, table.float().sum(0).expand(3, 4), rtol=0.02, atol=0.02)
