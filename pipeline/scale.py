@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from mmkgc.components.runtime import digests
-from mmkgc.pipeline.advice import LARGE
 from mmkgc.pipeline.cells import in_processes
 
 Row = dict[str, Any]
 TRAINING = {
     "model": {"dimension": 128, "interaction": "complex", "fusion": "sum"},
+    "loss": {"name": "self-adversarial", "margin": 0},
+    "negatives": {"name": "shared", "count": 64},
+    "optimizer": {"name": "row-adagrad", "lr": 0.1},
+    "precision": "bfloat16",
+    "batch_size": 8192,
     "epochs": 1,
-    **LARGE,
 }
 WIDTH = 384  # reals of a text's vector
 WARM_UP = 3  # steps that compile kernels and touch memory for the first time

@@ -23,6 +23,7 @@ from mmkgc.components.kge.negatives.samples import Batch
 from mmkgc.components.kge.tensors import at_least_float32, total
 
 ROUND = 256
+SEVERAL = 8  # times as many as are drawn: so few numbers are shuffled, of more some are drawn until they differ
 
 
 class QueryGroups:
@@ -73,18 +74,28 @@ class Candidates(NamedTuple):
         """
         own = torch.cat([some.flatten() for some in ids]).unique()
         count += missing(len(own) + count, min(ROUND, count))
-        others = torch.ones(n_entities, dtype=torch.bool, device=own.device)
-        others[own] = False
-        left = others.nonzero().squeeze(1)
-        if len(left) <= count:
+        others = n_entities - len(own)
+        if others <= count:
             return None
-        return cls(own, left[torch.randperm(len(left), device=left.device)[:count]], n_entities)
+        places = _distinct(others, count, own.device)  # among the others, in ascending order
+        before = own - torch.arange(len(own), device=own.device)  # others below each of the own
+        return cls(own, places + torch.searchsorted(before, places, right=True), n_entities)
 
     def offset(self, encoded: EncodedEntities) -> Tensor:
         """log of the number of entities for which each encoded one stands, ``[C]``: 0 for the batch's own."""
         others = (self.n_entities - len(self.own)) / len(self.drawn)
         offset = torch.zeros(len(encoded), device=self.drawn.device)
         return offset.index_fill(0, encoded.index(self.drawn), log(others))
+
+
+def _distinct(n: int, count: int, device: torch.device) -> Tensor:
+    """``count`` different numbers below ``n``, every set equally likely; the cost does not depend on a large ``n``."""
+    if n <= SEVERAL * count:
+        return torch.randperm(n, device=device)[:count]
+    found = torch.empty(0, dtype=torch.long, device=device)
+    while len(found) < count:
+        found = torch.cat([found, torch.randint(n, (count + count // 4,), device=device)]).unique()
+    return found[torch.randperm(len(found), device=device)[:count]]
 
 
 def grouped_loss(

@@ -15,23 +15,26 @@ import torch
 from mmkgc.components.runtime.malloc import keep_freed_memory
 from mmkgc.components.train.config import TrainConfig
 from mmkgc.components.train.trainer import Trainer
-from mmkgc.pipeline.advice import LARGE
+from mmkgc.pipeline import scale
 from tests.benchmarks.sides import OURS, PEER, Clock, Size, main, random_graph, random_triples
 
 SIZE = Size(entities=100_000, relations=50, triples=1_000_000)
 BATCH, NEGATIVES, DIMENSION = 8192, 64, 128
 WARM_UP, BATCHES = 3, {OURS: 40, PEER: 3}
+SHARED = scale.TRAINING | {
+    "model": {"dimension": DIMENSION, "interaction": "complex", "fusion": "structure"},
+    "precision": "float32",
+}
 SETTINGS = {
-    "shared, row-adagrad": LARGE,
-    "uniform, Adam": LARGE | {"negatives": {"name": "uniform", "count": NEGATIVES}, "optimizer": {"name": "adam"}},
+    "shared, row-adagrad": SHARED,
+    "uniform, Adam": SHARED | {"negatives": {"name": "uniform", "count": NEGATIVES}, "optimizer": {"name": "adam"}},
 }
 
 
 def ours(settings: str) -> dict[str, float]:
     """After a warm-up of three batches."""
     keep_freed_memory()  # as the train step does
-    model = {"dimension": DIMENSION, "interaction": "complex", "fusion": "structure"}
-    config = TrainConfig.model_validate({"model": model, "epochs": 1} | SETTINGS[settings])
+    config = TrainConfig.model_validate(SETTINGS[settings])
     trainer = Trainer(random_graph(SIZE), {}, config)
     trainer.model.train()
     batches = iter(trainer.shuffled())

@@ -16,7 +16,7 @@ def test_settings_for_a_large_graph_train(write_dataset, tmp_path, monkeypatch):
     advice = advise(counts | {"with_description": 100_001}, ())
     assert any("100,001 entities and 100,000 triples" in reason for reason in advice.reasons)
     recipe = config.load(folder, [*advice.settings, "train.epochs=30"])
-    assert recipe.train.negatives["name"] == "shared"
+    assert recipe.train.optimizer.name == "row-adagrad"
     losses: list[float] = []
     graph = build(folder, IngestConfig(), open_storage()).graph
     Trainer(graph, {}, recipe.train).fit(lambda epoch, metrics: losses.append(metrics["loss"]))

@@ -80,7 +80,9 @@ class _Sparsely(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (ids,) = ctx.saved_tensors
-        return torch.sparse_coo_tensor(ids.unsqueeze(0), gradient, ctx.shape, check_invariants=False), None
+        ascending = bool((ids[1:] > ids[:-1]).all())  # as a batch has them: nobody need sort and copy the rows
+        rows = ids.unsqueeze(0)
+        return torch.sparse_coo_tensor(rows, gradient, ctx.shape, check_invariants=False, is_coalesced=ascending), None
 
 
 class _Share(torch.autograd.Function):

@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from mmkgc.components.kge.batch_loss import batch_losses
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from mmkgc.components.kge.grouped import Candidates, QueryGroups, grouped_loss
+from mmkgc.components.kge.grouped import ROUND, SEVERAL, Candidates, QueryGroups, grouped_loss
+from mmkgc.components.kge.kernels.products import missing
 from mmkgc.components.kge.kernels.softmax import dot_cross_entropy
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model
@@ -74,6 +75,34 @@ def test_the_grouped_loss_is_cross_entropy(
         assert (ours is None) == (theirs is None)
         if ours is not None and theirs is not None:
             torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-6)
+
+
+@given(st.lists(st.integers(0, 999), min_size=1), st.integers(1, 300))
+@settings(deadline=None)
+def test_as_many_candidates_as_asked_for_are_drawn_from_the_other_entities(own: list[int], count: int) -> None:
+    some = Candidates.draw([torch.tensor(own)], 1000, count)
+    asked = count + missing(len(set(own)) + count, min(ROUND, count))
+    assert (some is None) == (1000 - len(set(own)) <= asked)
+    if some is not None:
+        assert some.own.tolist() == sorted(set(own))
+        drawn = set(some.drawn.tolist())
+        assert len(drawn) == len(some.drawn) == asked
+        assert not drawn & set(own)
+        assert drawn <= set(range(1000))
+
+
+@pytest.mark.parametrize("n", [SEVERAL * 20, 10 * SEVERAL * 20])
+def test_every_other_entity_is_drawn_equally_often(n: int) -> None:
+    own, rounds = torch.tensor([0, 7, n - 1]), 2000
+    counts = torch.zeros(n)
+    for _ in range(rounds):
+        some = Candidates.draw([own], n, 20)
+        assert some is not None
+        counts[some.drawn] += 1
+    share = len(some.drawn) / (n - 3)
+    others = counts[[i for i in range(n) if i not in own.tolist()]]
+    assert counts[own].sum() == 0
+    assert ((others - rounds * share).abs() < 6 * (rounds * share) ** 0.5).all()
 
 
 @pytest.mark.parametrize("interaction", ["complex", "rotate"])

@@ -20,7 +20,7 @@ from mmkgc.components.train.config import OptimizerConfig, TrainConfig
 from mmkgc.components.train.optimizers import lazy_adam, make_optimizer
 from mmkgc.components.train.optimizers.making import ROW_SPARSE
 from mmkgc.components.train.trainer import Trainer
-from mmkgc.pipeline.advice import LARGE
+from mmkgc.pipeline import scale
 
 ROWS, WIDTH, LR = 6, 4, 0.1
 SIZE = 50_000  # entities of a large graph
@@ -205,7 +205,8 @@ def large(share: float, name: str = "row-adagrad", **changes: Any) -> Trainer:
     features = {"textual": Features(torch.randn(SIZE, 8, generator=random) * mask.unsqueeze(1), mask)}
     model = {"dimension": 8, "interaction": "complex", "fusion": "sum", "structure_dropout": 1 - share}
     optimizer = {"name": name, "lr": 0.1}
-    config = TrainConfig(**LARGE | {"model": model, "optimizer": optimizer, "batch_size": 32} | changes)
+    changes = {"model": model, "optimizer": optimizer, "batch_size": 32, "epochs": 1} | changes
+    config = TrainConfig(**scale.TRAINING | changes)  # type: ignore[arg-type]
     trainer = Trainer(graph, features, config)
     trainer.model.train()
     return trainer
@@ -213,9 +214,12 @@ def large(share: float, name: str = "row-adagrad", **changes: Any) -> Trainer:
 
 @every_optimizer
 @pytest.mark.parametrize("share", [1.0, 0.7])
-def test_no_operation_of_a_step_costs_as_much_as_there_are_entities(name: str, share: float) -> None:
+@pytest.mark.parametrize("loss", [{}, {"loss": {"name": "grouped-cross-entropy", "candidates": 20}, "negatives": None}])
+def test_no_operation_of_a_step_costs_as_much_as_there_are_entities(
+    name: str, share: float, loss: dict[str, Any]
+) -> None:
     """Also where some entities have no features, and some structural vectors are dropped."""
-    trainer = large(share, name)
+    trainer = large(share, name, **loss)
     first, second, *_ = trainer.shuffled()
     trainer.step(first)  # makes the optimiser's state
     with Watch(SIZE) as watch:
