@@ -11,9 +11,11 @@ from mmkgc.components.kge.entity_encoders.base import STRUCTURE
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.fusions.base import Fusion, Space
 from mmkgc.components.kge.interactions import INTERACTIONS
-from mmkgc.components.kge.interactions.base import Interaction
+from mmkgc.components.kge.interactions.base import Interaction, QueryInteraction
+from mmkgc.components.kge.interactions.geometry import Dot
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.losses.base import Loss, NegativeLoss, WholeGraphLoss
+from mmkgc.components.kge.losses.self_adversarial import SelfAdversarial
 from mmkgc.components.kge.model_config import ModelConfig
 from mmkgc.components.kge.negatives import SAMPLERS
 
@@ -41,6 +43,19 @@ def incompatibility(
         or _of_loss(config, loss, sampler, fusion, interaction)
         or _of_sampler(sampler, fusion, interaction)
     )
+
+
+def caution(config: ModelConfig, loss: Choice) -> str | None:
+    """What the parts can do together, but is probably not meant; None if nothing."""
+    made = LOSSES.create(loss)
+    if not (isinstance(made, SelfAdversarial) and made.margin):
+        return None
+    with torch.device("meta"):
+        interaction = INTERACTIONS.create(config.interaction, config.dimension)
+    if not (isinstance(interaction, QueryInteraction) and isinstance(interaction.geometry, Dot)):
+        return None
+    name = config.interaction["name"]
+    return f"train.loss.margin is {made.margin:g}, which suits distances; scores of {name} are products: 0 is usual"
 
 
 def _space(config: ModelConfig, modalities: Sequence[str], interaction: Interaction) -> Space:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mmkgc.components.dataset.modalities import MODALITIES, ModalityName
-from mmkgc.components.kge.compatibility import incompatibility
+from mmkgc.components.kge.compatibility import caution, incompatibility
 from mmkgc.components.kge.evaluation.calibration import Method
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.losses import LOSSES
@@ -127,6 +127,10 @@ class TrainConfig(BaseModel):
         return self._not_divisible() or incompatibility(
             self.model, modalities, self.negatives, self.loss, self.relation_prediction > 0
         )
+
+    def caution(self) -> str | None:
+        """What can be trained so, but is probably not meant; None if nothing."""
+        return caution(self.model, self.loss)
 
     def _not_divisible(self) -> str | None:
         """Why this cannot be trained with the encoder ``sharded``; None if it can, or uses another encoder."""

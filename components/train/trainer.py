@@ -1,5 +1,6 @@
 """The training loop, for every combination of model, sampler and loss."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -43,6 +44,8 @@ from mmkgc.components.train.optimizers.clipping import clip_gradients
 from mmkgc.components.train.optimizers.row_adagrad import EPSILON
 from mmkgc.components.train.optimizers.row_sparse import RowSparse
 from mmkgc.components.train.selection import Selection
+
+log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 CHECKPOINT_SECONDS = 20.0
@@ -105,6 +108,8 @@ class Trainer:
         seen = torch.zeros(len(graph.entities), dtype=torch.bool)
         seen[graph.train[:, [HEAD, TAIL]].flatten()] = True
         model = Model(config.model, len(graph.relations), used, seen, graph.train)
+        if told := config.caution():
+            log.warning(told)
         begun = begin_from(model, graph, start) if start else None
         self.growth = begun.growth if begun else None
         self.model = model.to(self.device)

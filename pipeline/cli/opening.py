@@ -72,7 +72,8 @@ def recipe(chosen: "Recipe", asked: Request, given: str, counts: Mapping[str, in
     click.echo(f"  {earlier.sentence(earlier.run_like(chosen))}", err=True)
     if counts:
         _needs(chosen, counts)
-    for sentence in chosen.extract.random():
+    doubt = train.caution()
+    for sentence in [*chosen.extract.random(), *([doubt] if doubt else [])]:
         click.secho(f"  WARNING: {printable(sentence)}", fg="yellow", err=True)
     click.echo(err=True)
 

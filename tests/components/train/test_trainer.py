@@ -311,3 +311,16 @@ def test_facts_known_to_be_false_are_learned_kept_in_the_bundle_and_never_answer
         assert keys[tail] not in [one["key"] for one in found["predictions"]]
         (listed,) = engine.answer([asked | {"candidates": [keys[tail]]}])
         assert [one["key"] for one in listed["predictions"]] == [keys[tail]]
+
+
+@pytest.mark.parametrize(
+    ("interaction", "margin", "told"), [("complex", 12, True), ("complex", 0, False), ("rotate", 12, False)]
+)
+def test_a_margin_is_doubted_where_scores_are_products(
+    interaction: str, margin: float, told: bool, toy_mmkg: MMKG, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = {"dimension": 8, "interaction": interaction, "fusion": "structure"}
+    config = TrainConfig(model=model, loss={"name": "self-adversarial", "margin": margin})  # type: ignore[arg-type]
+    Trainer(toy_mmkg.graph, {}, config)
+    sentence = "train.loss.margin is 12, which suits distances; scores of complex are products: 0 is usual"
+    assert (sentence in caplog.text) == (config.caution() == sentence) == told
