@@ -10,6 +10,8 @@ from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.parts import FAILED, OK, PARTIAL, Row
 from mmkgc.feature_store.spec import FeatureSpec
 from mmkgc.feature_store.writer import Entity, FeatureWriter
+from mmkgc.pipeline import config
+from mmkgc.pipeline.cli import opening
 from mmkgc.pipeline.cli.run import _print_data, unusable_items
 
 
@@ -49,3 +51,11 @@ def test_names_cannot_order_the_terminal_about(capsys):
     assert out.count(r"\x1b[2Jname\x07") == 2
     assert "\x1b[2J" not in out
     assert "\x07" not in out
+
+
+@pytest.mark.parametrize(("settings", "told"), [(["train.model.interaction=distmult"], 1), ([], 0)])
+def test_what_is_probably_not_meant_is_told_before_the_run(settings, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path))
+    asked = config.find("countries", settings)
+    opening.recipe(config.checked(asked), asked, "countries", {})
+    assert capsys.readouterr().err.count("WARNING: train.loss.margin is 9, which suits distances") == told
