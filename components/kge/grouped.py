@@ -16,13 +16,12 @@ from mmkgc.components.kge.fusions.base import Fusion, Term
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL
 from mmkgc.components.kge.interactions.base import Interaction, ProjectionInteraction, QueryInteraction, Side
 from mmkgc.components.kge.interactions.geometry import Dot
-from mmkgc.components.kge.kernels.products import missing
+from mmkgc.components.kge.kernels.products import ROUND, missing
 from mmkgc.components.kge.losses.base import GroupedLoss
 from mmkgc.components.kge.model import Model
 from mmkgc.components.kge.negatives.samples import Batch
 from mmkgc.components.kge.tensors import at_least_float32, total
 
-ROUND = 256
 SEVERAL = 8  # times as many as are drawn: so few numbers are shuffled, of more some are drawn until they differ
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 ALIGNED = 8  # float32 numbers in 32 bytes
-FEW_ROWS = 256  # up to about the negatives of a group, whose number varies
+ROUND = 256  # rows of a bfloat16 product that are not as many in each step: a multiple, so that few shapes occur
+FEW_ROWS = 256  # more than the shared negatives of a group, whose number varies
 FEW = 64  # with fewer queries the product reads more than it computes, and the layout does not matter
 
 

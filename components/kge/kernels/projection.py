@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
-from mmkgc.components.kge.kernels.products import lowered, missing
-
-ROUND = 256  # rows: this many, or a multiple
+from mmkgc.components.kge.kernels.products import ROUND, lowered, missing
 
 
 def project(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

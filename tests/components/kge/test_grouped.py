@@ -12,8 +12,8 @@ from torch import Tensor
 from mmkgc.components.kge.batch_loss import batch_losses
 from mmkgc.components.kge.fusions import FUSIONS
 from mmkgc.components.kge.graph import HEAD, RELATION, TAIL, Graph, KnownTriples
-from mmkgc.components.kge.grouped import ROUND, SEVERAL, Candidates, QueryGroups, grouped_loss
-from mmkgc.components.kge.kernels.products import missing
+from mmkgc.components.kge.grouped import SEVERAL, Candidates, QueryGroups, grouped_loss
+from mmkgc.components.kge.kernels.products import ROUND, missing
 from mmkgc.components.kge.kernels.softmax import dot_cross_entropy
 from mmkgc.components.kge.losses import LOSSES
 from mmkgc.components.kge.model import Model

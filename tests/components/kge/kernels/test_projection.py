@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import linear
 from torch.testing import assert_close
 
-from mmkgc.components.kge.kernels.projection import ROUND, project
+from mmkgc.components.kge.kernels.products import ROUND
+from mmkgc.components.kge.kernels.projection import project
 
 
 @settings(deadline=None)
