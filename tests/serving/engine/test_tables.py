@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.package.config import PackageConfig
 from mmkgc.components.package.package import write_extras
 from mmkgc.serving.engine.engine import Engine
-from mmkgc.serving.engine.tables import FILE
+from mmkgc.serving.engine.tables import FILE, apart
 
 QUERIES = [
     {"head": "e1", "relation": "r1", "k": 20, "explain": True},
@@ -28,6 +30,22 @@ def test_answers_are_the_same_from_the_file(fusion, make_bundle, tmp_path):
     assert engine.answer(QUERIES) == expected
     pool = engine.scorer.model.everyone()
     assert {mapped_file(view.data_ptr()) for view in pool.views.values()} == {folder / FILE}
+
+
+def test_vectors_that_have_memory_in_common_are_written_each(tmp_path):
+    """Fused vectors may be those of the only modality (fusion sum), or a part of them (GC-OTE)."""
+    vectors = torch.arange(6.0).view(3, 2)
+    tensors = {
+        "vectors.structure": vectors,
+        "views.joint": vectors,
+        "views.part": vectors[1:],
+        "views.turned": vectors.T,
+    }
+    save_file(apart(tensors), tmp_path / FILE)
+    written = load_file(tmp_path / FILE)
+    assert set(written) == set(tensors)
+    assert all(torch.equal(written[name], tensor) for name, tensor in tensors.items())
+    assert apart({"one": vectors})["one"] is vectors
 
 
 def mapped_file(address: int) -> Path | None:
