@@ -117,7 +117,7 @@ def _mend(memory: Mapping[str, int]) -> str:
     return {
         "optimizer": "set train.optimizer.name=row-adagrad, which keeps one number an entity",
         "gradients": "set train.optimizer.name=row-adagrad, whose gradients are the batch's alone",
-        "batch": "set train.batch_size lower, or train.loss=self-adversarial and train.negatives.name=shared",
+        "batch": "set train.batch_size lower, or 'train.loss={name: grouped-cross-entropy, candidates: 2000}'",
         "triples and filters": "train on a machine with more memory, or on fewer triples",
     }.get(largest, smaller)
 

@@ -17,6 +17,7 @@ def test_settings_for_a_large_graph_train(write_dataset, tmp_path, monkeypatch):
     assert any("100,001 entities and 100,000 triples" in reason for reason in advice.reasons)
     recipe = config.load(folder, [*advice.settings, "train.epochs=30"])
     assert recipe.train.optimizer.name == "row-adagrad"
+    assert recipe.train.caution() is None
     losses: list[float] = []
     graph = build(folder, IngestConfig(), open_storage()).graph
     Trainer(graph, {}, recipe.train).fit(lambda epoch, metrics: losses.append(metrics["loss"]))

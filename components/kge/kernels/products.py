@@ -21,6 +21,18 @@ def missing(size: int, multiple: int) -> int:
     return -size % multiple
 
 
+def filled_up(matrix: Tensor, dtype: torch.dtype, multiple: int) -> Tensor:
+    """The matrix ``[R, d]`` in this type, with zero rows up to a multiple.
+
+    oneDNN, which multiplies bfloat16 matrices on a processor, compiles a product for each new shape and keeps it, which
+    takes longer than the product itself: with rounded sizes few shapes occur.
+    """
+    filled = matrix.new_empty(len(matrix) + missing(len(matrix), multiple), matrix.shape[1], dtype=dtype)
+    filled[: len(matrix)] = matrix
+    filled[len(matrix) :] = 0
+    return filled
+
+
 def lowered(matrix: Tensor) -> bool:
     """Whether autocast multiplies this matrix of a processor in lower precision."""
     return matrix.device.type == "cpu" and torch.is_autocast_enabled("cpu")
@@ -41,7 +53,7 @@ def dots(query: Tensor, table: Tensor) -> Tensor:
     """``query[Q, d] @ table[N, d].T``, contiguous. It can be differentiated once where the layout is changed.
 
     Under autocast on a processor, few rows are multiplied in float32: their number differs from one group of queries to
-    the next, and oneDNN compiles a product for each new shape, and keeps it.
+    the next (see ``filled_up``).
     """
     if len(table) < FEW_ROWS and lowered(query):
         with torch.autocast("cpu", enabled=False):

@@ -1,7 +1,7 @@
 """Linear projection of frozen features in bfloat16, with few shapes of matrices.
 
-oneDNN, which multiplies bfloat16 matrices on a processor, compiles a product for each new shape and keeps it. Batches
-have different numbers of entities, so most steps would compile two. U entities, d width of features, e of embeddings.
+Batches have different numbers of entities, so most steps would compile two products. d width of features, e of
+embeddings.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
-from mmkgc.components.kge.kernels.products import ROUND, lowered, missing
+from mmkgc.components.kge.kernels.products import ROUND, filled_up, lowered
 
 
 def project(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -25,7 +25,7 @@ class _Projected(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         dtype = torch.get_autocast_dtype("cpu")
-        rows = _filled_up(features, dtype)
+        rows = filled_up(features, dtype, ROUND)
         ctx.save_for_backward(rows)
         ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
         return linear(rows, weight.to(dtype), None if bias is None else bias.to(dtype))[: len(features)]
@@ -35,14 +35,5 @@ class _Projected(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         (rows,) = ctx.saved_tensors
         of_weight, of_bias = ctx.dtypes
-        weight = (_filled_up(gradient, rows.dtype).T @ rows).to(of_weight) if ctx.needs_input_grad[1] else None
+        weight = (filled_up(gradient, rows.dtype, ROUND).T @ rows).to(of_weight) if ctx.needs_input_grad[1] else None
         return None, weight, gradient.sum(0, dtype=of_bias) if ctx.needs_input_grad[2] else None
-
-
-def _filled_up(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """The matrix in this type, with zero rows up to a multiple of ``ROUND``."""
-    size = len(matrix) + missing(len(matrix), ROUND)
-    filled = matrix.new_empty(size, matrix.shape[1], dtype=dtype)
-    filled[: len(matrix)] = matrix
-    filled[len(matrix) :] = 0
-    return filled

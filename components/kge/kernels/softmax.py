@@ -2,9 +2,6 @@
 
 Q queries, N rows, P answers. Autograd would keep the scores, their logarithmic softmax and its gradient, each
 ``[Q, N]`` in float32; here one such matrix is kept, in the type of the matrix products.
-
-oneDNN, which multiplies bfloat16 matrices on a processor, compiles a product for each new shape, which takes longer
-than the product itself. So their sizes are rounded up, and few shapes occur.
 """
 
 from typing import Any
@@ -12,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
-from mmkgc.components.kge.kernels.products import missing, padded_dots
+from mmkgc.components.kge.kernels.products import filled_up, padded_dots
 
 ROUND = 64  # queries in lower precision: this many, or a multiple
 
@@ -38,9 +34,8 @@ class _DotCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         lower = torch.is_autocast_enabled(query.device.type)
         dtype = torch.get_autocast_dtype(query.device.type) if lower else query.dtype
-        queries, entities = query.to(dtype), table.to(dtype)
-        if lower:
-            queries = pad(queries, (0, 0, 0, missing(len(query), ROUND)))  # zero rows, which have no weight
+        queries = filled_up(query, dtype, ROUND) if lower else query  # zero rows have no weight
+        entities = table.to(dtype)
         scores = padded_dots(queries, entities)
         if offset is not None:
             scores[:, : len(table)] += offset.to(dtype)

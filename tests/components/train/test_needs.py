@@ -67,7 +67,14 @@ def test_features_lie_on_disk() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "mend"),
-    [({}, "optimizer.name=row-adagrad"), ({"optimizer": {"name": "row-adagrad"}, "keep": "last"}, "dimension lower")],
+    [
+        ({}, "optimizer.name=row-adagrad"),
+        ({"optimizer": {"name": "row-adagrad"}, "keep": "last"}, "dimension lower"),
+        (
+            {"loss": "grouped-cross-entropy", "negatives": None},
+            "train.loss={name: grouped-cross-entropy, candidates: 2000}",
+        ),
+    ],
 )
 def test_too_much_memory_is_refused_with_the_remedy(
     changes: dict[str, Any], mend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
