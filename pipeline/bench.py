@@ -26,6 +26,7 @@ from mmkgc.components.train.train import digest_in
 from mmkgc.feature_store.opening import open_storage
 from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline.cells import (
+    MEASURED,
     Inputs,
     Row,
     development_metrics,
@@ -39,7 +40,6 @@ from mmkgc.pipeline.config import Recipe
 from mmkgc.pipeline.mixture import CHOSEN, Mixture, Weights
 
 PROTOCOL = "filtered, both directions, ties at their mean rank; selected on the development split"
-MEASURED = ("components", "feature_store")  # the code that a row depends on, beside the recipe itself
 Kind = Literal["ensemble", "rules"]  # models ranked together, without rules and with them
 SHOWN = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
 

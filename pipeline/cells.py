@@ -1,16 +1,19 @@
 """Cells of an experiment: one recipe with one seed, trained and measured in this process, without the other steps.
 
 Several cells of one dataset share its graph and features (``prepare``), which are stored under the digests of their
-content. A cell that was killed continues after its last checkpoint when it is run again.
+content. A cell that was killed continues after its last checkpoint when it is run again; one whose training had ended
+is not trained again.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -22,11 +25,16 @@ from mmkgc.components.kge.bundle import Bundle
 from mmkgc.components.kge.evaluation.metrics import TIES, QueryRanks, metrics_by_side
 from mmkgc.components.kge.evaluation.ranks import Scorer, rank
 from mmkgc.components.kge.graph import Graph, KnownTriples
+from mmkgc.components.runtime import digests
+from mmkgc.components.runtime.errors import UserError
+from mmkgc.components.runtime.files import read_json, write_json
 from mmkgc.components.runtime.progress import track
+from mmkgc.components.runtime.settings import Settings
 from mmkgc.components.train.train import train
 from mmkgc.feature_store.storage import Storage
 from mmkgc.pipeline.config import Recipe
 
+MEASURED = ("components", "feature_store")  # the code that a cell depends on, beside its recipe
 Row = dict[str, Any]
 Job = TypeVar("Job")
 
@@ -41,11 +49,15 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained cell: URI of its bundle, the bundle, and the seconds that this call took, resumed work not included."""
+    """A trained cell: URI of its bundle, the bundle, and what its training took; after a kill, what the rest of it took.
+
+    ``memory``: peak in bytes, of the GPU if there is one; None where the system does not tell it.
+    """
 
     uri: str
     bundle: Bundle
     seconds: float
+    memory: int | None
 
 
 def prepare(recipe: Recipe, storage: Storage) -> Inputs:
@@ -55,10 +67,42 @@ def prepare(recipe: Recipe, storage: Storage) -> Inputs:
 
 
 def train_cell(recipe: Recipe, inputs: Inputs, storage: Storage) -> Trained:
-    """Train the recipe with its seed; the bundle goes to the store, its metrics to MLflow (see the train step)."""
+    """Train the recipe with its seed; the bundle goes to the store, its metrics to MLflow (see the train step).
+
+    What was trained is noted in the scratch folder, so that a process that is killed while it ranks keeps it.
+    """
+    made_from = [recipe.train.model_dump(mode="json"), asdict(inputs), digests.of_code(*MEASURED)]
+    note = Settings.from_env().scratch / "cells" / f"{digests.of_json(made_from)[:16]}.json"
+    with suppress(OSError, ValueError, UserError):  # no note, or its bundle is not in the store any more
+        noted = read_json(note)
+        return Trained(noted["uri"], Bundle.load(storage.fetch(noted["uri"])), noted["seconds"], noted["memory"])
+    _reset_peak_memory()
     begun = time.monotonic()
     uri = train(inputs.graph, inputs.features, recipe.train, storage).uri
-    return Trained(uri, Bundle.load(storage.fetch(uri)), time.monotonic() - begun)
+    seconds, memory = time.monotonic() - begun, _peak_memory()
+    write_json(note, {"uri": uri, "seconds": seconds, "memory": memory})
+    return Trained(uri, Bundle.load(storage.fetch(uri)), seconds, memory)
+
+
+def _reset_peak_memory() -> None:
+    """Let the peak of this process's memory begin at its present memory (Linux)."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # not Linux, or not permitted: the peak is then that of the whole life of the process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory() -> int | None:
+    """Peak memory of this process in bytes, or of the GPU; None where the system does not tell it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
 
 
 def in_processes(

@@ -36,8 +36,8 @@ HOUR = 3600.0
 FOLDERS = ("graphs", "bundles", "evaluations", "archives", "proposals", "registrations", "searches")
 """Kinds of published folders in the store."""
 BUNDLE_TAGS, GRAPH_TAG, EVALUATION_TAG = ("bundle", "bundle_uri"), "graph_uri", "evaluation_uri"
-TEMPORARY = ("kfp", "scratch/train", "scratch/propose", "scratch/registry", "scratch/search")
-"""Folders of outputs, checkpoints and downloads."""
+TEMPORARY = ("kfp", "scratch/train", "scratch/cells", "scratch/propose", "scratch/registry", "scratch/search")
+"""Folders of outputs, checkpoints, notes of trained cells, and downloads."""
 
 
 class Version(NamedTuple):

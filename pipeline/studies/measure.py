@@ -1,7 +1,5 @@
 """Trains one cell of a study in this process, and measures it."""
 
-from contextlib import suppress
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -33,16 +31,14 @@ def measured(job: Job) -> dict[str, Any]:
         torch.set_num_threads(job.threads)
     row = {"key": job.key, "system": job.cell.system, "value": job.cell.value, "seed": job.cell.seed}
     row |= {"graph": job.inputs.graph}
-    reset_peak_memory()
     storage = open_storage()
     try:
         trained = train_cell(job.cell.recipe, job.inputs, storage)
     except UserError as error:
         return row | {"problem": str(error)}
-    memory = peak_memory()
     curves, metrics = _training(job, trained)
-    if memory is not None:
-        metrics["memory/peak_gb"] = memory / 1e9
+    if trained.memory is not None:
+        metrics["memory/peak_gb"] = trained.memory / 1e9
     if job.test:
         of_test = test_metrics(trained.bundle.model.freeze(), job.inputs, job.cell.recipe, storage)
         metrics |= named(of_test, "realistic", "test") | named(of_test, "optimistic", "openke")
@@ -88,24 +84,3 @@ def _log(job: Job, trained: Trained, metrics: dict[str, float]) -> None:
     run = Run(api, found.info.run_id)
     run.set_tags({"study.system": job.cell.system, "study.value": job.cell.value, "study.seed": job.cell.seed})
     run.log_metrics({name: value for name, value in metrics.items() if not name.startswith("train/")})
-
-
-def reset_peak_memory() -> None:
-    """Let the peak of this process's memory begin at its present memory (Linux)."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # not Linux, or not permitted: the peak is then that of the whole life of the process
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int | None:
-    """Peak memory in bytes, of the GPU if there is one; None where the system does not tell it."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)

@@ -1,6 +1,9 @@
 """Studies: every bundled one is a grid of valid recipes."""
 
+import shutil
 import textwrap
+from dataclasses import replace
+from unittest.mock import ANY, Mock
 
 import numpy as np
 import pytest
@@ -8,8 +11,12 @@ from click.testing import CliRunner
 
 from mmkgc.components.runtime import tracking
 from mmkgc.components.runtime.errors import UserError
+from mmkgc.feature_store.opening import open_storage
+from mmkgc.pipeline import cells
+from mmkgc.pipeline.bench import read_rows
 from mmkgc.pipeline.cli.study import study as study_verb
-from mmkgc.pipeline.studies import config, figures, results, tables
+from mmkgc.pipeline.config import load_pair
+from mmkgc.pipeline.studies import config, figures, measure, results, tables
 
 
 @pytest.mark.parametrize("name", config.names())
@@ -232,3 +239,31 @@ def test_a_study_runs_resumes_and_keeps_finished_cells(tmp_path, monkeypatch):
     children = [run for run in runs if tracking.PARENT_TAG in run.data.tags]
     assert "adamf, seed 0" in {run.info.run_name for run in children}
     assert len(runs) - len(children) == 2
+
+
+def test_a_cell_that_was_ended_while_it_was_ranked_is_not_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
+    path = tmp_path / "own.yaml"
+    path.write_text("{systems: {transe: transe}, seeds: 1, set: {train.epochs: 1, train.model.dimension: 8}}")
+    ranks = measure.test_metrics
+    monkeypatch.setattr(measure, "test_metrics", Mock(side_effect=KeyboardInterrupt))
+    assert CliRunner().invoke(study_verb, [str(path)]).exit_code
+    monkeypatch.setattr(measure, "test_metrics", ranks)
+    monkeypatch.setattr(cells, "train", Mock(side_effect=AssertionError("trained again")))
+    done = CliRunner().invoke(study_verb, [str(path)], catch_exceptions=False)
+    assert "transe" in done.output
+    (row,) = read_rows(tmp_path / "home" / "studies" / "own-countries" / "cells.jsonl")
+    assert row["metrics"].keys() >= {"test/mrr", "seconds/total", "memory/peak_gb"}
+
+
+def test_a_cell_is_trained_again_when_its_bundle_has_left_the_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
+    changes = ["extract.visual=null", "extract.textual=null", "train.epochs=1", "train.model.dimension=8"]
+    recipe, storage = load_pair("countries", "transe", changes), open_storage()
+    inputs = cells.prepare(recipe, storage)
+    first = cells.train_cell(recipe, inputs, storage)
+    assert cells.train_cell(recipe, inputs, storage) == replace(first, bundle=ANY)
+    shutil.rmtree(storage.fetch(first.uri))
+    again = cells.train_cell(recipe, inputs, storage)
+    assert again.bundle.provenance["epochs"] == 1
+    assert storage.fetch(again.uri).is_dir()
