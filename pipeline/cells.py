@@ -49,7 +49,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained cell: URI of its bundle, the bundle, and what its training took; after a kill, what the rest of it took.
+    """A trained cell: URI of its bundle, the bundle, and what its training took; after a kill, what the rest took.
 
     ``memory``: peak in bytes, of the GPU if there is one; None where the system does not tell it.
     """
