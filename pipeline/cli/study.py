@@ -55,6 +55,7 @@ def study(
     if only:
         asked = asked.restricted(only.split(","))
     data = dataset or asked.dataset
+    asked = asked.on(data)
     cells = list(config.cells(asked, data, seeds or asked.seeds, settings))
     label = f"{called}-{Path(data).name.lower()}"
     folder = (out or Settings.from_env().home / "studies") / label

@@ -46,6 +46,7 @@ class Printed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
+    dataset: str | None = Field(None, description="Name of the one dataset that they are of; null: shown beside any.")
     values: dict[str, dict[str, float]]
 
 
@@ -79,6 +80,11 @@ class Study(BaseModel):
             if name not in self.systems:
                 raise UserError(f"system {name}", "the study has no such system", did_you_mean(name, self.systems))
         return self.model_copy(update={"systems": {name: of for name, of in self.systems.items() if name in systems}})
+
+    def on(self, dataset: str) -> Self:
+        """This study on a dataset: without what papers print of others."""
+        shown = (None, Path(dataset).name.lower())
+        return self.model_copy(update={"printed": tuple(of for of in self.printed if of.dataset in shown)})
 
 
 @dataclass(frozen=True)

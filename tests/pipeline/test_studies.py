@@ -116,6 +116,18 @@ def test_the_table_shows_means_beside_printed_numbers_and_what_failed(tmp_path):
     assert [block.text for block in tables.problems(rows)] == ["large 9 seed 0: the loss is NaN"]
 
 
+def test_what_a_paper_prints_stands_beside_results_on_its_own_dataset_alone():
+    _, study = config.load("systems-mkg-y")
+    rows = [{"system": "rotate", "value": "", "seed": 0, "metrics": {"test/mrr": 0.3}}]
+    shown = {data: tables.table(study.on(data), rows) for data in ("countries", "mkg-y", "data/MKG-W", "DB15K")}
+    assert {data: of.rows[0][2:] for data, of in shown.items()} == {
+        "countries": [],
+        "mkg-y": ["34.95"],
+        "data/MKG-W": ["33.67"],
+        "DB15K": ["29.28"],
+    }
+
+
 def test_measures_of_a_pattern_stand_in_natural_order_and_one_value_makes_no_curve(tmp_path):
     own = study(tmp_path, OWN.replace("train/loss*]", "train/gap*]\ndraw: [curves]"))
     rows = [
