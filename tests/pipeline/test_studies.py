@@ -256,7 +256,8 @@ def test_a_study_runs_resumes_and_keeps_finished_cells(tmp_path, monkeypatch):
 def test_a_cell_that_was_ended_while_it_was_ranked_is_not_trained_again(tmp_path, monkeypatch):
     monkeypatch.setenv("MMKGC_HOME", str(tmp_path / "home"))
     path = tmp_path / "own.yaml"
-    path.write_text("{systems: {transe: transe}, seeds: 1, set: {train.epochs: 1, train.model.dimension: 8}}")
+    changes = "extract.visual: null, extract.textual: null, train.epochs: 1, train.model.dimension: 8"
+    path.write_text(f"{{systems: {{transe: transe}}, seeds: 1, set: {{{changes}}}}}")
     ranks = measure.test_metrics
     monkeypatch.setattr(measure, "test_metrics", Mock(side_effect=KeyboardInterrupt))
     assert CliRunner().invoke(study_verb, [str(path)]).exit_code
