@@ -44,7 +44,7 @@ def about(study: Study, dataset: str, rows: Sequence[Row]) -> str:
     spread = "; mean ± standard deviation" if seeds > 1 else ""
     of_training = any(name.startswith("train/") for name in measures(study, rows))
     last = " Metrics of the training are those of the last epoch." if of_training else ""
-    return f"{study.about} Dataset {dataset}, {counted(seeds, 'seed')}{spread}.{last}"
+    return f"{study.about} Dataset {Path(dataset).name}, {counted(seeds, 'seed')}{spread}.{last}"
 
 
 def draw(

@@ -143,6 +143,7 @@ def test_a_study_says_how_its_numbers_are_to_be_read(tmp_path):
     own = study(tmp_path, OWN)
     one = {"system": "small", "value": "4", "seed": 0, "metrics": {"test/mrr": 0.2}}
     assert results.about(own, "countries", [one]).endswith("Dataset countries, 1 seed.")
+    assert results.about(own, "path/to/DB15K", [one]).endswith("Dataset DB15K, 1 seed.")
     two = [one, one | {"seed": 1, "metrics": {"test/mrr": 0.2, "train/loss": 1.0}}]
     told = results.about(own, "countries", two)
     assert told.endswith("2 seeds; mean ± standard deviation. Metrics of the training are those of the last epoch.")
