@@ -57,7 +57,7 @@ def study(
     data = dataset or asked.dataset
     asked = asked.on(data)
     cells = list(config.cells(asked, data, seeds or asked.seeds, settings))
-    label = f"{called}-{Path(data).name.lower()}"
+    label = f"{called}-{config.name_on(data)}"
     folder = (out or Settings.from_env().home / "studies") / label
     folder.mkdir(parents=True, exist_ok=True)
     alone = any(measure.startswith("memory/") for measure in asked.measure)

@@ -83,7 +83,7 @@ class Study(BaseModel):
 
     def on(self, dataset: str) -> Self:
         """This study on a dataset: without what papers print of others."""
-        shown = (None, Path(dataset).name.lower())
+        shown = (None, name_on(dataset))
         return self.model_copy(update={"printed": tuple(of for of in self.printed if of.dataset in shown)})
 
 
@@ -104,6 +104,11 @@ class Cell:
     def label(self) -> str:
         """Name of the cell in MLflow and on the terminal."""
         return ", ".join(filter(None, [self.system, self.value, f"seed {self.seed}"]))
+
+
+def name_on(dataset: str) -> str:
+    """Name of a dataset in studies: ``db15k`` of a folder ``path/to/DB15K``, too."""
+    return Path(dataset).name.lower()
 
 
 def names() -> list[str]:
@@ -127,7 +132,7 @@ def load(name: str) -> tuple[str, Study]:
 
 def cells(study: Study, dataset: str, seeds: int, settings: tuple[str, ...] = ()) -> Iterator[Cell]:
     """The cells, seed by seed, so that an interrupted study has all systems first. Raises UserError for a wrong key."""
-    common = study.set | study.for_.get(dataset, {})
+    common = study.set | study.for_.get(name_on(dataset), {})
     for seed in range(seeds):
         for label, system in study.systems.items():
             for value, changes in study.values.items():

@@ -66,6 +66,9 @@ def test_a_study_of_ones_own_is_systems_by_values_by_seeds(tmp_path):
 def test_a_folder_is_a_dataset_too(tmp_path):
     cells = list(config.cells(study(tmp_path, OWN), str(tmp_path), 1))
     assert {cell.recipe.dataset for cell in cells} == {str(tmp_path)}
+    own = study(tmp_path, OWN.replace("countries:", "db15k:"))
+    (tmp_path / "DB15K").mkdir()
+    assert {cell.recipe.train.epochs for cell in config.cells(own, str(tmp_path / "DB15K"), 1)} == {3}
 
 
 def test_a_study_can_be_restricted_to_some_of_its_systems(tmp_path):
